@@ -1,0 +1,21 @@
+"""What zoo raises; the command line catches ZooError and converters.ConverterError."""
+
+
+class ZooError(Exception):
+    """Anything zoo refuses to do."""
+
+
+class UnknownModelError(ZooError):
+    """A name that the manifest does not have."""
+
+
+class ManifestError(ZooError):
+    """A manifest that breaks its schema."""
+
+
+class WeightsError(ZooError):
+    """Weights that cannot be fetched, are damaged, or do not fit their module."""
+
+
+class PublishError(ZooError):
+    """A publication that was refused or did not happen."""

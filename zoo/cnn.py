@@ -1,0 +1,51 @@
+"""Convolutional classifier for small images whose sides are divisible by four.
+
+The defaults are the MNIST classifier of the Flax quickstart: 824,458 parameters.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+from jax.typing import DTypeLike
+
+from zoo._layers import ACTIVATIONS, check_activation
+
+Conv3x3 = partial(nn.Conv, kernel_size=(3, 3), padding=1)
+
+
+class CNN(nn.Module):
+    """3x3 convolutions, each followed by an activation and 2x2 average pooling, then two dense layers."""
+
+    channels: tuple[int, ...]
+    hidden: int
+    num_classes: int
+    activation: str
+    dtype: DTypeLike | None = None
+
+    def setup(self) -> None:
+        self.convs = [Conv3x3(channels, dtype=self.dtype) for channels in self.channels]
+        self.fc1 = nn.Dense(self.hidden, dtype=self.dtype)
+        self.fc2 = nn.Dense(self.num_classes, dtype=self.dtype)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, height, width, channels) images -> (batch, num_classes) logits."""
+        activation = ACTIVATIONS[self.activation]
+        for conv in self.convs:
+            x = nn.avg_pool(activation(conv(x)), (2, 2), strides=(2, 2))
+        # Channels first, as a PyTorch model flattens: the exported fc1 then needs no permutation.
+        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+        return self.fc2(activation(self.fc1(x)))
+
+
+def create(
+    *,
+    channels: Sequence[int] = (32, 64),
+    hidden: int = 256,
+    num_classes: int = 10,
+    activation: str = "relu",
+    dtype: DTypeLike | None = None,
+) -> CNN:
+    """Builds a CNN; the defaults are the MNIST variant."""
+    return CNN(tuple(channels), hidden, num_classes, check_activation(activation), dtype)

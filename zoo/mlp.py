@@ -1,0 +1,41 @@
+"""Multilayer perceptron: images flattened, hidden layers with an activation between, logits.
+
+The defaults are the MNIST classifier on the front page of the Flax documentation: 784-128-10 with ReLU.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+from jax.typing import DTypeLike
+
+from zoo._layers import ACTIVATIONS, check_activation
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation after each but the last."""
+
+    features: tuple[int, ...]
+    activation: str
+    dtype: DTypeLike | None = None
+
+    def setup(self) -> None:
+        self.layers = [nn.Dense(features, dtype=self.dtype) for features in self.features]
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, ...) inputs, flattened row by row -> (batch, num_classes) logits."""
+        x = x.reshape(len(x), -1)
+        for layer in self.layers[:-1]:
+            x = ACTIVATIONS[self.activation](layer(x))
+        return self.layers[-1](x)
+
+
+def create(
+    *,
+    hidden: Sequence[int] = (128,),
+    num_classes: int = 10,
+    activation: str = "relu",
+    dtype: DTypeLike | None = None,
+) -> MLP:
+    """Builds an MLP; the defaults are the MNIST variant."""
+    return MLP((*hidden, num_classes), check_activation(activation), dtype)

@@ -1,0 +1,103 @@
+"""Class-conditional variational autoencoder with dense layers.
+
+Kingma and Welling, https://arxiv.org/abs/1312.6114; the architecture and its defaults are those of
+A. McKinney, "Easy JAX training loops with Flax and Optax", on MNIST.
+"""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from zoo._layers import ACTIVATIONS, check_activation
+
+
+class FeedForward(nn.Module):
+    """Dense layers with an activation after each, or after each but the last."""
+
+    features: tuple[int, ...]
+    activation: str
+    activate_last: bool
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        self.layers = [nn.Dense(features, dtype=self.dtype) for features in self.features]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if self.activate_last or index < len(self.layers) - 1:
+                x = ACTIVATIONS[self.activation](x)
+        return x
+
+
+class VAE(nn.Module):
+    """A Gaussian latent whose decoder also sees the class; noise comes from the RNG stream "noise"."""
+
+    input_shape: tuple[int, ...]
+    encoder_features: tuple[int, ...]
+    decoder_features: tuple[int, ...]
+    latent_dim: int
+    num_classes: int
+    activation: str
+    dtype: DTypeLike | None = None
+
+    def setup(self) -> None:
+        width = self.encoder_features[-1]
+        outputs = (*self.decoder_features, math.prod(self.input_shape))
+        self.encoder = FeedForward(self.encoder_features, self.activation, True, self.dtype)
+        self.pre_latent = nn.Dense(2 * self.latent_dim, dtype=self.dtype)
+        self.post_latent = nn.Dense(width, dtype=self.dtype)
+        self.class_proj = nn.Dense(width, dtype=self.dtype)
+        self.decoder = FeedForward(outputs, self.activation, False, self.dtype)
+
+    def encode(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(batch, *input_shape) images in [0, 1] -> mean and logvar, each (batch, latent_dim)."""
+        mean, logvar = jnp.split(self.pre_latent(self.encoder(images.reshape(len(images), -1))), 2, axis=-1)
+        return mean, logvar
+
+    def reparameterize(self, mean: jax.Array, logvar: jax.Array) -> jax.Array:
+        """Draws (batch, latent_dim) latents with rngs={"noise": key} (section 2.4 of the paper)."""
+        noise = jax.random.normal(self.make_rng("noise"), mean.shape, mean.dtype)
+        return mean + noise * jnp.exp(0.5 * logvar)
+
+    def decode(self, latents: jax.Array, labels: jax.Array) -> jax.Array:
+        """(batch, latent_dim) latents and (batch,) class indices -> (batch, *input_shape) images.
+
+        The images are means of a Gaussian: near [0, 1], not clipped to it.
+        """
+        classes = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
+        x = self.decoder(self.post_latent(latents) + self.class_proj(classes))
+        return x.reshape(-1, *self.input_shape)
+
+    def __call__(
+        self, images: jax.Array, labels: jax.Array, *, train: bool = False
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Images and class indices -> reconstructed images, mean and logvar."""
+        mean, logvar = self.encode(images)
+        return self.decode(self.reparameterize(mean, logvar), labels), mean, logvar
+
+
+def create(
+    *,
+    input_shape: Sequence[int] = (28, 28, 1),
+    encoder_features: Sequence[int] = (256, 128, 64),
+    decoder_features: Sequence[int] = (128, 256),
+    latent_dim: int = 32,
+    num_classes: int = 10,
+    activation: str = "relu",
+    dtype: DTypeLike | None = None,
+) -> VAE:
+    """Builds a VAE; the defaults are the MNIST variant."""
+    return VAE(
+        tuple(input_shape),
+        tuple(encoder_features),
+        tuple(decoder_features),
+        latent_dim,
+        num_classes,
+        check_activation(activation),
+        dtype,
+    )
