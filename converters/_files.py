@@ -1,0 +1,190 @@
+"""Files on disk: regular ones, read at positions, and new ones that appear whole or not at all."""
+
+import os
+import secrets
+import shutil
+import signal
+import stat
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
+
+import numpy as np
+
+from converters._errors import CheckpointError
+
+KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@contextmanager
+def blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Puts the file's name before the message of whatever goes wrong inside."""
+    name = repr(os.fspath(path))
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error.__cause__
+    except OSError as error:
+        raise CheckpointError(f"{name}: {error.strerror or error}") from error
+
+
+class InputFile:
+    """A regular file, open for reads at positions until nobody refers to it any more.
+
+    Never mapped: a mapped file that another process truncates ends this process.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        # Asked before opening, since to open a pipe or a device can hang or have effects of its own.
+        _require_regular(os.stat(self.path).st_mode)
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._fd)
+        status = os.fstat(self._fd)
+        _require_regular(status.st_mode)
+        self.size = status.st_size
+        self._version = (status.st_size, status.st_mtime_ns)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset`; for small parts, whose bounds the caller has checked."""
+        buffer = np.empty(count, np.uint8)
+        self.read_into(offset, buffer)
+        return buffer.tobytes()
+
+    def read_into(self, offset: int, buffer: np.ndarray) -> None:
+        """Fills the contiguous uint8 array from `offset` on."""
+        view = buffer.data
+        while len(view):
+            # Linux moves at most 2 GiB at a time.
+            count = os.preadv(self._fd, [view], offset)
+            if not count:
+                raise CheckpointError("became shorter while it was read; try again when nobody writes it")
+            view, offset = view[count:], offset + count
+        status = os.fstat(self._fd)
+        if (status.st_size, status.st_mtime_ns) != self._version:
+            raise CheckpointError("changed while it was read; try again when nobody writes it")
+
+
+def _require_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((kind for test, kind in KINDS if test(mode)), "no regular file")
+        raise CheckpointError(f"is {kind}, expected a regular file")
+
+
+def aligned_empty(count: int) -> np.ndarray:
+    """Uninitialised bytes at a 64-byte boundary, where jax takes them over without a copy."""
+    buffer = np.empty(count + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + count]
+
+
+def aligned_read(path: str | os.PathLike[str]) -> np.ndarray:
+    """The file's bytes, at a 64-byte boundary.
+
+    Raises:
+        CheckpointError: it is not a regular file, or cannot be read.
+    """
+    with blamed_on(path):
+        file = InputFile(path)
+        buffer = aligned_empty(file.size)
+        file.read_into(0, buffer)
+        return buffer
+
+
+@contextmanager
+def atomic_write(path: Path, *, overwrite: bool = False, size: int = 0) -> Iterator[BinaryIO]:
+    """A file to write, which gets its name when the block ends well and leaves nothing behind otherwise.
+
+    The temporary file is in the same directory, so that the last step is a rename; it and the directory are
+    synced, so that a power cut leaves the old file or the new one. A SIGTERM or SIGHUP that
+    nobody else handles unwinds as Ctrl-C does.
+
+    Args:
+        path: Where the file goes.
+        overwrite: Whether a file there is replaced, instead of refused.
+        size: Bytes about to be written: a disk without room for them is refused before the first.
+    """
+    with blamed_on(path), _orderly_exit():
+        _check_target(path, overwrite, size)
+        # Not derived from the name, which may be as long as names can be.
+        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if overwrite:
+                os.replace(temporary, path)
+            else:
+                _move_to_new(temporary, path)
+            _sync_directory(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _check_target(path: Path, overwrite: bool, size: int) -> None:
+    if not path.parent.is_dir():
+        raise CheckpointError(f"there is no directory {str(path.parent)!r}; create it first")
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        pass
+    else:
+        if not overwrite:
+            raise CheckpointError("exists already; choose another name, or ask to overwrite it")
+        if not stat.S_ISLNK(mode):
+            _require_regular(mode)
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise CheckpointError(f"needs {size:,} bytes, the disk has {free:,} free; make room first")
+
+
+def _move_to_new(temporary: Path, path: Path) -> None:
+    """Gives the file its name unless somebody else has taken it meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise CheckpointError("was created by somebody else meanwhile; choose another name") from None
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _orderly_exit() -> Iterator[None]:
+    """Turns the signals that end a process without cleaning up into SystemExit, as Ctrl-C is an exception."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    ours = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        # Only the main thread may set handlers, and a handler that the program chose stays.
+        if threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
