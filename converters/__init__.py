@@ -1,0 +1,20 @@
+"""PyTorch checkpoints into Flax variables, exactly, and back. Needs no PyTorch."""
+
+from converters._errors import CheckpointError, ConversionError, ConverterError
+from converters.checkpoints import read_checkpoint, write_checkpoint
+from converters.rules import Fuse, Split, Unflatten
+from converters.state_dict import convert, match, to_torch
+
+__all__ = [
+    "CheckpointError",
+    "ConversionError",
+    "ConverterError",
+    "Fuse",
+    "Split",
+    "Unflatten",
+    "convert",
+    "match",
+    "read_checkpoint",
+    "to_torch",
+    "write_checkpoint",
+]

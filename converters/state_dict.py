@@ -1,0 +1,266 @@
+"""State dicts into Flax variables and back. Knows no model: the module says what it needs."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, cast
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from flax.core import meta
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from converters._arrays import as_mapping, as_numpy, cast_floats, contiguous, nonfinite
+from converters._errors import ConversionError
+from converters._fit import Fit, fit
+from converters._links import Link, Names, links
+from converters.inspection import Inspection, Path, inspect
+from converters.rules import Rule
+
+MAX_PREFIX = 3  # module._orig_mod.model. is the longest that training frameworks stack up
+
+NamesAndRules = Sequence[tuple[str, str] | Rule]
+Method = Callable[..., Any] | str | None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A state dict and a module that fit each other.
+
+    Attributes:
+        links: which tensors make which arrays; names as in the state dict.
+        source: the tensors.
+        notes: what was stripped, left out or cannot be given back, in sentences.
+        dtype: of the floating-point arrays; None keeps the tensors' own.
+        allow_nonfinite: whether NaN and infinity pass.
+    """
+
+    links: tuple[Link, ...]
+    source: Mapping[str, np.ndarray]
+    notes: tuple[str, ...]
+    dtype: np.dtype[Any] | None
+    allow_nonfinite: bool
+
+    def arrays(self) -> Iterator[tuple[Path, np.ndarray]]:
+        """Paths and arrays, one link at a time: only one link's tensors are in memory.
+
+        Raises:
+            ConversionError: at the end, naming every tensor that holds NaN or infinity.
+        """
+        bad: dict[str, int] = {}
+        for link in self.links:
+            tensors = tuple(self.source[name] for name in link.tensors)
+            if not self.allow_nonfinite:
+                bad |= {name: nonfinite(tensor) for name, tensor in zip(link.tensors, tensors, strict=True)}
+            for array, value in zip(link.arrays, link.to_flax(tensors), strict=True):
+                yield array.path, cast_floats(contiguous(value), self.dtype, str(array))
+        lines = [f"  {name}: {count} values" for name, count in bad.items() if count]
+        if lines:
+            text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"
+            raise ConversionError("\n".join([text, *lines]))
+
+    def variables(self) -> dict[str, Any]:
+        """The nested dict of NumPy arrays that `module.apply` takes."""
+        return cast(dict[str, Any], unflatten_dict(dict(self.arrays())))
+
+
+def match(
+    source: Any,
+    module: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+    rngs: Any = None,
+    method: Method = None,
+    names: NamesAndRules = (),
+    rules: Sequence[Rule] = (),
+    ignore: Sequence[str] = (),
+    key: str | None = None,
+    dtype: Any = None,
+    allow_nonfinite: bool = False,
+) -> Conversion:
+    """Finds the tensors for every array of a module, and reads none; arguments as for `convert`."""
+    tensors = as_mapping(source, key)
+    inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
+    best = _best(inspection, tensors, names, rules, ignore)
+    if best.problems:
+        raise ConversionError(best.explanation(type(module).__name__))
+    return Conversion(best.links, tensors, best.notes, dtype and jnp.dtype(dtype), allow_nonfinite)
+
+
+def convert(
+    source: Any,
+    module: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+    rngs: Any = None,
+    method: Method = None,
+    names: NamesAndRules = (),
+    rules: Sequence[Rule] = (),
+    ignore: Sequence[str] = (),
+    key: str | None = None,
+    dtype: Any = None,
+    allow_nonfinite: bool = False,
+) -> dict[str, Any]:
+    """PyTorch's tensors as the variables of a linen module.
+
+    Every array of the module asks for its tensor; then nothing may be left over. A prefix that all names
+    share (`module.`, `_orig_mod.`, `model.`) is taken off where all of them then fit.
+
+    Args:
+        source: a checkpoint's path, or a mapping of names to arrays.
+        module: any linen module.
+        inputs: example arrays or `jax.ShapeDtypeStruct`s for `module.init`; only their shapes matter.
+        kwargs: keyword arguments for `module.init`.
+        rngs: for `module.init`.
+        method: for `module.init`.
+        names: pairs of (regular expression, replacement), applied in order to Flax's full dotted names,
+            such as `encoder.layers.0.weight`, to make PyTorch's. May hold rules, which count as `rules`.
+        rules: `Fuse`, `Split`, `Unflatten` or your own, in the order Flax to PyTorch.
+        ignore: regular expressions for whole names that may be left over; `num_batches_tracked` always may.
+        key: which mapping of a file that holds several.
+        dtype: for floating-point arrays; None keeps the tensors' own.
+        allow_nonfinite: lets NaN and infinity pass.
+
+    Returns:
+        The nested dict of NumPy arrays that `module.apply` takes.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        ConversionError: everything that is missing, misshapen, left over, duplicated or of the wrong kind.
+    """
+    return match(
+        source,
+        module,
+        *inputs,
+        kwargs=kwargs,
+        rngs=rngs,
+        method=method,
+        names=names,
+        rules=rules,
+        ignore=ignore,
+        key=key,
+        dtype=dtype,
+        allow_nonfinite=allow_nonfinite,
+    ).variables()
+
+
+def to_torch(
+    variables: Mapping[str, Any],
+    module: nn.Module,
+    *inputs: Any,
+    like: Any = None,
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+    rngs: Any = None,
+    method: Method = None,
+    names: NamesAndRules = (),
+    rules: Sequence[Rule] = (),
+    ignore: Sequence[str] = (),
+    key: str | None = None,
+) -> dict[str, np.ndarray]:
+    """A module's variables as a PyTorch state dict: the inverse of `convert`, bit for bit.
+
+    Args:
+        variables: of the module.
+        like: the state dict or checkpoint that the variables came from. It restores what Flax has no
+            place for: counters, mask buffers, prefixes, tied duplicates, the order.
+        module, inputs, kwargs, rngs, method, names, rules, ignore, key: as for `convert`.
+
+    Returns:
+        Names and contiguous arrays. Where Flax keeps the sum of two biases and `like` does not say how to
+        split it, the second is zero.
+
+    Raises:
+        ConversionError: the variables are not the module's, or `like` does not fit it.
+    """
+    inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
+    values = _values(variables, inspection, type(module).__name__)
+    if like is None:
+        pairs, rules = _sorted(names, rules)
+        found = _rewritten(links(inspection, pairs, None), rules)
+        return dict(item for link in found for item in _tensors(link, values))
+    tensors = as_mapping(like, key)
+    best = _best(inspection, tensors, names, rules, ignore)
+    if best.problems:
+        raise ConversionError(best.explanation(type(module).__name__))
+    made = {name: tensor for link in best.links for name, tensor in _tensors(link, values, tensors)}
+    ties = best.ties()
+    return {
+        name: made[ties.get(name, name)] if ties.get(name, name) in made else tensors[name]
+        for name in tensors
+    }
+
+
+def _best(
+    inspection: Inspection, tensors: Any, names: NamesAndRules, rules: Sequence[Rule], ignore: Sequence[str]
+) -> Fit:
+    """The fit with the shortest prefix that leaves no problem, else the one with the fewest."""
+    pairs, rules = _sorted(names, rules)
+    fits = []
+    for prefix in _prefixes(list(tensors)):
+        available = {name.removeprefix(prefix) for name in tensors}
+        for rule in reversed(rules):
+            available = rule.expand(available)
+        found = _rewritten(links(inspection, pairs, available), rules)
+        fits.append(fit(found, tensors, prefix, ignore))
+        if not fits[-1].problems:
+            return fits[-1]
+    return min(fits, key=lambda fit: len(fit.problems))
+
+
+def _sorted(names: NamesAndRules, rules: Sequence[Rule]) -> tuple[Names, Sequence[Rule]]:
+    pairs = [name for name in names if isinstance(name, tuple)]
+    for pattern, _ in pairs:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ConversionError(f"names: {pattern!r} is no regular expression: {error}") from error
+    return pairs, [*(rule for rule in names if not isinstance(rule, tuple)), *rules]
+
+
+def _rewritten(found: list[Link], rules: Sequence[Rule]) -> list[Link]:
+    for rule in rules:
+        found = rule.rewrite(found)
+    return found
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    """What all names begin with, dot by dot; the empty prefix first."""
+    prefixes = [""]
+    while names and len(prefixes) <= MAX_PREFIX:
+        rest = {name.removeprefix(prefixes[-1]).partition(".")[::2] for name in names}
+        first = {head for head, _ in rest}
+        if len(first) > 1 or any(not tail for _, tail in rest):
+            break
+        prefixes.append(f"{prefixes[-1]}{first.pop()}.")
+    return prefixes
+
+
+def _values(variables: Mapping[str, Any], inspection: Inspection, module: str) -> dict[Path, Any]:
+    found: dict[Path, Any] = flatten_dict(meta.unbox(dict(variables)))
+    wanted = {array.path: array for array in inspection.arrays}
+    lines = [f"  missing    {array}" for path, array in wanted.items() if path not in found]
+    lines += [f"  left over  {'/'.join(path)}" for path in found if path not in wanted]
+    lines += [
+        f"  misshapen  {array}: {np.shape(found[path])} for {array.shape}"
+        for path, array in wanted.items()
+        if path in found and np.shape(found[path]) != array.shape
+    ]
+    if lines:
+        raise ConversionError("\n".join([f"the variables do not fit {module}:", *lines]))
+    return found
+
+
+def _tensors(
+    link: Link, values: Mapping[Path, Any], like: Mapping[str, np.ndarray] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    arrays = tuple(as_numpy(values[array.path]) for array in link.arrays)
+    if like is not None and link.lossy:
+        original = tuple(like[name] for name in link.tensors)
+        same = zip(link.to_flax(original), arrays, strict=True)
+        if all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in same):
+            yield from zip(link.tensors, original, strict=True)
+            return
+    for name, tensor in zip(link.tensors, link.to_torch(arrays), strict=True):
+        yield name, contiguous(tensor)
