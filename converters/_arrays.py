@@ -53,7 +53,10 @@ def as_mapping(source: Any, key: str | None) -> Any:
 
 
 def as_numpy(tensor: Any) -> np.ndarray:
-    """The same numbers as a NumPy array; a PyTorch tensor of the caller's, too, of any dtype."""
+    """The same numbers as a NumPy array; a PyTorch tensor of the caller's, too, of any dtype.
+
+    Read-only, for it may be the caller's own memory: what is handed out is then a copy.
+    """
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu().contiguous()
         dtype = _dtype(tensor)
@@ -61,9 +64,11 @@ def as_numpy(tensor: Any) -> np.ndarray:
             torch = sys.modules["torch"]  # there is a tensor, so somebody has imported it
             bits = tensor.reshape(-1).view(torch.uint8).numpy()
             tensor = bits.view(dtype).reshape(tensor.shape)
-            return np.asarray(tensor)
-        tensor = tensor.numpy()
-    return np.asarray(tensor)
+        else:
+            tensor = tensor.numpy()
+    array = np.asarray(tensor).view()
+    array.flags.writeable = False
+    return array
 
 
 def _dtype(tensor: Any) -> np.dtype[Any]:
