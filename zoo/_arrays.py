@@ -38,7 +38,14 @@ def float_dtype(keyword: str, dtype: DTypeLike) -> np.dtype[Any]:
 
 def shapes(module: nn.Module, inputs: Sequence[Input]) -> dict[str, jax.ShapeDtypeStruct]:
     """Path -> shape and dtype of all that the module owns; no arithmetic, no random numbers."""
-    return flatten(jax.eval_shape(lambda: _init(module, inputs, jax.random.key(0))))
+    paths: list[str] = []
+
+    def init() -> list[jax.Array]:
+        flat = flatten(_init(module, inputs, jax.random.key(0)))
+        paths.extend(flat)  # in the order of the calls, which jax's own dictionaries lose
+        return list(flat.values())
+
+    return dict(zip(paths, jax.eval_shape(init), strict=True))
 
 
 def initialise(

@@ -35,7 +35,7 @@ def info(name: Name) -> Entry:
     Raises:
         UnknownModelError: the manifest has no such name.
     """
-    directory = _directory(name)
+    directory = directory_of(name)
     if directory is not None:
         return _manifest.read_saved(directory)
     models = _manifest.read().models
@@ -77,7 +77,7 @@ def load(
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     if pretrained:
-        arrays = _pretrained(entry, _directory(name), built)
+        arrays = _pretrained(entry, directory_of(name), built)
         arrays = {path: _arrays.cast(path, array, cast) for path, array in arrays.items()}
         _arrays.check_width(arrays)
         flat = {path: _arrays.put(path, array, sharding) for path, array in arrays.items()}
@@ -124,7 +124,7 @@ def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrain
     return entry
 
 
-def _directory(name: Name) -> Path | None:
+def directory_of(name: Name) -> Path | None:
     """The directory that a name means; None for a name of the manifest."""
     if isinstance(name, str):
         if name.startswith("hf://"):
