@@ -41,7 +41,7 @@ def shapes(module: nn.Module, inputs: Sequence[Input]) -> dict[str, jax.ShapeDty
     paths: list[str] = []
 
     def init() -> list[jax.Array]:
-        flat = flatten(_init(module, inputs, jax.random.key(0)))
+        flat = _init(module, inputs, jax.random.key(0))
         paths.extend(flat)  # in the order of the calls, which jax's own dictionaries lose
         return list(flat.values())
 
@@ -58,7 +58,7 @@ def initialise(
     """Path -> array, random by the module's own initialisers; computed where the array will be."""
 
     def init(key: jax.Array) -> dict[str, jax.Array]:
-        flat = flatten(_init(module, inputs, key))
+        flat = _init(module, inputs, key)
         return {
             path: array.astype(param_dtype) if param_dtype and _is_castable(path, array.dtype) else array
             for path, array in flat.items()
@@ -73,11 +73,13 @@ def initialise(
     return arrays
 
 
-def _init(module: nn.Module, inputs: Sequence[Input], key: jax.Array) -> Mapping[str, Any]:
+def _init(module: nn.Module, inputs: Sequence[Input], key: jax.Array) -> dict[str, Any]:
     # One key: a stream that has none of its own, such as "noise", is drawn from the params' stream.
-    variables = module.init(key, *(jnp.zeros(each.shape, each.dtype) for each in inputs))
-    unboxed: Mapping[str, Any] = nn.unbox(variables)
-    return unboxed
+    flat = flatten(module.init(key, *(jnp.zeros(each.shape, each.dtype) for each in inputs)))
+    # nn.unbox would sort the paths.
+    return {
+        path: leaf.unbox() if isinstance(leaf, nn.meta.AxisMetadata) else leaf for path, leaf in flat.items()
+    }
 
 
 def check_fit(

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
+from converters.state_dict import convert
 from zoo import _arrays, _families, _manifest, _weights
 from zoo._entry import Entry, Frozen
 from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
@@ -101,9 +102,6 @@ def _converted(
     entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module
 ) -> dict[str, _arrays.Array]:
     """The arrays of a PyTorch file, whose convention the family knows."""
-    # Only PyTorch files need it, and Flax files load faster without.
-    from converters import convert
-
     conventions = _families.family(entry).TORCH_NAMES
     if entry.layout not in conventions:
         raise ManifestError(

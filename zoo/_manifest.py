@@ -29,30 +29,30 @@ class Manifest:
     models: Mapping[str, Entry]
 
 
-def _weights_rules(weights: Weights) -> Iterator[str]:
+def _weights_rules(weights: Weights) -> Iterator[tuple[str, str]]:
     """What shapes of single fields cannot say: which of them go together."""
     places = ("file", "repo", "revision", "url")
     given = {name for name in places if getattr(weights, name) is not None}
     if given not in ({"file"}, {"repo", "revision", "file"}, {"url"}):
         found = ", ".join(name for name in places if name in given) or "none of them"
-        yield f"expected file, or repo + revision + file, or url; found {found}"
+        yield "", f"expected file, or repo + revision + file, or url; found {found}"
     prefix = re.search(r"-([0-9a-f]{8})\.\w+$", weights.url or "")
     if weights.sha256 == UNATTESTED:
         if prefix or given == {"file"}:
-            yield "sha256: expected the hash, found 'unattested'"
+            yield "sha256", "expected the hash, found 'unattested'"
     elif not weights.sha256.strip("0"):
-        yield "sha256: expected the hash, found zeros"
+        yield "sha256", "expected the hash, found zeros"
     elif len(weights.sha256) < 64 and not (weights.url and prefix):
-        yield f"sha256: expected 64 hexadecimal digits, found {len(weights.sha256)}"
+        yield "sha256", f"expected 64 hexadecimal digits, found {len(weights.sha256)}"
     elif prefix and not weights.sha256.startswith(prefix[1]):
-        yield f"sha256: expected {prefix[1]}... as the url says, found {weights.sha256}"
+        yield "sha256", f"expected {prefix[1]}... as the url says, found {weights.sha256}"
     if given == {"file"} and weights.size is None:
-        yield "size: missing"
+        yield "size", "missing"
 
 
-def _entry_rules(entry: Entry) -> Iterator[str]:
+def _entry_rules(entry: Entry) -> Iterator[tuple[str, str]]:
     yield from (
-        f"{name} without weights; leave it out, or say where the weights are"
+        (name, "is there without weights; leave it out, or say where the weights are")
         for name in ("layout", "metrics")
         if getattr(entry, name) and not entry.weights
     )

@@ -90,9 +90,12 @@ def record(
     fields: Mapping[str, Check],
     *,
     required: Collection[str],
-    rules: Callable[[Any], Iterable[str]] = lambda built: (),
+    rules: Callable[[Any], Iterable[tuple[str, str]]] = lambda built: (),
 ) -> Check:
-    """A mapping of known fields; `rules` tells what is wrong with fields that are right one by one."""
+    """A mapping of known fields; `rules` tells what is wrong with fields that are right one by one.
+
+    It yields pairs of a field, or "" for several, and the problem.
+    """
 
     def check(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
@@ -112,7 +115,7 @@ def record(
         if len(problems) > before:
             return value
         built = build(**known)
-        problems.extend(f"{path}: {problem}" for problem in rules(built))
+        problems.extend(f"{join(path, name)}: {problem}" for name, problem in rules(built))
         return built
 
     return check
@@ -120,7 +123,7 @@ def record(
 
 def join(path: str, name: str) -> str:
     """The path of a field."""
-    return f"{path}.{name}" if path else name
+    return ".".join(part for part in (path, name) if part)
 
 
 def suggest(name: str, names: Iterable[str]) -> str:

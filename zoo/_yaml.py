@@ -38,7 +38,7 @@ def read(content: bytes, problems: list[str]) -> object:
     except UnicodeDecodeError as error:
         problems.append(f"not UTF-8 at byte {error.start}")
     except yaml.YAMLError as error:
-        problems.append(" ".join(str(error).split()))
+        problems.append(" ".join(str(error).replace('in "<unicode string>", ', "at ").split()))
     return None
 
 
