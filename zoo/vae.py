@@ -10,9 +10,12 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
+from zoo._errors import ZooError
 from zoo._layers import ACTIVATIONS, check_activation
+from zoo._model import Model
 
 
 class FeedForward(nn.Module):
@@ -101,3 +104,23 @@ def create(
         check_activation(activation),
         dtype,
     )
+
+
+def sample(model: Model, labels: ArrayLike, *, seed: int = 0) -> jax.Array:
+    """Draws one image of each class index in `labels`: (batch, *input_shape), in [0, 1].
+
+    Raises:
+        ZooError: a label that the model has no class for.
+    """
+    classes = np.asarray(labels)
+    wrong = classes[(classes < 0) | (classes >= model.module.num_classes)]
+    if wrong.size:
+        raise ZooError(f"no class {wrong[0]}; the classes are 0 to {model.module.num_classes - 1}.")
+    latents = jax.random.normal(jax.random.key(seed), (len(classes), model.module.latent_dim))
+    images: jax.Array = _decode(model, latents, classes)
+    return images
+
+
+@jax.jit
+def _decode(model: Model, latents: jax.Array, labels: jax.Array) -> jax.Array:
+    return jnp.clip(model(latents, labels, method="decode"), 0, 1)

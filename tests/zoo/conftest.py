@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+import zoo
+from zoo import _manifest
+
+FAMILIES = {"mlp": "mlp_mnist", "cnn": "cnn_mnist", "vae": "vae_mnist"}
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory) -> dict[str, Path]:
+    """One saved model of each family, by name."""
+    root = tmp_path_factory.mktemp("saved")
+    for name in FAMILIES.values():
+        zoo.save(zoo.load(name, seed=1), root / name)
+    return {name: root / name for name in FAMILIES.values()}
+
+
+@pytest.fixture
+def use_manifest(tmp_path, monkeypatch):
+    """Puts a manifest of the test's own in place of the packaged one."""
+
+    def use(text: str) -> None:
+        path = tmp_path / "weights_manifest.yaml"
+        path.write_text(text)
+        monkeypatch.setattr(_manifest, "_packaged", lambda: _manifest.read(path))
+
+    return use

@@ -1,0 +1,74 @@
+"""What the command line has in common: tables, and how it ends."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from typer.core import TyperGroup
+
+from converters._errors import ConverterError
+from zoo._errors import ZooError
+
+
+class Verbs(TyperGroup):
+    """Ends refused verbs with one message and exit code 1, interrupted ones as a shell expects.
+
+    Misuse, exit code 2, is typer's.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        previous = signal.signal(signal.SIGTERM, _terminate)
+        try:
+            result = super().invoke(ctx)
+            # Here, and not when the interpreter ends and can only complain.
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(128 + signal.SIGPIPE) from None
+        except KeyboardInterrupt:
+            raise SystemExit(128 + signal.SIGINT) from None
+        except (ZooError, ConverterError, OSError) as error:
+            if ctx.params["debug"]:
+                raise
+            print(f"zoo: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    # As an exception, so that temporary files are removed.
+    raise SystemExit(128 + number)
+
+
+def is_terminal() -> bool:
+    """Whether a person reads the results."""
+    return sys.stdout.isatty()
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
+    """Prints a table to a person, and tab-separated rows without a head to a program."""
+    if not is_terminal():
+        for row in rows:
+            print(*row, sep="\t")
+        return
+    # Slow to import, and needed on terminals only.
+    import rich.box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*columns, box=rich.box.SIMPLE)
+    for column, cell in zip(drawn.columns, rows[0] if rows else (), strict=False):
+        column.justify = "left" if isinstance(cell, str) else "right"
+    for row in rows:
+        drawn.add_row(*(_shown(cell) for cell in row))
+    Console(markup=False, highlight=False).print(drawn)
+
+
+def _shown(cell: str | int | float) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.4f}"
+    return cell if isinstance(cell, str) else f"{cell:,}"

@@ -1,0 +1,140 @@
+"""Names to models: `load`, `info`, `list_models`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+from jax.typing import DTypeLike
+
+from converters.state_dict import convert
+from zoo import _arrays, _families, _manifest, _weights
+from zoo._entry import Entry, Frozen
+from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
+from zoo._model import Model, count_params, flatten, unflatten
+from zoo._schema import suggest
+
+Name: TypeAlias = str | os.PathLike[str]
+
+
+def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
+    """The names that match a pattern such as `*_mnist`; with or without published weights only, if asked."""
+    return sorted(
+        name
+        for name, entry in _manifest.read().models.items()
+        if fnmatchcase(name, pattern) and pretrained in (None, entry.weights is not None)
+    )
+
+
+def info(name: Name) -> Entry:
+    """The manifest's record of a name, or the one in a directory that `save` wrote.
+
+    Raises:
+        UnknownModelError: the manifest has no such name.
+    """
+    directory = directory_of(name)
+    if directory is not None:
+        return _manifest.read_saved(directory)
+    models = _manifest.read().models
+    if name in models:
+        return models[str(name)]
+    raise UnknownModelError(f"no model named {name!r}{_advice(str(name), models)}")
+
+
+def load(
+    name: Name,
+    *,
+    pretrained: bool = False,
+    seed: int = 0,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike | None = None,
+    sharding: _arrays.Placement | None = None,
+    module: nn.Module | None = None,
+    **config: Any,
+) -> Model:
+    """Builds a model, with its published weights or initialised.
+
+    Args:
+        name: A name of the manifest, or a directory that `save` wrote (a path or a string with a separator).
+        pretrained: Whether to load the weights; initialised with `seed` otherwise.
+        seed: Of the random initialisation.
+        dtype: What the module computes in; by default what its inputs and params give.
+        param_dtype: What floating-point params are cast to; by default they are as in the file.
+        sharding: Where arrays go: one for all, or a function of an array's path and shape.
+        module: A module of your own that takes the weights, instead of the family's.
+        **config: Keywords of the family's `create` that differ from the entry's.
+
+    Raises:
+        UnknownModelError: the manifest has no such name.
+        WeightsError: no weights, damaged ones, or some that do not fit the module.
+    """
+    entry = info(name)
+    built, described = _families.build(entry, module, dtype, config)
+    cast = None if param_dtype is None else _arrays.float_dtype("param_dtype", param_dtype)
+    if not entry.inputs and not pretrained:
+        raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
+    if pretrained:
+        arrays = _pretrained(entry, directory_of(name), built)
+        arrays = {path: _arrays.cast(path, array, cast) for path, array in arrays.items()}
+        _arrays.check_width(arrays)
+        flat = {path: _arrays.put(path, array, sharding) for path, array in arrays.items()}
+    else:
+        flat = _arrays.initialise(built, entry.inputs, seed, cast, sharding)
+    variables = unflatten(flat)
+    return Model(built, variables, _describe(entry, described, variables, pretrained))
+
+
+def _pretrained(entry: Entry, directory: Path | None, module: nn.Module) -> dict[str, _arrays.Array]:
+    """The arrays of an entry's weights, which fit the module exactly."""
+    arrays = _weights.read(entry, directory)
+    if entry.layout:
+        arrays = _converted(entry, arrays, module)
+    if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
+        _arrays.check_fit(arrays, _arrays.shapes(module, entry.inputs), module)
+    return arrays
+
+
+def _converted(
+    entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module
+) -> dict[str, _arrays.Array]:
+    """The arrays of a PyTorch file, whose convention the family knows."""
+    conventions = _families.family(entry).TORCH_NAMES
+    if entry.layout not in conventions:
+        raise ManifestError(
+            f"{entry.name!r} has layout {entry.layout!r}; "
+            f"family {entry.family!r} knows {', '.join(conventions) or 'none'}."
+        )
+    inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
+    return flatten(convert(tensors, module, *inputs, names=conventions[entry.layout]))
+
+
+def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrained: bool) -> Entry:
+    """What the model's entry says: the manifest's own only where these are its weights in its module."""
+    count = count_params(variables)
+    if not pretrained or built != entry:
+        return replace(built, num_params=count, weights=None, layout=None, metrics=Frozen())
+    if count != entry.num_params:
+        raise WeightsError(f"{entry.name!r} has {count:,} parameters; its entry says {entry.num_params:,}.")
+    return entry
+
+
+def directory_of(name: Name) -> Path | None:
+    """The directory that a name means; None for a name of the manifest."""
+    if isinstance(name, str):
+        if name.startswith("hf://"):
+            raise UnknownModelError(
+                f"{name!r}: this version does not read the Hub; download it and pass its directory."
+            )
+        if not any(separator and separator in name for separator in (os.sep, os.altsep, "/")):
+            return None
+    return Path(name)
+
+
+def _advice(name: str, models: Mapping[str, Entry]) -> str:
+    if Path(name).is_dir():
+        return f"; the directory of that name is {f'./{name}'!r}."
+    return suggest(name, models) or f"; zoo.list_models() names the {len(models)} there are."

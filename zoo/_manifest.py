@@ -1,0 +1,163 @@
+"""The registry, weights_manifest.yaml: what it may say, and reading it strictly.
+
+A directory that `zoo.save` wrote has one entry of the same form in its config.json.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from converters._errors import CheckpointError
+from converters._files import InputFile, blamed_on
+from zoo import _schema as schema
+from zoo import _yaml
+from zoo._entry import Entry, Frozen, Input, Preprocess, Weights
+from zoo._errors import ManifestError
+
+MAX_SIZE = 1_000_000
+UNATTESTED = "unattested"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Every model by name."""
+
+    models: Mapping[str, Entry]
+
+
+def _weights_rules(weights: Weights) -> Iterator[tuple[str, str]]:
+    """What shapes of single fields cannot say: which of them go together."""
+    places = ("file", "repo", "revision", "url")
+    given = {name for name in places if getattr(weights, name) is not None}
+    if given not in ({"file"}, {"repo", "revision", "file"}, {"url"}):
+        found = ", ".join(name for name in places if name in given) or "none of them"
+        yield "", f"expected file, or repo + revision + file, or url; found {found}"
+    prefix = re.search(r"-([0-9a-f]{8})\.\w+$", weights.url or "")
+    if weights.sha256 == UNATTESTED:
+        if prefix or given == {"file"}:
+            yield "sha256", "expected the hash, found 'unattested'"
+    elif not weights.sha256.strip("0"):
+        yield "sha256", "expected the hash, found zeros"
+    elif len(weights.sha256) < 64 and not (weights.url and prefix):
+        yield "sha256", f"expected 64 hexadecimal digits, found {len(weights.sha256)}"
+    elif prefix and not weights.sha256.startswith(prefix[1]):
+        yield "sha256", f"expected {prefix[1]}... as the url says, found {weights.sha256}"
+    if given == {"file"} and weights.size is None:
+        yield "size", "missing"
+
+
+def _entry_rules(entry: Entry) -> Iterator[tuple[str, str]]:
+    yield from (
+        (name, "is there without weights; leave it out, or say where the weights are")
+        for name in ("layout", "metrics")
+        if getattr(entry, name) and not entry.weights
+    )
+
+
+INPUT = schema.record(
+    Input,
+    {"name": schema.IDENTIFIER, "shape": schema.sequence(schema.integer(1)), "dtype": schema.DTYPE},
+    required=("name", "shape", "dtype"),
+)
+WEIGHTS = schema.record(
+    Weights,
+    {
+        "sha256": schema.text(r"[0-9a-f]{8,64}|unattested", "64 lower-case hexadecimal digits"),
+        "size": schema.integer(1),
+        "file": schema.text(r"\w[\w.-]*(/\w[\w.-]*)*", "a plain file name"),
+        "repo": schema.text(r"\w[\w.-]*/\w[\w.-]*", "a repository as owner/name"),
+        "revision": schema.text(r"[0-9a-f]{40}", "a commit, 40 lower-case hexadecimal digits"),
+        "url": schema.text(r"(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s@]+", "an https address"),
+    },
+    required=("sha256",),
+    rules=_weights_rules,
+)
+FIELDS = {
+    "family": schema.IDENTIFIER,
+    "config": schema.mapping(schema.IDENTIFIER, schema.anything, Frozen),
+    "inputs": schema.sequence(INPUT),
+    "num_params": schema.integer(0),
+    "weights": WEIGHTS,
+    "layout": schema.IDENTIFIER,
+    "license": schema.TEXT,
+    "source": schema.TEXT,
+    "paper": schema.text(r"https?://\S+", "an address"),
+    "metrics": schema.mapping(schema.IDENTIFIER, schema.number, Frozen),
+    "preprocess": schema.record(Preprocess, {"ink": schema.text("light", "'light'")}, required=("ink",)),
+}
+NAME = schema.text(r"[a-z0-9][a-z0-9._-]*", "a lower-case name")
+
+
+def _models(value: Any, path: str, problems: list[str]) -> Any:
+    """Each entry under the name that it is loaded by."""
+    required = ("family", "config", "inputs", "num_params", "license", "source")
+    entry = schema.record(partial(Entry, ""), FIELDS, required=required, rules=_entry_rules)
+    models = schema.mapping(NAME, entry, dict)(value, path, problems)
+    return models if problems else Frozen({name: replace(entry, name=name) for name, entry in models.items()})
+
+
+MANIFEST = schema.record(Manifest, {"models": _models}, required=("models",))
+SAVED = schema.record(
+    Entry, {"name": schema.TEXT, **FIELDS}, required=("name", "num_params", "weights"), rules=_entry_rules
+)
+
+
+def read(path: Path | None = None) -> Manifest:
+    """The manifest in a file, or the one that comes with the package.
+
+    Raises:
+        ManifestError: it breaks its schema; every problem is listed.
+    """
+    manifest: Manifest = _packaged() if path is None else _checked(path, MANIFEST)
+    return manifest
+
+
+def read_saved(directory: Path) -> Entry:
+    """The entry in the config.json of a directory that `zoo.save` wrote.
+
+    Raises:
+        ManifestError: it breaks its schema; every problem is listed.
+    """
+    # JSON is YAML: one reader finds duplicate keys and the like in both.
+    entry: Entry = _checked(directory / CONFIG, SAVED)
+    return entry
+
+
+def packaged_path() -> Path:
+    """Where the manifest is: in the package when it was built, above it in a checkout."""
+    package = Path(__file__).parent
+    name = "weights_manifest.yaml"
+    return next((path for path in (package / name, package.parent / name) if path.exists()), package / name)
+
+
+@cache
+def _packaged() -> Manifest:
+    manifest: Manifest = _checked(packaged_path(), MANIFEST)
+    return manifest
+
+
+def _checked(path: Path, check: schema.Check) -> Any:
+    problems: list[str] = []
+    value = _yaml.read(_content(path), problems)
+    # Nothing to check where the file as a whole was unreadable.
+    if value is not None or not problems:
+        value = check(value, "", problems)
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise ManifestError(f"{str(path)!r} breaks its schema:{lines}")
+    return value
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with blamed_on(path):
+            file = InputFile(path)
+            if file.size > MAX_SIZE:
+                raise CheckpointError(f"has {file.size:,} bytes; the limit is {MAX_SIZE:,}")
+            return file.read(0, file.size)
+    except CheckpointError as error:
+        raise ManifestError(str(error)) from error

@@ -1,0 +1,75 @@
+"""What `zoo.load` returns: a module with its variables."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from zoo._entry import Entry
+from zoo._errors import WeightsError
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["module", "entry"])
+@dataclass(frozen=True, eq=False, repr=False)
+class Model:
+    """A linen module and its variables, as one pytree: the variables are leaves, the rest is static.
+
+    `entry` says what the model is; None for one of your own.
+    """
+
+    module: nn.Module
+    variables: Mapping[str, Any]
+    entry: Entry | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`module.apply(variables, ...)`: takes method=, rngs= and mutable= as that does."""
+        return self.module.apply(self.variables, *args, **kwargs)
+
+    def __iter__(self) -> Iterator[Any]:
+        """`module, variables = model`."""
+        return iter((self.module, self.variables))
+
+    def __repr__(self) -> str:
+        name = f"{self.entry.name}: " if self.entry else ""
+        leaves = jax.tree.leaves(self.variables.get("params", {}))
+        # Leaves have no shape where jax passes a pytree without arrays, as in error messages.
+        count = sum(getattr(leaf, "size", 1) for leaf in leaves)
+        dtypes = sorted({str(getattr(leaf, "dtype", "no arrays")) for leaf in leaves})
+        return f"<{name}{type(self.module).__name__}, {count:,} parameters, {', '.join(dtypes)}>"
+
+    def replace(self, *, variables: Mapping[str, Any]) -> "Model":
+        """The same module with other variables."""
+        return Model(self.module, variables, self.entry)
+
+
+def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one of paths (`params/encoder/layers_0/kernel`), in their order."""
+    flat: dict[str, Any] = {}
+    for name, value in variables.items():
+        if not isinstance(name, str) or "/" in name:
+            raise WeightsError(f"{prefix}{name!r} cannot be a path; names are text without '/'.")
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}/")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    variables: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, name = path.split("/")
+        inner = variables
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[name] = value
+    return variables
+
+
+def count_params(variables: Mapping[str, Any]) -> int:
+    """How many numbers the params hold; the arrays may be shapes only."""
+    return sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))

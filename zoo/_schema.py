@@ -1,0 +1,144 @@
+"""Checks of plain values: each takes a value and its path, notes every problem, and returns the value.
+
+What it returns means nothing once a problem was noted.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeAlias
+
+Check: TypeAlias = Callable[[Any, str, list[str]], Any]
+
+
+def text(pattern: str, expected: str) -> Check:
+    """Text that the regular expression matches as a whole."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(value: Any, path: str, problems: list[str]) -> Any:
+        if not isinstance(value, str):
+            advice = "; quote it" if isinstance(value, int | float) else ""
+            problems.append(f"{path}: expected {expected}, found {_short(value)}{advice}")
+        elif not compiled.fullmatch(value):
+            problems.append(f"{path}: expected {expected}, found {_short(value)}")
+        return value
+
+    return check
+
+
+TEXT = text(r"[^\n]*\S[^\n]*", "a line of text")
+IDENTIFIER = text(r"[a-z][a-z0-9_]*", "a lower-case identifier")
+DTYPE = text(r"bfloat16|float(16|32|64)|u?int(8|16|32|64)|bool", "a dtype such as float32")
+
+
+def integer(minimum: int) -> Check:
+    """A whole number, `minimum` or more."""
+
+    def check(value: Any, path: str, problems: list[str]) -> Any:
+        if type(value) is not int or value < minimum:
+            problems.append(f"{path}: expected a whole number >= {minimum}, found {_short(value)}")
+        return value
+
+    return check
+
+
+def number(value: Any, path: str, problems: list[str]) -> Any:
+    """A number; as a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        problems.append(f"{path}: expected a number, found {_short(value)}")
+        return value
+    return float(value)
+
+
+def anything(value: Any, path: str, problems: list[str]) -> Any:
+    """Whatever it is."""
+    return value
+
+
+def sequence(item: Check) -> Check:
+    """A list of what `item` checks; as a tuple."""
+
+    def check(value: Any, path: str, problems: list[str]) -> Any:
+        if not isinstance(value, list):
+            problems.append(f"{path}: expected a list, found {_short(value)}")
+            return value
+        return tuple(item(element, f"{path}[{index}]", problems) for index, element in enumerate(value))
+
+    return check
+
+
+def mapping(key: Check, item: Check, build: Callable[[dict[str, Any]], Any]) -> Check:
+    """A mapping of free keys."""
+
+    def check(value: Any, path: str, problems: list[str]) -> Any:
+        if not isinstance(value, dict):
+            problems.append(f"{path}: expected a mapping, found {_short(value)}")
+            return value
+        return build(
+            {
+                key(name, f"{path}: the key {name!r}", problems): item(element, join(path, name), problems)
+                for name, element in value.items()
+            }
+        )
+
+    return check
+
+
+def record(
+    build: Callable[..., Any],
+    fields: Mapping[str, Check],
+    *,
+    required: Collection[str],
+    rules: Callable[[Any], Iterable[tuple[str, str]]] = lambda built: (),
+) -> Check:
+    """A mapping of known fields; `rules` tells what is wrong with fields that are right one by one.
+
+    It yields pairs of a field, or "" for several, and the problem.
+    """
+
+    def check(value: Any, path: str, problems: list[str]) -> Any:
+        if not isinstance(value, dict):
+            problems.append(f"{path or 'the file'}: expected a mapping, found {_short(value)}")
+            return value
+        before = len(problems)
+        for name in value.keys() - fields.keys():
+            problems.append(f"{join(path, name)}: unknown field{_nearest(name, fields)}")
+        for name in fields:
+            if name in required and name not in value:
+                problems.append(f"{join(path, name)}: missing")
+        known = {
+            name: fields[name](element, join(path, name), problems)
+            for name, element in value.items()
+            if name in fields
+        }
+        if len(problems) > before:
+            return value
+        built = build(**known)
+        problems.extend(f"{join(path, name)}: {problem}" for name, problem in rules(built))
+        return built
+
+    return check
+
+
+def join(path: str, name: str) -> str:
+    """The path of a field."""
+    return ".".join(part for part in (path, name) if part)
+
+
+def suggest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean 'a' or 'b'?`, or nothing where no name is near."""
+    near = difflib.get_close_matches(name.lower(), names)
+    return f"; did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
+
+
+def _nearest(name: str, fields: Iterable[str]) -> str:
+    return suggest(name, fields) or f"; the fields are {', '.join(fields)}"
+
+
+def _short(value: Any) -> str:
+    """The value for a message: mappings and lists by their kind, the rest cut at 80 characters."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    shown = "nothing" if value is None else repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

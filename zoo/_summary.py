@@ -1,0 +1,57 @@
+"""What `zoo info` shows of a model."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from zoo import _arrays, _families, _weights
+from zoo._entry import Entry
+
+
+def fields(entry: Entry) -> list[tuple[str, str]]:
+    """The entry, as names and texts."""
+    weights, preprocess = entry.weights, entry.preprocess
+    inputs = (f"{each.name} {each.shape} {each.dtype}" for each in entry.inputs)
+    texts = {
+        "name": entry.name,
+        "family": entry.family,
+        "config": _pairs(entry.config) or "the family's defaults",
+        "inputs": ", ".join(inputs),
+        "parameters": f"{entry.num_params:,}",
+        "weights": str(weights or "none: zoo.load initialises it"),
+        "sha256": weights and weights.sha256,
+        "bytes": weights and weights.size and f"{weights.size:,}",
+        "layout": entry.layout,
+        "license": entry.license,
+        "source": entry.source,
+        "paper": entry.paper,
+        "metrics": _pairs(entry.metrics),
+        "preprocess": preprocess and f"grey, {preprocess.ink} ink, pixels in [0, 1]",
+    }
+    return [(name, text) for name, text in texts.items() if text]
+
+
+def _pairs(mapping: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in mapping.items())
+
+
+def layers(entry: Entry, directory: Path | None = None) -> list[tuple[str, str, int]]:
+    """Each layer that owns arrays: its path, its arrays' shapes, and how many numbers they hold."""
+    if entry.family is None:
+        arrays = _weights.read(entry, directory)
+        shapes = {path: array.shape for path, array in arrays.items()}
+    else:
+        module, _ = _families.build(entry, None, None, {})
+        shapes = {path: leaf.shape for path, leaf in _arrays.shapes(module, entry.inputs).items()}
+    grouped: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
+    for path, shape in shapes.items():
+        layer, _, array = path.removeprefix("params/").rpartition("/")
+        grouped.setdefault(layer, []).append((array, shape))
+    return [
+        (
+            layer,
+            ", ".join(f"{name} {shape}" for name, shape in owned),
+            sum(math.prod(shape) for _, shape in owned),
+        )
+        for layer, owned in grouped.items()
+    ]

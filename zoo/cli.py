@@ -1,0 +1,103 @@
+"""The `zoo` command: each verb is a few lines over one library function."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import zoo
+from zoo import _console, _families, _images, _summary
+from zoo._loading import directory_of
+
+app = typer.Typer(
+    cls=_console.Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `zoo list`, or a model's directory.")]
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.")] = False,
+) -> None:
+    """Pretrained Flax models."""
+
+
+@app.command("list")
+def list_(pattern: Annotated[str, typer.Argument(help="Such as '*_mnist'.")] = "*") -> None:
+    """Lists the models; in a pipe as name, family, parameters, bytes, metrics and weights between tabs."""
+    names = zoo.list_models(pattern)
+    if not names:
+        raise zoo.UnknownModelError(f"no model's name matches {pattern!r}; `zoo list` shows all.")
+    columns = ("name", "family", "parameters", "bytes", "metrics", "weights")
+    _console.table(columns, [_row(zoo.info(name)) for name in names])
+
+
+def _row(entry: zoo.Entry) -> tuple[str | int, ...]:
+    size = (entry.weights.size if entry.weights else None) or "-"
+    metrics = ", ".join(f"{name} {value:g}" for name, value in entry.metrics.items())
+    return (
+        entry.name,
+        entry.family or "-",
+        entry.num_params,
+        size,
+        metrics or "-",
+        str(entry.weights or "-"),
+    )
+
+
+@app.command()
+def info(name: Name) -> None:
+    """Shows what a model is, where its weights are from, and its layers."""
+    entry = zoo.info(name)
+    _console.table(("field", "value"), _summary.fields(entry))
+    print()
+    _console.table(("layer", "arrays", "numbers"), _summary.layers(entry, directory_of(name)))
+
+
+@app.command()
+def sample(
+    name: Name,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture; the name's end is its format.")],
+    label: Annotated[list[int] | None, typer.Option(help="A class to draw; by default each one.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many of each class.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws others.")] = 0,
+) -> None:
+    """Draws new images as one picture, a row for each class."""
+    entry = zoo.info(name)
+    family = _families.family(entry)
+    if not hasattr(family, "sample"):
+        raise zoo.ZooError(f"{name!r} does not draw images; try vae_mnist.")
+    model = zoo.load(name, pretrained=True)
+    classes = label or range(model.module.num_classes)
+    images = family.sample(model, np.repeat(classes, count), seed=seed)
+    columns = count if len(classes) > 1 else math.isqrt(count - 1) + 1
+    _images.write(_images.grid(np.asarray(images), columns), out)
+
+
+@app.command()
+def predict(
+    name: Name,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files of any size.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes of each image.")] = 3,
+) -> None:
+    """Classifies images: the likeliest classes and their probabilities.
+
+    For the MNIST classifiers a picture is one digit, dark on light or light on dark: the shade along its edge
+    is the ground. Unless it is 28 x 28 pixels already, the digit is cut out, scaled and centred as MNIST's
+    were.
+    """
+    model = zoo.load(name, pretrained=True)
+    found = np.asarray(_images.probabilities(model, _images.read(images, zoo.info(name))))
+    best = np.argsort(-found, axis=1)[:, :top]
+    rows = [
+        (str(path), str(index), float(found[i, index])) for i, path in enumerate(images) for index in best[i]
+    ]
+    _console.table(("image", "class", "probability"), rows)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="zoo")
