@@ -98,7 +98,7 @@ def test_float32_outputs_match_pytorch(case: Case) -> None:
     more = case.more(models.module, models.variables, np.float32)
     with torch.no_grad():
         theirs = models.twin(
-            *(torch.from_numpy(np.ascontiguousarray(channels_first(x))) for x in (*inputs, *more))
+            *(torch.from_numpy(np.array(channels_first(x), order="C")) for x in (*inputs, *more))
         )
     variables = jax.tree.map(lambda array: array.astype(np.float32), models.variables)
     with jax.default_matmul_precision("highest"):
