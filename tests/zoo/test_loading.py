@@ -113,9 +113,9 @@ def test_the_seed_decides_the_initial_arrays():
 
 
 def test_config_goes_to_the_family_and_into_the_entry():
-    model = zoo.load("cnn_mnist", channels=[4, 8], num_classes=3)
-    assert model.module.channels == (4, 8)
-    assert model.entry.config == {"channels": (4, 8), "num_classes": 3}
+    model = zoo.load("mlp_mnist", hidden=[4], num_classes=3)
+    assert model.module.features == (4, 3)
+    assert model.entry.config == {"hidden": (4,), "num_classes": 3}
     assert model.entry.num_params == sum(leaf.size for leaf in jax.tree.leaves(model.variables))
     assert model(np.zeros((2, 28, 28, 1), np.float32)).shape == (2, 3)
 
