@@ -83,7 +83,7 @@ def match(
     """Finds the tensors for every array of a module, and reads none; arguments as for `convert`."""
     tensors = as_mapping(source, key)
     inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    best = _best(inspection, tensors, names, rules, ignore)
+    best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
         raise ConversionError(best.explanation(type(module).__name__))
     return Conversion(best.links, tensors, best.notes, dtype and jnp.dtype(dtype), allow_nonfinite)
@@ -175,13 +175,13 @@ def to_torch(
         ConversionError: the variables are not the module's, or `like` does not fit it.
     """
     inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    values = _values(variables, inspection, type(module).__name__)
+    values = checked(variables, inspection, type(module).__name__)
     if like is None:
         pairs, rules = _sorted(names, rules)
         found = _rewritten(links(inspection, pairs, None), rules)
         return dict(item for link in found for item in _tensors(link, values))
     tensors = as_mapping(like, key)
-    best = _best(inspection, tensors, names, rules, ignore)
+    best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
         raise ConversionError(best.explanation(type(module).__name__))
     made = {name: tensor for link in best.links for name, tensor in _tensors(link, values, tensors)}
@@ -189,7 +189,7 @@ def to_torch(
     return {name: made.get(ties.get(name, name), contiguous(tensors[name])) for name in tensors}
 
 
-def _best(
+def best_fit(
     inspection: Inspection, tensors: Any, names: NamesAndRules, rules: Sequence[Rule], ignore: Sequence[str]
 ) -> Fit:
     """The fit with the shortest prefix that leaves no problem, else the one with the fewest."""
@@ -234,7 +234,12 @@ def _prefixes(names: Sequence[str]) -> list[str]:
     return prefixes
 
 
-def _values(variables: Mapping[str, Any], inspection: Inspection, module: str) -> dict[Path, Any]:
+def checked(variables: Mapping[str, Any], inspection: Inspection, module: str) -> dict[Path, Any]:
+    """The variables by their paths.
+
+    Raises:
+        ConversionError: they are not those of the module.
+    """
     found: dict[Path, Any] = flatten_dict(meta.unbox(dict(variables)))
     wanted = {array.path: array for array in inspection.arrays}
     lines = [f"  missing    {array}" for path, array in wanted.items() if path not in found]

@@ -1,0 +1,181 @@
+"""The functions inside two models that have options but no name: pooling, GELU, dropout.
+
+PyTorch's are seen as they are called, Flax's in the trace of the whole model.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from jax.extend import core
+
+from converters._report import Finding
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One pooling, in numbers that mean the same in both frameworks."""
+
+    kind: str  # "max" or "avg"
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]  # before the first value of each axis; the output's shape tells the rest
+    shape: tuple[int, ...]  # of the output's spatial axes
+    counts_padding: bool
+
+    def __str__(self) -> str:
+        counted = f", count_include_pad={self.counts_padding}" if self.kind == "avg" else ""
+        return (
+            f"{self.kind} pooling of window {self.window}, stride {self.stride}, dilation {self.dilation}, "
+            f"padding {self.padding} before, output {self.shape}{counted}"
+        )
+
+
+@dataclass
+class Functions:
+    """What was called, in order."""
+
+    pools: list[Pool] = field(default_factory=list)
+    dropouts: list[float] = field(default_factory=list)
+    erf: int = 0  # exact GELUs, mostly
+    tanh: int = 0  # approximate GELUs, mostly
+    notes: list[str] = field(default_factory=list)
+
+
+# The parameters of torch's functions written in C, which have no signature to ask.
+MAX_POOL = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+AVG_POOL = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+
+
+def torch_function(
+    found: Functions, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
+) -> None:
+    """Notes one function of torch that was called."""
+    name = getattr(func, "__name__", "").removesuffix("_").removesuffix("_with_indices")
+    if name in ("max_pool1d", "max_pool2d", "max_pool3d"):
+        found.pools.append(_torch_pool("max", {**dict(zip(MAX_POOL, args, strict=False)), **kwargs}, out))
+    elif name in ("avg_pool1d", "avg_pool2d", "avg_pool3d"):
+        found.pools.append(_torch_pool("avg", {**dict(zip(AVG_POOL, args, strict=False)), **kwargs}, out))
+    elif name == "gelu":
+        exact = kwargs.get("approximate", "none") == "none"
+        found.erf += exact
+        found.tanh += not exact
+    elif name in ("erf", "tanh"):
+        setattr(found, name, getattr(found, name) + 1)
+    elif "dropout" in name or name == "multi_head_attention_forward":
+        given = _bound(func, args, kwargs)
+        rate = given.get("p", given.get("dropout_p"))
+        found.dropouts += [float(rate)] if rate else []
+    elif name == "scaled_dot_product_attention":
+        found.notes.append("dropout inside PyTorch's scaled_dot_product_attention is invisible in eval mode")
+
+
+def _bound(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        bound = inspect.signature(func).bind(*args, **kwargs)
+    except ValueError:  # written in C: torch.dropout(input, p, train)
+        return {**dict(zip(("input", "p"), args, strict=False)), **kwargs}
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _torch_pool(kind: str, given: Mapping[str, Any], out: Any) -> Pool:
+    shape = (out[0] if isinstance(out, tuple) else out).shape
+    count = len(given["kernel_size"]) if isinstance(given["kernel_size"], tuple | list) else None
+    spatial = tuple(shape[-count:] if count else shape[2:])
+
+    def each(value: Any) -> tuple[int, ...]:
+        return tuple(value) if isinstance(value, tuple | list) else (int(value),) * len(spatial)
+
+    window = each(given["kernel_size"])
+    stride = each(given.get("stride") or window)
+    dilation, padding = each(given.get("dilation", 1)), each(given.get("padding", 0))
+    sizes = tuple(given["input"].shape[-len(spatial) :])
+    counts = given.get("count_include_pad", True) or _inside(
+        sizes, window, stride, dilation, padding, spatial
+    )
+    return Pool(kind, window, stride, dilation, padding, spatial, kind == "avg" and counts)
+
+
+def _inside(*each: Sequence[int]) -> bool:
+    """Whether no window reaches into padding, so that it cannot matter what is counted."""
+    return all(
+        before == 0 and (shape - 1) * stride + (window - 1) * dilation < size
+        for size, window, stride, dilation, before, shape in zip(*each, strict=True)
+    )
+
+
+def flax_functions(jaxpr: core.Jaxpr, found: Functions, times: int = 1) -> None:
+    """Notes the functions in the trace of a model."""
+    constant: set[Any] = set(jaxpr.constvars)
+    equation: Any  # its abstract values have shapes, whatever jax says of their type
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        fixed = all(isinstance(v, core.Literal) or v in constant for v in equation.invars)
+        constant.update(equation.outvars if fixed else ())
+        if name in ("reduce_window_max", "reduce_window_sum"):
+            if fixed and found.pools:
+                # The number of values in each window of a row of ones: count_include_pad=False.
+                last = found.pools[-1]
+                sizes = tuple(equation.invars[0].aval.shape)[1:-1]
+                each = (last.window, last.stride, last.dilation, last.padding, last.shape)
+                found.pools[-1] = Pool(last.kind, *each, counts_padding=_inside(sizes, *each))
+            else:
+                found.pools += [_flax_pool(name, params, equation)] * times
+        elif name in ("erf", "erfc"):
+            found.erf += times
+        elif name == "tanh":
+            found.tanh += times
+        for inner in _inner(params):
+            flax_functions(inner, found, times * params.get("length", 1))
+
+
+def _flax_pool(name: str, params: Mapping[str, Any], equation: Any) -> Pool:
+    """Flax pools all but the first axis, the batch, and the last, the channels."""
+    window, stride, dilation = (
+        tuple(params[key])[1:-1] for key in ("window_dimensions", "window_strides", "window_dilation")
+    )
+    padding = tuple(before for before, _ in params["padding"])[1:-1]
+    shape = tuple(equation.outvars[0].aval.shape)[1:-1]
+    kind = "max" if name == "reduce_window_max" else "avg"
+    return Pool(kind, window, stride, dilation, padding, shape, kind == "avg")
+
+
+def _inner(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
+    for value in jax.tree.leaves(
+        list(params.values()), is_leaf=lambda v: isinstance(v, core.Jaxpr | core.ClosedJaxpr)
+    ):
+        if isinstance(value, core.ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, core.Jaxpr):
+            yield value
+
+
+def differences(flax: Functions, torch: Functions, *, lifted: bool, rates: bool) -> Iterator[Finding | str]:
+    """What differs, and in sentences what could not be compared.
+
+    Args:
+        flax: the Flax model's functions.
+        torch: the torch module's.
+        lifted: whether one function of Flax may be several of PyTorch.
+        rates: whether to compare dropout; not where a layer's own rate is known to differ.
+    """
+    if len(flax.pools) == len(torch.pools):
+        for index, (mine, theirs) in enumerate(zip(flax.pools, torch.pools, strict=True), start=1):
+            if mine != theirs:
+                yield Finding("", f"pooling {index}", str(mine), str(theirs))
+    else:
+        yield f"pooling: Flax pools {len(flax.pools)} times, PyTorch {len(torch.pools)} times"
+    if flax.erf != torch.erf:
+        counts = [f"{f.erf} exact and {f.tanh} approximate" for f in (flax, torch)]
+        if lifted and flax.erf and torch.erf:
+            yield f"GELU (erf, tanh): Flax traces {counts[0]}, PyTorch calls {counts[1]}"
+        else:
+            yield Finding("", "the number of GELUs (erf, tanh)", *counts)
+    if rates and flax.dropouts != torch.dropouts:
+        rates = [", ".join(f"{rate:g}" for rate in f.dropouts) or "none" for f in (flax, torch)]
+        yield Finding("", "the rates of dropout, in order,", *rates)
+    yield from dict.fromkeys(torch.notes)
