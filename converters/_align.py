@@ -90,10 +90,9 @@ class Axes:
             yield "channels moved", np.moveaxis(tensor, 1, -1)
         if self.time_first and tensor.ndim >= 2:
             yield "batch moved", np.swapaxes(tensor, 0, 1)
-        last = tensor.ndim - 1
-        if isinstance(layer, nn.DenseGeneral) and tensor.size == math.prod(shape):
-            if shape[:last] == tensor.shape[:last]:
-                yield "last axis split", tensor.reshape(shape)
+        last, same_size = tensor.ndim - 1, tensor.size == math.prod(shape)
+        if isinstance(layer, nn.DenseGeneral) and same_size and shape[:last] == tensor.shape[:last]:
+            yield "last axis split", tensor.reshape(shape)
 
     def compare(
         self, flax: np.ndarray, torch: np.ndarray, layer: Any, twin: Any

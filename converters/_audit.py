@@ -8,7 +8,7 @@ import numpy as np
 
 from converters._arrays import StateDict
 from converters._fit import Fit
-from converters._report import Finding
+from converters._report import Finding, difference
 from converters._runs import double
 from converters.inspection import Path
 
@@ -26,7 +26,7 @@ class TorchTensors(StateDict):
 def audit_arrays(fit: Fit, variables: Mapping[Path, Any]) -> Iterator[Finding]:
     """The arrays that are not those of the torch module, and what does not fit at all."""
     for problem in fit.problems:
-        yield Finding("", "the state dict", "another", problem)
+        yield Finding("", "state dict", problem)
     for link in fit.links:
         if any(name not in fit.tensors for name in link.tensors):
             continue
@@ -39,17 +39,17 @@ def audit_arrays(fit: Fit, variables: Mapping[Path, Any]) -> Iterator[Finding]:
             mine, theirs = double(variables[array.path]), double(tensor)
             if not np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f"):
                 where = "/".join(array.path[1:-1])
-                yield Finding(where, array.path[-1], _how(mine, theirs), " and ".join(link.tensors))
+                yield Finding(where, array.path[-1], _how(mine, theirs, " and ".join(link.tensors)))
 
 
-def _how(mine: np.ndarray, theirs: np.ndarray) -> str:
+def _how(mine: np.ndarray, theirs: np.ndarray, tensors: str) -> str:
     """In which way an array is another; a square kernel fits transposed as well."""
     for first in range(mine.ndim):
         for second in range(first):
             swapped = np.swapaxes(theirs, first, second)
             if np.array_equal(mine, swapped):
-                return f"transposed (axes {second} and {first})"
-    return f"off by up to {np.abs(mine - theirs).max():.1e}"
+                return f"{tensors} with axes {second} and {first} swapped"
+    return f"off from {tensors} by up to {difference(mine, theirs).absolute:.1e}"
 
 
 def audit_training(layers: Mapping[Path, nn.Module]) -> Iterator[Finding | str]:
@@ -57,7 +57,7 @@ def audit_training(layers: Mapping[Path, nn.Module]) -> Iterator[Finding | str]:
     plain = []
     for path, layer in layers.items():
         if getattr(layer, "use_fast_variance", False):
-            yield Finding("/".join(path), "use_fast_variance", "True", "as False: two passes over the values")
+            yield Finding("/".join(path), "use_fast_variance", "True", "False")
         if isinstance(layer, nn.BatchNorm) and type(layer).__call__ is nn.BatchNorm.__call__:
             plain.append("/".join(path))
     if plain:

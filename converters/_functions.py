@@ -5,7 +5,7 @@ PyTorch's are seen as they are called, Flax's in the trace of the whole model.
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import jax
@@ -22,15 +22,18 @@ class Pool:
     window: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
-    padding: tuple[int, ...]  # before the first value of each axis; the output's shape tells the rest
-    shape: tuple[int, ...]  # of the output's spatial axes
-    counts_padding: bool
+    padding: tuple[int, ...]  # before the first value of each axis; sizes and shape tell the rest
+    sizes: tuple[int, ...]  # of the input's spatial axes
+    shape: tuple[int, ...]  # of the output's
+    count_include_pad: bool
 
-    def __str__(self) -> str:
-        counted = f", count_include_pad={self.counts_padding}" if self.kind == "avg" else ""
-        return (
-            f"{self.kind} pooling of window {self.window}, stride {self.stride}, dilation {self.dilation}, "
-            f"padding {self.padding} before, output {self.shape}{counted}"
+    @property
+    def inside(self) -> bool:
+        """Whether no window reaches into padding, so that it cannot matter what is counted."""
+        each = zip(self.sizes, self.window, self.stride, self.dilation, self.padding, self.shape, strict=True)
+        return all(
+            before == 0 and (shape - 1) * stride + (window - 1) * dilation < size
+            for size, window, stride, dilation, before, shape in each
         )
 
 
@@ -94,18 +97,8 @@ def _torch_pool(kind: str, given: Mapping[str, Any], out: Any) -> Pool:
     stride = each(given.get("stride") or window)
     dilation, padding = each(given.get("dilation", 1)), each(given.get("padding", 0))
     sizes = tuple(given["input"].shape[-len(spatial) :])
-    counts = given.get("count_include_pad", True) or _inside(
-        sizes, window, stride, dilation, padding, spatial
-    )
-    return Pool(kind, window, stride, dilation, padding, spatial, kind == "avg" and counts)
-
-
-def _inside(*each: Sequence[int]) -> bool:
-    """Whether no window reaches into padding, so that it cannot matter what is counted."""
-    return all(
-        before == 0 and (shape - 1) * stride + (window - 1) * dilation < size
-        for size, window, stride, dilation, before, shape in zip(*each, strict=True)
-    )
+    pool = Pool(kind, window, stride, dilation, padding, sizes, spatial, kind == "avg")
+    return pool if given.get("count_include_pad", True) else replace(pool, count_include_pad=pool.inside)
 
 
 def flax_functions(jaxpr: core.Jaxpr, found: Functions, times: int = 1) -> None:
@@ -119,10 +112,7 @@ def flax_functions(jaxpr: core.Jaxpr, found: Functions, times: int = 1) -> None:
         if name in ("reduce_window_max", "reduce_window_sum"):
             if fixed and found.pools:
                 # The number of values in each window of a row of ones: count_include_pad=False.
-                last = found.pools[-1]
-                sizes = tuple(equation.invars[0].aval.shape)[1:-1]
-                each = (last.window, last.stride, last.dilation, last.padding, last.shape)
-                found.pools[-1] = Pool(last.kind, *each, counts_padding=_inside(sizes, *each))
+                found.pools[-1] = replace(found.pools[-1], count_include_pad=found.pools[-1].inside)
             else:
                 found.pools += [_flax_pool(name, params, equation)] * times
         elif name in ("erf", "erfc"):
@@ -139,9 +129,9 @@ def _flax_pool(name: str, params: Mapping[str, Any], equation: Any) -> Pool:
         tuple(params[key])[1:-1] for key in ("window_dimensions", "window_strides", "window_dilation")
     )
     padding = tuple(before for before, _ in params["padding"])[1:-1]
-    shape = tuple(equation.outvars[0].aval.shape)[1:-1]
+    sizes, shape = (tuple(v.aval.shape)[1:-1] for v in (equation.invars[0], equation.outvars[0]))
     kind = "max" if name == "reduce_window_max" else "avg"
-    return Pool(kind, window, stride, dilation, padding, shape, kind == "avg")
+    return Pool(kind, window, stride, dilation, padding, sizes, shape, kind == "avg")
 
 
 def _inner(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
@@ -165,17 +155,25 @@ def differences(flax: Functions, torch: Functions, *, lifted: bool, rates: bool)
     """
     if len(flax.pools) == len(torch.pools):
         for index, (mine, theirs) in enumerate(zip(flax.pools, torch.pools, strict=True), start=1):
-            if mine != theirs:
-                yield Finding("", f"pooling {index}", str(mine), str(theirs))
+            yield from _options(f"{theirs.kind} pooling, call {index}", mine, theirs)
     else:
         yield f"pooling: Flax pools {len(flax.pools)} times, PyTorch {len(torch.pools)} times"
     if flax.erf != torch.erf:
-        counts = [f"{f.erf} exact and {f.tanh} approximate" for f in (flax, torch)]
+        counts = [f"erf {f.erf} times, tanh {f.tanh} times" for f in (flax, torch)]
         if lifted and flax.erf and torch.erf:
-            yield f"GELU (erf, tanh): Flax traces {counts[0]}, PyTorch calls {counts[1]}"
+            yield f"GELU: {counts[0]} in the trace, for PyTorch's {counts[1]}"
         else:
-            yield Finding("", "the number of GELUs (erf, tanh)", *counts)
+            yield Finding("", "GELU", *counts)
     if rates and flax.dropouts != torch.dropouts:
-        rates = [", ".join(f"{rate:g}" for rate in f.dropouts) or "none" for f in (flax, torch)]
-        yield Finding("", "the rates of dropout, in order,", *rates)
+        each = [", ".join(f"{rate:g}" for rate in f.dropouts) or "none" for f in (flax, torch)]
+        yield Finding("", "dropout rates in order", *each)
     yield from dict.fromkeys(torch.notes)
+
+
+def _options(name: str, flax: Pool, torch: Pool) -> Iterator[Finding]:
+    """What differs; outputs of another shape may come from inputs of another shape."""
+    given = {"sizes"} if flax.sizes == torch.sizes else {"sizes", "shape"}
+    for option in (option.name for option in fields(Pool) if option.name not in given):
+        mine, theirs = getattr(flax, option), getattr(torch, option)
+        if mine != theirs:
+            yield Finding("", f"{name}: {option}", str(mine), str(theirs))

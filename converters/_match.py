@@ -83,12 +83,10 @@ class Match:
         inputs = self._worst(flax.inputs, torch.inputs, instance, twin)
         output = self._worst(flax.outputs, torch.outputs, instance, twin)
         shapes = ""
-        if output is None and flax.outputs and torch.outputs:
-            mine, theirs = (
-                " ".join(str(a.shape) for a in arrays) for arrays in (flax.outputs, torch.outputs)
-            )
+        if output is None:
+            mine, theirs = (" ".join(str(a.shape) for a in c.outputs) or "no arrays" for c in (flax, torch))
             shapes = f"{mine} here, {theirs} there"
-        found = output[1] if output else (DIFFERS if shapes and not outer else None)
+        found = output[1] if output else (None if outer else DIFFERS)
         return Row(layer, name, found, inputs and inputs[1], output[0] if output else "", shapes)
 
     def _worst(
@@ -131,4 +129,6 @@ class Match:
 
 
 def _builtin(layer: nn.Module) -> bool:
-    return any(c.__module__.startswith("flax.linen.") and c is not nn.Module for c in type(layer).__mro__)
+    """Whether a layer is one of Flax's, or a child of one."""
+    own = (c for c in type(layer).__mro__ if c not in nn.Module.__mro__)
+    return any(c.__module__.startswith("flax.linen.") for c in own)

@@ -43,16 +43,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that differs besides the outputs; `torch` is as Flax would write it."""
+    """One thing that differs besides the outputs.
+
+    Attributes:
+        layer: path of the Flax layer, joined by slashes; empty for the whole model.
+        setting: what differs.
+        flax: how it is.
+        torch: how it would have to be to equal PyTorch, as Flax writes it; empty where that is not a value.
+    """
 
     layer: str
     setting: str
     flax: str
-    torch: str
+    torch: str = ""
 
     def __str__(self) -> str:
         where = f"{self.layer}: " if self.layer else ""
-        return f"{where}{self.setting} is {self.flax}, PyTorch's is {self.torch}"
+        wanted = f", for PyTorch's {self.torch}" if self.torch else ""
+        return f"{where}{self.setting}: {self.flax}{wanted}"
 
 
 @dataclass(frozen=True)

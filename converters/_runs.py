@@ -4,7 +4,7 @@ import copy
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from itertools import islice
 from typing import Any
 
@@ -47,6 +47,8 @@ def arrays(value: Any) -> Iterator[np.ndarray]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from arrays(item)
+    elif is_dataclass(value):
+        yield from arrays(vars(value))
 
 
 def copied(model: Any) -> Any:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from converters._align import Axes, align
 from converters._audit import TorchTensors, audit_arrays, audit_training
+from converters._errors import ConversionError
 from converters._functions import Functions, differences, flax_functions, torch_function
 from converters._match import Match
 from converters._report import Comparison, Finding, Row
@@ -67,8 +68,13 @@ def compare(
         tolerance: the relative difference up to which outputs agree.
 
     Raises:
-        ConversionError: the variables do not fit the module, or a layer has no counterpart in PyTorch.
+        ConversionError: the variables do not fit the module, or a layer has no counterpart in PyTorch;
+            other differences are in the result.
     """
+    if not hasattr(torch_module, "named_modules"):
+        raise ConversionError(f"compare takes the torch.nn.Module first, not a {type(torch_module).__name__}")
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves((inputs, torch_inputs))):
+        raise ConversionError("compare runs both models: give arrays for inputs, not shapes")
     inspection = inspect(module, *inputs, kwargs=kwargs, method=method)
     found = checked(variables, inspection, type(module).__name__)
     fit = best_fit(inspection, TorchTensors(torch_module), names, rules, ignore)
@@ -143,9 +149,7 @@ class _Run:
         low = [leaf.dtype for leaf in jax.tree.leaves(result) if getattr(leaf, "dtype", None) in LOW]
         if low and not self.findings:
             name = "/".join(layer.path)
-            self.findings.append(
-                Finding(name, "the dtype of its output", str(low[0]), "float64: unset dtype=")
-            )
+            self.findings.append(Finding(name, "the dtype of its output", str(low[0]), "float64"))
 
 
 def _output(match: Match, flax: Any, torch: Any) -> tuple[Row, list[str]]:

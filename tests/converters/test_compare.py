@@ -123,6 +123,9 @@ def test_a_right_model_agrees_in_every_layer(twin: T.Module) -> None:
     assert comparison.largest.output.relative <= 1e-12
     assert comparison.output.output.relative <= 1e-12
     assert all(row.inputs is not None and row.inputs.relative <= 1e-12 for row in comparison.rows)
+    assert comparison.notes == (
+        "training: the running variance is biased here, unbiased in PyTorch: bn1, bn2",
+    )
     assert "agree within 1e-12" in str(comparison)
 
 
@@ -168,8 +171,8 @@ def test_what_outputs_hide_is_found_by_the_audit(
 @pytest.mark.parametrize(
     ("fault", "layer", "between", "setting"),
     [
-        ({"approximate": True}, "drop", "between fc1 and drop", "the number of GELUs (erf, tanh)"),
-        ({"count_include_pad": True}, "fc1", "between bn2 and fc1", "pooling 2"),
+        ({"approximate": True}, "drop", "between fc1 and drop", "GELU"),
+        ({"count_include_pad": True}, "fc1", "between bn2 and fc1", "avg pooling, call 2: count_include_pad"),
     ],
     ids=str,
 )
@@ -186,7 +189,7 @@ def test_a_wrong_function_is_found_between_two_layers(
 def test_pooling_without_its_padding_is_found(twin: T.Module) -> None:
     comparison = faulty(twin, window_padding=0)
     assert comparison.first_divergence.layer == "blocks_0"
-    assert ("", "pooling 1") in findings(comparison)
+    assert ("", "max pooling, call 1: padding") in findings(comparison)
 
 
 def test_layers_called_in_another_order_are_found(twin: T.Module) -> None:
@@ -198,11 +201,11 @@ def test_layers_called_in_another_order_are_found(twin: T.Module) -> None:
 @pytest.mark.parametrize(
     ("change", "layer", "said"),
     [
-        (lambda flat: flat | {"params/fc1/kernel": flat["params/fc1/kernel"].T}, "fc1", "transposed"),
+        (lambda flat: flat | {"params/fc1/kernel": flat["params/fc1/kernel"].T}, "fc1", "swapped"),
         (
             lambda flat: flat | {"params/conv1/kernel": flat["params/conv1/kernel"].swapaxes(0, 1)},
             "conv1",
-            "transposed",
+            "swapped",
         ),
         (
             lambda flat: (
@@ -211,7 +214,7 @@ def test_layers_called_in_another_order_are_found(twin: T.Module) -> None:
                 | {f"params/bn2/{name}": flat[f"params/bn1/{name}"] for name in ("scale", "bias")}
             ),
             "bn1",
-            "off by up to",
+            "off from bn",
         ),
     ],
     ids=["square kernel", "square window", "norms"],
@@ -402,7 +405,7 @@ def test_a_state_dict_that_does_not_fit_is_a_finding(twin: T.Module) -> None:
     other = copy.deepcopy(twin)
     other.extra = T.Linear(2, 2)
     comparison = compare(other, Net(), variables(twin, Net(), IMAGES), IMAGES)
-    assert [finding.torch for finding in comparison.findings] == [
+    assert [finding.flax for finding in comparison.findings] == [
         "left over  extra.weight",
         "left over  extra.bias",
     ]
@@ -441,6 +444,34 @@ def test_nan_and_infinity_count_as_themselves_only() -> None:
     assert difference(odd, odd).absolute == 0
     assert difference(odd, np.array([0.0, np.inf, 1.0])).absolute == np.inf
     assert difference(np.array([1.0]), np.array([np.nan])).relative == np.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((Net(), Net(), {}, IMAGES), "torch.nn.Module first, not a Net"),
+        ((Twin(), Net(), {}, jax.ShapeDtypeStruct((2, 11, 9, 3), "float32")), "give arrays"),
+        ((Twin(), Net(), {}, IMAGES), "missing    params/conv1/kernel"),
+    ],
+    ids=["order", "shapes", "variables"],
+)
+def test_what_cannot_run_is_refused(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(converters.ConversionError, match=message):
+        compare(*arguments)
+
+
+def test_the_older_weight_norm_can_be_compared() -> None:
+    class Normed(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return nn.WeightNorm(nn.Dense(5, name="fc"), epsilon=0.0)(x)
+
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        twin = T.ModuleDict({"fc": torch.nn.utils.weight_norm(T.Linear(6, 5))})
+    twin.forward = lambda x: twin["fc"](x)  # type: ignore[method-assign]
+    x = np.random.default_rng(5).random((4, 6))
+    comparison = compared(twin, Normed(), x, names=[(r"^WeightNorm_0\.", "fc.")])
+    assert comparison.ok, str(comparison)
 
 
 def test_tolerance_decides(twin: T.Module) -> None:
