@@ -59,19 +59,26 @@ class Axes:
     """How a torch model arranges axes, where Flax does otherwise.
 
     A convolution's channels move, always. Any other layer's numbers may have come from a convolution, in a
-    model that has one, or have the time before the batch, in a model with a layer that is not `batch_first`:
-    among the arrangements that have Flax's shape, the one that differs least counts.
+    model that has one, or from an image among the inputs; or have the time before the batch, in a model with
+    a layer that is not `batch_first`: among the arrangements that have Flax's shape, the one that differs
+    least counts.
     """
 
     ranks: frozenset[int]  # of the inputs of the model's convolutions
+    images: bool
     time_first: bool
 
     @classmethod
-    def of(cls, model: Any) -> "Axes":
-        """Looks at the types of a torch module's layers."""
+    def of(cls, model: Any, inputs: Sequence[Any], torch_inputs: Sequence[Any] = ()) -> "Axes":
+        """Looks at the types of a torch module's layers, and which inputs have their channels moved."""
         modules = list(model.modules())
         ranks = frozenset(spatial(module) + 2 for module in modules if spatial(module))
-        return cls(ranks, any(getattr(module, "batch_first", True) is False for module in modules))
+        moved = any(
+            3 <= np.ndim(x) <= 5 and np.array_equal(np.moveaxis(x, -1, 1), other)
+            for x, other in itertools.product(inputs, torch_inputs)
+        )
+        time_first = any(getattr(module, "batch_first", True) is False for module in modules)
+        return cls(ranks, bool(ranks) or moved, time_first)
 
     def torch_inputs(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Flax inputs as PyTorch takes them: floating-point arrays of a convolution's rank are images."""
@@ -86,7 +93,7 @@ class Axes:
             yield "channels moved", np.moveaxis(tensor, -1 - spatial(twin), -1)
             return
         yield "", tensor
-        if self.ranks and 3 <= tensor.ndim <= 5:
+        if self.images and 3 <= tensor.ndim <= 5:
             yield "channels moved", np.moveaxis(tensor, 1, -1)
         if self.time_first and tensor.ndim >= 2:
             yield "batch moved", np.swapaxes(tensor, 0, 1)

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
 from converters._report import Finding
@@ -45,9 +47,11 @@ class Functions:
     dropouts: list[float] = field(default_factory=list)
     erf: int = 0  # exact GELUs, mostly
     tanh: int = 0  # approximate GELUs, mostly
+    low: list[Finding] = field(default_factory=list)  # layers that left float64
     notes: list[str] = field(default_factory=list)
 
 
+LOW = (jnp.float32, jnp.float16, jnp.bfloat16)
 # The parameters of torch's functions written in C, which have no signature to ask.
 MAX_POOL = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 AVG_POOL = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
@@ -101,6 +105,16 @@ def _torch_pool(kind: str, given: Mapping[str, Any], out: Any) -> Pool:
     return pool if given.get("count_include_pad", True) else replace(pool, count_include_pad=pool.inside)
 
 
+def flax_layer(found: Functions, layer: nn.Module, result: Any) -> None:
+    """Notes one layer of Flax that was called."""
+    name = "rate" if isinstance(layer, nn.Dropout) else "dropout_rate"
+    if isinstance(layer, nn.Dropout | nn.MultiHeadDotProductAttention) and getattr(layer, name):
+        found.dropouts.append(float(getattr(layer, name)))
+    low = [leaf.dtype for leaf in jax.tree.leaves(result) if getattr(leaf, "dtype", None) in LOW]
+    if low:
+        found.low.append(Finding("/".join(layer.path), "the dtype of its output", str(low[0]), "float64"))
+
+
 def flax_functions(jaxpr: core.Jaxpr, found: Functions, times: int = 1) -> None:
     """Notes the functions in the trace of a model."""
     constant: set[Any] = set(jaxpr.constvars)
@@ -144,15 +158,15 @@ def _inner(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
             yield value
 
 
-def differences(flax: Functions, torch: Functions, *, lifted: bool, rates: bool) -> Iterator[Finding | str]:
+def differences(flax: Functions, torch: Functions, *, lifted: bool) -> Iterator[Finding | str]:
     """What differs, and in sentences what could not be compared.
 
     Args:
         flax: the Flax model's functions.
         torch: the torch module's.
         lifted: whether one function of Flax may be several of PyTorch.
-        rates: whether to compare dropout; not where a layer's own rate is known to differ.
     """
+    yield from flax.low[:1]  # the others follow from the first
     if len(flax.pools) == len(torch.pools):
         for index, (mine, theirs) in enumerate(zip(flax.pools, torch.pools, strict=True), start=1):
             yield from _options(f"{theirs.kind} pooling, call {index}", mine, theirs)
@@ -164,7 +178,7 @@ def differences(flax: Functions, torch: Functions, *, lifted: bool, rates: bool)
             yield f"GELU: {counts[0]} in the trace, for PyTorch's {counts[1]}"
         else:
             yield Finding("", "GELU", *counts)
-    if rates and flax.dropouts != torch.dropouts:
+    if flax.dropouts != torch.dropouts:
         each = [", ".join(f"{rate:g}" for rate in f.dropouts) or "none" for f in (flax, torch)]
         yield Finding("", "dropout rates in order", *each)
     yield from dict.fromkeys(torch.notes)

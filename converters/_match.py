@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import numpy as np
 
 from converters._align import Axes
 from converters._report import Difference, Finding, Row
-from converters._runs import Call
+from converters._runs import Call, arrays
 from converters._settings import settings
 from converters.inspection import Path
 
@@ -24,7 +25,6 @@ class Match:
     that `nn.scan` lifted and the torch modules that it is, of layers that share one torch module.
 
     Attributes:
-        rows: one for each call of a Flax layer.
         findings: settings that differ.
     """
 
@@ -36,7 +36,8 @@ class Match:
         axes: Axes,
     ) -> None:
         self.layers, self.names, self.twins, self.axes = layers, names, twins, axes
-        self.rows: list[Row] = []
+        self._rows: list[tuple[Key, Row]] = []
+        self._counts = ""
         self.findings: list[Finding] = []
         self._keys: dict[Path, Key] = {
             path: frozenset(id(twins[name]) for name in found) for path, found in names.items()
@@ -45,6 +46,12 @@ class Match:
         self._waiting: dict[Key, deque[tuple[Any, Call]]] = defaultdict(deque)
         self._calls: tuple[Counter[Key], Counter[Key]] = Counter(), Counter()
         self._order: list[Key] = []
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One for each call of a Flax layer that PyTorch calls equally often."""
+        mine, theirs = self._calls
+        return tuple(row for key, row in self._rows if mine[key] == theirs[key])
 
     @property
     def watched(self) -> list[Any]:
@@ -70,13 +77,14 @@ class Match:
         name = next(name for name in self.names[path] if self.twins[name] is twin)
         layer = self.layers[path]
         outer = any(len(other) > len(path) and other[: len(path)] == path for other in self.names)
-        self.rows.append(self.row("/".join(path), name, call, theirs, layer, twin, outer))
+        row = self._row("/".join(path), name, call, theirs, layer, twin, outer)
+        self._rows.append((key, row))
         shape = call.inputs[0].shape if call.inputs else ()
         for finding in settings("/".join(path), layer, twin, shape):
             if finding not in self.findings:
                 self.findings.append(finding)
 
-    def row(
+    def _row(
         self, layer: str, name: str, flax: Call, torch: Call, instance: Any, twin: Any, outer: bool = False
     ) -> Row:
         """One comparison; an outer layer whose outputs have other shapes is judged by its inner ones."""
@@ -98,18 +106,31 @@ class Match:
             return None
         return max(fitting, key=lambda pair: pair[1].relative, default=None)
 
-    def notes(self, diverged: bool) -> Iterator[str]:
-        """What was not compared; drops the rows of layers that are not called equally often."""
-        for key, count in (self._calls[0] | self._calls[1]).items():
-            mine, theirs = (calls[key] for calls in self._calls)
-            names = ["/".join(path) for path, other in self._keys.items() if other == key]
-            if count and mine != theirs:
-                self.rows = [row for row in self.rows if row.layer not in names]
-                yield f"{' and '.join(names)}: called {mine} times, by PyTorch {theirs} times"
+    def output(self, flax: Any, torch: Any) -> Row:
+        """Compares the whole models' outputs: those of the same keys, or in order."""
+        if isinstance(flax, Mapping) and isinstance(torch, Mapping) and flax.keys() & torch.keys():
+            keys = [key for key in torch if key in flax]
+            flax, torch = [flax[key] for key in keys], [torch[key] for key in keys]
+        mine, theirs = list(arrays(jax.tree.leaves(flax))), list(arrays(torch))
+        if len(mine) != len(theirs):
+            self._counts = (
+                f"outputs: {len(mine)} here, {len(theirs)} in PyTorch; only the first ones were compared"
+            )
+        return self._row("", "", Call((), mine), Call((), theirs), None, None)
+
+    def notes(self, tolerance: float) -> Iterator[str]:
+        """What was not compared."""
+        if self._counts:
+            yield self._counts
+        mine, theirs = self._calls
+        for key in mine | theirs:
+            if mine[key] and mine[key] != theirs[key]:
+                names = " and ".join("/".join(path) for path, other in self._keys.items() if other == key)
+                yield f"{names}: called {mine[key]} times, by PyTorch {theirs[key]} times"
         alone = ["/".join(path) for path in self.layers if self._alone(path)]
         if alone:
             yield f"layers that no torch module is named after: {', '.join(alone)}"
-        if diverged:
+        if any(row.output and not row.output.relative <= tolerance for row in self.rows):
             yield from self._other_order()
 
     def _alone(self, path: Path) -> bool:
@@ -118,13 +139,10 @@ class Match:
         return _builtin(self.layers[path]) and not any(_builtin(self.layers[outer]) for outer in around)
 
     def _other_order(self) -> Iterator[str]:
-        first = {
-            key: ", ".join("/".join(p) for p, k in self._keys.items() if k == key) for key in self._order
-        }
-        mine = [row.layer for row in self.rows]
-        for index, key in enumerate(self._order[: len(mine)]):
-            if mine[index] not in first[key].split(", "):
-                yield f"call {index + 1} is of {mine[index]} here, of {first[key]} in PyTorch"
+        for index, ((mine, row), theirs) in enumerate(zip(self._rows, self._order, strict=False), start=1):
+            if mine != theirs:
+                name = next("/".join(path) for path, key in self._keys.items() if key == theirs)
+                yield f"call {index} is of {row.layer} here, of {name} in PyTorch"
                 return
 
 

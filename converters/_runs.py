@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.extend import core
 
 from converters._arrays import as_numpy, kind
 from converters.inspection import Path, in_tree
@@ -116,39 +117,61 @@ def _default_dtype(torch: Any) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def run_flax(
-    apply: Callable[[], Any], watched: Container[Path], event: Event, every: Callable[[nn.Module, Any], None]
-) -> Any:
-    """Calls a function that applies a linen module, without compilation, so that every layer is seen.
+@dataclass(frozen=True)
+class FlaxModel:
+    """A linen module and what to apply it to: variables, inputs and keyword arguments."""
 
-    Args:
-        apply: the function.
-        watched: the paths of the layers whose calls to tell.
-        event: told of every call of a watched layer.
-        every: told of every call of any layer: the layer and its result.
-    """
+    module: nn.Module
+    method: Callable[..., Any] | str | None
+    rngs: Any
+    arguments: tuple[Any, tuple[Any, ...], dict[str, Any]]
 
-    def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        result = call(*args, **kwargs)
-        layer = context.module
-        if context.method_name != "__call__" or not in_tree(layer):
+    def _apply(self, arguments: Any) -> Any:
+        variables, inputs, kwargs = arguments
+        return self.module.apply(variables, *inputs, rngs=self.rngs, method=self.method, **kwargs)
+
+    def trace(self) -> core.Jaxpr:
+        """The whole model, of its arrays; what is no array is part of it."""
+        leaves, tree = jax.tree.flatten(self.arguments)
+        places = [index for index, leaf in enumerate(leaves) if hasattr(leaf, "shape")]
+
+        def apply(arrays: Sequence[Any]) -> Any:
+            found = dict(zip(places, arrays, strict=True))
+            whole = [found.get(index, leaf) for index, leaf in enumerate(leaves)]
+            return self._apply(jax.tree.unflatten(tree, whole))
+
+        return jax.make_jaxpr(apply)([leaves[index] for index in places]).jaxpr
+
+    def run(self, watched: Container[Path], event: Event, every: Callable[[nn.Module, Any], None]) -> Any:
+        """Applies the module without compilation, so that every layer is seen.
+
+        Args:
+            watched: the paths of the layers whose calls to tell.
+            event: told of every call of a watched layer.
+            every: told of every call of any layer: the layer and its result.
+        """
+
+        def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+            result = call(*args, **kwargs)
+            layer = context.module
+            if context.method_name != "__call__" or not in_tree(layer):
+                return result
+            every(layer, result)
+            if layer.path not in watched:
+                return result
+            path, seen = layer.path, (list(islice(_leaves((args, kwargs)), 1)), _outputs(layer, result))
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(seen)):
+                # Inside nn.vmap or nn.remat the numbers come later, once for each lifted layer.
+                jax.debug.callback(lambda found: event(path, Call(*map(doubles, found))), seen)
+            else:
+                event(path, Call(*map(doubles, seen)))
             return result
-        every(layer, result)
-        if layer.path not in watched:
-            return result
-        path, seen = layer.path, (list(islice(_leaves((args, kwargs)), 1)), _outputs(layer, result))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(seen)):
-            # Inside nn.vmap or nn.remat the numbers come later, once for each lifted layer.
-            jax.debug.callback(lambda found: event(path, Call(*map(doubles, found))), seen)
-        else:
-            event(path, Call(*map(doubles, seen)))
+
+        # Without compilation, the layers inside nn.scan and nn.jit run one by one with numbers of their own.
+        with jax.disable_jit(), nn.intercept_methods(intercept):
+            result = self._apply(self.arguments)
+        jax.effects_barrier()
         return result
-
-    # Without compilation, the layers inside nn.scan and nn.jit run one by one with numbers of their own.
-    with jax.disable_jit(), nn.intercept_methods(intercept):
-        result = apply()
-    jax.effects_barrier()
-    return result
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -1,29 +1,26 @@
 """Compares a Flax model with the torch module that it should equal, layer by layer, in float64."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from converters._align import Axes, align
 from converters._audit import TorchTensors, audit_arrays, audit_training
 from converters._errors import ConversionError
-from converters._functions import Functions, differences, flax_functions, torch_function
+from converters._functions import Functions, differences, flax_functions, flax_layer, torch_function
 from converters._match import Match
-from converters._report import Comparison, Finding, Row
-from converters._runs import Call, arrays, copied, doubles, run_flax, run_torch
+from converters._report import Comparison, Finding
+from converters._runs import FlaxModel, copied, doubles, run_torch
 from converters.inspection import inspect
 from converters.rules import Rule
 from converters.state_dict import Method, NamesAndRules, best_fit, checked
 
 __all__ = ["Comparison", "compare"]
 
-LOW = (jnp.float32, jnp.float16, jnp.bfloat16)
 TOLERANCE = 1e-12  # of a layer's largest output; float64 leaves three digits for sums in another order
 
 
@@ -79,85 +76,26 @@ def compare(
     found = checked(variables, inspection, type(module).__name__)
     fit = best_fit(inspection, TorchTensors(torch_module), names, rules, ignore)
     copy = copied(torch_module)
+    given, theirs = doubles((variables, inputs, dict(kwargs))), doubles(torch_inputs)
+    axes = Axes.of(copy, given[1], jax.tree.leaves(theirs))
     twins = dict(copy.named_modules(remove_duplicate=False))
     pairs = [name for name in names if isinstance(name, tuple)]
-    aligned = align(inspection, pairs, fit.prefix, twins.keys())
-    match = Match(inspection.layers, aligned, twins, Axes.of(copy))
-    run = _Run(module, method, rngs)
-    torch_functions = Functions()
+    match = Match(inspection.layers, align(inspection, pairs, fit.prefix, twins.keys()), twins, axes)
+    ours, others = Functions(), Functions()
     with jax.enable_x64(True):
-        args = doubles((inputs, dict(kwargs)))
-        theirs = match.axes.torch_inputs(args[0]) if torch_inputs is None else doubles(torch_inputs)
-        expected = run_torch(
-            copy,
-            match.watched,
-            theirs,
-            torch_method,
-            match.torch_call,
-            partial(torch_function, torch_functions),
-        )
-        result = run(match, doubles(variables), *args)
-        output, counts = _output(match, result, expected)
-    lifted = any(array.lifts for array in inspection.arrays)
-    rates = not any(finding.setting.endswith("rate") for finding in match.findings)
-    other = [
+        theirs = axes.torch_inputs(given[1]) if theirs is None else theirs
+        seen = partial(torch_function, others)
+        expected = run_torch(copy, match.watched, theirs, torch_method, match.torch_call, seen)
+        model = FlaxModel(module, method, rngs, given)
+        flax_functions(model.trace(), ours)
+        result = model.run(match.names, match.flax_call, partial(flax_layer, ours))
+        output = match.output(result, expected)
+    audit = [
         *audit_arrays(fit, found),
         *match.findings,
-        *run.findings,
         *audit_training(inspection.layers),
-        *differences(run.functions, torch_functions, lifted=lifted, rates=rates),
+        *differences(ours, others, lifted=any(array.lifts for array in inspection.arrays)),
     ]
-    comparison = Comparison(tuple(match.rows), output, (), (), tolerance)
-    notes = [*counts, *match.notes(comparison.first_divergence is not None)]
-    return Comparison(
-        tuple(match.rows),
-        output,
-        tuple(item for item in other if isinstance(item, Finding)),
-        (*notes, *(item for item in other if isinstance(item, str))),
-        tolerance,
-    )
-
-
-@dataclass
-class _Run:
-    """One run of the Flax model and what it shows besides its layers' outputs."""
-
-    module: nn.Module
-    method: Method
-    rngs: Any
-    functions: Functions = field(default_factory=Functions)
-    findings: list[Finding] = field(default_factory=list)
-
-    def __call__(self, match: Match, variables: Any, inputs: Any, kwargs: Any) -> Any:
-        leaves, tree = jax.tree.flatten((variables, inputs, kwargs))
-        is_array = [hasattr(leaf, "shape") for leaf in leaves]
-
-        def apply(arrays: Sequence[Any]) -> Any:
-            each = iter(arrays)
-            whole = [next(each) if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
-            variables, inputs, kwargs = jax.tree.unflatten(tree, whole)
-            return self.module.apply(variables, *inputs, rngs=self.rngs, method=self.method, **kwargs)
-
-        values = [leaf for leaf, array in zip(leaves, is_array, strict=True) if array]
-        flax_functions(jax.make_jaxpr(apply)(values).jaxpr, self.functions)
-        return run_flax(lambda: apply(values), match.names, match.flax_call, self._called)
-
-    def _called(self, layer: nn.Module, result: Any) -> None:
-        rate = getattr(layer, "rate" if isinstance(layer, nn.Dropout) else "dropout_rate", 0.0)
-        if isinstance(layer, nn.Dropout | nn.MultiHeadDotProductAttention) and rate:
-            self.functions.dropouts.append(float(rate))
-        low = [leaf.dtype for leaf in jax.tree.leaves(result) if getattr(leaf, "dtype", None) in LOW]
-        if low and not self.findings:
-            name = "/".join(layer.path)
-            self.findings.append(Finding(name, "the dtype of its output", str(low[0]), "float64"))
-
-
-def _output(match: Match, flax: Any, torch: Any) -> tuple[Row, list[str]]:
-    """The whole models' outputs: those of the same keys, or in order."""
-    if isinstance(flax, Mapping) and isinstance(torch, Mapping) and flax.keys() & torch.keys():
-        flax, torch = ({key: side[key] for key in torch if key in flax} for side in (flax, torch))
-        flax = list(flax.values())
-    mine, theirs = list(arrays(jax.tree.leaves(flax))), list(arrays(torch))
-    counts = [f"outputs: {len(mine)} here, {len(theirs)} in PyTorch; the first ones were compared"]
-    row = match.row("", "", Call((), mine), Call((), theirs), None, None)
-    return row, counts if len(mine) != len(theirs) else []
+    findings = tuple(item for item in audit if isinstance(item, Finding))
+    notes = tuple(item for item in audit if isinstance(item, str))
+    return Comparison(match.rows, output, findings, (*match.notes(tolerance), *notes), tolerance)
