@@ -44,11 +44,10 @@ class Functions:
     """What was called, in order."""
 
     pools: list[Pool] = field(default_factory=list)
-    dropouts: list[float] = field(default_factory=list)
+    dropouts: list[float | None] = field(default_factory=list)  # rates; None where eval mode hides it
     erf: int = 0  # exact GELUs, mostly
     tanh: int = 0  # approximate GELUs, mostly
     low: list[Finding] = field(default_factory=list)  # layers that left float64
-    notes: list[str] = field(default_factory=list)
 
 
 LOW = (jnp.float32, jnp.float16, jnp.bfloat16)
@@ -75,9 +74,9 @@ def torch_function(
     elif "dropout" in name or name == "multi_head_attention_forward":
         given = _bound(func, args, kwargs)
         rate = given.get("p", given.get("dropout_p"))
-        found.dropouts += [float(rate)] if rate else []
+        found.dropouts.append(float(rate) if rate else None)  # often `p if self.training else 0.0`
     elif name == "scaled_dot_product_attention":
-        found.notes.append("dropout inside PyTorch's scaled_dot_product_attention is invisible in eval mode")
+        found.dropouts.append(None)
 
 
 def _bound(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -178,10 +177,23 @@ def differences(flax: Functions, torch: Functions, *, lifted: bool) -> Iterator[
             yield f"GELU: {counts[0]} in the trace, for PyTorch's {counts[1]}"
         else:
             yield Finding("", "GELU", *counts)
-    if flax.dropouts != torch.dropouts:
-        each = [", ".join(f"{rate:g}" for rate in f.dropouts) or "none" for f in (flax, torch)]
-        yield Finding("", "dropout rates in order", *each)
-    yield from dict.fromkeys(torch.notes)
+    if not _same_rates(flax.dropouts, torch.dropouts):
+        yield Finding("", "dropout rates in order", *(_rates(f.dropouts) for f in (flax, torch)))
+    elif None in torch.dropouts and flax.dropouts:
+        yield f"dropout: {torch.dropouts.count(None)} rates that PyTorch tells in training only"
+
+
+def _rates(found: Sequence[float | None]) -> str:
+    return ", ".join("hidden" if rate is None else f"{rate:g}" for rate in found) or "none"
+
+
+def _same_rates(flax: Sequence[float | None], torch: Sequence[float | None]) -> bool:
+    """Whether the rates agree in order, a hidden one with any or with no dropout at all."""
+    reached = {0}  # how many of Flax's may have been seen so far
+    for rate in torch:
+        following = {i + 1 for i in reached if i < len(flax) and rate in (None, flax[i])}
+        reached = following | (reached if rate is None else set())
+    return len(flax) in reached
 
 
 def _options(name: str, flax: Pool, torch: Pool) -> Iterator[Finding]:

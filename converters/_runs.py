@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -140,7 +140,8 @@ class FlaxModel:
             whole = [found.get(index, leaf) for index, leaf in enumerate(leaves)]
             return self._apply(jax.tree.unflatten(tree, whole))
 
-        return jax.make_jaxpr(apply)([leaves[index] for index in places]).jaxpr
+        traced: core.ClosedJaxpr = jax.make_jaxpr(apply)([leaves[index] for index in places])
+        return cast(core.Jaxpr, traced.jaxpr)
 
     def run(self, watched: Container[Path], event: Event, every: Callable[[nn.Module, Any], None]) -> Any:
         """Applies the module without compilation, so that every layer is seen.
