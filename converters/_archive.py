@@ -8,6 +8,7 @@ from typing import Any
 from converters import _pickle
 from converters._errors import CheckpointError
 from converters._files import InputFile
+from converters._opcodes import MAX_BYTES
 from converters._storages import Place, Storages
 
 # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7 to 4.3.16
@@ -49,8 +50,8 @@ def open_archive(file: InputFile) -> tuple[Any, Storages]:
 
 
 def _read_member(file: InputFile, name: str, place: Place) -> bytes:
-    if place.nbytes > _pickle.MAX_BYTES:
-        raise CheckpointError(f"{name!r} has {place.nbytes:,} bytes, the limit is {_pickle.MAX_BYTES:,}")
+    if place.nbytes > MAX_BYTES:
+        raise CheckpointError(f"{name!r} has {place.nbytes:,} bytes, the limit is {MAX_BYTES:,}")
     data = file.read(place.offset, place.nbytes)
     if zlib.crc32(data) != place.crc:
         raise CheckpointError(f"{name!r} is damaged (its CRC-32 does not fit); download the file again")

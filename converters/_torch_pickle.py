@@ -96,6 +96,8 @@ def storage(identity: Any) -> Storage:
 
 def check_key(key: Any) -> Any:
     """A mapping's key again, if it is plain: to hash tuples of tuples of tuples can take for ever."""
+    if type(key) is str:
+        return key
     parts = key if type(key) is tuple and len(key) <= 8 else (key,)
     if not all(isinstance(part, str | bytes | int | float | Foreign | None) for part in parts):
         raise CheckpointError(f"a mapping has a {type(key).__name__} as a key; names are strings")
