@@ -46,6 +46,8 @@ class InputFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if "\0" in str(path):
+            raise CheckpointError("has a zero byte, which no file's name has")
         # Asked before opening, since to open a pipe or a device can hang or have effects of its own.
         _require_regular(os.stat(self.path).st_mode)
         self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

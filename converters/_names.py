@@ -21,6 +21,8 @@ def check_names(names: Collection[object]) -> None:
     for name in names:
         if not isinstance(name, str):
             raise CheckpointError(f"a tensor's name is {name!r}, expected a string")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise CheckpointError(f"the name {name!r} is no Unicode text")
         if "" in name.split("."):
             raise CheckpointError(f"the name {name!r} has an empty part; no module makes such names")
         other = texts.setdefault(unicodedata.normalize("NFC", name), name)

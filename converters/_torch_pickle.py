@@ -1,5 +1,6 @@
 """What the pickle of a PyTorch checkpoint may name, as plain descriptions; nothing is imported."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -30,6 +31,10 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     pending: str = ""  # "conj" or "neg": what torch has put off computing
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.kind.numpy.itemsize
 
 
 class Foreign:

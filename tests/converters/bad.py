@@ -21,7 +21,7 @@ def refused(path: Path, *words: str, key: str | None = None) -> str:
     assert "\n" not in message
     assert len(message) < 2000
     assert message.startswith("'")
-    assert ascii(path.name)[1:-1][:100] in ascii(message)
+    assert repr(path.name)[1:-1][:100] in message
     for word in words:
         assert word in message, message
     return message
