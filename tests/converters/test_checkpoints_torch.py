@@ -195,6 +195,23 @@ def test_writing_refuses_what_it_cannot_do_and_leaves_nothing(tmp_path):
     assert not read_checkpoint(tmp_path / "x.pth")["w"].any()
 
 
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_full_disk_leaves_the_old_file(suffix, tmp_path):
+    path = tmp_path / f"x.{suffix}"
+    write_checkpoint({"old": np.ones(2)}, path)
+    script = (
+        "import resource, sys, numpy as np; from converters import CheckpointError, write_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "arrays = {str(i): np.ones(1000) for i in range(10)}\n"
+        "try:\n    write_checkpoint(arrays, sys.argv[1], overwrite=True)\n"
+        "except CheckpointError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], check=True, timeout=120, capture_output=True)
+    assert done.stdout.decode() == f"{str(path)!r}: File too large\n"
+    assert list(read_checkpoint(path)) == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_reading_and_writing_need_no_torch(tmp_path):
     torch.save(module().state_dict(), tmp_path / "x.pth")
     script = (
