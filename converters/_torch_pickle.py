@@ -91,7 +91,12 @@ def storage(identity: Any) -> Storage:
         raise CheckpointError("the pickle is damaged: it refers to something that is no storage")
     _, name, key, _, count, *part = identity
     kind = BY_STORAGE.get(name.rpartition(".")[2])
-    if name not in INERT or not isinstance(key, str) or (kind is None and "Untyped" not in name):
+    if (
+        name not in INERT
+        or not isinstance(key, str)
+        or len(key) > 100
+        or (kind is None and "Untyped" not in name)
+    ):
         raise CheckpointError("the pickle is damaged: a storage has no class or no key")
     if not part or part[0] is None:
         return Storage(key, kind, _size(count))

@@ -85,6 +85,7 @@ REFUSED = {
     "an empty part": (names("a..b"), ["'a..b'", "empty part"]),
     "a leading dot": (names(".a"), ["'.a'", "empty part"]),
     "an empty name": (names(""), ["''", "empty part"]),
+    "a name of a million characters": (names("w" * 1_000_000), ["1,000,000 characters"]),
     "look-alikes": (names("caf\u00e9.w", "cafe\u0301.w"), ["'caf\\xe9.w'", "'cafe\\u0301.w'", "encoding"]),
     "a surrogate": (names("\ud800"), ["'\\ud800'"]),
 }

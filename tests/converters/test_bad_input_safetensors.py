@@ -97,6 +97,10 @@ BAD = {
     "an entry that is a list": (safetensors_bytes({"a": [1]}, bytes(4)), ["'a'"]),
     "metadata with numbers": (safetensors_bytes({"__metadata__": {"a": 1}}), ["__metadata__"]),
     "metadata a list": (safetensors_bytes({"__metadata__": []}), ["__metadata__"]),
+    "a name of a million characters": (
+        safetensors_bytes({"w" * 1_000_000: entry(0, 4, dtype="F33")}, bytes(4)),
+        ["1,000,000 characters"],
+    ),
     "no tensors": (safetensors_bytes({}), ["no tensors"]),
     "metadata only": (safetensors_bytes({"__metadata__": {"a": "b"}}), ["no tensors"]),
     "200,000 empty tensors": (

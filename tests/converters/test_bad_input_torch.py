@@ -180,6 +180,7 @@ BAD = {
     "storage long": (changed(data__0=bytes(28)), ["'layer.weight'", "28 bytes, expected 24"]),
     "storage elsewhere": (with_pickle(tensor_opcodes(b"X\7\0\0\0../data")), ["'w'", "missing"]),
     "two pickles of one name": (with_two_pickles(), ["two members 'archive/data.pkl'"]),
+    "a lone 64-bit record": (b"PK\3\4" + b"PK\6\7" + bytes(16) + b"PK\5\6" + bytes(18), ["64-bit"]),
     "two pickles": (zipped(MEMBERS | {"other/data.pkl": b"."}), ["2 members data.pkl"]),
     "compressed members": (zipped(MEMBERS, compression=zipfile.ZIP_DEFLATED), ["compressed"]),
     "tuples of tuples as a key": (
