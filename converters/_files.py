@@ -83,6 +83,20 @@ class InputFile:
             raise CheckpointError("changed while it was read; try again when nobody writes it")
 
 
+class BufferFile(InputFile):
+    """A file's bytes in memory, behind the same interface."""
+
+    def __init__(self, path: str | os.PathLike[str], buffer: np.ndarray) -> None:
+        self.path, self.size, self._buffer = Path(path), buffer.size, buffer
+
+    def read_into(self, offset: int, buffer: np.ndarray) -> None:
+        """Fills the contiguous uint8 array from `offset` on."""
+        part = self._buffer[offset : offset + buffer.size]
+        if part.size < buffer.size:
+            raise CheckpointError("is cut off; download it again")
+        buffer[...] = part
+
+
 def _require_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((kind for test, kind in KINDS if test(mode)), "no regular file")
@@ -126,7 +140,7 @@ def atomic_write(path: Path, *, overwrite: bool = False, size: int = 0) -> Itera
         _check_target(path, overwrite, size)
     # Not derived from the name, which may be as long as names can be.
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    with _orderly_exit():
+    with orderly_exit():
         try:
             # What the block raises itself may be about another file, the one it reads.
             with _system_errors(path), open(temporary, "xb") as file:
@@ -138,7 +152,7 @@ def atomic_write(path: Path, *, overwrite: bool = False, size: int = 0) -> Itera
                     os.replace(temporary, path)
                 else:
                     _move_to_new(temporary, path)
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -155,7 +169,12 @@ def _check_target(path: Path, overwrite: bool, size: int) -> None:
             raise CheckpointError("exists already; choose another name, or ask to overwrite it")
         if not stat.S_ISLNK(mode):
             _require_regular(mode)
-    free = shutil.disk_usage(path.parent).free
+    check_room(path.parent, size)
+
+
+def check_room(directory: Path, size: int) -> None:
+    """Refuses bytes that the directory's disk has no room for."""
+    free = shutil.disk_usage(directory).free
     if size > free:
         raise CheckpointError(f"needs {size:,} bytes, the disk has {free:,} free; make room first")
 
@@ -170,7 +189,7 @@ def _move_to_new(temporary: Path, path: Path) -> None:
         os.replace(temporary, path)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -179,7 +198,7 @@ def _sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _orderly_exit() -> Iterator[None]:
+def orderly_exit() -> Iterator[None]:
     """Turns the signals that end a process without cleaning up into SystemExit, as Ctrl-C is an exception."""
 
     def leave(number: int, frame: FrameType | None) -> None:

@@ -13,7 +13,7 @@ from converters import _formats, _safetensors, _sharded, _torch_writer
 from converters._archive import open_archive
 from converters._containers import pick
 from converters._errors import CheckpointError
-from converters._files import InputFile, blamed_on
+from converters._files import BufferFile, InputFile, blamed_on
 from converters._legacy import open_legacy
 from converters._names import check_names
 
@@ -88,10 +88,10 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     if os.path.isdir(path):
         path, notes = _sharded.file_in(path)
     if not path.name.endswith(".json"):
-        tensors, more = _open_file(path, key)
+        tensors, more = _open_path(path, key)
         return Checkpoint(tensors, notes + more)
     index = _sharded.read_index(path)
-    shards = {shard: _open_file(shard, key) for shard in index}
+    shards = {shard: _open_path(shard, key) for shard in index}
     _sharded.check_shards(path, index, {shard: set(tensors) for shard, (tensors, _) in shards.items()})
     together: dict[str, Stored] = {}
     for tensors, more in shards.values():
@@ -100,6 +100,11 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     with blamed_on(path):
         check_names(together)
     return Checkpoint(together, tuple(dict.fromkeys(notes)))
+
+
+def read_buffer(path: str | os.PathLike[str], buffer: np.ndarray) -> Checkpoint:
+    """The same for one file whose bytes (uint8) are in memory; messages blame the path."""
+    return Checkpoint(*_open_file(BufferFile(path, buffer), None))
 
 
 def write_checkpoint(
@@ -124,10 +129,16 @@ def write_checkpoint(
         _torch_writer.write(path, state_dict, overwrite=overwrite)
 
 
-def _open_file(path: Path, key: str | None) -> tuple[dict[str, Stored], tuple[str, ...]]:
-    """The tensors of one file, and notes."""
+def _open_path(path: Path, key: str | None) -> tuple[dict[str, Stored], tuple[str, ...]]:
     with blamed_on(path):
         file = InputFile(path)
+    return _open_file(file, key)
+
+
+def _open_file(file: InputFile, key: str | None) -> tuple[dict[str, Stored], tuple[str, ...]]:
+    """The tensors of one file, and notes."""
+    path = file.path
+    with blamed_on(path):
         kind = _formats.kind_of(file)
         if kind == _formats.SAFETENSORS:
             return _open_safetensors(file, key), ()

@@ -12,7 +12,7 @@ import jax
 from jax.typing import DTypeLike
 
 from converters.state_dict import convert
-from zoo import _arrays, _families, _manifest, _weights
+from zoo import _arrays, _families, _hub, _manifest, _repositories, _weights
 from zoo._entry import Entry, Frozen
 from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
 from zoo._model import Model, count_params, flatten, unflatten
@@ -31,11 +31,21 @@ def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[s
 
 
 def info(name: Name) -> Entry:
-    """The manifest's record of a name, or the one in a directory that `save` wrote.
+    """The manifest's record of a name, or the one in a directory or repository that `save` wrote.
 
     Raises:
         UnknownModelError: the manifest has no such name.
     """
+    return find(name)
+
+
+def find(name: Name, revision: str | None = None, token: _weights.Token = None) -> Entry:
+    """The record of a name; `revision` and `token` are for repositories."""
+    _hub.check_token(token)
+    if _repositories.is_one(name):
+        return _repositories.entry(str(name), revision, token)
+    if revision is not None:
+        raise ZooError(f"{name!r} is no repository; revision= goes with 'hf://owner/name'.")
     directory = directory_of(name)
     if directory is not None:
         if not os.path.isdir(directory):  # False, too, for names that no file can have
@@ -56,31 +66,38 @@ def load(
     param_dtype: DTypeLike | None = None,
     sharding: _arrays.Placement | None = None,
     module: nn.Module | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
     **config: Any,
 ) -> Model:
     """Builds a model, with its published weights or initialised.
 
     Args:
-        name: A name of the manifest, or a directory that `save` wrote (a path or a string with a separator).
-        pretrained: Whether to load the weights; initialised with `seed` otherwise.
+        name: A name of the manifest, a directory that `save` wrote (a path or a string with a separator), or
+            such a directory as a repository of the Hub: `hf://owner/name`, or `hf://owner/name@revision`.
+        pretrained: Whether to load the weights, fetched unless they are in the cache; initialised with `seed`
+            otherwise.
         seed: Of the random initialisation.
         dtype: What the module computes in; by default what its inputs and params give.
         param_dtype: What floating-point params are cast to; by default they are as in the file.
         sharding: Where arrays go: one for all, or a function of an array's path and shape.
         module: A module of your own that takes the weights, instead of the family's.
+        revision: Of a repository: a commit, branch or tag.
+        token: For private repositories: one of your own, True for the one that you are logged in with, False
+            for none; by default the latter is sent where there is one.
         **config: Keywords of the family's `create` that differ from the entry's.
 
     Raises:
         UnknownModelError: the manifest has no such name.
-        WeightsError: no weights, damaged ones, or some that do not fit the module.
+        WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
     """
-    entry = info(name)
+    entry = find(name, revision, token)
     built, described = _families.build(entry, module, dtype, config)
     cast = None if param_dtype is None else _arrays.float_dtype("param_dtype", param_dtype)
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     if pretrained:
-        arrays = _pretrained(entry, directory_of(name), built)
+        arrays = _pretrained(entry, directory_of(name), built, token)
         arrays = {path: _arrays.cast(path, array, cast) for path, array in arrays.items()}
         _arrays.check_width(arrays)
         flat = {path: _arrays.put(path, array, sharding) for path, array in arrays.items()}
@@ -90,9 +107,11 @@ def load(
     return Model(built, variables, _describe(entry, described, variables, pretrained))
 
 
-def _pretrained(entry: Entry, directory: Path | None, module: nn.Module) -> dict[str, _arrays.Array]:
+def _pretrained(
+    entry: Entry, directory: Path | None, module: nn.Module, token: _weights.Token
+) -> Mapping[str, _arrays.Array]:
     """The arrays of an entry's weights, which fit the module exactly."""
-    arrays = _weights.read(entry, directory)
+    arrays = _weights.read(entry, directory, token=token)
     if entry.layout:
         arrays = _converted(entry, arrays, module)
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
@@ -125,14 +144,11 @@ def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrain
 
 
 def directory_of(name: Name) -> Path | None:
-    """The directory that a name means; None for a name of the manifest."""
-    if isinstance(name, str):
-        if name.startswith("hf://"):
-            raise UnknownModelError(
-                f"{name!r}: this version does not read the Hub; download it and pass its directory."
-            )
-        if not any(separator and separator in name for separator in (os.sep, os.altsep, "/")):
-            return None
+    """The directory that a name means; None for a name of the manifest and for a repository."""
+    if _repositories.is_one(name):
+        return None
+    if isinstance(name, str) and not any(mark and mark in name for mark in (os.sep, os.altsep, "/")):
+        return None
     return Path(name)
 
 

@@ -142,7 +142,9 @@ class _Versions:
         return {name: Entry(name, **{**self.fields, **own}) for name, own in {**plain, **tagged}.items()}
 
 
-def _versions(*, tags: Mapping[str, Any] | None = None, default: str | None = None, **fields: Any) -> _Versions:
+def _versions(
+    *, tags: Mapping[str, Any] | None = None, default: str | None = None, **fields: Any
+) -> _Versions:
     return _Versions(fields, tags or {}, default)
 
 
@@ -180,7 +182,7 @@ def read(path: Path | None = None) -> Manifest:
     Raises:
         ManifestError: it breaks its schema; every problem is listed.
     """
-    manifest: Manifest = _packaged() if path is None else _checked(path, MANIFEST)
+    manifest: Manifest = _packaged() if path is None else _checked(path, _content(path), MANIFEST)
     return manifest
 
 
@@ -190,8 +192,14 @@ def read_saved(directory: Path) -> Entry:
     Raises:
         ManifestError: it breaks its schema; every problem is listed.
     """
+    path = directory / CONFIG
+    return parse_saved(path, _content(path))
+
+
+def parse_saved(path: Path, content: bytes) -> Entry:
+    """The entry in the content of such a config.json; messages blame the path."""
     # JSON is YAML: one reader finds duplicate keys and the like in both.
-    entry: Entry = _checked(directory / CONFIG, SAVED)
+    entry: Entry = _checked(path, content, SAVED)
     return entry
 
 
@@ -204,13 +212,14 @@ def packaged_path() -> Path:
 
 @cache
 def _packaged() -> Manifest:
-    manifest: Manifest = _checked(packaged_path(), MANIFEST)
+    path = packaged_path()
+    manifest: Manifest = _checked(path, _content(path), MANIFEST)
     return manifest
 
 
-def _checked(path: Path, check: schema.Check) -> Any:
+def _checked(path: Path, content: bytes, check: schema.Check) -> Any:
     problems: list[str] = []
-    value = _yaml.read(_content(path), problems)
+    value = _yaml.read(content, problems)
     # Nothing to check where the file as a whole was unreadable.
     if value is not None or not problems:
         value = check(value, "", problems)

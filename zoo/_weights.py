@@ -1,61 +1,95 @@
-"""Weights as files: where an entry's are, and their arrays once the hash is right."""
+"""An entry's weights: where they are, and their arrays once size and hash are right."""
 
-import hashlib
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from converters import _safetensors
+from converters import _formats, _safetensors
 from converters._errors import CheckpointError
-from converters._files import aligned_read, blamed_on
+from converters._files import BufferFile, aligned_read, blamed_on
+from converters.checkpoints import read_buffer
+from zoo._checksum import Checksum
 from zoo._entry import Entry, Weights
 from zoo._errors import WeightsError
-from zoo._manifest import UNATTESTED
+from zoo._hub_cache import HubFile
+from zoo._sources import Source, obtain
+from zoo._urls import Url
+
+Token = str | bool | None
 
 
-def locate(entry: Entry, directory: Path | None = None) -> Path:
-    """The file with the entry's weights: in the directory that it was read from, or among the bundled ones.
-
-    Raises:
-        WeightsError: there are none, or they are of a kind that this version does not read.
-    """
-    weights = entry.weights
-    if weights is None:
-        raise WeightsError(f"{entry.name!r} has no published weights; use pretrained=False.")
-    if weights.file is None or weights.repo is not None:
-        raise WeightsError(
-            f"{entry.name!r} has its weights at {weights}; "
-            "this version reads bundled files and directories only."
-        )
-    return (directory or Path(__file__).with_name("weights")) / weights.file
-
-
-def read(entry: Entry, directory: Path | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an entry's safetensors file; views of one buffer, whose very bytes have the right hash.
+def source(entry: Entry, token: Token = None) -> Source | None:
+    """Where an entry's weights are fetched from; None for a file that is here.
 
     Raises:
-        WeightsError: no such file, another size or hash, or not a safetensors file.
+        WeightsError: it has none.
     """
-    path = locate(entry, directory)
+    weights = _weights(entry)
+    if weights.url:
+        return Url(entry.name, weights)
+    return HubFile(entry.name, weights, token) if weights.repo else None
+
+
+def locate(entry: Entry, directory: Path | None = None, *, token: Token = None) -> Path:
+    """The file with the entry's weights: fetched, in the directory that it was read from, or bundled.
+
+    Raises:
+        WeightsError: there are none, or they cannot be had.
+    """
+    elsewhere = source(entry, token)
+    if elsewhere is not None:
+        return elsewhere.cached() or _obtained(elsewhere, entry)[1]
+    return (directory or Path(__file__).with_name("weights")) / str(_weights(entry).file)
+
+
+def read(entry: Entry, directory: Path | None = None, *, token: Token = None) -> Mapping[str, np.ndarray]:
+    """The arrays of an entry's file, by their names there.
+
+    What was hashed are the very bytes that they are made of; a safetensors file's are views of them.
+
+    Raises:
+        WeightsError: no such file, another size or hash, or not a checkpoint.
+    """
     try:
-        buffer = aligned_read(path)
-        if entry.weights:  # which locate has seen to
-            _verify(path, buffer, entry.weights)
-        with blamed_on(path):
-            return _safetensors.parse(buffer)
+        content, path = content_of(entry, directory, token=token)
+        return _parse(_weights(entry), path, content)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
 
 
-def _verify(path: Path, buffer: np.ndarray, weights: Weights) -> None:
-    # The size first: it tells a cut-off file from one with other contents.
-    if weights.size is not None and buffer.size != weights.size:
-        raise WeightsError(
-            f"{os.fspath(path)!r} has {buffer.size:,} bytes, expected {weights.size:,}; get it again."
-        )
-    digest = hashlib.sha256(buffer.data).hexdigest()
-    if weights.sha256 != UNATTESTED and not digest.startswith(weights.sha256):
-        raise WeightsError(
-            f"{os.fspath(path)!r} has sha256 {digest}, expected {weights.sha256}; get it again."
-        )
+def content_of(
+    entry: Entry, directory: Path | None = None, *, token: Token = None
+) -> tuple[np.ndarray, Path]:
+    """The file's bytes, checked, and where they were read."""
+    elsewhere = source(entry, token)
+    if elsewhere is not None:
+        return _obtained(elsewhere, entry)
+    path = locate(entry, directory)
+    content = aligned_read(path)
+    problem = Checksum.of(_weights(entry)).problem_of(content)
+    if problem:
+        raise WeightsError(f"{str(path)!r} {problem}; get it again.")
+    return content, path
+
+
+def _weights(entry: Entry) -> Weights:
+    if entry.weights is None:
+        raise WeightsError(f"{entry.name!r} has no published weights; use pretrained=False.")
+    return entry.weights
+
+
+def _obtained(elsewhere: Source, entry: Entry) -> tuple[np.ndarray, Path]:
+    try:
+        return obtain(elsewhere)
+    except WeightsError as error:
+        raise WeightsError(f"{entry.name!r}: {error}") from error.__cause__
+
+
+def _parse(weights: Weights, path: Path, content: np.ndarray) -> Mapping[str, np.ndarray]:
+    """The file's tensors, if it is of the kind that its name in the manifest says."""
+    name = Path(weights.file or str(weights.url).partition("?")[0]).name
+    with blamed_on(path):
+        if _formats.kind_of(BufferFile(name, content)) == _formats.SAFETENSORS:
+            return _safetensors.parse(content)
+    return read_buffer(path, content)

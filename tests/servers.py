@@ -1,0 +1,315 @@
+"""Servers on this machine with faults on demand: one of plain files, and one that speaks as the Hub does."""
+
+import hashlib
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+PIECE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request."""
+
+    method: str
+    path: str  # without the query
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes = b""
+
+    @property
+    def token(self) -> str | None:
+        return self.headers.get("authorization", "").removeprefix("Bearer ") or None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and how it goes wrong.
+
+    Attributes:
+        length: What Content-Length says; by default the truth, None leaves it out.
+        cut: Bytes of the body after which the connection ends.
+        reset: Whether it ends without a goodbye.
+        stall: Seconds of silence at the cut, instead of an end.
+        pace: Seconds between pieces of the body.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    length: int | None = -1
+    cut: int | None = None
+    reset: bool = False
+    stall: float = 0
+    pace: float = 0
+
+
+Fault = Callable[[Asked, Reply], Reply]
+
+
+def status(code: int, **headers: object) -> Fault:
+    """Another answer; underscores in the names of headers are hyphens."""
+    named = {name.replace("_", "-"): str(value) for name, value in headers.items()}
+    return lambda asked, reply: Reply(code, named)
+
+
+def changed(**fields: Any) -> Fault:
+    """The same answer, with other fields."""
+    return lambda asked, reply: replace(reply, **fields)
+
+
+def rewritten(change: Callable[[bytes], bytes]) -> Fault:
+    """The same answer, with another body."""
+    return lambda asked, reply: replace(reply, body=change(reply.body))
+
+
+def flipped(content: bytes, at: int = 1000) -> bytes:
+    """The content with a wrong bit."""
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+class Server:
+    """A server while it is a context; `url` is its address.
+
+    Attributes:
+        asked: Every request.
+        ranges: Whether parts of files can be asked for.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.ranges = True
+        self._faults: list[tuple[str, str, Fault]] = []
+        self._ends = threading.Event()
+        self._lock = threading.Lock()
+
+    def fault(self, *faults: Fault, times: int = 1, method: str = "GET", path: str = "") -> None:
+        """The faults of the next answers to a method, whose path holds a text, one after another."""
+        self._faults += [(method, path, fault) for _ in range(times) for fault in faults]
+
+    def count(self, method: str = "GET", path: str = "") -> int:
+        """How many requests there were."""
+        return sum(asked.method == method and path in asked.path for asked in self.asked)
+
+    def answer(self, asked: Asked) -> Reply:
+        raise NotImplementedError
+
+    def respond(self, asked: Asked) -> Reply:
+        """The answer with the next fault, or the part that was asked for."""
+        with self._lock:
+            self.asked.append(asked)
+            reply = self.answer(asked)
+            fits = (each for each in self._faults if each[0] == asked.method and each[1] in asked.path)
+            found = next(fits, None)
+            if found:
+                self._faults.remove(found)
+        reply = _part(asked, reply) if self.ranges else reply
+        return found[2](asked, reply) if found else reply
+
+    @contextmanager
+    def serving(self) -> Iterator["Server"]:
+        http = _Threads(("127.0.0.1", 0), _Handler)
+        http.app, http.ends = self, self._ends
+        self.port = http.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._ends.set()
+            http.shutdown()
+            http.server_close()
+            thread.join()
+
+
+class Files(Server):
+    """Files by path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: dict[str, bytes] = {}
+
+    def answer(self, asked: Asked) -> Reply:
+        content = self.files.get(asked.path)
+        if content is None:
+            return Reply(404)
+        return Reply(200, {"ETag": f'"{hashlib.md5(content).hexdigest()}"'}, content)
+
+
+@dataclass
+class Repository:
+    """A repository: files by commit.
+
+    Attributes:
+        readers: Tokens that may read it where it is private or gated.
+    """
+
+    private: bool = False
+    gated: bool = False
+    readers: set[str] = field(default_factory=set)
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+
+
+class Hub(Server):
+    """The Hub's protocol, https://huggingface.co/docs/hub/api; large files are elsewhere, at signed addresses.
+
+    Attributes:
+        tokens: Those that somebody has.
+        signatures: Valid for the store; taking one away lets addresses expire.
+    """
+
+    SECRET = "s1gnature"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repositories: dict[str, Repository] = {}
+        self.tokens: set[str] = set()
+        self.signatures: set[str] = set()
+        self.routes: list[tuple[str, Callable[..., Reply]]] = [
+            (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.resolve),
+            (r"/store/([0-9a-f]{64})", self.store),
+        ]
+
+    def commit(self, name: str, files: Mapping[str, bytes], **fields: Any) -> str:
+        """Adds files to a repository, which is made where it is missing; the commit."""
+        repository = self.repositories.setdefault(name, Repository(**fields))
+        content = {**repository.commits.get(repository.refs.get("main", ""), {}), **files}
+        digests = sorted((path, hashlib.sha256(data).hexdigest()) for path, data in content.items())
+        commit = hashlib.sha1(repr((digests, len(repository.commits))).encode()).hexdigest()
+        repository.commits[commit] = content
+        repository.refs["main"] = commit
+        return commit
+
+    def answer(self, asked: Asked) -> Reply:
+        for pattern, route in self.routes:
+            match = re.fullmatch(pattern, asked.path)
+            if match:
+                return route(asked, *match.groups())
+        return Reply(404)
+
+    def resolve(self, asked: Asked, name: str, revision: str, path: str) -> Reply:
+        repository = self.repositories.get(name)
+        refused = self._refused(asked, repository)
+        if refused or repository is None:
+            return refused or Reply(404)
+        commit = repository.refs.get(revision, revision)
+        files = repository.commits.get(commit)
+        if files is None:
+            return Reply(404, {"X-Error-Code": "RevisionNotFound"})
+        headers = {"X-Repo-Commit": commit}
+        if path not in files:
+            return Reply(404, {**headers, "X-Error-Code": "EntryNotFound"})
+        content = files[path]
+        if not path.endswith(".safetensors"):
+            digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+            return Reply(200, {**headers, "ETag": f'"{digest}"'}, content)
+        digest = hashlib.sha256(content).hexdigest()
+        signature = f"{self.SECRET}{len(self.signatures)}"
+        self.signatures.add(signature)
+        # Another name of this machine, and so another origin.
+        location = f"http://localhost:{self.port}/store/{digest}?X-Signature={signature}"
+        linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content)), "Location": location}
+        return Reply(302, {**headers, **linked})
+
+    def _refused(self, asked: Asked, repository: Repository | None) -> Reply | None:
+        token = asked.token
+        if token and token not in self.tokens:
+            return Reply(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
+        if repository and repository.gated and token not in repository.readers:
+            return Reply(403 if token else 401, {"X-Error-Code": "GatedRepo"})
+        if repository is None or (repository.private and token not in repository.readers):
+            if token:
+                return Reply(404, {"X-Error-Code": "RepoNotFound"})
+            return Reply(401, {"X-Error-Message": "Invalid username or password."})
+        return None
+
+    def store(self, asked: Asked, digest: str) -> Reply:
+        if asked.query.get("X-Signature", [""])[0] not in self.signatures:
+            return Reply(403)
+        if asked.token:
+            return Reply(400)  # as stores do: two ways to say who one is
+        for repository in self.repositories.values():
+            for files in repository.commits.values():
+                for content in files.values():
+                    if hashlib.sha256(content).hexdigest() == digest:
+                        return Reply(200, {"ETag": f'"{digest}"'}, content)
+        return Reply(404)
+
+
+def _part(asked: Asked, reply: Reply) -> Reply:
+    match = re.fullmatch(r"bytes=(\d+)-", asked.headers.get("range", ""))
+    version = asked.headers.get("if-range")
+    if not match or reply.status != 200 or version not in (None, reply.headers.get("ETag")):
+        return reply
+    start, size = int(match[1]), len(reply.body)
+    if start >= size:
+        return Reply(416, {"Content-Range": f"bytes */{size}"})
+    headers = {**reply.headers, "Content-Range": f"bytes {start}-{size - 1}/{size}"}
+    return replace(reply, status=206, headers=headers, body=reply.body[start:])
+
+
+class _Threads(ThreadingHTTPServer):
+    app: Server
+    ends: threading.Event
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # who goes away in mid-reply is the point of many a test
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Threads
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        asked = Asked(self.command, parts.path, parse_qs(parts.query), headers, body)
+        self._send(self.server.app.respond(asked))
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        length = len(reply.body) if reply.length == -1 else reply.length
+        if length is None:
+            self.send_header("Connection", "close")
+        else:
+            self.send_header("Content-Length", str(length))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        whole = reply.cut is None
+        body = memoryview(reply.body)[: reply.cut]
+        for start in range(0, len(body), PIECE):
+            self.wfile.write(body[start : start + PIECE])
+            if reply.pace and self.server.ends.wait(reply.pace):
+                return
+        self.server.ends.wait(reply.stall)
+        if not whole or length is None:
+            self._end(reset=reply.reset)
+
+    def _end(self, *, reset: bool) -> None:
+        self.close_connection = True
+        if reset:
+            time.sleep(0.05)  # what was written arrives first
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass

@@ -1,0 +1,185 @@
+"""One file over HTTP, resumed where the connection broke, and compared with its checksum."""
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, BinaryIO, TypeAlias
+from urllib.parse import urlsplit
+
+from converters._files import check_room
+from zoo import _patience
+from zoo._checksum import Checksum
+from zoo._patience import NetworkError, Patience
+
+CHUNK = 1 << 18  # bytes; so many are progress
+
+Report: TypeAlias = Callable[[int, int | None], None]  # takes how many bytes there are, and of how many
+
+
+@dataclass(frozen=True)
+class Request:
+    """Where to ask.
+
+    Attributes:
+        url: The address, which may be a secret.
+        headers: For that host alone; they do not follow a redirect.
+        expires: Whether the address may stop working and the next one work.
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    expires: bool = False
+
+
+class MismatchError(Exception):
+    """A complete file, but not the expected one."""
+
+
+def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum, report: Report) -> str:
+    """Writes a file that fits the checksum.
+
+    Args:
+        request: Called before each attempt, since signed addresses expire.
+        file: Empty, and readable by name.
+        checksum: Of the file.
+        report: Called after each piece.
+
+    Returns:
+        The file's digest.
+
+    Raises:
+        NetworkError: it did not come, or twice with other bytes.
+    """
+    body, patience, wrong = _Body(file, checksum, report), Patience(), False
+    while True:
+        try:
+            body.receive(request(), patience)
+            return body.verify()
+        except MismatchError as mismatch:
+            if wrong:
+                raise NetworkError(f"it {mismatch}, twice; tell whoever serves it") from None
+            wrong = True
+            body.restart()
+        except NetworkError as trouble:
+            patience.pause(trouble)
+
+
+class _Body:
+    """As much of the file as has come."""
+
+    def __init__(self, file: BinaryIO, checksum: Checksum, report: Report) -> None:
+        self._file, self._checksum, self._report = file, checksum, report
+        self._version: str | None = None  # of the file at the server, as it says
+        self.restart()
+
+    def restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._received, self._hasher = 0, self._checksum.hasher()
+
+    def receive(self, request: Request, patience: Patience) -> None:
+        """The rest of the file, or as much of it as comes.
+
+        Raises:
+            NetworkError: less than all came.
+            MismatchError: it is longer or shorter than it should be.
+        """
+        everywhere = {"User-Agent": "flax-zoo", "Accept-Encoding": "identity", **self._range()}
+        message = urllib.request.Request(request.url, headers=everywhere)
+        for name, value in request.headers.items():
+            message.add_unredirected_header(name, value)
+        try:
+            response = _opener().open(message, timeout=_patience.LIMITS.silence)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 416:
+                self.restart()
+                raise NetworkError("the server cannot resume", again=True) from None
+            if request.expires and error.code == 403:
+                raise NetworkError("the signed address is refused (HTTP 403)", again=True) from None
+            raise _patience.status_meaning(error.code, dict(error.headers)) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _patience.meaning(error) from None
+        with response:
+            self._take(response, patience)
+
+    def _range(self) -> dict[str, str]:
+        if not self._received:
+            return {}
+        condition = {"If-Range": self._version} if self._version else {}
+        return {"Range": f"bytes={self._received}-", **condition}
+
+    def _take(self, response: http.client.HTTPResponse, patience: Patience) -> None:
+        first = f"bytes {self._received}-"
+        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(first):
+            self.restart()
+        version = response.headers.get("ETag", "")
+        self._version = version if version.startswith('"') else None  # a weak one does not mean equal bytes
+        length = response.headers.get("Content-Length", "")
+        total = self._received + int(length) if length.isdigit() else None
+        self._check_size(total)
+        seen = self._received
+        while piece := _read(response):
+            self._write(piece)
+            self._report(self._received, total or self._checksum.size)
+            if self._received - seen >= CHUNK:
+                seen = self._received
+                patience.progress()
+            patience.check()
+        if total is not None and self._received < total:
+            raise NetworkError(
+                f"the connection broke after {self._received:,} of {total:,} bytes", again=True
+            )
+
+    def _check_size(self, total: int | None) -> None:
+        expected = self._checksum.size
+        if total is not None and expected is not None and total != expected:
+            raise MismatchError(f"has {total:,} bytes, expected {expected:,}")
+        check_room(Path(self._file.name).parent, (total or expected or 0) - self._received)
+
+    def _write(self, piece: bytes) -> None:
+        self._file.write(piece)
+        self._hasher.update(piece)
+        self._received += len(piece)
+        if self._checksum.size is not None and self._received > self._checksum.size:
+            raise MismatchError(f"has more than the expected {self._checksum.size:,} bytes")
+
+    def verify(self) -> str:
+        digest: str = self._hasher.hexdigest()
+        problem = self._checksum.problem(digest, self._received)
+        if problem:
+            raise MismatchError(problem)
+        return digest
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read1(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _patience.meaning(error) from None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Never from an encrypted connection to a plain one, and to nothing but HTTP."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        allowed = ("https",) if req.type == "https" else ("https", "http")
+        if urlsplit(newurl).scheme not in allowed:
+            raise NetworkError("it redirects to an address that is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # Made each time: the proxies of the environment are read when it is made.
+    return urllib.request.build_opener(_Redirects)

@@ -1,0 +1,148 @@
+"""Files on the Hugging Face Hub, kept in its own cache.
+
+Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. The body of a file comes through
+`_download` and not through huggingface_hub, which waits as long as a server asks it to.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+from zoo import _cache, _hub
+from zoo._checksum import GIT, SHA256, Checksum
+from zoo._download import Request
+from zoo._entry import Weights
+from zoo._patience import Patience, RefusedError
+from zoo._sources import Plan
+
+HOME = "set HF_HOME to a directory that you can write to"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A `file` of a `repo` at a `revision`, which is a commit."""
+
+    name: str
+    weights: Weights
+    token: str | bool | None = field(default=None, repr=False)
+    limit: int | None = None  # bytes that it has at most
+
+    @property
+    def address(self) -> str:
+        return str(self.weights)
+
+    def checksum(self) -> Checksum:
+        return _cache.known(self.address, Checksum.of(self.weights))
+
+    def home(self) -> Path | None:
+        checksum = self.checksum()
+        return folder(str(self.weights.repo)) / "blobs" / checksum.digest if checksum.complete else None
+
+    def cached(self) -> Path | None:
+        # Whether it exists, not whether the link does, which may lead nowhere.
+        return self._snapshot() if self.checksum().complete and self._snapshot().is_file() else None
+
+    def _snapshot(self) -> Path:
+        weights = self.weights
+        return folder(str(weights.repo)) / "snapshots" / str(weights.revision) / str(weights.file)
+
+    def plan(self) -> Plan:
+        _hub.check_online(self.name)
+        answer = Patience().run(self._ask)
+        checksum = self.checksum()
+        if not checksum.complete:
+            checksum = _hub_checksum(answer, checksum)
+        answers = [answer]
+        directory = _cache.made(folder(str(self.weights.repo)) / "blobs", HOME)
+        return Plan(lambda: self._request(answers.pop() if answers else self._ask()), checksum, directory)
+
+    def _ask(self) -> Any:
+        weights = self.weights
+        answer = _hub.ask(str(weights.repo), str(weights.revision), str(weights.file), self.token)
+        if answer.commit_hash != weights.revision:
+            raise RefusedError(
+                f"{_hub.endpoint()} gives it at commit {answer.commit_hash}, and not at the one asked for"
+            )
+        if self.limit is not None and (answer.size or 0) > self.limit:
+            raise RefusedError(f"it has {answer.size:,} bytes; the limit is {self.limit:,}")
+        return answer
+
+    def _request(self, answer: Any) -> Request:
+        # Documented there, but not marked as public for type checkers.
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        headers = {str(name): str(value) for name, value in build_hf_headers(token=self.token).items()}
+        url = urljoin(_url(self.weights), answer.location)
+        own = urlsplit(url)[:2] == urlsplit(_hub.endpoint())[:2]
+        if not own:
+            # A signed address of a store, which is no business of the token's.
+            headers.pop("authorization", None)
+        return Request(url, headers, expires=not own)
+
+    def keep(self, file: BinaryIO, found: Checksum) -> None:
+        blob = folder(str(self.weights.repo)) / "blobs" / found.digest
+        _cache.keep(file, blob)
+        _link(self._snapshot(), blob)
+        if not Checksum.of(self.weights).complete:
+            _cache.pin(self.address, found)
+
+    def remove(self) -> None:
+        snapshot = self._snapshot()
+        blob = snapshot.resolve()
+        snapshot.unlink(missing_ok=True)
+        others = (folder(str(self.weights.repo)) / "snapshots").rglob("*")
+        if not any(other.is_symlink() and other.resolve() == blob for other in others):
+            blob.unlink(missing_ok=True)
+
+
+def folder(repo: str) -> Path:
+    """Where the cache has a repository."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
+
+
+def cached_commit(repo: str, revision: str) -> str | None:
+    """The commit that a branch or tag was at when it was last asked for."""
+    try:
+        commit = (folder(repo) / "refs" / revision).read_text()
+    except (OSError, ValueError):
+        return None
+    return commit if _hub.COMMIT.fullmatch(commit) else None
+
+
+def remember(repo: str, revision: str, commit: str) -> None:
+    """Notes the commit that a branch or tag is at, as the Hub's own client does."""
+    path = folder(repo) / "refs" / revision
+    if cached_commit(repo, revision) != commit:
+        _cache.made(path.parent, HOME)
+        path.write_text(commit)
+
+
+def _url(weights: Weights) -> str:
+    from huggingface_hub import hf_hub_url
+
+    return hf_hub_url(str(weights.repo), str(weights.file), revision=weights.revision)
+
+
+def _hub_checksum(answer: Any, begins: Checksum) -> Checksum:
+    """The Hub's own hash of a file: a sha256 of large ones, git's id of small ones."""
+    etag, kinds = str(answer.etag), {SHA256: False, GIT: True}
+    if not re.fullmatch("[0-9a-f]+", etag) or len(etag) not in kinds or answer.size is None:
+        raise RefusedError(
+            f"{_hub.endpoint()} gives no hash of it, nor does the manifest, so it cannot be verified"
+        )
+    return Checksum(etag, begins.size if begins.size is not None else answer.size, kinds[len(etag)])
+
+
+def _link(snapshot: Path, blob: Path) -> None:
+    """Makes a snapshot's file a link to the blob; where there are no links, the file itself."""
+    snapshot.parent.mkdir(parents=True, exist_ok=True)
+    snapshot.unlink(missing_ok=True)
+    try:
+        snapshot.symlink_to(os.path.relpath(blob, snapshot.parent))
+    except OSError:
+        os.replace(blob, snapshot)

@@ -1,0 +1,48 @@
+"""Files at plain addresses, kept in the zoo's own cache by the hash of their content."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from zoo import _cache
+from zoo._checksum import Checksum
+from zoo._download import Request
+from zoo._entry import Weights
+from zoo._hub import check_online
+from zoo._sources import Plan
+
+
+@dataclass(frozen=True)
+class Url:
+    """The file at an entry's `url`."""
+
+    name: str
+    weights: Weights
+
+    @property
+    def address(self) -> str:
+        return str(self.weights.url).partition("?")[0]
+
+    def checksum(self) -> Checksum:
+        return _cache.known(self.address, Checksum.of(self.weights))
+
+    def home(self) -> Path | None:
+        checksum = self.checksum()
+        return _cache.root() / "files" / checksum.digest if checksum.complete else None
+
+    def cached(self) -> Path | None:
+        home = self.home()
+        return home if home and home.is_file() else None
+
+    def plan(self) -> Plan:
+        check_online(self.name)
+        url = str(self.weights.url)
+        return Plan(lambda: Request(url), self.checksum(), _cache.made(_cache.root() / "files"))
+
+    def keep(self, file: BinaryIO, found: Checksum) -> None:
+        _cache.keep(file, _cache.root() / "files" / found.digest)
+        if not Checksum.of(self.weights).complete:
+            _cache.pin(self.address, found)
+
+    def remove(self) -> None:
+        (self.cached() or Path()).unlink(missing_ok=True)
