@@ -40,6 +40,7 @@ class Reply:
         cut: Bytes of the body after which the connection ends.
         reset: Whether it ends without a goodbye.
         stall: Seconds of silence at the cut, instead of an end.
+        late: Seconds before the answer.
         pace: Seconds between pieces of the body.
     """
 
@@ -50,6 +51,7 @@ class Reply:
     cut: int | None = None
     reset: bool = False
     stall: float = 0
+    late: float = 0
     pace: float = 0
 
 
@@ -162,7 +164,7 @@ class Repository:
 
 
 class Hub(Server):
-    """The Hub's protocol, https://huggingface.co/docs/hub/api; large files are elsewhere, at signed addresses.
+    """The Hub's protocol, https://huggingface.co/docs/hub/api; large files are at signed addresses elsewhere.
 
     Attributes:
         tokens: Those that somebody has.
@@ -283,6 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
     def _send(self, reply: Reply) -> None:
+        if self.server.ends.wait(reply.late):
+            return
         self.send_response(reply.status)
         length = len(reply.body) if reply.length == -1 else reply.length
         if length is None:

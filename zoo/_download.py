@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from converters._files import check_room
 from zoo import _patience
 from zoo._checksum import Checksum
-from zoo._patience import NetworkError, Patience
+from zoo._patience import NetworkError, Patience, RefusedError
 
 CHUNK = 1 << 18  # bytes; so many are progress
 
@@ -176,7 +176,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         allowed = ("https",) if req.type == "https" else ("https", "http")
         if urlsplit(newurl).scheme not in allowed:
-            raise NetworkError("it redirects to an address that is not encrypted")
+            raise RefusedError("it redirects to an address that is not encrypted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -17,7 +17,7 @@ LOGIN = "log in with `hf auth login`, or pass token="
 ODD_TOKEN = "the token holds characters that no token has; copy it again"
 # Of the errors that an HTTP client raises without an operating system's behind them.
 PROTOCOL = {
-    "TooManyRedirects": ("it redirects for ever", False),
+    "TooManyRedirects": (_patience.REDIRECTS, False),
     "UnsupportedProtocol": ("HF_ENDPOINT is no address of a server", False),
     "LocalProtocolError": (ODD_TOKEN, False),
     "RemoteProtocolError": ("the connection broke", True),
@@ -100,7 +100,12 @@ def _meaning(error: Exception, repo: str, revision: str, file: str) -> NetworkEr
         if isinstance(error, kind):
             return RefusedError(text)
     if isinstance(error, errors.HfHubHTTPError):
-        return _status_meaning(error.response.status_code, error.response.headers)
+        status, headers = error.response.status_code, error.response.headers
+        if status == 401 and headers.get("X-Error-Message") != "Invalid credentials in Authorization header":
+            return RefusedError(
+                meanings[errors.RepositoryNotFoundError]
+            )  # it says so to whoever has no token
+        return _status_meaning(status, headers)
     known = PROTOCOL.get(type(error).__name__)
     return NetworkError(known[0], again=known[1]) if known else _patience.meaning(error)
 

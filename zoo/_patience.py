@@ -97,6 +97,7 @@ MEANINGS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
     ((ConnectionError, ssl.SSLError, http.client.HTTPException), "the connection broke", True),
 )
 
+REDIRECTS = "it redirects without end, or to where no file is"
 REFUSALS = {
     401: "it needs a login",
     403: "access to it is forbidden",
@@ -132,7 +133,7 @@ def status_meaning(status: int, headers: Mapping[str, str]) -> NetworkError:
             again=True,
             wait=_retry_after({name.lower(): value for name, value in headers.items()}),
         )
-    what = "it redirects for ever" if 300 <= status < 400 else REFUSALS.get(status, "the server refuses")
+    what = REDIRECTS if 300 <= status < 400 else REFUSALS.get(status, "the server refuses")
     return RefusedError(f"{what} (HTTP {status})")
 
 

@@ -1,0 +1,346 @@
+import os
+import shutil
+
+import pytest
+from huggingface_hub import constants, hf_hub_download, scan_cache_dir
+
+import zoo
+from tests.servers import Hub, Reply, changed, flipped, rewritten, status
+from tests.zoo.fetching.conftest import litter
+from zoo import _patience
+
+REPO = "someone/net"
+FILE = "model.safetensors"
+
+
+@pytest.fixture
+def commit(hub, flax):
+    """A commit with the model."""
+    return hub.commit(REPO, {FILE: flax.content})
+
+
+@pytest.fixture
+def net(commit, declare, flax):
+    """The model in the manifest, at that commit."""
+    declare(repo=REPO, revision=commit, file=FILE, sha256=flax.sha256, size=len(flax.content))
+
+
+def refused(message: str, **options) -> str:
+    with pytest.raises(zoo.WeightsError, match=message) as caught:
+        zoo.load("net", pretrained=True, **options)
+    assert Hub.SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def blob(cache, flax):
+    return cache / "hub" / "models--someone--net" / "blobs" / flax.sha256
+
+
+def test_the_first_load_fetches_and_the_second_is_offline(net, hub, flax, cache, offline):
+    assert flax.loads()
+    offline()
+    assert flax.loads()
+    assert (hub.count("HEAD"), hub.count(path="/store/")) == (1, 1)
+    assert litter(cache) == []
+
+
+def test_the_file_is_in_the_hubs_own_cache(net, commit, hub, flax, cache, offline):
+    assert flax.loads()
+    offline()
+    path = hf_hub_download(REPO, FILE, revision=commit)
+    assert os.path.realpath(path) == str(blob(cache, flax))
+    (repository,) = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    assert (repository.repo_id, repository.size_on_disk) == (REPO, len(flax.content))
+
+
+def test_what_the_hubs_own_client_has_fetched_is_used(net, commit, hub, flax, cache, offline):
+    hf_hub_download(REPO, FILE, revision=commit)
+    before = len(hub.asked)
+    assert flax.loads()
+    assert len(hub.asked) == before
+
+
+def test_a_cache_without_links_works(net, hub, flax, cache, offline, monkeypatch):
+    def refuse(self, target):
+        raise OSError("no links here")
+
+    monkeypatch.setattr("pathlib.Path.symlink_to", refuse)
+    assert flax.loads()
+    offline()
+    assert flax.loads()
+    (path,) = (each for each in (cache / "hub").rglob(FILE))
+    path.write_bytes(flipped(flax.content))
+    refused("has sha256")
+
+
+FAULTS = {
+    "a flipped byte": [("GET", rewritten(flipped))],
+    "a byte too many": [("GET", rewritten(lambda body: body + b"x"))],
+    "a byte too few": [("GET", rewritten(lambda body: body[:-1]))],
+    "cut off every 100 kB": [("GET", changed(cut=100_000))] * 3,
+    "silent in mid-body": [("GET", changed(cut=50_000, stall=1))],
+    "503 and 429 on the body": [("GET", status(503)), ("GET", status(429, Retry_After="0"))],
+    "500 twice on the question": [("HEAD", status(500)), ("HEAD", status(500))],
+    "silence on the question": [("HEAD", lambda asked, reply: Reply(late=1))],
+    "no connection on the question": [("HEAD", changed(length=None, reset=True))],
+    "another hash announced": [
+        ("HEAD", lambda asked, reply: Reply(302, {**reply.headers, "X-Linked-Etag": f'"{"ab" * 32}"'}))
+    ],
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+def test_what_may_go_better_is_tried_again(faults, net, hub, flax, cache):
+    for method, fault in faults:
+        hub.fault(fault, method=method)
+    assert flax.loads()
+    assert litter(cache) == []
+
+
+def test_an_address_that_expired_before_the_resumption_is_asked_for_again(net, hub, flax):
+    def expire(asked, reply):
+        hub.signatures.clear()
+        return changed(cut=100_000)(asked, reply)
+
+    hub.fault(expire)
+    assert flax.loads()
+    assert hub.count("HEAD") == 2
+    assert [asked.headers.get("range") for asked in hub.asked if asked.method == "GET"] == [
+        None,
+        "bytes=100000-",
+    ]
+
+
+def test_an_address_that_is_refused_is_asked_for_again(net, hub, flax):
+    hub.fault(status(403), path="/store/")
+    assert flax.loads()
+    assert hub.count("HEAD") == 2
+
+
+REFUSED = {
+    "503 for ever": (("HEAD", status(503), 9), r"out of order \(HTTP 503\), 4 times; try again later"),
+    "503 on the body for ever": (("GET", status(503), 9), r"\(HTTP 503\), 4 times; try again later"),
+    "a day to wait": (("HEAD", status(429, Retry_After="86400"), 9), r"\(HTTP 429\)"),
+    "a day to wait for the body": (("GET", status(429, Retry_After="86400"), 9), "asks to wait 86,400 s"),
+    "a loop": (
+        ("GET", lambda asked, reply: status(302, Location=asked.path)(asked, reply), 99),
+        "redirects without end",
+    ),
+    "addresses that never work": (
+        ("GET", status(403), 9),
+        r"signed address is refused \(HTTP 403\), 4 times",
+    ),
+    "other bytes": (("GET", rewritten(flipped), 9), r"has sha256 \w{64}, expected \w{64}, twice"),
+    "another commit": (
+        ("HEAD", lambda asked, reply: Reply(302, {**reply.headers, "X-Repo-Commit": "ab" * 20}), 9),
+        "gives it at commit (ab){20}, and not at the one asked for",
+    ),
+    "no hub": (
+        ("HEAD", lambda asked, reply: Reply(200), 9),
+        "does not answer as the Hub does; check HF_ENDPOINT",
+    ),
+    "silence": (("HEAD", lambda asked, reply: Reply(late=9), 9), r"the connection fell silent, \d times"),
+}
+
+
+@pytest.mark.parametrize(("fault", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_get_better_is_refused(fault, message, net, hub, flax, cache):
+    method, reply, times = fault
+    hub.fault(reply, method=method, times=times)
+    text = refused(message)
+    assert text.startswith("'net': someone/net@")
+    assert not any(path.is_file() for path in (cache / "hub").rglob("*"))
+
+
+def test_a_loop_of_the_question_is_refused(net, hub):
+    hub.fault(
+        lambda asked, reply: status(302, Location=hub.url + asked.path)(asked, reply), method="HEAD", times=99
+    )
+    refused("redirects without end|does not answer as the Hub does")
+
+
+def test_a_renamed_repository_is_followed(hub, flax, declare, commit):
+    hub.repositories["other/net"] = hub.repositories[REPO]
+    declare(repo=REPO, revision=commit, file=FILE, sha256=flax.sha256)
+    location = f"/other/net/resolve/{commit}/{FILE}"
+    hub.fault(status(307, Location=location), method="HEAD")
+    assert flax.loads()
+
+
+ACCESS = {
+    "no such repository": ({}, None, "there is no repository 'someone/net', or it is private: log in with"),
+    "no such repository, logged in": ({}, "right", "there is no repository 'someone/net', or it is private"),
+    "private, not logged in": (
+        {"private": True},
+        None,
+        "or it is private: log in with `hf auth login`, or pass",
+    ),
+    "private, somebody else's token": (
+        {"private": True},
+        "other",
+        "there is no repository .*, or it is private",
+    ),
+    "gated, not logged in": (
+        {"gated": True},
+        None,
+        r"is gated; ask for access at http://127.*/someone/net, and log",
+    ),
+    "gated, without access": ({"gated": True}, "other", "'someone/net' is gated; ask for access at"),
+    "public, with a bad token": (
+        {"public": True},
+        "bad",
+        r"the token is not valid; log in .* \(False: none, which",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "token", "message"), ACCESS.values(), ids=ACCESS)
+def test_what_may_not_be_read_is_explained(kind, token, message, hub, flax, declare):
+    secret = token and f"hf_{token}"
+    hub.tokens |= {"hf_right", "hf_other"}
+    revision = "ab" * 20
+    if kind:
+        fields = {name: True for name in kind if name != "public"}
+        revision = hub.commit(REPO, {FILE: flax.content}, readers={"hf_right"}, **fields)
+    declare(repo=REPO, revision=revision, file=FILE, sha256=flax.sha256)
+    text = refused(message, token=secret)
+    assert secret is None or secret not in text
+    if kind:
+        assert flax.loads(token=False if "public" in kind else "hf_right")
+
+
+def test_a_missing_revision_or_file_is_named(hub, flax, declare, commit):
+    declare(repo=REPO, revision="ab" * 20, file=FILE, sha256=flax.sha256)
+    refused(r"'someone/net' has no revision '(ab){20}'; see http://127.*/someone/net/commits")
+    declare(repo=REPO, revision=commit, file="other.safetensors", sha256=flax.sha256)
+    refused(rf"'someone/net' has no file 'other.safetensors' at {commit}; see http://127")
+
+
+def test_the_token_goes_to_the_hub_and_never_to_the_store(hub, flax, declare, monkeypatch):
+    hub.tokens.add("hf_right")
+    commit = hub.commit(REPO, {FILE: flax.content}, private=True, readers={"hf_right"})
+    declare(repo=REPO, revision=commit, file=FILE, sha256=flax.sha256)
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    assert flax.loads()
+    assert [asked.token for asked in hub.asked] == ["hf_right", None]
+
+
+def test_small_files_come_from_the_hub_itself_with_the_token(hub, flax, declare):
+    hub.tokens.add("hf_right")
+    commit = hub.commit(REPO, {"net.bin": bytes(100)}, private=True, readers={"hf_right"})
+    declare(repo=REPO, revision=commit, file="net.bin", sha256="unattested", layout="torch")
+    with pytest.raises(zoo.WeightsError, match="no checkpoint of a known format"):
+        zoo.load("net", pretrained=True, token="hf_right")
+    assert [asked.token for asked in hub.asked] == ["hf_right", "hf_right"]
+
+
+@pytest.mark.parametrize("token", ["hf_a\n", "hf_ä", "", "hf_a b"])
+def test_what_cannot_be_a_token_is_refused_unseen(token, net):
+    with pytest.raises(zoo.ZooError, match=r"the token holds characters that no token has; copy it again\.$"):
+        zoo.load("net", pretrained=True, token=token)
+
+
+def test_a_token_of_the_environment_that_cannot_be_one_is_refused_unseen(net, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_aä")
+    refused(r"the token holds characters that no token has; copy it again\.$")
+
+
+def test_a_login_that_is_not_there_is_named(net):
+    refused("token=True, and nobody is logged in; log in with", token=True)
+
+
+def test_offline_and_not_cached_is_refused_without_the_network(net, hub, offline):
+    offline()
+    refused("HF_HUB_OFFLINE is set, and it is not in the cache; run `zoo fetch net` with a network")
+    assert hub.asked == []
+
+
+def test_a_hub_that_is_down_does_not_matter_once_the_file_is_cached(net, hub, flax):
+    assert flax.loads()
+    hub.fault(status(503), method="HEAD", times=99)
+    assert flax.loads()
+
+
+def test_a_host_that_is_not_there_is_named(net, monkeypatch):
+    for url, message in (
+        ("http://127.0.0.1:9", "refuses connections"),
+        ("ftp://a", "HF_ENDPOINT is no address"),
+    ):
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        refused(message)
+
+
+@pytest.mark.parametrize("damage", [flipped, lambda content: content[:-1]], ids=["flipped", "cut off"])
+def test_a_damaged_file_in_the_cache_is_mended(damage, net, hub, flax, cache):
+    assert flax.loads()
+    blob(cache, flax).write_bytes(damage(flax.content))
+    assert flax.loads()
+    assert hub.count(path="/store/") == 2
+    assert blob(cache, flax).read_bytes() == flax.content
+    assert litter(cache) == []
+
+
+def test_offline_a_damaged_file_is_named_and_refused(net, hub, flax, cache, offline):
+    assert flax.loads()
+    blob(cache, flax).write_bytes(flipped(flax.content))
+    offline()
+    refused(rf"{FILE}' has sha256 \w+, expected \w+; .* cannot be fetched: HF_HUB_OFFLINE")
+    refused(rf"{blob(cache, flax)}.damaged' is damaged; .* cannot be fetched: HF_HUB_OFFLINE")
+
+
+def test_a_link_that_leads_nowhere_is_mended(net, hub, flax, cache):
+    assert flax.loads()
+    blob(cache, flax).unlink()
+    assert flax.loads()
+    assert litter(cache) == []
+
+
+def test_a_manifest_that_differs_from_the_hub_does_not_harm_its_cache(net, commit, declare, hub, flax, cache):
+    assert flax.loads()
+    declare(repo=REPO, revision=commit, file=FILE, sha256="ab" * 32)
+    refused(r"has sha256 \w+, expected (ab){32}: it is what someone/net@.* gives, and the manifest differs")
+    assert blob(cache, flax).read_bytes() == flax.content
+
+
+def test_an_unattested_file_is_what_the_hub_says_and_stays_that(commit, declare, hub, flax, cache, offline):
+    declare(repo=REPO, revision=commit, file=FILE, sha256="unattested")
+    assert flax.loads()
+    shutil.rmtree(cache / "hub")
+    other = flipped(flax.content)
+    hub.repositories[REPO].commits[commit][FILE] = other
+    refused(rf"has sha256 \w+, expected {flax.sha256}, twice")
+    hub.repositories[REPO].commits[commit][FILE] = flax.content
+    assert flax.loads()
+    offline()
+    assert flax.loads()
+
+
+def test_an_unattested_file_that_is_not_what_the_hub_says_is_refused(commit, declare, hub, flax):
+    declare(repo=REPO, revision=commit, file=FILE, sha256="unattested")
+    hub.fault(rewritten(flipped), times=2)
+    refused(rf"has sha256 \w+, expected {flax.sha256}, twice")
+    hub.fault(lambda asked, reply: Reply(302, {**reply.headers, "X-Linked-Etag": '"weak"'}), method="HEAD")
+    refused("gives no hash of it, nor does the manifest, so it cannot be verified")
+
+
+def test_a_pickle_in_place_of_safetensors_is_refused_by_its_content(hub, declare, pth):
+    commit = hub.commit(REPO, {FILE: pth.content})
+    declare(repo=REPO, revision=commit, file=FILE, sha256=pth.sha256, layout="torch")
+    with pytest.raises(zoo.WeightsError, match=r"is a PyTorch zip archive, which its suffix '.safetensors'"):
+        zoo.load("net", pretrained=True)
+
+
+def test_a_cache_that_is_a_file_is_named(net, cache, monkeypatch):
+    (cache / "occupied").write_text("")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "occupied"))
+    with pytest.raises(zoo.WeightsError, match="(Not a directory|File exists); set HF_HOME to a directory"):
+        zoo.load("net", pretrained=True)
+
+
+def test_limits_of_the_package_are_set():
+    limits = _patience.Limits()
+    assert 0 < limits.silence < limits.patience < limits.turn
