@@ -267,6 +267,9 @@ class _Threads(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def shutdown_request(self, request: Any) -> None:
+        self.close_request(request)  # and no goodbye before it, which a reset must not have
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # who goes away in mid-reply is the point of many a test
 
@@ -286,6 +289,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> None:
         if self.server.ends.wait(reply.late):
+            return
+        if reply.reset and not reply.cut:
+            self._end(reset=True)
             return
         self.send_response(reply.status)
         length = len(reply.body) if reply.length == -1 else reply.length
@@ -313,7 +319,6 @@ class _Handler(BaseHTTPRequestHandler):
         if reset:
             time.sleep(0.05)  # what was written arrives first
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

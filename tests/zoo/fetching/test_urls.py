@@ -59,7 +59,7 @@ FAULTS = {
     "cut off at once": [changed(cut=0)],
     "cut off three times": [changed(cut=100_000)] * 3,
     "reset": [changed(cut=200_000, reset=True)],
-    "reset before the headers": [changed(cut=0, length=None, reset=True)],
+    "reset before the headers": [changed(reset=True)],
     "silent in mid-body": [changed(cut=50_000, stall=1)],
     "503, 500, 502": [status(503), status(500), status(502)],
     "429": [status(429, Retry_After="0")],
