@@ -84,7 +84,7 @@ class Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(epsilon=1e-12, use_fast_variance=False)
 
     def __call__(self, ids: jax.Array, types: jax.Array) -> jax.Array:
-        positions = self.position_embeddings(jnp.arange(ids.shape[1]))
+        positions = self.position_embeddings(jnp.arange(ids.shape[1])[None])
         return self.LayerNorm(self.word_embeddings(ids) + self.token_type_embeddings(types) + positions)
 
 

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 
 import converters
 
-# PyTorch's batch norm in evaluation mode, where neither momentum nor the kind of variance matters.
-BatchNorm = partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
+# PyTorch's batch norm in evaluation mode; PyTorch calls this momentum 0.1.
+BatchNorm = partial(
+    nn.BatchNorm, use_running_average=True, momentum=0.9, epsilon=1e-5, use_fast_variance=False
+)
 Conv3x3 = partial(nn.Conv, kernel_size=(3, 3), padding=1)
 max_pool = partial(nn.max_pool, window_shape=(2, 2), strides=(2, 2))
 
