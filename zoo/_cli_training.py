@@ -9,6 +9,7 @@ import typer
 
 from zoo._console import table
 from zoo._errors import TrainingError
+from zoo._loading import info
 
 if TYPE_CHECKING:
     from zoo.training.run import Report
@@ -34,13 +35,12 @@ def train(
     except TrainingError as error:
         raise typer.BadParameter(str(error)) from error
     with _progress(name, recipe.epochs) as report:
-        model = training.train(name, out, recipe=recipe, data=data, resume=resume, report=report)
+        training.train(name, out, recipe=recipe, data=data, resume=resume, report=report)
     try:
         training.draw_curves(out)
     except TrainingError as error:
         typer.echo(f"zoo: no curves.png: {error}", err=True)
-    assert model.entry is not None  # train's models have one
-    table(("metric", "value"), [*model.entry.metrics.items()])
+    table(("metric", "value"), [*info(out).metrics.items()])
 
 
 def evaluate(
@@ -63,10 +63,10 @@ def _progress(name: str, epochs: int) -> "Iterator[Report]":
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     losses = TextColumn("{task.fields[losses]}")
     with Progress(*columns, losses, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=epochs, losses="compiling")
+        task = progress.add_task(name, total=epochs, losses="")
 
         def report(epoch: int, measures: Mapping[str, float]) -> None:
             shown = "  ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
-            progress.update(task, completed=epoch, losses=shown)
+            progress.update(task, completed=epoch, losses=shown or "compiling")
 
         yield report

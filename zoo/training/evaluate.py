@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zoo._loading import Name, load
+from zoo._loading import Name, info, load
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.recipes import Recipe, find_recipe
 from zoo.training.tasks import TASKS, Variables
@@ -32,7 +32,7 @@ def evaluate_pretrained(
         DataError: the data cannot be had, or are not the expected ones.
     """
     model = load(name, pretrained=True)
-    recipe = find_recipe(model.entry.name if model.entry else str(name))
+    recipe = find_recipe(info(name).name)
     dataset = dataset or DATASETS[recipe.dataset]
     measured = evaluate(model.module, model.variables, load_split(dataset, "test", data), recipe)
     return named(measured, dataset)
