@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
@@ -95,7 +96,7 @@ def dense(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*(layer for pair in pairs for layer in (nn.Linear(*pair), nn.ReLU())))
 
 
-def pytorch(examples: Examples) -> Callable[[], float]:
+def pytorch(examples: Examples, threads: int) -> Callable[[], float]:
     """The same loop in PyTorch, eager."""
     vae = VAE()
     adamw = torch.optim.AdamW(vae.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
@@ -103,6 +104,7 @@ def pytorch(examples: Examples) -> Callable[[], float]:
     labels = torch.from_numpy(examples.labels).long()
 
     def run() -> float:
+        torch.set_num_threads(threads)
         losses = []
         for rows in torch.randperm(COUNT).reshape(STEPS, BATCH):
             x = images[rows].float() / 255
@@ -123,7 +125,13 @@ def main() -> None:
     examples = Examples(
         rng.integers(0, 256, (COUNT, 28, 28, 1), np.uint8), rng.integers(0, 10, COUNT, np.int32)
     )
-    contenders = {"one scan": scan, "loop over batches": loop, "PyTorch": pytorch}
+    threads = torch.get_num_threads()
+    contenders = {
+        "one scan": scan,
+        "loop over batches": loop,
+        f"PyTorch, threads: {threads}": partial(pytorch, threads=threads),
+        "PyTorch, threads: 1": partial(pytorch, threads=1),  # small matrices gain little from more
+    }
     runs = {name: make(examples) for name, make in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for measured in [False] + [True] * ROUNDS:  # the first round compiles

@@ -75,20 +75,15 @@ def _run(model: Model, recipe: Recipe, directory: Path, examples: Examples, repo
     """The variables after the last epoch, or after the best one where examples are held back."""
     training, held_back = _split(examples, recipe)
     steps = len(training.labels) // recipe.batch_size
-    state = TrainState.create(
-        model.variables,
-        optimizer(recipe, steps * recipe.epochs),
-        average=recipe.average > 0,
-        seed=recipe.seed,
-    )
+    made = optimizer(recipe, steps * recipe.epochs)
+    state = TrainState.create(model.variables, made, average=recipe.average > 0, seed=recipe.seed)
     task = TASKS[recipe.task]
     best = f"validation_{task.best}" if recipe.validation else None
     with Checkpoints(
         directory / CHECKPOINTS, keep=recipe.keep, best=best, highest=task.highest
     ) as checkpoints:
         done = checkpoints.latest
-        if done:
-            state = checkpoints.restore(done, state)
+        state = checkpoints.restore(done, state) if done else state
         forget_after(directory / METRICS, done)
         report(done, {})
         compiled = compile_epoch(model.module, recipe, steps)
@@ -98,15 +93,14 @@ def _run(model: Model, recipe: Recipe, directory: Path, examples: Examples, repo
             state, measures = compiled(state, on_device)
             rows = window_rows(measures, epoch)
             _check_finite(rows[-1])
-            seconds = {"seconds": round(time.monotonic() - start, 3)}
+            seconds = round(time.monotonic() - start, 3)
             validation = _validation(model, state, held_back, recipe)
+            ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
             # The rows before the checkpoint: who finds the checkpoint finds them too.
-            append_rows(directory / METRICS, [*rows, {**_position(rows), **validation, **seconds}])
+            append_rows(directory / METRICS, [*rows, ending])
             checkpoints.save(epoch, state, validation)
-            report(epoch, {**_measures(rows), **validation})
-        if best:
-            state = checkpoints.restore(checkpoints.best, state)
-    return state.result
+            report(epoch, {name: rows[-1][name] for name in measures} | validation)
+        return (checkpoints.restore(checkpoints.best, state) if best else state).result
 
 
 def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
@@ -125,14 +119,6 @@ def _validation(model: Model, state: TrainState, examples: Examples, recipe: Rec
         return {}
     measured = evaluate(model.module, state.result, examples, recipe)
     return {f"validation_{name}": value for name, value in measured.items()}
-
-
-def _position(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: rows[-1][name] for name in ("epoch", "step")}
-
-
-def _measures(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: value for name, value in rows[-1].items() if name not in ("epoch", "step")}
 
 
 def _check_finite(row: Mapping[str, float]) -> None:
