@@ -60,9 +60,12 @@ def _progress(name: str, epochs: int) -> "Iterator[Report]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:  # not left to Progress, which writes an empty line even when disabled
+        yield lambda epoch, measures: None
+        return
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     losses = TextColumn("{task.fields[losses]}")
-    with Progress(*columns, losses, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, losses, console=console) as progress:
         task = progress.add_task(name, total=epochs, losses="")
 
         def report(epoch: int, measures: Mapping[str, float]) -> None:
