@@ -1,7 +1,7 @@
 """What the documents show runs: their Python, and the `$ zoo` lines of their consoles.
 
-A block that follows the comment NETWORK is the only kind that is not run. What a console block prints is compared
-with what the commands print.
+A block that follows the comment NETWORK is the only kind that is not run. Where a console block shows output,
+its command must print exactly that.
 """
 
 import os
