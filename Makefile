@@ -18,6 +18,7 @@ help:
 demo: $(VENV)/base
 	$(VENV)/bin/zoo list
 	$(VENV)/bin/zoo sample vae_mnist --out digits.png
+	@mkdir -p build
 	$(VENV)/bin/zoo sample vae_mnist --label 3 --count 1 --out build/three.png
 	$(VENV)/bin/zoo predict cnn_mnist build/three.png
 	@echo "Now open digits.png."
