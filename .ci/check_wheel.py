@@ -21,9 +21,7 @@ from zoo import cli
 def main() -> None:
     sys.addaudithook(refuse_network)
     for package in (zoo, converters):
-        assert Path(package.__file__).is_relative_to(sys.prefix), (
-            f"{package.__file__} is not the installed one"
-        )
+        assert Path(package.__file__).is_relative_to(sys.prefix), f"not the wheel's: {package.__file__}"
     assert importlib.util.find_spec("torch") is None, "this environment has torch"
 
     names = [name for name in zoo.list_models(pretrained=True) if zoo.info(name).weights.file]

@@ -1,4 +1,4 @@
-"""Measuring shared by the benchmarks: fresh processes run in turns, medians, tables, and the machine they are of."""
+"""What the benchmarks share: fresh processes run in turns, medians, tables, and a line about the machine."""
 
 import importlib.metadata
 import json
