@@ -8,23 +8,28 @@ from pathlib import Path
 begin = time.perf_counter()
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import twins
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests import twins
 
 _, family, described, file = sys.argv
-# Images are channels first here; with one channel that is only another shape.
-inputs = [
-    torch.zeros((shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape, dtype=getattr(torch, dtype))
-    for shape, dtype in json.loads(described)
-]
 if file.endswith(".safetensors"):
-    import safetensors.torch
-
-    read = safetensors.torch.load_file
+    from safetensors.torch import load_file as read
 else:
 
     def read(file):
         return torch.load(file, weights_only=True)
+
+
+def example(shape, dtype):
+    """Zeros as a twin takes them: images channels first, labels of 64 bits; else as they are."""
+    if len(shape) == 4:
+        shape = (shape[0], shape[3], *shape[1:3])
+    return torch.zeros(shape, dtype=torch.int64 if dtype == "int32" else getattr(torch, dtype))
+
+
+inputs = [example(shape, dtype) for shape, dtype in json.loads(described)]
+if family == "vae":
+    inputs.append(torch.randn(1, 32))
 
 
 def load():
