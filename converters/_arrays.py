@@ -72,7 +72,8 @@ def _dtype(tensor: Any) -> np.dtype[Any]:
     except TypeError:
         name = str(tensor.dtype).removeprefix("torch.")
         try:
-            return np.dtype(jnp.dtype(name))
+            found: np.dtype[Any] = np.dtype(jnp.dtype(name))
+            return found
         except TypeError:
             raise ConversionError(f"tensors of dtype {tensor.dtype} have no counterpart in NumPy") from None
 

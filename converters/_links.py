@@ -84,7 +84,7 @@ def links(inspection: Inspection, names: Names, available: AbstractSet[str] | No
 def _relative(array: Array, path: Path) -> str:
     if array.path[1 : len(path) + 1] == path:
         return "/".join(array.path[len(path) + 1 :])
-    return posixpath.relpath("/".join(("", *array.path[1:])), "/".join(("", *path)))
+    return posixpath.relpath("/" + "/".join(array.path[1:]), "/" + "/".join(path))
 
 
 def _inner(array: Array) -> Shape:

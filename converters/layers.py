@@ -224,7 +224,7 @@ def _prefixed(row: Row, array: str, suffix: str = "") -> Row:
 
 def _below(layer: nn.Module, inner: Any, shapes: Mapping[str, Shape]) -> tuple[str, dict[str, Shape]]:
     """The path from a layer to one that it wraps, which compact modules put beside it, and its shapes."""
-    path = posixpath.relpath("/".join(("", *inner.path)), "/".join(("", *layer.path)))
+    path = posixpath.relpath("/" + "/".join(inner.path), "/" + "/".join(layer.path))
     return path, {
         n.removeprefix(path + "/"): shape for n, shape in shapes.items() if n.startswith(path + "/")
     }
