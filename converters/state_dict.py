@@ -13,6 +13,7 @@ from flax.core import meta
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from converters._arrays import as_mapping, as_numpy, cast_floats, contiguous, nonfinite
+from converters._draft import draft
 from converters._errors import ConversionError
 from converters._fit import Fit, fit
 from converters._links import Link, Names, links
@@ -83,9 +84,11 @@ def match(
     """Finds the tensors for every array of a module, and reads none; arguments as for `convert`."""
     tensors = as_mapping(source, key)
     inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    best = _best(inspection, tensors, names, rules, ignore)
+    best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
-        raise ConversionError(best.explanation(type(module).__name__))
+        raise refusal(
+            best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
+        )
     return Conversion(best.links, tensors, best.notes, dtype and jnp.dtype(dtype), allow_nonfinite)
 
 
@@ -181,9 +184,11 @@ def to_torch(
         found = _rewritten(links(inspection, pairs, None), rules)
         return dict(item for link in found for item in _tensors(link, values))
     tensors = as_mapping(like, key)
-    best = _best(inspection, tensors, names, rules, ignore)
+    best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
-        raise ConversionError(best.explanation(type(module).__name__))
+        raise refusal(
+            best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
+        )
     made = {name: tensor for link in best.links for name, tensor in _tensors(link, values, tensors)}
     ties = best.ties()
     return {
@@ -192,7 +197,14 @@ def to_torch(
     }
 
 
-def _best(
+def refusal(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
+    """The error that says what does not fit, and offers names and rules with which it perhaps does."""
+    found = draft(misfit, attempt)
+    text = misfit.explanation(type(module).__name__, near=found is None)
+    return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
+
+
+def best_fit(
     inspection: Inspection, tensors: Any, names: NamesAndRules, rules: Sequence[Rule], ignore: Sequence[str]
 ) -> Fit:
     """The fit with the shortest prefix that leaves no problem, else the one with the fewest."""
