@@ -32,6 +32,9 @@ class StateDict(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         return as_numpy(self._tensors[name])
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
 
@@ -53,17 +56,22 @@ def as_mapping(source: Any, key: str | None) -> Any:
 
 
 def as_numpy(tensor: Any) -> np.ndarray:
-    """The same numbers as a NumPy array; a PyTorch tensor of the caller's, too, of any dtype."""
+    """The same numbers as a NumPy array; a PyTorch tensor of the caller's, too, of any dtype.
+
+    Read-only, for it may be the caller's own memory: what is handed out is then a copy.
+    """
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu().contiguous()
         dtype = _dtype(tensor)
-        if dtype.kind == "V":  # bfloat16 and float8, which torch does not hand to NumPy itself
+        if dtype.isbuiltin != 1:  # bfloat16 and float8, which torch does not hand to NumPy itself
             torch = sys.modules["torch"]  # there is a tensor, so somebody has imported it
             bits = tensor.reshape(-1).view(torch.uint8).numpy()
             tensor = bits.view(dtype).reshape(tensor.shape)
-            return np.asarray(tensor)
-        tensor = tensor.numpy()
-    return np.asarray(tensor)
+        else:
+            tensor = tensor.numpy()
+    array = np.asarray(tensor).view()
+    array.flags.writeable = False
+    return array
 
 
 def _dtype(tensor: Any) -> np.dtype[Any]:

@@ -84,7 +84,7 @@ def fit(links: Sequence[Link], tensors: Any, prefix: str, ignore: Sequence[str])
     for link in links:
         arrays = " and ".join(str(array) for array in link.arrays)
         for name, shape in zip(link.tensors, link.shapes, strict=True):
-            if name not in tensors:
+            if name not in tensors.shapes:  # a lazy mapping would read the tensor to answer
                 missing.append(name)
                 problems.append(f"missing    {name}, for {arrays}")
             elif shape is not None and tensors.shapes[name] != shape:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ from numpy.typing import ArrayLike
 from converters._dtypes import BY_NUMPY, BY_SAFETENSORS, check_bools, check_shape
 from converters._errors import CheckpointError
 from converters._files import InputFile, aligned_empty, atomic_write
+from converters._json import decode
+from converters._names import MAX_TENSORS
 from converters._writing import Array, Slots, describe
 
 MAX_HEADER = 100_000_000  # the reference implementation's limit
-MAX_TENSORS = 150_000  # the largest published models have some 140,000
 MAX_VALUES = 32 * MAX_TENSORS
 NO_HEADER = "the header is not a safetensors header"
 
@@ -98,24 +98,13 @@ def parse_header(header: bytes, size: int) -> dict[str, Tensor]:
 
 def _decode(header: bytes) -> dict[str, Any]:
     """The JSON object, in which no name may occur twice."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise CheckpointError(f"{NO_HEADER}: {twice!r} occurs twice")
-        return fields
-
     if not header.startswith(b"{"):
         raise CheckpointError(f"{NO_HEADER}: it starts with {header[:8]!r}, expected '{{'")
     # Each value costs some 60 bytes of memory, so that they are counted before they are made.
     values = sum(header.count(mark) for mark in (b"[", b"{", b","))
     if values > MAX_VALUES:
         raise CheckpointError(f"{NO_HEADER}: it has some {values:,} values, the limit is {MAX_VALUES:,}")
-    try:
-        entries: dict[str, Any] = json.loads(header.decode("utf-8"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{NO_HEADER}: {error}") from error
+    entries: dict[str, Any] = decode(header, NO_HEADER)
     return entries
 
 

@@ -191,10 +191,7 @@ def to_torch(
         )
     made = {name: tensor for link in best.links for name, tensor in _tensors(link, values, tensors)}
     ties = best.ties()
-    return {
-        name: made[ties.get(name, name)] if ties.get(name, name) in made else tensors[name]
-        for name in tensors
-    }
+    return {name: made.get(ties.get(name, name), contiguous(tensors[name])) for name in tensors}
 
 
 def refusal(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
@@ -272,7 +269,7 @@ def _tensors(
         original = tuple(like[name] for name in link.tensors)
         same = zip(link.to_flax(original), arrays, strict=True)
         if all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in same):
-            yield from zip(link.tensors, original, strict=True)
+            yield from zip(link.tensors, map(contiguous, original), strict=True)
             return
     for name, tensor in zip(link.tensors, link.to_torch(arrays), strict=True):
         yield name, contiguous(tensor)

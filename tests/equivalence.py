@@ -1,5 +1,6 @@
 """Runs a Flax module and a PyTorch module on the same numbers, and bounds how far they may differ."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,9 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
-                values = rng.normal(size=tensor.shape) * 0.3
+                # Of the size that trained weights have, so that float32 keeps its digits through the layers.
+                fan_in = math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 10
+                values = rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1)
                 tensor.copy_(
                     torch.from_numpy(np.abs(values) + 0.5 if name.endswith("running_var") else values)
                 )
@@ -46,7 +49,7 @@ def run_torch(
     call: Callable[..., Any] | None = None,
 ) -> Result:
     """One forward and backward pass; the mode is the module's. Cotangents of ones where none are given."""
-    tensors = [torch.from_numpy(np.ascontiguousarray(x)) for x in inputs]
+    tensors = [torch.from_numpy(np.array(x, order="C")) for x in inputs]
     for tensor in tensors:
         tensor.requires_grad_(tensor.is_floating_point())
     module.zero_grad()

@@ -1,6 +1,7 @@
 """What a module's arrays must be, and how they come to be: compared, cast, initialised, placed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -50,27 +51,39 @@ def shapes(module: nn.Module, inputs: Sequence[Input]) -> dict[str, jax.ShapeDty
 
 def initialise(
     module: nn.Module,
-    inputs: Sequence[Input],
+    inputs: tuple[Input, ...],
     seed: int,
     param_dtype: np.dtype[Any] | None,
     sharding: Placement | None,
 ) -> dict[str, jax.Array]:
     """Path -> array, random by the module's own initialisers; computed where the array will be."""
+    leaves = shapes(module, inputs)
+    places = (
+        tuple(placed(path, leaf, sharding) for path, leaf in leaves.items()) if sharding is not None else None
+    )
+    try:
+        init = _compiled_init(module, inputs, param_dtype, places)
+    except TypeError:  # a field of the module does not hash; a cache is all that it misses
+        init = _compiled_init.__wrapped__(module, inputs, param_dtype, places)
+    return dict(zip(leaves, init(jax.random.key(seed)), strict=True))
 
-    def init(key: jax.Array) -> dict[str, jax.Array]:
-        flat = _init(module, inputs, key)
-        return {
-            path: array.astype(param_dtype) if param_dtype and _is_castable(path, array.dtype) else array
-            for path, array in flat.items()
-        }
 
-    key = jax.random.key(seed)
-    places = {
-        path: placed(path, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), sharding)
-        for path, leaf in jax.eval_shape(init, key).items()
-    }
-    arrays: dict[str, jax.Array] = jax.jit(init, out_shardings=places if sharding is not None else None)(key)
-    return arrays
+@lru_cache(maxsize=8)
+def _compiled_init(
+    module: nn.Module,
+    inputs: tuple[Input, ...],
+    param_dtype: np.dtype[Any] | None,
+    places: tuple[Sharding | None, ...] | None,
+) -> Callable[[jax.Array], list[jax.Array]]:
+    """Compiling takes a second, drawing next to nothing: other seeds of an equal module come for free."""
+
+    def init(key: jax.Array) -> list[jax.Array]:
+        return [
+            array.astype(param_dtype) if param_dtype and _is_castable(path, array.dtype) else array
+            for path, array in _init(module, inputs, key).items()
+        ]
+
+    return jax.jit(init, out_shardings=None if places is None else list(places))
 
 
 def _init(module: nn.Module, inputs: Sequence[Input], key: jax.Array) -> dict[str, Any]:
@@ -98,8 +111,10 @@ def check_fit(
 
 def _differences(arrays: Mapping[str, Array], shapes: Mapping[str, jax.ShapeDtypeStruct]) -> Iterator[str]:
     yield from (f"missing    {path}" for path in shapes if path not in arrays)
-    for path in shapes.keys() & arrays.keys():
-        found, expected = arrays[path], shapes[path]
+    for path, expected in shapes.items():
+        found = arrays.get(path)
+        if found is None:
+            continue
         if found.shape != expected.shape:
             yield f"misshapen  {path}: {found.shape} for {expected.shape}"
         if _kind(found.dtype) != _kind(expected.dtype):
@@ -143,11 +158,16 @@ def placed(path: str, leaf: jax.ShapeDtypeStruct, sharding: Placement | None) ->
     """Where the array of that path and shape goes.
 
     Raises:
-        ZooError: `sharding` gave something else than a Sharding.
+        ZooError: `sharding` gave no Sharding, or one that does not divide the shape.
     """
     place = sharding(path, leaf) if callable(sharding) else sharding
     if sharding is not None and not isinstance(place, Sharding):
         raise ZooError(f"sharding= gave {place!r} for {path}; expected a jax.sharding.Sharding.")
+    try:
+        if place is not None:
+            place.shard_shape(leaf.shape)
+    except (ValueError, IndexError) as error:  # sizes that do not divide, more axes than there are
+        raise ZooError(f"sharding= does not fit {path} {leaf.shape}: {error}") from error
     return place
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from zoo._errors import ZooError
 
@@ -34,3 +36,52 @@ def check_activation(name: str) -> str:
     if name not in ACTIVATIONS:
         raise ZooError(f"no activation named {name!r}; choose one of {', '.join(sorted(ACTIVATIONS))}")
     return name
+
+
+class BatchNorm(nn.BatchNorm):
+    """Trains as PyTorch's does: its running variance is the unbiased one, n / (n - 1) times the batch's.
+
+    Ioffe and Szegedy, https://arxiv.org/abs/1502.03167; defaults and layout are torch.nn.BatchNorm2d's.
+    """
+
+    momentum: float = 1 - 0.1
+    epsilon: float = 1e-5
+    use_fast_variance: bool = False
+
+    def __call__(
+        self, x: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
+    ) -> jax.Array:
+        """Any input whose last axis is the channels -> the same shape.
+
+        Raises:
+            ZooError: training on one value a channel, which has no variance.
+        """
+        average = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
+        before = self.get_variable("batch_stats", "var")
+        out = super().__call__(x, use_running_average, mask=mask)
+        if average or self.is_initializing():
+            return out
+        count = x.size / x.shape[self.axis] if mask is None else mask.sum()
+        if self.axis_name is not None:
+            count = jax.lax.psum(count, self.axis_name, axis_index_groups=self.axis_index_groups)
+        if isinstance(count, float) and count < 2:
+            raise ZooError(f"batch norm in training needs more than one value a channel, got input {x.shape}")
+        # Flax has just written momentum * before + (1 - momentum) * variance.
+        after = self.get_variable("batch_stats", "var")
+        self.put_variable("batch_stats", "var", after + (after - self.momentum * before) / (count - 1))
+        return out
+
+
+def adaptive_avg_pool(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Averages (batch, *spatial, channels) down or up to (batch, *shape, channels).
+
+    The windows are those of torch.nn.AdaptiveAvgPool2d: from floor(i * size / n) to ceil((i + 1) * size / n).
+    """
+    for axis, count in enumerate(shape, start=1):
+        size = x.shape[axis]
+        weights = np.zeros((count, size), x.dtype)
+        for index in range(count):
+            start, stop = index * size // count, -(-(index + 1) * size // count)
+            weights[index, start:stop] = 1 / (stop - start)
+        x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
+    return x

@@ -38,6 +38,8 @@ def info(name: Name) -> Entry:
     """
     directory = directory_of(name)
     if directory is not None:
+        if not directory.is_dir():
+            raise UnknownModelError(f"there is no directory {os.fspath(name)!r}.")
         return _manifest.read_saved(directory)
     models = _manifest.read().models
     if name in models:
@@ -102,7 +104,7 @@ def _converted(
     entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module
 ) -> dict[str, _arrays.Array]:
     """The arrays of a PyTorch file, whose convention the family knows."""
-    conventions = _families.family(entry).TORCH_NAMES
+    conventions = getattr(_families.family(entry), "TORCH_NAMES", {})
     if entry.layout not in conventions:
         raise ManifestError(
             f"{entry.name!r} has layout {entry.layout!r}; "

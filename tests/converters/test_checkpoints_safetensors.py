@@ -27,7 +27,7 @@ def arrays_of_every_kind() -> dict[str, np.ndarray]:
         for shape in SHAPES:
             highest = 2 if kind.torch == "bool" else 256
             bits = rng.integers(0, highest, (*shape, kind.numpy.itemsize), np.uint8)
-            arrays[f"{kind.torch}.{'x'.join(map(str, shape))}"] = bits.view(kind.numpy).reshape(shape)
+            arrays[f"{kind.torch}.{'x'.join(map(str, shape)) or 'scalar'}"] = bits.view(kind.numpy).reshape(shape)
     return arrays
 
 
@@ -103,7 +103,7 @@ def test_strided_and_foreign_arrays_are_written_in_c_order(axes, tmp_path, monke
 
 def test_arrays_may_come_in_any_order_but_each_once_and_as_described(tmp_path):
     every = arrays_of_every_kind()
-    arrays = {name: every[name] for name in ("float32.5x7", "int8.1", "float64.")}
+    arrays = {name: every[name] for name in ("float32.5x7", "int8.1", "float64.scalar")}
     described = _safetensors.describe(arrays)
     with _safetensors.writing(tmp_path / "x", described) as put:
         for name in reversed(arrays):

@@ -164,7 +164,7 @@ LAYERS = {
     "Conv 3-d": conv(3, (2, 3, 1), strides=(1, 2, 1), padding=(1, 0, 2)),
     "Conv 3-d, grouped": conv(3, (2, 2, 2), feature_group_count=2),
     **{
-        f"ConvTranspose {dims}-d, transpose_kernel={t}, stride {s}, padding {p}, output padding {e}": conv_transpose(
+        f"ConvTranspose {dims}-d, {t}, stride {s}, padding {p}, output padding {e}": conv_transpose(
             dims, t, 3, s, p, e
         )
         for dims in (1, 2, 3)

@@ -1,0 +1,156 @@
+"""Checkpoints as mappings of names to arrays: safetensors, PyTorch's files old and new, and sharded ones."""
+
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from converters import _formats, _safetensors, _sharded, _torch_writer
+from converters._archive import open_archive
+from converters._containers import pick
+from converters._errors import CheckpointError
+from converters._files import InputFile, blamed_on
+from converters._legacy import open_legacy
+from converters._names import check_names
+
+OPENERS = {_formats.ZIP: open_archive, _formats.PICKLE: open_legacy}
+
+
+class Stored(NamedTuple):
+    """A tensor in a file."""
+
+    path: Path
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    identity: Hashable  # equal for tensors that are one and the same in the file
+    read: Callable[[], np.ndarray]
+
+
+class Checkpoint(Mapping[str, np.ndarray]):
+    """The tensors of a checkpoint by name; each is read from the file when it is asked for.
+
+    Attributes:
+        shapes: Every tensor's shape, without reading it.
+        dtypes: Every tensor's NumPy dtype; bfloat16 and float8 are those of ml_dtypes.
+        aliases: For each name of a tied tensor but the first, the first.
+        notes: What was unwrapped or left out, as sentences.
+    """
+
+    def __init__(self, tensors: dict[str, Stored], notes: tuple[str, ...] = ()) -> None:
+        self._tensors = tensors
+        self.shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        self.dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
+        self.notes = notes
+        first: dict[Hashable, str] = {}
+        for name, tensor in tensors.items():
+            first.setdefault(tensor.identity, name)
+        self.aliases = {
+            name: first[tensor.identity] for name, tensor in tensors.items() if first[tensor.identity] != name
+        }
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        tensor = self._tensors[name]
+        with blamed_on(tensor.path):
+            return tensor.read()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint of {len(self)} tensors>"
+
+
+def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> Checkpoint:
+    """Opens a checkpoint of any kind: a file, an index of shards, or a directory as on the Hugging Face Hub.
+
+    Nothing in the file is executed, and torch is not needed. Names stay as they are in the file.
+
+    Args:
+        path: A `.safetensors`, a file that torch.save wrote, a `*.index.json`, or a directory with one.
+        key: Which of several state dicts in the file; needed only where it is ambiguous.
+
+    Raises:
+        CheckpointError: it cannot be read, or is not a checkpoint of a full model.
+    """
+    path = Path(path)
+    notes: tuple[str, ...] = ()
+    if path.is_dir():
+        path, notes = _sharded.file_in(path)
+    if not path.name.endswith(".json"):
+        tensors, more = _open_file(path, key)
+        return Checkpoint(tensors, notes + more)
+    index = _sharded.read_index(path)
+    shards = {shard: _open_file(shard, key) for shard in index}
+    _sharded.check_shards(path, index, {shard: set(tensors) for shard, (tensors, _) in shards.items()})
+    together: dict[str, Stored] = {}
+    for tensors, more in shards.values():
+        together |= tensors
+        notes += more
+    with blamed_on(path):
+        check_names(together)
+    return Checkpoint(together, tuple(dict.fromkeys(notes)))
+
+
+def write_checkpoint(
+    state_dict: Mapping[str, ArrayLike], path: str | os.PathLike[str], *, overwrite: bool = False
+) -> None:
+    """Writes a `.safetensors`, or a `.pth` (`.pt`, `.bin`) that torch.load(weights_only=True) reads.
+
+    The file appears whole or not at all. A mapping with `.shapes` and `.dtypes`, such as `read_checkpoint`
+    gives, is read array by array meanwhile.
+
+    Raises:
+        CheckpointError: the file exists, the suffix is another, or the format lacks an array's dtype.
+    """
+    path = Path(path)
+    kinds = _formats.SUFFIXES.get(path.suffix.lower())
+    if kinds is None:
+        raise CheckpointError(f"{str(path)!r}: expected a name that ends in {', '.join(_formats.SUFFIXES)}")
+    if _formats.SAFETENSORS in kinds:
+        # Readers of PyTorch's weights expect this mark.
+        _safetensors.write(path, state_dict, metadata={"format": "pt"}, overwrite=overwrite)
+    else:
+        _torch_writer.write(path, state_dict, overwrite=overwrite)
+
+
+def _open_file(path: Path, key: str | None) -> tuple[dict[str, Stored], tuple[str, ...]]:
+    """The tensors of one file, and notes."""
+    with blamed_on(path):
+        file = InputFile(path)
+        kind = _formats.kind_of(file)
+        if kind == _formats.SAFETENSORS:
+            return _open_safetensors(file, key), ()
+        root, storages = OPENERS[kind](file)
+        tensors, notes = pick(root, key)
+        check_names(tensors)
+        for name, tensor in tensors.items():
+            storages.check(name, tensor)
+        return {
+            name: Stored(
+                path, tensor.kind.numpy, tensor.shape, (path, tensor), partial(storages.read, name, tensor)
+            )
+            for name, tensor in tensors.items()
+        }, notes
+
+
+def _open_safetensors(file: InputFile, key: str | None) -> dict[str, Stored]:
+    if key is not None:
+        raise CheckpointError(f"has names of tensors only, nothing to choose key={key!r} from; leave it out")
+    header = _safetensors.open_header(file)
+    check_names(header)
+    return {
+        name: Stored(
+            file.path, tensor.dtype, tensor.shape, name, partial(_safetensors.read_tensor, file, name, tensor)
+        )
+        for name, tensor in header.items()
+    }

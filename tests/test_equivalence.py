@@ -1,0 +1,146 @@
+"""Every architecture against an independent PyTorch implementation, in float64 and once in float32."""
+
+import importlib
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+import converters
+import zoo
+from tests.cases import CASES, Case
+from tests.equivalence import (
+    FORWARD,
+    check_gradients,
+    difference,
+    flax_gradients,
+    randomise,
+    run_flax,
+    run_torch,
+    state_dict,
+)
+
+FLOAT32 = 1e-5  # of the largest output, as users run it
+
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def prepare(case: Case) -> SimpleNamespace:
+    """Both models with the same random weights, and the inputs of each."""
+    family = importlib.import_module(f"zoo.{case.family}")
+    module = family.create(**case.config)
+    names = getattr(family, "TORCH_NAMES", {}).get(case.layout, ())
+    twin = randomise(case.twin())
+    options = {"names": names}
+    with jax.enable_x64(True):
+        variables = converters.convert(state_dict(twin), module, *case.inputs, **options)
+        more = case.more(module, variables, np.float64)
+    return SimpleNamespace(module=module, twin=twin, variables=variables, options=options, more=more)
+
+
+def channels_first(x: np.ndarray) -> np.ndarray:
+    """Images for PyTorch; everything else as it is."""
+    return np.moveaxis(x, -1, 1) if x.ndim == 4 else x
+
+
+@each_case
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:
+    models = prepare(case)
+    models.twin.train(train)
+    theirs = [*map(channels_first, case.inputs), *models.more]
+    before = models.twin.state_dict()
+    saved = {name: tensor.clone() for name, tensor in before.items()}
+    rng = np.random.default_rng(5)
+    cotangents = [rng.normal(size=output.shape) for output in run_torch(models.twin, theirs).outputs]
+    models.twin.load_state_dict(saved)
+    reference = run_torch(models.twin, theirs, cotangents)
+    models.twin.load_state_dict(saved)
+    reordered = run_torch(models.twin, [x[::-1] for x in theirs], [c[::-1] for c in cotangents])
+
+    back = [np.moveaxis(c, 1, -1) if c.ndim == 4 else c for c in cotangents]
+    outputs, grads, _, changed = run_flax(
+        models.module,
+        models.variables,
+        case.inputs,
+        back,
+        mutable=["batch_stats"] if train else [],
+        train=train,
+        rngs=case.rngs,
+    )
+    for output, expected, other in zip(outputs, reference.outputs, reordered.outputs, strict=True):
+        itself = difference(other[::-1], expected)
+        error = difference(channels_first(output), expected)
+        print(f"outputs differ by {error:.1e}, torch from itself by {itself:.1e}")
+        assert error <= (max(10 * itself, FORWARD) if train else FORWARD)
+    with jax.enable_x64(True):
+        ours = flax_gradients(models.module, grads, models.variables, *case.inputs, **models.options)
+    print(check_gradients(ours, reference.params, reordered.params))
+    if train and changed:
+        with jax.enable_x64(True):
+            stats = converters.to_torch(
+                {**models.variables, **changed}, models.module, *case.inputs, **models.options
+            )
+        for name, expected in reference.buffers.items():
+            if name in stats:
+                itself = difference(reordered.buffers[name], expected)
+                assert difference(stats[name], expected) <= max(10 * itself, FORWARD), name
+
+
+@each_case
+def test_float32_outputs_match_pytorch(case: Case) -> None:
+    """As users run it: float32 weights and inputs, the highest matmul precision."""
+    models = prepare(case)
+    models.twin.float().eval()
+    inputs = [x.astype(np.float32) if x.dtype == np.float64 else x for x in case.inputs]
+    more = case.more(models.module, models.variables, np.float32)
+    with torch.no_grad():
+        theirs = models.twin(
+            *(torch.from_numpy(np.array(channels_first(x), order="C")) for x in (*inputs, *more))
+        )
+    variables = jax.tree.map(lambda array: array.astype(np.float32), models.variables)
+    with jax.default_matmul_precision("highest"):
+        ours = models.module.apply(variables, *inputs, rngs=case.rngs)
+    pairs = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]
+    for output, expected in pairs:
+        found, wanted = channels_first(np.asarray(output)), expected.numpy()
+        assert found.dtype == wanted.dtype == np.float32
+        error = np.abs(found - wanted).max() / np.abs(wanted).max()
+        print(f"float32 outputs differ by {error:.1e}")
+        assert error <= FLOAT32
+
+
+@each_case
+def test_the_exported_state_dict_is_the_twins(case: Case) -> None:
+    """Through a strict load into a fresh twin, bit for bit."""
+    models = prepare(case)
+    with jax.enable_x64(True):
+        exported = converters.to_torch(models.variables, models.module, *case.inputs, **models.options)
+    fresh = case.twin().double()
+    fresh.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in exported.items()}, strict=True)
+    for name, tensor in models.twin.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], tensor), name
+
+
+def test_the_vae_decodes_latents_alone_as_its_twin_does() -> None:
+    models = prepare(CASES["vae"])
+    latents, labels = np.random.default_rng(1).normal(size=(4, 32)), np.arange(4)
+    (output,), *_ = run_flax(models.module, models.variables, [latents, labels], method="decode")
+    theirs = models.twin.decode(torch.from_numpy(latents), torch.from_numpy(labels)).detach().numpy()
+    assert difference(channels_first(output), theirs) <= FORWARD
+
+
+def test_every_family_of_the_manifest_has_a_case() -> None:
+    families = {zoo.info(name).family for name in zoo.list_models()}
+    assert families <= {case.family for case in CASES.values()}
+
+
+def test_a_wrong_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound can fail: another pooling in the CNN is far outside it."""
+    import flax.linen as nn
+
+    monkeypatch.setattr(nn, "avg_pool", nn.max_pool)
+    with pytest.raises(AssertionError):
+        test_outputs_and_gradients_match_pytorch(CASES["cnn"], False)

@@ -1,0 +1,74 @@
+"""PyTorch models written independently of zoo/: what the Flax architectures must equal."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MLP(nn.Module):
+    def __init__(self, inputs: int = 784, sizes: Sequence[int] = (128, 10)) -> None:
+        super().__init__()
+        widths = [inputs, *sizes]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, sizes, strict=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The Flax model flattens images with their channels last.
+        x = x.movedim(1, -1).flatten(1)
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = F.relu(layer(x))
+        return last(x)
+
+
+class CNN(nn.Module):
+    def __init__(self, height: int = 28, width: int = 28, channels: int = 1, num_classes: int = 10) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv2d(channels, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1)])
+        self.fc1 = nn.Linear(64 * (height // 4) * (width // 4), 256)
+        self.fc2 = nn.Linear(256, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = F.avg_pool2d(torch.relu(conv(x)), 2)
+        return self.fc2(torch.relu(self.fc1(torch.flatten(x, 1))))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, sizes: Sequence[int], last: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.last(self.layers[-1](x))
+
+
+class VAE(nn.Module):
+    """Images are (batch, channels, height, width); the noise of the latent is an input."""
+
+    def __init__(self, channels: int = 1, height: int = 28, width: int = 28, latent: int = 32) -> None:
+        super().__init__()
+        self.shape = (height, width, channels)
+        pixels = math.prod(self.shape)
+        self.encoder = FeedForward([pixels, 256, 128, 64], nn.ReLU())
+        self.pre_latent = nn.Linear(64, 2 * latent)
+        self.post_latent = nn.Linear(latent, 64)
+        self.class_proj = nn.Linear(10, 64)
+        self.decoder = FeedForward([64, 128, 256, pixels], nn.Identity())
+
+    def forward(self, images: Tensor, labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden = self.pre_latent(self.encoder(images.movedim(1, -1).flatten(1)))
+        mean, logvar = hidden.chunk(2, dim=1)
+        latents = mean + noise * (logvar / 2).exp()
+        return self.decode(latents, labels), mean, logvar
+
+    def decode(self, latents: Tensor, labels: Tensor) -> Tensor:
+        classes = F.one_hot(labels, 10).to(latents.dtype)
+        images = self.decoder(self.post_latent(latents) + self.class_proj(classes))
+        return images.unflatten(1, self.shape).movedim(-1, 1)
