@@ -66,13 +66,13 @@ class Fit:
                     return other
         return None
 
-    def explanation(self, module: str, *, near: bool) -> str:
-        """All problems in one message; with the nearest names where nothing better is known."""
+    def explanation(self, module: str) -> str:
+        """All problems in one message, with the nearest names."""
         lines = [f"the state dict does not fit {module}:", *(f"  {problem}" for problem in self.problems)]
-        for name in self.missing[:5] if near else ():
-            alike = difflib.get_close_matches(name, self.left_over, n=2)
-            if alike:
-                lines.append(f"{name!r} is perhaps {' or '.join(map(repr, alike))}")
+        for name in self.missing[:5]:
+            near = difflib.get_close_matches(name, self.left_over[:1000], n=2)
+            if near:
+                lines.append(f"{name!r} is perhaps {' or '.join(map(repr, near))}")
         return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from flax.core import meta
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from converters._arrays import as_mapping, as_numpy, cast_floats, contiguous, nonfinite
+from converters._arrays import as_mapping, as_numpy, cast_floats, contiguous, kind, nonfinite
 from converters._draft import draft
 from converters._errors import ConversionError
 from converters._fit import Fit, fit
@@ -39,13 +39,31 @@ class Conversion:
     """
 
     links: tuple[Link, ...]
-    source: Mapping[str, np.ndarray]
+    source: Any  # a mapping with shapes and dtypes
     notes: tuple[str, ...]
     dtype: np.dtype[Any] | None
     allow_nonfinite: bool
 
+    @property
+    def dtypes(self) -> dict[Path, np.dtype[Any]]:
+        """Of the arrays; known before any tensor is read."""
+        found: dict[Path, np.dtype[Any]] = {}
+        for link in self.links:
+            dtypes = [self.source.dtypes[name] for name in link.tensors]
+            if len(set(dtypes)) == 1:
+                made = dtypes[:1] * len(link.arrays)
+            else:  # arrays without strides cost nothing
+                shapes = [self.source.shapes[name] for name in link.tensors]
+                blank = (np.broadcast_to(np.zeros((), d), s) for d, s in zip(dtypes, shapes, strict=True))
+                made = [array.dtype for array in link.to_flax(tuple(blank))]
+            for array, dtype in zip(link.arrays, made, strict=True):
+                found[array.path] = self.dtype if self.dtype and kind(dtype) == "float" else np.dtype(dtype)
+        return found
+
     def arrays(self) -> Iterator[tuple[Path, np.ndarray]]:
         """Paths and arrays, one link at a time: only one link's tensors are in memory.
+
+        The arrays may be views with the axes of a tensor in another order.
 
         Raises:
             ConversionError: at the end, naming every tensor that holds NaN or infinity.
@@ -55,8 +73,14 @@ class Conversion:
             tensors = tuple(self.source[name] for name in link.tensors)
             if not self.allow_nonfinite:
                 bad |= {name: nonfinite(tensor) for name, tensor in zip(link.tensors, tensors, strict=True)}
-            for array, value in zip(link.arrays, link.to_flax(tensors), strict=True):
-                yield array.path, cast_floats(contiguous(value), self.dtype, str(array))
+            values = [*zip(link.arrays, link.to_flax(tensors), strict=True)]
+            del tensors
+            while values:
+                array, value = values.pop(0)
+                value = cast_floats(value, self.dtype, str(array))
+                yield array.path, value
+                # Else they would be in memory together with the tensors that are read next.
+                del value
         lines = [f"  {name}: {count} values" for name, count in bad.items() if count]
         if lines:
             text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"
@@ -64,7 +88,9 @@ class Conversion:
 
     def variables(self) -> dict[str, Any]:
         """The nested dict of NumPy arrays that `module.apply` takes."""
-        return cast(dict[str, Any], unflatten_dict(dict(self.arrays())))
+        return cast(
+            dict[str, Any], unflatten_dict({path: contiguous(array) for path, array in self.arrays()})
+        )
 
 
 def match(
@@ -196,8 +222,12 @@ def to_torch(
 
 def refusal(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
     """The error that says what does not fit, and offers names and rules with which it perhaps does."""
+    if any(name.startswith("params/") for name in misfit.tensors):
+        return ConversionError(
+            "the state dict holds Flax variables already (names that start with 'params/')"
+        )
     found = draft(misfit, attempt)
-    text = misfit.explanation(type(module).__name__, near=found is None)
+    text = misfit.explanation(type(module).__name__)
     return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
 
 
