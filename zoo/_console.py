@@ -18,12 +18,16 @@ class Verbs(TyperGroup):
     Misuse, exit code 2, is typer's.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # The root's option is what one adds at the end of a line that failed.
+        return super().parse_args(ctx, sorted(args, key=lambda each: each != "--debug"))
+
     def invoke(self, ctx: Any) -> Any:
         previous = signal.signal(signal.SIGTERM, _terminate)
         try:
             result = super().invoke(ctx)
             # Here, and not when the interpreter ends and can only complain.
-            sys.stdout.flush()
+            print(end="", flush=True)
             return result
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,7 +50,7 @@ def _terminate(number: int, frame: object) -> NoReturn:
 
 def is_terminal() -> bool:
     """Whether a person reads the results."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:

@@ -38,7 +38,7 @@ def info(name: Name) -> Entry:
     """
     directory = directory_of(name)
     if directory is not None:
-        if not directory.is_dir():
+        if not os.path.isdir(directory):  # False, too, for names that no file can have
             raise UnknownModelError(f"there is no directory {os.fspath(name)!r}.")
         return _manifest.read_saved(directory)
     models = _manifest.read().models
@@ -137,6 +137,6 @@ def directory_of(name: Name) -> Path | None:
 
 
 def _advice(name: str, models: Mapping[str, Entry]) -> str:
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return f"; the directory of that name is {f'./{name}'!r}."
     return suggest(name, models) or f"; zoo.list_models() names the {len(models)} there are."

@@ -111,8 +111,9 @@ def test_a_refusal_is_one_line_and_exit_code_1(run, saved, arguments, message, t
     assert not list(tmp_path.iterdir())
 
 
-def test_debug_shows_the_traceback(run):
-    assert isinstance(run("--debug", "info", "vae_minst").exception, zoo.UnknownModelError)
+def test_debug_shows_the_traceback_wherever_it_stands(run):
+    for arguments in (["--debug", "info", "vae_minst"], ["info", "vae_minst", "--debug"]):
+        assert isinstance(run(*arguments).exception, zoo.UnknownModelError)
 
 
 @pytest.mark.parametrize(
