@@ -75,15 +75,12 @@ def as_numpy(tensor: Any) -> np.ndarray:
 
 
 def _dtype(tensor: Any) -> np.dtype[Any]:
+    name = str(tensor.dtype).removeprefix("torch.")
     try:
-        return np.dtype(tensor.dtype)
+        found: np.dtype[Any] = jnp.dtype(name)
     except TypeError:
-        name = str(tensor.dtype).removeprefix("torch.")
-        try:
-            found: np.dtype[Any] = np.dtype(jnp.dtype(name))
-            return found
-        except TypeError:
-            raise ConversionError(f"tensors of dtype {tensor.dtype} have no counterpart in NumPy") from None
+        raise ConversionError(f"tensors of dtype {tensor.dtype} have no counterpart in NumPy") from None
+    return found
 
 
 def kind(dtype: Any) -> str:

@@ -57,8 +57,8 @@ class BatchNorm(nn.BatchNorm):
             ZooError: training on one value a channel, which has no variance.
         """
         average = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
-        before = self.get_variable("batch_stats", "var")
-        out = super().__call__(x, use_running_average, mask=mask)
+        before: jax.Array = self.get_variable("batch_stats", "var")
+        out: jax.Array = super().__call__(x, use_running_average, mask=mask)
         if average or self.is_initializing():
             return out
         count = x.size / x.shape[self.axis] if mask is None else mask.sum()
@@ -67,7 +67,7 @@ class BatchNorm(nn.BatchNorm):
         if isinstance(count, float) and count < 2:
             raise ZooError(f"batch norm in training needs more than one value a channel, got input {x.shape}")
         # Flax has just written momentum * before + (1 - momentum) * variance.
-        after = self.get_variable("batch_stats", "var")
+        after: jax.Array = self.get_variable("batch_stats", "var")
         self.put_variable("batch_stats", "var", after + (after - self.momentum * before) / (count - 1))
         return out
 
