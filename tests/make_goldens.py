@@ -1,4 +1,4 @@
-"""Makes the golden files of bundled weights with the PyTorch twins: `python -m tests.make_goldens NAME...`."""
+"""Makes golden files of weights with the PyTorch twins: `python -m tests.make_goldens NAME...`."""
 
 import sys
 from collections.abc import Callable
