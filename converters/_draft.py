@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
-from converters._align import Alignment, Layer, align, layers, same_leaves
+from converters._guess import Alignment, Layer, align, layers, same_leaves
 from converters._errors import ConversionError
 from converters._fit import Fit
 from converters.layers import Shape
