@@ -3,16 +3,19 @@
 from converters._errors import CheckpointError, ConversionError, ConverterError
 from converters._names_file import read_names, write_names
 from converters.checkpoints import read_checkpoint, write_checkpoint
+from converters.compare import Comparison, compare
 from converters.rules import Fuse, Split, Unflatten
 from converters.state_dict import convert, match, to_torch
 
 __all__ = [
     "CheckpointError",
+    "Comparison",
     "ConversionError",
     "ConverterError",
     "Fuse",
     "Split",
     "Unflatten",
+    "compare",
     "convert",
     "match",
     "read_checkpoint",

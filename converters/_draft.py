@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
-from converters._guess import Alignment, Layer, align, layers, same_leaves
 from converters._errors import ConversionError
 from converters._fit import Fit
+from converters._guess import Alignment, Layer, align, layers, same_leaves
 from converters.layers import Shape
 from converters.rules import Fuse, Rule, Split
 

@@ -67,7 +67,7 @@ def links(inspection: Inspection, names: Names, available: AbstractSet[str] | No
             )
             choices = [
                 [_link([near[key] for key in keys], leaf, reading, names) for keys, leaf in (*row, *plain)]
-                for reading in _readings(path, inspection.origins(path))
+                for reading in readings(path, inspection.origins(path))
                 for row in table
             ]
             chosen = _choose(choices, available)
@@ -135,7 +135,7 @@ def _plain(layer: nn.Module, own: Mapping[str, Array], claimed: set[Array]) -> L
 NUMBERED = re.compile(r"(.*?)[._]?(\d+)")
 
 
-def _readings(path: Path, origins: Sequence[str | None]) -> Iterator[tuple[int, Reading]]:
+def readings(path: Path, origins: Sequence[str | None]) -> Iterator[tuple[int, Reading]]:
     """The ways to write a module path, each with its rank: a lower one is preferred.
 
     A name of known origin is its attribute; where that does not exist, another style of numbering
@@ -155,7 +155,9 @@ def _readings(path: Path, origins: Sequence[str | None]) -> Iterator[tuple[int, 
         yield sum(rank for rank, _ in combination), tuple(style for _, style in combination)
 
 
-def _name(reading: Reading, lifts: Sequence[Lift], indices: Sequence[int], leaf: str, names: Names) -> str:
+def tensor_name(
+    reading: Reading, lifts: Sequence[Lift], indices: Sequence[int], leaf: str, names: Names
+) -> str:
     parts = list(reading)
     for lift, index in reversed(list(zip(lifts, indices, strict=True))):
         parts.insert(lift.depth, str(index))
@@ -174,7 +176,7 @@ def _link(
         raise ConversionError(f"{arrays[0]} and the arrays that go with it are lifted differently")
     leaves = (leaf.tensors,) if isinstance(leaf.tensors, str) else leaf.tensors
     indices = list(itertools.product(*(range(lift.size) for lift in lifts)))
-    tensors = tuple(_name(parts, lifts, index, name, names) for index in indices for name in leaves)
+    tensors = tuple(tensor_name(parts, lifts, index, name, names) for index in indices for name in leaves)
     # The inverse says which shapes the tensors must have; an array without strides costs nothing.
     blank = _tuple(leaf.to_torch(*(np.broadcast_to(np.False_, _inner(array)) for array in arrays)))
     shapes = tuple(array.shape for array in blank) * len(indices)

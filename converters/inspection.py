@@ -106,6 +106,11 @@ def inspect(
     return Inspection(seen.layers, tuple(sorted(arrays, key=lambda array: order.get(array.path[1:-1], -1))))
 
 
+def in_tree(layer: nn.Module) -> bool:
+    """Whether a module that is being called has a path: the wrappers of lifted transforms have none."""
+    return isinstance(layer.parent, nn.Module | Scope)
+
+
 @dataclass
 class _Seen:
     layers: dict[Path, nn.Module] = field(default_factory=dict)
@@ -128,8 +133,7 @@ class _Run:
             call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
         ) -> Any:
             layer = context.module
-            # The wrapper that a lifted transform puts around a module stands outside the tree of scopes.
-            if not isinstance(layer.parent, nn.Module | Scope):
+            if not in_tree(layer):
                 return call(*args, **kwargs)
             path = layer.path
             seen.layers.setdefault(path, layer)  # before the call: parents come before children

@@ -13,10 +13,11 @@ import jax
 from jax.typing import DTypeLike
 
 from converters import _safetensors, read_checkpoint, to_torch, write_checkpoint
+from converters._conversion import Conversion
 from converters._errors import ConversionError
 from converters._fit import Fit
 from converters._writing import Array
-from converters.state_dict import Conversion, NamesAndRules, best_fit, refusal
+from converters.state_dict import NamesAndRules, best_fit, refusal
 from zoo import _arrays, _families, _loading, _recognising, _saving
 from zoo._entry import Entry, Frozen, Input
 from zoo._errors import ZooError

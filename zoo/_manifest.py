@@ -51,11 +51,12 @@ def _weights_rules(weights: Weights) -> Iterator[tuple[str, str]]:
 
 
 def _entry_rules(entry: Entry) -> Iterator[tuple[str, str]]:
-    yield from (
-        (name, "is there without weights; leave it out, or say where the weights are")
-        for name in ("layout", "metrics")
-        if getattr(entry, name) and not entry.weights
-    )
+    if entry.family and not entry.inputs:
+        # Without them, nothing would compare the weights with the module.
+        yield "inputs", "expected one or more, found none"
+    for name in ("layout", "metrics"):
+        if getattr(entry, name) and not entry.weights:
+            yield name, "is there without weights; leave it out, or say where the weights are"
 
 
 INPUT = schema.record(

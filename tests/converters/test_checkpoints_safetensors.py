@@ -27,7 +27,9 @@ def arrays_of_every_kind() -> dict[str, np.ndarray]:
         for shape in SHAPES:
             highest = 2 if kind.torch == "bool" else 256
             bits = rng.integers(0, highest, (*shape, kind.numpy.itemsize), np.uint8)
-            arrays[f"{kind.torch}.{'x'.join(map(str, shape)) or 'scalar'}"] = bits.view(kind.numpy).reshape(shape)
+            arrays[f"{kind.torch}.{'x'.join(map(str, shape)) or 'scalar'}"] = bits.view(kind.numpy).reshape(
+                shape
+            )
     return arrays
 
 

@@ -67,6 +67,70 @@ class CrossAttention(nn.Module):
         return self.attn(x, x[..., :5], x[..., :6])
 
 
+class PlainAttention(torch.nn.Module):
+    """Attention whose projections are layers of their own."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (T.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (
+            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+        return self.out((scores @ v).transpose(1, 2).flatten(2))
+
+
+class Step(nn.Module):
+    """One block of a scan."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return x + nn.tanh(nn.Dense(5, name="fc")(x)), None
+
+
+class Scanned(nn.Module):
+    """Five blocks of five features: shapes do not tell which axis the scan added."""
+
+    axis: int
+
+    def setup(self) -> None:
+        self.blocks = nn.scan(
+            nn.remat(Step), variable_axes={"params": self.axis}, split_rngs={"params": True}, length=5
+        )()
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.blocks(x, None)[0]
+
+
+class Tied(nn.Module):
+    """One matrix embeds words and scores them."""
+
+    def setup(self) -> None:
+        self.embed = nn.Embed(11, 5)
+
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        return self.embed.attend(nn.tanh(self.embed(ids)))
+
+
+def scan(module: Any, x: Any) -> Any:
+    for block in module["blocks"]:
+        x = x + torch.tanh(block["fc"](x))
+    return x
+
+
+def tied(module: Any, ids: Any) -> Any:
+    return torch.tanh(module["embed"](ids)) @ module["embed"].weight.T
+
+
+def old_weight_norm() -> torch.nn.Module:
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        return T.utils.weight_norm(T.Linear(7, 5))
+
+
 class Stack(nn.Module):
     """Recurrent layers one after the other, as torch stacks them."""
 
@@ -324,6 +388,26 @@ LAYERS = {
         (7, 5, 4),
         True,
     ),
+    "attention, projections as layers": Layer(
+        SelfAttention(2), lambda: named(attn=PlainAttention(8, 2)), (5, 8), call=lambda m, x: m["attn"](x)
+    ),
+    "BatchNorm, running statistics": affine(
+        nn.BatchNorm(use_running_average=True), lambda: T.BatchNorm2d(6), *IMAGE, channels_first=True
+    ),
+    "WeightNorm, the older kind": Layer(nn.WeightNorm(nn.Dense(5), epsilon=0), old_weight_norm, (7,)),
+    "nn.scan over nn.remat": Layer(
+        Scanned(0),
+        lambda: named(blocks=T.ModuleList(named(fc=T.Linear(5, 5)) for _ in range(5))),
+        (5,),
+        call=scan,
+    ),
+    "nn.scan along the second axis": Layer(
+        Scanned(1),
+        lambda: named(blocks=T.ModuleList(named(fc=T.Linear(5, 5)) for _ in range(5))),
+        (5,),
+        call=scan,
+    ),
+    "a tied matrix": Layer(Tied(), lambda: named(embed=T.Embedding(11, 5)), (4,), classes=11, call=tied),
     "nn.vmap over Dense": Layer(
         nn.vmap(
             nn.Dense,
@@ -366,7 +450,7 @@ def test_layer_equals_torchs_forward_and_backward(case: Layer) -> None:
     error = difference(ahead(output), expected)
     assert error <= FORWARD, f"outputs differ by {error:.1e}"
     with jax.enable_x64(True):
-        ours = flax_gradients(case.flax, grads, variables, x, **case.options)
+        ours = flax_gradients(case.flax, grads, variables, x, like=state_dict(module), **case.options)
     # Where Flax keeps the sum of two biases, to_torch writes the first and leaves zeros in the second.
     theirs = {n: np.where(ours[n] == 0, 0, g) if "bias_hh" in n else g for n, g in reference.params.items()}
     reordered_grads = {

@@ -19,7 +19,10 @@ from zoo._model import flatten
 
 ENTRIES = read().models
 FAMILIES = {entry.family: name for name, entry in sorted(ENTRIES.items(), reverse=True)}
-NET = "models: {net: {config: {}, inputs: [], num_params: 1, license: MIT, source: here, %s}}"
+NET = (
+    "models: {net: {config: {}, inputs: [{name: x, shape: [1], dtype: int32}], "
+    "num_params: 1, license: MIT, source: a, %s}}"
+)
 
 
 def rewrite(directory, change, **fields):
@@ -46,7 +49,7 @@ def test_names_are_listed_by_pattern(use_manifest):
     assert zoo.list_models() == sorted(ENTRIES)
     assert zoo.list_models("v?e_*") == ["vae_mnist"]
     assert zoo.list_models("nothing*") == []
-    entry = "{family: cnn, config: {}, inputs: [], num_params: 1, license: MIT, source: here%s}"
+    entry = NET[len("models: {net: ") : -1] % "family: cnn%s"
     weights = f", weights: {{file: a.safetensors, sha256: {'ab' * 32}, size: 1}}"
     use_manifest(f"models:\n  b: {entry % weights}\n  a: {entry % ''}\n")
     assert zoo.list_models() == ["a", "b"]
@@ -113,9 +116,9 @@ def test_the_seed_decides_the_initial_arrays():
 
 
 def test_config_goes_to_the_family_and_into_the_entry():
-    model = zoo.load("cnn_mnist", channels=[4, 8], num_classes=3)
-    assert model.module.channels == (4, 8)
-    assert model.entry.config == {"channels": (4, 8), "num_classes": 3}
+    model = zoo.load("mlp_mnist", hidden=[4], num_classes=3)
+    assert model.module.features == (4, 3)
+    assert model.entry.config == {"hidden": (4,), "num_classes": 3}
     assert model.entry.num_params == sum(leaf.size for leaf in jax.tree.leaves(model.variables))
     assert model(np.zeros((2, 28, 28, 1), np.float32)).shape == (2, 3)
 

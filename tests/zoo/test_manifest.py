@@ -103,6 +103,10 @@ FAULTS = {
         HEAD.replace("[1, 28,", "[0, 28,"),
         "models.net.inputs[0].shape[0]: expected a whole",
     ),
+    "no inputs": (
+        HEAD.replace("[{name: images, shape: [1, 28, 28, 1], dtype: float32}]", "[]"),
+        "models.net.inputs: expected one or more, found none",
+    ),
     "unknown dtype": (HEAD.replace("float32", "float31"), "models.net.inputs[0].dtype: expected a dtype"),
     "license with two lines": (
         HEAD.replace("MIT", '"M\\nIT"'),

@@ -53,10 +53,10 @@ def test_a_model_comes_back_with_its_entry(name, saved):
 
 
 def test_overrides_come_back_from_a_directory(tmp_path):
-    model = zoo.load("cnn_mnist", channels=[2, 3], num_classes=4)
+    model = zoo.load("mlp_mnist", hidden=[4], num_classes=3)
     zoo.save(model, tmp_path / "deep" / "model")
     assert zoo.load(tmp_path / "deep" / "model", pretrained=True).module == model.module
-    assert zoo.load(tmp_path / "deep" / "model", num_classes=5).module.num_classes == 5
+    assert zoo.load(tmp_path / "deep" / "model", num_classes=5).module.features == (4, 5)
 
 
 def test_a_module_of_ones_own_comes_back_with_module(model, tmp_path):
