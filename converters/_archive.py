@@ -8,6 +8,7 @@ from typing import Any
 from converters import _pickle
 from converters._errors import CheckpointError
 from converters._files import InputFile
+from converters._opcodes import MAX_BYTES
 from converters._storages import Place, Storages
 
 # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7 to 4.3.16
@@ -49,18 +50,18 @@ def open_archive(file: InputFile) -> tuple[Any, Storages]:
 
 
 def _read_member(file: InputFile, name: str, place: Place) -> bytes:
-    if place.nbytes > _pickle.MAX_BYTES:
-        raise CheckpointError(f"{name!r} has {place.nbytes:,} bytes, the limit is {_pickle.MAX_BYTES:,}")
+    if place.nbytes > MAX_BYTES:
+        raise CheckpointError(f"{name[:100]!r} has {place.nbytes:,} bytes, the limit is {MAX_BYTES:,}")
     data = file.read(place.offset, place.nbytes)
     if zlib.crc32(data) != place.crc:
-        raise CheckpointError(f"{name!r} is damaged (its CRC-32 does not fit); download the file again")
+        raise CheckpointError(f"{name[:100]!r} is damaged (its CRC-32 does not fit); download the file again")
     return data
 
 
 def _members(file: InputFile) -> dict[str, Place]:
     """Every member's place, from the directory at the end, checked against the headers before the data."""
     start, size, count = _directory(file)
-    if count > MAX_MEMBERS:
+    if count > MAX_MEMBERS or size > MAX_BYTES:
         raise CheckpointError(f"the zip archive has {count:,} members, the limit is {MAX_MEMBERS:,}")
     directory = file.read(start, size)
     members: dict[str, Place] = {}
@@ -68,7 +69,7 @@ def _members(file: InputFile) -> dict[str, Place]:
     for _ in range(count):
         name, header, nbytes, crc, position = _entry(directory, position)
         if name in members:
-            raise CheckpointError(f"the zip archive has two members {name!r}")
+            raise CheckpointError(f"the zip archive has two members {name[:100]!r}")
         offset = _data_offset(file, name, header, start)
         members[name] = Place(offset, nbytes, crc)
         ranges.append((header, offset + nbytes))
@@ -95,7 +96,8 @@ def _directory(file: InputFile) -> tuple[int, int, int]:
     signature, _, end_64, _ = LOCATOR_64.unpack(file.read(at, LOCATOR_64.size)) if at >= 0 else (b"", 0, 0, 0)
     if signature == b"PK\6\7":
         end = at - END_64.size
-        signature, *_, count, size, start = END_64.unpack(file.read(end, END_64.size)) if end >= 0 else (b"",)
+        record = file.read(end, END_64.size) if end >= 0 else bytes(END_64.size)
+        signature, *_, count, size, start = END_64.unpack(record)
         if signature != b"PK\6\6" or end != end_64:
             raise CheckpointError(
                 "the zip archive is damaged: its 64-bit records do not fit; download it again"
@@ -127,7 +129,9 @@ def _entry(directory: bytes, position: int) -> tuple[str, int, int, int, int]:
     except UnicodeDecodeError as error:
         raise CheckpointError(f"a zip member's name is damaged: {raw[:80]!r}") from error
     if method or flags & ENCRYPTED or packed != nbytes:
-        raise CheckpointError(f"zip member {name!r} is compressed or encrypted; torch.save writes none such")
+        raise CheckpointError(
+            f"zip member {name[:100]!r} is compressed or encrypted; torch.save writes none such"
+        )
     return name, header, nbytes, crc, position + name_size + extra_size + comment_size
 
 
@@ -146,9 +150,9 @@ def _data_offset(file: InputFile, name: str, header: int, end: int) -> int:
     """Where a member's data starts, behind its own header, which must agree with the directory's."""
     raw = name.encode()
     if header + LOCAL.size + len(raw) > end:
-        raise CheckpointError(f"zip member {name!r} is beyond the file's end; download the file again")
+        raise CheckpointError(f"zip member {name[:100]!r} is beyond the file's end; download the file again")
     local = file.read(header, LOCAL.size + len(raw))
     signature, _, _, method, *_, name_size, extra_size = LOCAL.unpack_from(local)
     if signature != b"PK\3\4" or method or name_size != len(raw) or local[LOCAL.size :] != raw:
-        raise CheckpointError(f"the header of zip member {name!r} is damaged; download the file again")
+        raise CheckpointError(f"the header of zip member {name[:100]!r} is damaged; download the file again")
     return header + LOCAL.size + len(raw) + int(extra_size)

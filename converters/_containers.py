@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import starmap
 from typing import Any
 
 from converters._errors import CheckpointError
@@ -35,7 +36,7 @@ def pick(root: Any, key: str | None) -> tuple[dict[str, Tensor], tuple[str, ...]
     for key, value in rest.items():
         if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
             raise CheckpointError(f"{str(key)[:80]!r} is a list of tensors, expected tensors with names")
-    if name and rest:
+    if rest:
         notes.append(f"left out what is no tensor: {_listed([str(key)[:40] for key in rest])}")
     return tensors, tuple(notes)
 
@@ -66,21 +67,22 @@ def _choose(found: dict[str, StateDict], key: str | None, top: list[Any]) -> str
             f"no model weights found; its keys are {_listed([str(key)[:40] for key in top])}"
         )
     if key is not None:
-        found = {path: values for path, values in found.items() if path == key or path.startswith(f"{key}.")}
+        inside = {path: values for path, values in found.items() if f"{path}.".startswith(f"{key}.")}
         if key in found:
             return key
-        if not found:
+        if not inside:
             raise CheckpointError(f"has no weights in {key!r}; choose {_choices(found)}")
-    # Numbers beside the weights, such as the best accuracy so far, can be tensors too.
-    arrays = [path for path, values in found.items() if any(map(_is_array, values.values()))]
+        found = inside
+    # What stands beside the weights, such as the best accuracy so far, can be tensors too.
+    arrays = [path for path, values in found.items() if any(starmap(_is_weight, values.items()))]
     paths = arrays or list(found)
     if len(paths) > 1:
         raise CheckpointError(f"has several sets of weights; choose {_choices(found)}")
     return paths[0]
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor) and bool(value.shape)
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(value, Tensor) and bool(value.shape) and not NO_WEIGHTS.fullmatch(str(name))
 
 
 def _choices(found: dict[str, StateDict]) -> str:

@@ -29,13 +29,19 @@ KINDS = (
 @contextmanager
 def blamed_on(path: str | os.PathLike[str]) -> Iterator[None]:
     """Puts the file's name before the message of whatever goes wrong inside."""
-    name = repr(os.fspath(path))
+    with _system_errors(path):
+        try:
+            yield
+        except CheckpointError as error:
+            raise CheckpointError(f"{os.fspath(path)!r}: {error}") from error.__cause__
+
+
+@contextmanager
+def _system_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{name}: {error}") from error.__cause__
     except OSError as error:
-        raise CheckpointError(f"{name}: {error.strerror or error}") from error
+        raise CheckpointError(f"{os.fspath(path)!r}: {error.strerror or error}") from error
 
 
 class InputFile:
@@ -46,6 +52,8 @@ class InputFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if "\0" in str(path):
+            raise CheckpointError("has a zero byte, which no file's name has")
         # Asked before opening, since to open a pipe or a device can hang or have effects of its own.
         _require_regular(os.stat(self.path).st_mode)
         self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -114,20 +122,23 @@ def atomic_write(path: Path, *, overwrite: bool = False, size: int = 0) -> Itera
         overwrite: Whether a file there is replaced, instead of refused.
         size: Bytes about to be written: a disk without room for them is refused before the first.
     """
-    with blamed_on(path), _orderly_exit():
+    with blamed_on(path):
         _check_target(path, overwrite, size)
-        # Not derived from the name, which may be as long as names can be.
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    # Not derived from the name, which may be as long as names can be.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    with _orderly_exit():
         try:
-            with open(temporary, "xb") as file:
+            # What the block raises itself may be about another file, the one it reads.
+            with _system_errors(path), open(temporary, "xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if overwrite:
-                os.replace(temporary, path)
-            else:
-                _move_to_new(temporary, path)
-            _sync_directory(path.parent)
+            with blamed_on(path):
+                if overwrite:
+                    os.replace(temporary, path)
+                else:
+                    _move_to_new(temporary, path)
+                _sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -2,9 +2,9 @@
 
 import re
 
-from converters import _pickle
 from converters._errors import CheckpointError
 from converters._files import InputFile
+from converters._opcodes import OPCODES
 from converters._safetensors import MAX_HEADER
 
 SAFETENSORS, ZIP, PICKLE = "safetensors file", "PyTorch zip archive", "pickle"
@@ -55,7 +55,7 @@ def _by_content(head: bytes) -> str | None:
         return SAFETENSORS
     if head.startswith(b"PK\3\4"):
         return ZIP
-    if head[0] == 0x80 and 2 <= head[1] <= 5 and head[2:3] in _pickle.OPCODES:
+    if head[0] == 0x80 and 2 <= head[1] <= 5 and head[2:3] in OPCODES:
         return PICKLE
     return None
 

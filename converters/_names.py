@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from converters._errors import CheckpointError
 
 MAX_TENSORS = 150_000  # the largest published models have some 140,000
+MAX_LENGTH = 1000  # characters
 QUANTISED = re.compile(r".*(\.(qweight|qzeros|SCB|absmax|quant_map|weight_format)|\.quant_state\..*)")
 ADAPTER = re.compile(r".*(lora_|\.lora\.|\.ia3_|adapter_).*|.*\.prompt_embeddings")
 
@@ -17,10 +18,13 @@ def check_names(names: Collection[object]) -> None:
         raise CheckpointError("no tensors in it")
     if len(names) > MAX_TENSORS:
         raise CheckpointError(f"has {len(names):,} tensors, the limit is {MAX_TENSORS:,}")
+    check_lengths(name for name in names if isinstance(name, str))
     texts: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str):
             raise CheckpointError(f"a tensor's name is {name!r}, expected a string")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise CheckpointError(f"the name {name!r} is no Unicode text")
         if "" in name.split("."):
             raise CheckpointError(f"the name {name!r} has an empty part; no module makes such names")
         other = texts.setdefault(unicodedata.normalize("NFC", name), name)
@@ -34,6 +38,15 @@ def check_names(names: Collection[object]) -> None:
         raise CheckpointError(
             f"adapter weights (found {next(iter(texts.values()))!r}), not a full model; merge them first"
         )
+
+
+def check_lengths(names: Iterable[str]) -> None:
+    """Refuses names that would fill a screen, and every message that has them."""
+    for name in names:
+        if len(name) > MAX_LENGTH:
+            raise CheckpointError(
+                f"the name {name[:40]!r}... has {len(name):,} characters, limit {MAX_LENGTH}"
+            )
 
 
 def are_flax(names: Iterable[str]) -> bool:

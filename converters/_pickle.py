@@ -1,19 +1,14 @@
-"""A small interpreter of pickle opcodes, which builds plain values and descriptions, and executes nothing.
-
-https://github.com/python/cpython/blob/main/Lib/pickletools.py describes the opcodes.
-"""
+"""Pickles read without unpickling: they become plain values and descriptions of tensors."""
 
 import struct
-from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from converters import _torch_pickle
 from converters._errors import CheckpointError
-from converters._torch_pickle import Foreign, Storage, check_key
+from converters._opcodes import Machine
+from converters._torch_pickle import Storage, reason
 
-MAX_BYTES = 2**28  # of a pickle, which has no weights in it
-MAX_STEPS = 10_000_000  # some 40 for each tensor; each makes an object of some 100 bytes at most
 RESAVE = "save only the weights where this file was made: torch.save(model.state_dict(), 'weights.pth')"
+# What opcodes in a senseless order lead to.
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
 
 
@@ -23,242 +18,26 @@ def load(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
     Raises:
         CheckpointError: it is damaged, or names a global that no state dict needs.
     """
-    machine = _Machine(file)
+    machine = Machine(file)
     try:
         value = machine.run()
     except DAMAGE as error:
-        machine.refuse()
+        _refuse(machine)
         raise CheckpointError(f"the pickle is damaged: {type(error).__name__}: {str(error)[:100]}") from error
     except CheckpointError:
-        machine.refuse()
+        _refuse(machine)
         raise
-    machine.refuse()
+    _refuse(machine)
     return value, machine.storages
 
 
-class _Machine:
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-        self.room = MAX_BYTES
-        self.steps = 0
-        self.storages: dict[str, Storage] = {}
-        self.refused: dict[str, None] = {}  # names of globals, in order
-        self.is_module = False
-
-    def run(self) -> Any:
-        while self.steps < MAX_STEPS:
-            self.steps += 1
-            opcode = self.take(1)
-            if opcode == b".":
-                return self.stack.pop()
-            if opcode not in OPCODES:
-                raise CheckpointError(
-                    f"the pickle is damaged: no opcode {opcode!r} in what torch.save writes"
-                )
-            OPCODES[opcode](self)
-        raise CheckpointError(f"the pickle takes more than {MAX_STEPS:,} steps, no state dict does")
-
-    def refuse(self) -> None:
-        """Names everything that was refused, whatever else is wrong."""
-        if self.is_module:
-            raise CheckpointError(
-                f"holds a pickled module ({next(iter(self.refused))}), no state dict; {RESAVE}"
-            )
-        if self.refused:
-            names = [f"{name[:100]!r}{_torch_pickle.reason(name)}" for name in list(self.refused)[:10]]
-            raise CheckpointError(
-                f"needs {', '.join(names)}, which no state dict does; refused, nothing was executed; {RESAVE}"
-            )
-
-    def take(self, count: int) -> bytes:
-        self.room -= count
-        if self.room < 0:
-            raise CheckpointError(f"the pickle is longer than {MAX_BYTES:,} bytes, no state dict is")
-        data = self.file.read(count)
-        if len(data) < count:
-            raise CheckpointError("the pickle is cut off; download the file again")
-        return data
-
-    def integer(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
-
-    def line(self) -> str:
-        line = self.file.readline(1000)
-        if not line.endswith(b"\n"):
-            raise CheckpointError("the pickle is damaged: a name has no end")
-        self.room -= len(line)
-        return line[:-1].decode()
-
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def pop_mark(self) -> list[Any]:
-        start = self.marks.pop()
-        items = self.stack[start:]
-        del self.stack[start:]
-        return items
-
-    def find(self, module: str, name: str) -> Any:
-        full = f"{module}.{name}"
-        if _torch_pickle.is_known(full):
-            return full
-        self.refused[full] = None
-        return Foreign()
-
-    def call(self, function: Any, arguments: Any) -> Any:
-        if type(arguments) is not tuple:
-            raise TypeError("a call has no tuple of arguments")
-        # What a call copies counts, or a short pickle could ask for one long copy after another.
-        self.steps += len(arguments) + sum(
-            len(argument) for argument in arguments if isinstance(argument, tuple | list | dict)
+def _refuse(machine: Machine) -> None:
+    """Names every global that was refused, whatever else is wrong."""
+    if machine.is_module:
+        name = next(iter(machine.refused), "its class")
+        raise CheckpointError(f"holds a pickled module ({name}), no state dict; {RESAVE}")
+    if machine.refused:
+        names = ", ".join(f"{name[:100]!r}{reason(name)}" for name in list(machine.refused)[:10])
+        raise CheckpointError(
+            f"needs {names}, which no state dict does; refused, nothing was executed; {RESAVE}"
         )
-        if isinstance(function, Foreign) or any(isinstance(argument, Foreign) for argument in arguments):
-            return Foreign()
-        return _torch_pickle.call(function, arguments)
-
-    def build(self) -> None:
-        """Attributes of an object: a state dict's `_metadata`, or a module's everything."""
-        state = self.stack.pop()
-        if isinstance(self.stack[-1], Foreign) and isinstance(state, dict) and "_modules" in state:
-            self.is_module = True
-
-    def set_items(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        for key, value in _pairs(items):
-            if not isinstance(target, Foreign):
-                target[key] = value
-
-    def extend(self, items: list[Any]) -> None:
-        if not isinstance(self.stack[-1], Foreign):
-            self.stack[-1].extend(items)
-
-
-def _pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(map(check_key, items[::2]), items[1::2], strict=True)
-
-
-def _text(size: int) -> Callable[[_Machine], None]:
-    return lambda self: self.push(self.take(self.integer(size)).decode("utf-8", "surrogatepass"))
-
-
-def _old_text(size: int) -> Callable[[_Machine], None]:
-    """Python 2 did not tell text from bytes."""
-    return lambda self: self.push(self.take(self.integer(size)).decode("utf-8", "surrogateescape"))
-
-
-def _bytes(size: int) -> Callable[[_Machine], None]:
-    return lambda self: self.push(self.take(self.integer(size)))
-
-
-def _tuple(count: int) -> Callable[[_Machine], None]:
-    def opcode(self: _Machine) -> None:
-        if len(self.stack) < count:
-            raise IndexError("the stack is empty")
-        self.stack[-count:] = [tuple(self.stack[-count:])]
-
-    return opcode
-
-
-def _remember(size: int) -> Callable[[_Machine], None]:
-    def opcode(self: _Machine) -> None:
-        self.memo[self.integer(size) if size else len(self.memo)] = self.stack[-1]
-
-    return opcode
-
-
-def _reduce(self: _Machine) -> None:
-    arguments, function = self.stack.pop(), self.stack.pop()
-    self.push(self.call(function, arguments))
-
-
-def _reduce_with_keywords(self: _Machine) -> None:
-    self.stack.pop()
-    _reduce(self)
-
-
-def _instance(self: _Machine) -> None:
-    self.push(self.call(self.find(self.line(), self.line()), tuple(self.pop_mark())))
-
-
-def _instance_of_popped(self: _Machine) -> None:
-    function, *arguments = self.pop_mark()
-    self.push(self.call(function, tuple(arguments)))
-
-
-def _stack_global(self: _Machine) -> None:
-    name, module = self.stack.pop(), self.stack.pop()
-    if not isinstance(name, str) or not isinstance(module, str) or len(module) + len(name) > 1000:
-        raise TypeError("a global has no name")
-    self.push(self.find(module, name))
-
-
-def _persistent(self: _Machine) -> None:
-    """A storage, or a class with its source, which old files have for every class of a pickled module."""
-    identity = self.stack.pop()
-    if type(identity) is tuple and identity[:1] == ("module",):
-        self.push(Foreign())
-        return
-    storage = _torch_pickle.storage(identity)
-    if self.storages.setdefault(storage.key, storage).kind != storage.kind:
-        raise CheckpointError(f"the pickle is damaged: storage {storage.key!r} has two element types")
-    self.push(storage)
-
-
-OPCODES: dict[bytes, Callable[[_Machine], Any]] = {
-    b"\x80": lambda self: self.take(1),  # protocol
-    b"\x95": lambda self: self.take(8),  # frame
-    b"N": lambda self: self.push(None),
-    b"\x88": lambda self: self.push(True),
-    b"\x89": lambda self: self.push(False),
-    b"K": lambda self: self.push(self.integer(1)),
-    b"M": lambda self: self.push(self.integer(2)),
-    b"J": lambda self: self.push(struct.unpack("<i", self.take(4))[0]),
-    b"\x8a": lambda self: self.push(int.from_bytes(self.take(self.integer(1)), "little", signed=True)),
-    b"G": lambda self: self.push(struct.unpack(">d", self.take(8))[0]),
-    b"\x8c": _text(1),
-    b"X": _text(4),
-    b"\x8d": _text(8),
-    b"U": _old_text(1),
-    b"T": _old_text(4),
-    b"C": _bytes(1),
-    b"B": _bytes(4),
-    b"\x8e": _bytes(8),
-    b"\x96": _bytes(8),
-    b")": lambda self: self.push(()),
-    b"]": lambda self: self.push([]),
-    b"}": lambda self: self.push({}),
-    b"\x8f": lambda self: self.push([]),  # a set
-    b"\x85": _tuple(1),
-    b"\x86": _tuple(2),
-    b"\x87": _tuple(3),
-    b"(": lambda self: self.marks.append(len(self.stack)),
-    b"t": lambda self: self.push(tuple(self.pop_mark())),
-    b"l": lambda self: self.push(self.pop_mark()),
-    b"\x91": lambda self: self.push(self.pop_mark()),  # a frozen set
-    b"d": lambda self: self.push(dict(_pairs(self.pop_mark()))),
-    b"a": lambda self: self.extend([self.stack.pop()]),
-    b"e": lambda self: self.extend(self.pop_mark()),
-    b"\x90": lambda self: self.extend(self.pop_mark()),
-    b"s": lambda self: self.set_items([self.stack.pop(-2), self.stack.pop()]),
-    b"u": lambda self: self.set_items(self.pop_mark()),
-    b"0": lambda self: self.stack.pop(),
-    b"1": lambda self: self.pop_mark(),
-    b"2": lambda self: self.push(self.stack[-1]),
-    b"q": _remember(1),
-    b"r": _remember(4),
-    b"\x94": _remember(0),
-    b"h": lambda self: self.push(self.memo[self.integer(1)]),
-    b"j": lambda self: self.push(self.memo[self.integer(4)]),
-    b"c": lambda self: self.push(self.find(self.line(), self.line())),
-    b"\x93": _stack_global,
-    b"R": _reduce,
-    b"\x81": _reduce,
-    b"\x92": _reduce_with_keywords,
-    b"i": _instance,
-    b"o": _instance_of_popped,
-    b"b": lambda self: self.build(),
-    b"Q": _persistent,
-}

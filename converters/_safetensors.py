@@ -14,7 +14,7 @@ from converters._dtypes import BY_NUMPY, BY_SAFETENSORS, check_bools, check_shap
 from converters._errors import CheckpointError
 from converters._files import InputFile, aligned_empty, atomic_write
 from converters._json import decode
-from converters._names import MAX_TENSORS
+from converters._names import MAX_TENSORS, check_lengths
 from converters._writing import Array, Slots, describe
 
 MAX_HEADER = 100_000_000  # the reference implementation's limit
@@ -79,6 +79,7 @@ def parse_header(header: bytes, size: int) -> dict[str, Tensor]:
         raise CheckpointError("'__metadata__' is not a mapping of strings to strings")
     if len(entries) > MAX_TENSORS:
         raise CheckpointError(f"the header has {len(entries):,} tensors, the limit is {MAX_TENSORS:,}")
+    check_lengths(entries)
     start = 8 + len(header)
     tensors = {name: _tensor(name, entry, start) for name, entry in entries.items()}
     end = start
@@ -154,7 +155,10 @@ def writing(
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> Iterator[Callable[[str, ArrayLike], None]]:
-    """A function that takes each of the arrays once, in any order; the file appears after the block."""
+    """A function that takes each of the arrays once, in any order; the file appears after the block.
+
+    Arrays are written in a second thread: they must not change until the block ends.
+    """
     header, offsets, size = _layout(arrays, dict(metadata or {}))
     with atomic_write(Path(path), overwrite=overwrite, size=size) as file:
         file.write(header)

@@ -70,9 +70,9 @@ def check_shards(path: Path, expected: dict[Path, set[str]], found: dict[Path, s
     for shard, names in expected.items():
         lacking, extra = sorted(names - found[shard]), sorted(found[shard] - names)
         if lacking:
-            problems.append(f"{shard.name!r} lacks {len(lacking)} of the index's: {', '.join(lacking[:5])}")
+            problems.append(f"{shard.name!r} lacks {len(lacking)} of the index's: {_listed(lacking)}")
         if extra:
-            problems.append(f"{shard.name!r} has {len(extra)} not in the index: {', '.join(extra[:5])}")
+            problems.append(f"{shard.name!r} has {len(extra)} not in the index: {_listed(extra)}")
     if problems:
         with blamed_on(path):
             raise CheckpointError("; ".join(problems[:10]))
@@ -95,8 +95,12 @@ def _check_name(shard: str, suffix: str, directory: Path) -> None:
     """Plain names only, of the index's own kind, that lead to a file of this directory."""
     plain = shard == os.path.basename(shard) and not set(shard) & set("\\:\0") and not shard.startswith(".")
     if not plain or not shard.endswith(suffix):
-        raise CheckpointError(f"the shard {shard!r} is no plain file name that ends in {suffix!r}")
+        raise CheckpointError(f"the shard {shard[:200]!r} is no plain file name that ends in {suffix!r}")
     home = directory.resolve()
     # In the Hub's cache every file is a link into a directory beside the revisions'.
     if (directory / shard).resolve().parent not in (home, home.parent.parent / "blobs"):
-        raise CheckpointError(f"the shard {shard!r} is a link out of its directory")
+        raise CheckpointError(f"the shard {shard[:200]!r} is a link out of its directory")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(name[:100] for name in names[:5])

@@ -1,6 +1,5 @@
 """Tensors read from the storages of a PyTorch file, whose places are known, and checksums if it has any."""
 
-import math
 import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -49,10 +48,9 @@ class Storages:
         needed = (_first(tensor) + _span(tensor)) * itemsize if _span(tensor) else 0
         if needed > place.nbytes:
             raise CheckpointError(f"{name!r} needs {needed:,} bytes, its storage has {place.nbytes:,}")
-        nbytes = math.prod(tensor.shape) * itemsize
-        if nbytes > max(place.nbytes, MAX_EXPANDED):
+        if tensor.nbytes > max(place.nbytes, MAX_EXPANDED):
             raise CheckpointError(
-                f"{name!r} would repeat {place.nbytes:,} bytes to {nbytes:,}; save it unexpanded"
+                f"{name!r} would repeat {place.nbytes:,} bytes to {tensor.nbytes:,}; save it unexpanded"
             )
 
     def read(self, name: str, tensor: Tensor) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What the pickle of a PyTorch checkpoint may name, as plain descriptions; nothing is imported."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -30,6 +31,10 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     pending: str = ""  # "conj" or "neg": what torch has put off computing
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.kind.numpy.itemsize
 
 
 class Foreign:
@@ -86,7 +91,12 @@ def storage(identity: Any) -> Storage:
         raise CheckpointError("the pickle is damaged: it refers to something that is no storage")
     _, name, key, _, count, *part = identity
     kind = BY_STORAGE.get(name.rpartition(".")[2])
-    if name not in INERT or not isinstance(key, str) or (kind is None and "Untyped" not in name):
+    if (
+        name not in INERT
+        or not isinstance(key, str)
+        or len(key) > 100
+        or (kind is None and "Untyped" not in name)
+    ):
         raise CheckpointError("the pickle is damaged: a storage has no class or no key")
     if not part or part[0] is None:
         return Storage(key, kind, _size(count))
@@ -96,6 +106,8 @@ def storage(identity: Any) -> Storage:
 
 def check_key(key: Any) -> Any:
     """A mapping's key again, if it is plain: to hash tuples of tuples of tuples can take for ever."""
+    if type(key) is str:
+        return key
     parts = key if type(key) is tuple and len(key) <= 8 else (key,)
     if not all(isinstance(part, str | bytes | int | float | Foreign | None) for part in parts):
         raise CheckpointError(f"a mapping has a {type(key).__name__} as a key; names are strings")

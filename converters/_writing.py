@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from converters._errors import CheckpointError
 
-CHUNK = 1 << 22  # bytes copied, summed and written at a time: they stay in the cache in between
+CHUNK = 1 << 21  # bytes copied, summed and written at a time: they stay in the cache in between
 BACKGROUND = 1 << 27  # a larger array is written before the next is asked for, which bounds the memory
 
 

@@ -17,6 +17,7 @@ from converters._files import InputFile, blamed_on
 from converters._legacy import open_legacy
 from converters._names import check_names
 
+MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
 OPENERS = {_formats.ZIP: open_archive, _formats.PICKLE: open_legacy}
 
 
@@ -84,7 +85,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     """
     path = Path(path)
     notes: tuple[str, ...] = ()
-    if path.is_dir():
+    if os.path.isdir(path):
         path, notes = _sharded.file_in(path)
     if not path.name.endswith(".json"):
         tensors, more = _open_file(path, key)
@@ -135,6 +136,9 @@ def _open_file(path: Path, key: str | None) -> tuple[dict[str, Stored], tuple[st
         check_names(tensors)
         for name, tensor in tensors.items():
             storages.check(name, tensor)
+        weights = sum(tensor.nbytes for tensor in tensors.values())
+        if file.size > 2 * weights + MUCH:
+            notes += (f"the file has {file.size:,} bytes, of which the weights are {weights:,}",)
         return {
             name: Stored(
                 path, tensor.kind.numpy, tensor.shape, (path, tensor), partial(storages.read, name, tensor)
