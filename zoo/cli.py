@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 import zoo
-from zoo import _console, _families, _images, _summary
+from zoo import _cli_training, _console, _families, _images, _summary
 from zoo._loading import directory_of
 
 app = typer.Typer(
@@ -96,6 +96,10 @@ def predict(
         (str(path), str(index), float(found[i, index])) for i, path in enumerate(images) for index in best[i]
     ]
     _console.table(("image", "class", "probability"), rows)
+
+
+app.command()(_cli_training.train)
+app.command("eval")(_cli_training.evaluate)
 
 
 def main() -> None:
