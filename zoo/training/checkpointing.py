@@ -29,7 +29,9 @@ class Checkpoints:
         if best:
             policies.append(BestN(get_metric_fn=self._score, n=1))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy(policies), cleanup_tmp_directories=True
+            best_fn=self._score if best else None,  # without it Orbax does not store metrics
+            preservation_policy=AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
         )
         self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
 
