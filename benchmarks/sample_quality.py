@@ -2,11 +2,10 @@
 
 import sys
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 import zoo
+from zoo.vae import sample
 
 COUNT = 1_000  # digits of each class
 SEED = 0
@@ -15,9 +14,7 @@ SEED = 0
 def main(generator: str = "vae_mnist", reader: str = "cnn_mnist") -> None:
     vae, cnn = (zoo.load(name, pretrained=True) for name in (generator, reader))
     labels = np.repeat(np.arange(vae.module.num_classes), COUNT)
-    latents = jax.random.normal(jax.random.key(SEED), (len(labels), vae.module.latent_dim))
-    images = jnp.clip(vae(latents, labels, method="decode"), 0, 1)
-    right = np.asarray(cnn(images).argmax(-1)) == labels
+    right = np.asarray(cnn(sample(vae, labels, seed=SEED)).argmax(-1)) == labels
     print(f"{len(labels):,} digits of {generator}, read by {reader}")
     print("class     right")
     for label, share in enumerate(right.reshape(-1, COUNT).mean(1)):

@@ -29,7 +29,9 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored, state(1.5))
 
 
-@pytest.mark.parametrize(("highest", "best", "left"), [(True, 4, ["4", "5", "6"]), (False, 3, ["3", "5", "6"])])
+@pytest.mark.parametrize(
+    ("highest", "best", "left"), [(True, 4, ["4", "5", "6"]), (False, 3, ["3", "5", "6"])]
+)
 def test_the_last_ones_and_the_best_are_kept_and_the_later_of_two_equal(tmp_path, highest, best, left):
     with Checkpoints(tmp_path, keep=2, best="score", highest=highest) as checkpoints:
         for epoch, score in enumerate([1.0, 3.0, 1.0, 3.0, 2.0, 2.0], start=1):

@@ -52,7 +52,15 @@ def zipped(content: bytes) -> bytes:
         (lambda content: b"<html>not found</html>", "cut off: 22 bytes"),
     ],
     ids=[
-        *("empty", "a byte short", "a byte too many", "one bit", "axes swapped", "gzip cut off", "no checksum"),
+        *(
+            "empty",
+            "a byte short",
+            "a byte too many",
+            "one bit",
+            "axes swapped",
+            "gzip cut off",
+            "no checksum",
+        ),
         *("gzip damaged", "gzip bomb", "gzip of less", "web page"),
     ],
 )
@@ -117,4 +125,4 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path, dataset)
 def test_mnist_has_sixty_and_ten_thousand_digits():
     shapes = {split: [file.shape for file in files] for split, files in DATASETS["mnist"].splits.items()}
     assert shapes == {"train": [(60_000, 28, 28), (60_000,)], "test": [(10_000, 28, 28), (10_000,)]}
-    assert DATASETS["mnist"].splits["train"][0].header.hex() == "00000803" "0000ea60" "0000001c" "0000001c"
+    assert DATASETS["mnist"].splits["train"][0].header.hex() == "000008030000ea600000001c0000001c"

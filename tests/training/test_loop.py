@@ -106,4 +106,6 @@ def test_a_state_alone_decides_what_follows(data, dataset, recipe, shift):
     rebuilt = jax.tree.map(lambda array: jnp.asarray(np.array(array)), middle)
     assert_equal(run(middle, train), run(rebuilt, train))
     other, _ = run(started(Normalised(), replace(recipe, seed=1)), train)
-    assert not np.array_equal(other.variables["params"]["Dense_0"]["kernel"], middle.variables["params"]["Dense_0"]["kernel"])
+    assert not np.array_equal(
+        other.variables["params"]["Dense_0"]["kernel"], middle.variables["params"]["Dense_0"]["kernel"]
+    )

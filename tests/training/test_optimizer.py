@@ -9,9 +9,7 @@ from zoo.training.optimizer import learning_rate, optimizer
 
 @pytest.mark.parametrize(("decay", "halfway"), [("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)])
 def test_the_learning_rate_rises_to_its_peak_and_decays_over_the_run(recipe, decay, halfway):
-    schedule = learning_rate(
-        replace(recipe, learning_rate=1.0, warmup_steps=10, decay=decay), updates=110
-    )
+    schedule = learning_rate(replace(recipe, learning_rate=1.0, warmup_steps=10, decay=decay), updates=110)
     steps = np.array([float(schedule(step)) for step in (0, 5, 10, 60, 110)])
     end = 1.0 if decay == "constant" else 0.0
     np.testing.assert_allclose(steps, [0.0, 0.5, 1.0, halfway, end], atol=1e-6)

@@ -22,9 +22,7 @@ def run(tmp_path, data, dataset, recipe):
 
     def go(directory: str = "run", *, resume: bool = False, **changes) -> Path:
         changed = replace(recipe, **changes)
-        train(
-            "mlp_mnist", tmp_path / directory, recipe=changed, data=data, dataset=dataset, resume=resume
-        )
+        train("mlp_mnist", tmp_path / directory, recipe=changed, data=data, dataset=dataset, resume=resume)
         return tmp_path / directory
 
     return go

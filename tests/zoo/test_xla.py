@@ -48,7 +48,9 @@ def test_every_convolution_of_a_gradient_becomes_canonical():
     layout = LAYOUTS[1]
 
     def loss(kernel, images):
-        return jnp.sum(lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=layout) ** 2)
+        return jnp.sum(
+            lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=layout) ** 2
+        )
 
     inputs = shaped("OIHW", (3, 3)), shaped("NCHW")
     text = str(jax.make_jaxpr(canonical_convolutions(jax.grad(loss, argnums=(0, 1))))(*inputs))
