@@ -1,8 +1,10 @@
 """Seconds an epoch of the VAE's training: one compiled program, a loop over batches, and PyTorch.
 
-The reference configuration (batches of 16, AdamW), over 60,000 images; what is on them does not matter.
+The reference configuration: batches of 16, AdamW. An epoch has 60,000 images, of which a fifth is run and its
+time taken five times; what is on the images does not matter.
 """
 
+import itertools
 import math
 import statistics
 import time
@@ -20,8 +22,9 @@ from zoo.training import Examples, TrainState, find_recipe, with_settings
 from zoo.training.loop import compile_epoch, make_step
 from zoo.training.optimizer import optimizer
 
-ROUNDS = 3
-COUNT, BATCH = 60_000, 16
+ROUNDS = 5
+PART = 5  # of an epoch is run
+COUNT, BATCH = 60_000 // PART, 16
 STEPS = COUNT // BATCH
 SETTINGS = (
     "batch_size=16",
@@ -88,7 +91,7 @@ class VAE(nn.Module):
 
 
 def dense(*sizes: int) -> nn.Sequential:
-    pairs = zip(sizes[:-1], sizes[1:], strict=True)
+    pairs = itertools.pairwise(sizes)
     return nn.Sequential(*(layer for pair in pairs for layer in (nn.Linear(*pair), nn.ReLU())))
 
 
@@ -130,7 +133,7 @@ def main() -> None:
             if not math.isfinite(run()):
                 raise RuntimeError(f"{name}: the loss is no number")
             if measured:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(PART * (time.perf_counter() - begin))
     medians = {name: statistics.median(of_name) for name, of_name in seconds.items()}
     rows = [
         (name, f"{median:.2f}", f"{median / medians['one scan']:.2f}") for name, median in medians.items()

@@ -58,6 +58,6 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
             path.write_bytes(b"\0" * 10)
     with (
         Checkpoints(tmp_path, keep=2, best=None, highest=True) as checkpoints,
-        pytest.raises(TrainingError, match="cannot be read.*remove that directory"),
+        pytest.raises(TrainingError, match=r"cannot be read.*remove that directory"),
     ):
         checkpoints.restore(1, state(0.0))

@@ -91,7 +91,7 @@ def test_a_slow_mirror_is_given_up_at_the_deadline(mirror, dataset, monkeypatch)
 
 
 def test_an_unreachable_mirror_is_named(mirror, dataset):
-    with pytest.raises(DataError, match="http://127.0.0.1:9/t10k.*refused"):
+    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9/t10k.*refused"):
         load_split(replace(dataset, mirrors=("http://127.0.0.1:9/",)), "test")
 
 
