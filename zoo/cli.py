@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 import zoo
-from zoo import _cli_converting, _console, _families, _images, _summary
+from zoo import _cli_converting, _cli_training, _console, _families, _images, _summary
 from zoo._loading import directory_of
 
 app = typer.Typer(
@@ -101,6 +101,8 @@ def predict(
 app.command()(_cli_converting.convert)
 app.command()(_cli_converting.export)
 app.command()(_cli_converting.verify)
+app.command()(_cli_training.train)
+app.command("eval")(_cli_training.evaluate)
 
 
 def main() -> None:
