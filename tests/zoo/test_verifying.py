@@ -136,3 +136,15 @@ def test_more_than_ten_inputs_stay_in_order(tmp_path):
     write_golden(tmp_path / "golden.safetensors", {"f": ([np.array(i) for i in range(12)], [np.ones(1)])})
     inputs, _ = _calls(tmp_path / "golden.safetensors")["f"]
     assert [int(each) for each in inputs] == list(range(12))
+
+
+BUNDLED = [
+    name for name in zoo.list_models(pretrained=True) if str(zoo.info(name).weights).startswith("bundled")
+]
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_weights_have_golden_outputs_that_are_right(name):
+    found = verify(name)
+    assert found.difference <= 1e-12
+    assert golden_path(found.file).stat().st_size < 50_000
