@@ -31,15 +31,15 @@ safetensors.numpy.save_file(arrays, out)
 
 
 # A process begins with the peak memory of the one that started it: this one imports nothing large.
-def run(command: list[str], **environment: str) -> tuple[float, float]:
-    """Seconds and peak resident gigabytes of a process."""
+def run(command: list[str], **environment: str) -> tuple[float, float, float]:
+    """Seconds, processor seconds and peak resident gigabytes of a process."""
     started = os.times().elapsed
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"exit {process.returncode}: {' '.join(command)}")
-    return os.times().elapsed - started, usage.ru_maxrss * 1024 / 1e9
+    return os.times().elapsed - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
 
 
 def commands(source: Path, out: Path) -> dict[str, list[str]]:
@@ -65,19 +65,19 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
             source, out = Path(directory, f"source{suffix}"), Path(directory, "out.safetensors")
             subprocess.run([sys.executable, "-m", "benchmarks._stack", str(source), str(layers)], check=True)
-            best = dict.fromkeys(commands(source, out), (math.inf, math.inf))
+            best = dict.fromkeys(commands(source, out), (math.inf,) * 3)
             for _ in range(arguments.rounds):
                 for name, command in commands(source, out).items():
                     os.sync()
-                    seconds, memory = run(command, BENCHMARK_LAYERS=str(layers))
-                    best[name] = min(best[name][0], seconds), min(best[name][1], memory)
+                    figures = run(command, BENCHMARK_LAYERS=str(layers))
+                    best[name] = tuple(map(min, best[name], figures))
                     out.unlink()
         rows += [
-            (f"{suffix}: {name}", f"{s:.2f}", f"{s / best['cp'][0]:.2f}", f"{memory:.2f}")
-            for name, (s, memory) in best.items()
+            (f"{suffix}: {name}", f"{s:.2f}", f"{s / best['cp'][0]:.2f}", f"{cpu:.2f}", f"{memory:.2f}")
+            for name, (s, cpu, memory) in best.items()
         ]
     print(f"{layers} matrices of {WIDTH} x {WIDTH} float32, {layers * 4 * WIDTH**2 / 1e9:.2f} GB")
-    print(table(("", "seconds", "times cp", "peak GB"), rows))
+    print(table(("", "seconds", "times cp", "CPU seconds", "peak GB"), rows))
 
 
 if __name__ == "__main__":
