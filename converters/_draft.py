@@ -177,7 +177,8 @@ def _shorter(pair: _Pair) -> _Pair:
         for index in range(before + 1, before + 1 + same.count("(")):
             same = same.replace(r"(\d+)", f"\\{index}", 1)
         rest = pair.new[:-1]
-        if pair.new[-1] != same.replace("\\-", "-") or re.search(rf"\\[{before + 1}-9]", ".".join(rest)):
+        repeated = any(int(index) > before for index in re.findall(r"\\(\d+)", ".".join(rest)))
+        if pair.new[-1] != same.replace("\\-", "-") or repeated:
             break
         pair = replace(pair, old=pair.old[:-1], new=rest, whole=True)
     return pair

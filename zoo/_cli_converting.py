@@ -71,7 +71,7 @@ def convert(
         )
     for note in done.notes:
         typer.echo(f"zoo: {note}", err=True)
-    print(done.entry.name, out, sep="\t")
+    print(done.entry.name)
 
 
 def export(

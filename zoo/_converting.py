@@ -139,7 +139,7 @@ def _described(target: _recognising.Target, source: Path) -> Entry:
         weights=None,
         layout=None,
         license=None,
-        source=f"zoo convert {source.name}",
+        source=f"zoo convert {source.name!a}",
         metrics=Frozen(),
     )
 

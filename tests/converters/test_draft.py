@@ -1,9 +1,13 @@
 """The draft of names and rules that an error offers where names do not fit."""
 
+import itertools
+
 import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import converters
 from converters import ConversionError, Fuse, Split
@@ -207,3 +211,33 @@ def test_a_list_of_strange_names_is_refused_without_a_long_search():
         f"layer{chr(0x4E00 + i // 1000)}{i:04}x.weight": np.zeros((8, 8), np.float32) for i in range(20000)
     }
     assert refused(strange, Transformer()).draft == ()
+
+
+PARTS = st.sampled_from(
+    ["a", "b1", "0", "1", "12", "w*", "x\\1", "(", "^", "-", "weight", "bias", "é", "_2", "", "$"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=14).map(".".join), max_size=12, unique=True))
+def test_strange_names_are_refused_or_fit_with_the_draft(names):
+    shapes = itertools.cycle([(8, 8), (8,), (24, 8), (5, 8), (32, 8), (24,)])
+    state_dict = {name: np.zeros(shape, np.float32) for name, shape in zip(names, shapes, strict=False)}
+    error = refused(state_dict, Stack())
+    if "all fits" in str(error):
+        converters.convert(state_dict, Stack(), X, names=error.draft)
+
+
+def test_layers_that_change_places_get_no_draft_that_does_not_fit():
+    swapped = {**dense("ln", 5), **dense("head", 8)}
+
+    class Two(nn.Module):
+        def setup(self):
+            self.ln, self.head = nn.Dense(8), nn.Dense(5)
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.head(self.ln(x))
+
+    error = refused(swapped, Two())
+    assert "misshapen  ln.weight: (5, 8) for (8, 8)" in str(error)
+    assert "all fits" not in str(error)

@@ -88,7 +88,7 @@ def test_convert_export_and_verify_need_no_torch(saved, tmp_path):
 
 def test_a_recognised_checkpoint_becomes_a_directory_that_the_other_verbs_take(run, checkpoints, tmp_path):
     result = run("convert", checkpoints["vae_mnist"], "-o", tmp_path / "vae")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, f"vae_mnist\t{tmp_path / 'vae'}\n", "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "vae_mnist\n", "")
     assert run("sample", tmp_path / "vae", "--out", tmp_path / "digits.png").exit_code == 0
     assert run("info", tmp_path / "vae").exit_code == 0
     run("convert", checkpoints["cnn_mnist"], "-o", tmp_path / "cnn")

@@ -50,7 +50,7 @@ def test_a_checkpoint_becomes_a_directory_that_load_takes(name, saved, checkpoin
     assert same(back.variables, zoo.load(saved[name], pretrained=True).variables)
     assert back.module == zoo.load(name).module
     assert back.entry.license is None
-    assert back.entry.source == f"zoo convert {name}.pth"
+    assert back.entry.source == f"zoo convert '{name}.pth'"
     assert litter(tmp_path) == []
 
 
@@ -202,6 +202,14 @@ def test_an_existing_output_stays_unless_it_may_be_overwritten(checkpoints, tmp_
     assert zoo.load(out, pretrained=True).entry.name == "cnn_mnist"
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert litter(tmp_path) == []
+
+
+@pytest.mark.parametrize("odd", [b"\xff\n.pth", "ü -x.pth".encode()])
+def test_odd_file_names_do_no_harm(odd, changed, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), odd)
+    os.rename(changed(lambda tensors: tensors), path)
+    convert(os.fsdecode(path), tmp_path / os.fsdecode(odd + b"out"))
+    assert zoo.load(tmp_path / os.fsdecode(odd + b"out"), pretrained=True).entry.family == "mlp"
 
 
 @pytest.mark.parametrize("kind", ["a file", "below a file", "a long name"])
