@@ -1,7 +1,7 @@
 """Names and rules written to a file and read back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters import (
@@ -47,6 +47,7 @@ def test_names_and_rules_come_back_from_a_file(tmp_path):
     assert read_names(tmp_path / "names.toml") == NAMES
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_replacement_comes_back(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("names") / "names.toml"

@@ -90,7 +90,7 @@ def test_export_like_a_checkpoint_restores_prefixes_and_counters(changed, tmp_pa
     done = convert(source, tmp_path / "out")
     assert done.notes == (
         "took the prefix 'module.' off every name",
-        "left out 1 tensors that Flax has no array for: module.num_batches_tracked",
+        "left out 1 tensor that Flax has no array for: module.num_batches_tracked",
     )
     export(tmp_path / "out", tmp_path / "back.pth", like=source)
     assert (tmp_path / "back.pth").read_bytes() == source.read_bytes()
