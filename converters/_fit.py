@@ -71,7 +71,7 @@ class Fit:
         """All problems in one message, with the nearest names."""
         lines = [f"the state dict does not fit {module}:", *(f"  {problem}" for problem in self.problems)]
         for name in self.missing[:5]:
-            near = difflib.get_close_matches(name, self.left_over, n=2)
+            near = difflib.get_close_matches(name, self.left_over[:1000], n=2, cutoff=0.8)
             if near:
                 lines.append(f"{name!r} is perhaps {' or '.join(map(repr, near))}")
         if self.left_over and not self.missing:

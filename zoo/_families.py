@@ -33,6 +33,17 @@ def family(entry: Entry) -> ModuleType:
     )
 
 
+def torch_names(entry: Entry) -> Mapping[str, Any]:
+    """The names pairs and rules by which PyTorch files keep the family's models, by layout."""
+    conventions: Mapping[str, Any] = getattr(family(entry), "TORCH_NAMES", {})
+    if entry.layout and entry.layout not in conventions:
+        known = ", ".join(conventions) or "none"
+        raise ManifestError(
+            f"{entry.name!r} has layout {entry.layout!r}; family {entry.family!r} knows {known}."
+        )
+    return conventions
+
+
 def build(
     entry: Entry, module: nn.Module | None, dtype: DTypeLike | None, config: Mapping[str, Any]
 ) -> tuple[nn.Module, Entry]:

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from converters.state_dict import convert
 from zoo import _arrays, _families, _manifest, _weights
 from zoo._entry import Entry, Frozen
-from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
+from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._model import Model, count_params, flatten, unflatten
 from zoo._schema import suggest
 
@@ -90,11 +90,23 @@ def load(
     return Model(built, variables, _describe(entry, described, variables, pretrained))
 
 
+def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, dict[str, _arrays.Array]]:
+    """The module and the arrays of a model's weights, as NumPy has them."""
+    entry = info(name)
+    built, _ = _families.build(entry, module, None, {})
+    return built, _pretrained(entry, directory_of(name), built)
+
+
 def _pretrained(entry: Entry, directory: Path | None, module: nn.Module) -> dict[str, _arrays.Array]:
     """The arrays of an entry's weights, which fit the module exactly."""
     arrays = _weights.read(entry, directory)
     if entry.layout:
         arrays = _converted(entry, arrays, module)
+    elif not any(path.startswith("params/") for path in arrays):
+        raise WeightsError(
+            f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
+            "make Flax weights of them with zoo convert."
+        )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
         _arrays.check_fit(arrays, _arrays.shapes(module, entry.inputs), module)
     return arrays
@@ -104,14 +116,8 @@ def _converted(
     entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module
 ) -> dict[str, _arrays.Array]:
     """The arrays of a PyTorch file, whose convention the family knows."""
-    conventions = getattr(_families.family(entry), "TORCH_NAMES", {})
-    if entry.layout not in conventions:
-        raise ManifestError(
-            f"{entry.name!r} has layout {entry.layout!r}; "
-            f"family {entry.family!r} knows {', '.join(conventions) or 'none'}."
-        )
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
-    return flatten(convert(tensors, module, *inputs, names=conventions[entry.layout]))
+    return flatten(convert(tensors, module, *inputs, names=_families.torch_names(entry)[str(entry.layout)]))
 
 
 def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrained: bool) -> Entry:

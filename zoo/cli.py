@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 import zoo
-from zoo import _cli_training, _console, _families, _images, _summary
+from zoo import _cli_converting, _cli_training, _console, _families, _images, _summary
 from zoo._loading import directory_of
 
 app = typer.Typer(
@@ -98,6 +98,9 @@ def predict(
     _console.table(("image", "class", "probability"), rows)
 
 
+app.command()(_cli_converting.convert)
+app.command()(_cli_converting.export)
+app.command()(_cli_converting.verify)
 app.command()(_cli_training.train)
 app.command("eval")(_cli_training.evaluate)
 
