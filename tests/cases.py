@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import torch
 
-from tests import twins
+from tests import published, twins
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,63 @@ CASES = {
         [images(3, 6, 5, 3), labels(3)],
         noise,
         rngs=NOISE,
+    ),
+    "resnet18": Case(
+        "resnet",
+        {"depth": 18},
+        lambda: published.torchvision_resnet("resnet18"),
+        [images(2, 48, 72, 3)],
+        layout="torchvision",
+    ),
+    "resnet14, groups": Case(
+        "resnet",
+        {"depth": 14, "groups": 4, "width_per_group": 8, "num_classes": 5},
+        lambda: published.torchvision_resnet(
+            layers=[1, 1, 1, 1], num_classes=5, groups=4, width_per_group=8
+        ),
+        [images(2, 40, 72, 3)],
+        layout="torchvision",
+    ),
+    "resnet10, small images": Case(
+        "resnet",
+        {"depth": 10, "stem": "cifar", "channels": 8, "num_classes": 0},
+        lambda: None,
+        [images(2, 18, 14, 3)],
+        layout="torchvision",
+    ),
+    "resnet10d, grey": Case(
+        "resnet",
+        {"depth": 10, "stem": "deep", "shortcut": "pool", "in_channels": 1, "num_classes": 0},
+        lambda: published.timm_model("resnet18d", layers=(1, 1, 1, 1), in_chans=1, num_classes=0),
+        [images(2, 42, 70, 1)],
+        layout="timm",
+    ),
+    "resnet14t": Case(
+        "resnet",
+        {"depth": 14, "stem": "deep_tiered", "shortcut": "pool"},
+        lambda: published.timm_model("resnet14t"),
+        [images(2, 42, 70, 3)],
+        layout="timm",
+    ),
+    "resnet10, of the Hub": Case(
+        "resnet",
+        {"depth": 10, "channels": 8, "num_classes": 7},
+        lambda: published.transformers_resnet("basic", (1, 1, 1, 1), 8),
+        [images(2, 40, 72, 3)],
+        layout="transformers",
+    ),
+    "resnet14, of the Hub, features": Case(
+        "resnet",
+        {"depth": 14, "channels": 8, "num_classes": 0},
+        lambda: published.transformers_resnet("bottleneck", (1, 1, 1, 1), 8, head=False),
+        [images(2, 40, 72, 3)],
+        layout="transformers_model",
+    ),
+    "resnet20, of CIFAR": Case(
+        "resnet",
+        {"depth": 20, "channels": 16, "num_classes": 10, "stem": "cifar", "shortcut": "pad"},
+        lambda: twins.CifarResNet(20),
+        [images(2, 18, 14, 3)],
+        layout="cifar",
     ),
 }
