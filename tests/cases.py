@@ -22,6 +22,7 @@ class Case:
         inputs: of the Flax model; images are (batch, height, width, channels), height not width.
         more: what else the twin takes, from the Flax module, its variables and the dtype.
         layout: whose names the twin has: a key of the family's TORCH_NAMES, where it has any.
+        slow: for `make test-all` only.
     """
 
     family: str
@@ -31,6 +32,7 @@ class Case:
     more: Callable[[Any, Any, Any], Sequence[np.ndarray]] = lambda module, variables, dtype: ()
     layout: str = ""
     rngs: Mapping[str, Any] = field(default_factory=dict)
+    slow: bool = False
 
 
 def images(batch: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -76,16 +78,14 @@ CASES = {
     "resnet14, groups": Case(
         "resnet",
         {"depth": 14, "groups": 4, "width_per_group": 8, "num_classes": 5},
-        lambda: published.torchvision_resnet(
-            layers=[1, 1, 1, 1], num_classes=5, groups=4, width_per_group=8
-        ),
+        lambda: published.torchvision_resnet(layers=[1, 1, 1, 1], num_classes=5, groups=4, width_per_group=8),
         [images(2, 40, 72, 3)],
         layout="torchvision",
     ),
-    "resnet10, small images": Case(
+    "resnet18, small images": Case(
         "resnet",
-        {"depth": 10, "stem": "cifar", "channels": 8, "num_classes": 0},
-        lambda: None,
+        {"depth": 18, "stem": "cifar", "num_classes": 1000},
+        lambda: published.small_images(published.torchvision_resnet("resnet18")),
         [images(2, 18, 14, 3)],
         layout="torchvision",
     ),

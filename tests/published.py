@@ -30,6 +30,13 @@ def torchvision_resnet(name: str = "", **options: Any) -> nn.Module:
     return get_model(name, **options) if name else resnet.ResNet(resnet.Bottleneck, **options)
 
 
+def small_images(resnet: nn.Module) -> nn.Module:
+    """The same with a 3x3 stem that keeps the size, as is usual on CIFAR."""
+    resnet.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    resnet.maxpool = nn.Identity()
+    return resnet
+
+
 def timm_model(name: str, **options: Any) -> nn.Module:
     declare_operators()
     import timm
@@ -37,7 +44,9 @@ def timm_model(name: str, **options: Any) -> nn.Module:
     return timm.create_model(name, **options)
 
 
-def transformers_resnet(layer_type: str, depths: Sequence[int], channels: int, head: bool = True) -> nn.Module:
+def transformers_resnet(
+    layer_type: str, depths: Sequence[int], channels: int, head: bool = True
+) -> nn.Module:
     import transformers
 
     class Logits(transformers.ResNetForImageClassification):

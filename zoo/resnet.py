@@ -5,9 +5,9 @@ He et al., https://arxiv.org/abs/1512.03385; bottleneck blocks have their stride
 Deep stems and averaged shortcuts ("d"): https://arxiv.org/abs/1812.01187, figure 2.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -35,13 +35,23 @@ TORCH_NAMES = {
     "transformers_model": _TRANSFORMERS,  # ResNetModel: no head, num_classes=0
 }
 
-Layer: TypeAlias = Callable[..., jax.Array]
+Layer: TypeAlias = Callable[..., Any]
 
-Conv = partial(
-    nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2, "fan_out", "normal")
-)
-Conv1x1 = partial(Conv, kernel_size=(1, 1), padding=0)
-Conv3x3 = partial(Conv, kernel_size=(3, 3), padding=1)
+KAIMING = nn.initializers.variance_scaling(2, "fan_out", "normal")
+
+
+def conv(channels: int, size: int, stride: int = 1, groups: int = 1, *, dtype: DTypeLike | None) -> nn.Conv:
+    """Without a bias, padded by half its size as PyTorch pads."""
+    return nn.Conv(
+        channels,
+        (size, size),
+        (stride, stride),
+        padding=size // 2,
+        feature_group_count=groups,
+        use_bias=False,
+        kernel_init=KAIMING,
+        dtype=dtype,
+    )
 
 
 def run(layers: Sequence[Layer], x: jax.Array, train: bool) -> jax.Array:
@@ -51,10 +61,10 @@ def run(layers: Sequence[Layer], x: jax.Array, train: bool) -> jax.Array:
     return x
 
 
-def halve(x: jax.Array) -> jax.Array:
-    """Averages 2x2 pixels; along odd sides the last ones are fewer (AvgPool2d with ceil_mode)."""
+def halve(x: jax.Array) -> Any:
+    """Averages 2x2 pixels, fewer where a side is odd, as torch.nn.AvgPool2d with `ceil_mode`."""
     odd = [(0, size % 2) for size in x.shape[1:3]]
-    return nn.avg_pool(x, (2, 2), (2, 2), odd, count_include_pad=odd == [(0, 0), (0, 0)])
+    return nn.avg_pool(x, (2, 2), (2, 2), odd, count_include_pad=not any(after for _, after in odd))
 
 
 def subsample(x: jax.Array, *, channels: int, stride: int) -> jax.Array:
@@ -64,20 +74,24 @@ def subsample(x: jax.Array, *, channels: int, stride: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, channels - x.shape[-1] - before)))
 
 
+SHORTCUTS = ("conv", "pad", "pool")
+
+
 def shortcut_layers(kind: str, channels: int, stride: int, dtype: DTypeLike | None) -> list[Layer]:
-    """What makes a block's input fit its output: one of SHORTCUTS, or "none"."""
+    """What makes a block's input fit its output; nothing where kind is "none"."""
     if kind == "none":
         return []
     if kind == "pad":
         return [partial(subsample, channels=channels, stride=stride)]
-    norm = BatchNorm(dtype=dtype)
     if kind == "conv":
-        return [Conv1x1(channels, strides=(stride, stride), dtype=dtype), norm]
-    # The list begins with a function, and the names with 1, as timm's.
-    return [halve if stride == 2 else lambda x: x, Conv1x1(channels, dtype=dtype), norm]
+        return [conv(channels, 1, stride, dtype=dtype), BatchNorm(dtype=dtype)]
+    # A function comes first, so that the layers are downsample.1 and downsample.2, as timm's.
+    return [halve if stride == 2 else jnp.asarray, conv(channels, 1, dtype=dtype), BatchNorm(dtype=dtype)]
 
 
-SHORTCUTS = ("conv", "pad", "pool")
+def last_norm(zero: bool, dtype: DTypeLike | None) -> BatchNorm:
+    """Of a block; with zeros the block begins as its shortcut (https://arxiv.org/abs/1706.02677, 5.1)."""
+    return BatchNorm(dtype=dtype, scale_init=nn.initializers.zeros if zero else nn.initializers.ones)
 
 
 class BasicBlock(nn.Module):
@@ -90,20 +104,19 @@ class BasicBlock(nn.Module):
     dtype: DTypeLike | None
 
     def setup(self) -> None:
-        conv, norm = partial(Conv3x3, self.channels, dtype=self.dtype), partial(BatchNorm, dtype=self.dtype)
-        self.conv1 = conv(strides=(self.stride, self.stride))
-        self.bn1 = norm()
-        self.conv2 = conv()
-        self.bn2 = norm(scale_init=last_scale(self.zero_init_last))
+        self.conv1 = conv(self.channels, 3, self.stride, dtype=self.dtype)
+        self.bn1 = BatchNorm(dtype=self.dtype)
+        self.conv2 = conv(self.channels, 3, dtype=self.dtype)
+        self.bn2 = last_norm(self.zero_init_last, self.dtype)
         self.downsample = shortcut_layers(self.shortcut, self.channels, self.stride, self.dtype)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        y = run([self.conv1, self.bn1, nn.relu, self.conv2, self.bn2], x, train)
-        return nn.relu(y + run(self.downsample, x, train))
+        inner: list[Layer] = [self.conv1, self.bn1, nn.relu, self.conv2, self.bn2]
+        return nn.relu(run(inner, x, train) + run(self.downsample, x, train))
 
 
 class Bottleneck(nn.Module):
-    """A 3x3 convolution, grouped or not, between two 1x1; the output has four times `channels`."""
+    """A 3x3 convolution, in groups or not, between two 1x1; the output has four times `channels`."""
 
     channels: int
     stride: int
@@ -114,25 +127,27 @@ class Bottleneck(nn.Module):
     width_per_group: int
 
     def setup(self) -> None:
-        norm = partial(BatchNorm, dtype=self.dtype)
         width = self.channels * self.width_per_group // 64 * self.groups
-        strides = (self.stride, self.stride)
-        self.conv1 = Conv1x1(width, dtype=self.dtype)
-        self.bn1 = norm()
-        self.conv2 = Conv3x3(width, strides=strides, feature_group_count=self.groups, dtype=self.dtype)
-        self.bn2 = norm()
-        self.conv3 = Conv1x1(4 * self.channels, dtype=self.dtype)
-        self.bn3 = norm(scale_init=last_scale(self.zero_init_last))
+        self.conv1 = conv(width, 1, dtype=self.dtype)
+        self.bn1 = BatchNorm(dtype=self.dtype)
+        self.conv2 = conv(width, 3, self.stride, self.groups, dtype=self.dtype)
+        self.bn2 = BatchNorm(dtype=self.dtype)
+        self.conv3 = conv(4 * self.channels, 1, dtype=self.dtype)
+        self.bn3 = last_norm(self.zero_init_last, self.dtype)
         self.downsample = shortcut_layers(self.shortcut, 4 * self.channels, self.stride, self.dtype)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        inner = [self.conv1, self.bn1, nn.relu, self.conv2, self.bn2, nn.relu, self.conv3, self.bn3]
+        inner: list[Layer] = [
+            self.conv1,
+            self.bn1,
+            nn.relu,
+            self.conv2,
+            self.bn2,
+            nn.relu,
+            self.conv3,
+            self.bn3,
+        ]
         return nn.relu(run(inner, x, train) + run(self.downsample, x, train))
-
-
-def last_scale(zero: bool) -> nn.initializers.Initializer:
-    """Of a block's last norm; with zeros each block begins as its shortcut (https://arxiv.org/abs/1706.02677)."""
-    return nn.initializers.zeros if zero else nn.initializers.ones
 
 
 class Stem(NamedTuple):
@@ -153,15 +168,14 @@ STEMS = {
 
 def stem_layers(stem: Stem, channels: int, dtype: DTypeLike | None) -> list[Layer]:
     """Convolutions, with a norm and an activation between them."""
-    layers: list[Layer] = []
-    for index, part in enumerate(stem.eighths):
-        stride = 1 if index else stem.stride
-        size, strides = (stem.size, stem.size), (stride, stride)
-        conv = Conv(
-            channels * part // 8, kernel_size=size, strides=strides, padding=stem.size // 2, dtype=dtype
-        )
-        layers += [BatchNorm(dtype=dtype), nn.relu, conv] if index else [conv]
+    first, *rest = (channels * part // 8 for part in stem.eighths)
+    layers: list[Layer] = [conv(first, stem.size, stem.stride, dtype=dtype)]
+    for width in rest:
+        layers += [BatchNorm(dtype=dtype), nn.relu, conv(width, stem.size, dtype=dtype)]
     return layers
+
+
+EXPANSION = {"basic": 1, "bottleneck": 4}
 
 
 class ResNet(nn.Module):
@@ -183,33 +197,30 @@ class ResNet(nn.Module):
         stem = stem_layers(STEMS[self.stem], self.channels, self.dtype)
         self.conv1 = stem if len(stem) > 1 else stem[0]
         self.bn1 = BatchNorm(dtype=self.dtype)
-        channels = self.channels
+        inputs = self.channels
         for index, count in enumerate(self.blocks):
-            stage = []
-            for first in (True, *[False] * (count - 1)):
-                stride = 2 if first and index else 1
-                stage.append(self._block(self.channels * 2**index, stride, channels))
-                channels = self.channels * 2**index * EXPANSION[self.block]
+            channels = self.channels * 2**index
+            stage = [self._block(channels, inputs, 2 if index else 1)]
+            inputs = channels * EXPANSION[self.block]
+            stage += [self._block(channels, inputs, 1) for _ in range(count - 1)]
             setattr(self, f"layer{index + 1}", stage)
         self.fc = nn.Dense(self.num_classes, dtype=self.dtype)
 
-    def _block(self, channels: int, stride: int, inputs: int) -> nn.Module:
-        changes = stride > 1 or inputs != channels * EXPANSION[self.block]
-        shortcut = self.shortcut if changes else "none"
+    def _block(self, channels: int, inputs: int, stride: int) -> nn.Module:
+        fits = stride == 1 and inputs == channels * EXPANSION[self.block]
+        common = (channels, stride, "none" if fits else self.shortcut, self.zero_init_last, self.dtype)
         if self.block == "basic":
-            return BasicBlock(channels, stride, shortcut, self.zero_init_last, self.dtype)
-        return Bottleneck(
-            channels, stride, shortcut, self.zero_init_last, self.dtype, self.groups, self.width_per_group
-        )
+            return BasicBlock(*common)
+        return Bottleneck(*common, self.groups, self.width_per_group)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
-        Without classes: (batch, channels) features, the averages of the last stage.
+        Where num_classes is 0: (batch, channels) features, the averages of the last stage.
         """
         if x.shape[-1] != self.in_channels:
-            raise ZooError(f"the images {x.shape} have {x.shape[-1]} channels, expected {self.in_channels}.")
-        stem = [self.conv1] if isinstance(self.conv1, nn.Module) else self.conv1
+            raise ZooError(f"images of shape {x.shape}; expected {self.in_channels} channels, last.")
+        stem = self.conv1 if isinstance(self.conv1, Sequence) else [self.conv1]
         x = run([*stem, self.bn1, nn.relu], x, train)
         if STEMS[self.stem].stride == 2:
             # padding=1 on both sides, as PyTorch pads; "SAME" would pad only one side here.
@@ -221,8 +232,6 @@ class ResNet(nn.Module):
         return self.fc(x) if self.num_classes else x
 
 
-EXPANSION = {"basic": 1, "bottleneck": 4}
-
 # depth -> block, blocks per stage: table 1 and section 4.2 of the paper; 10, 14 and 26 are timm's
 DEPTHS = {
     10: ("basic", (1, 1, 1, 1)),
@@ -233,7 +242,7 @@ DEPTHS = {
     50: ("bottleneck", (3, 4, 6, 3)),
     101: ("bottleneck", (3, 4, 23, 3)),
     152: ("bottleneck", (3, 8, 36, 3)),
-    **{6 * n + 2: ("basic", (n, n, n)) for n in (3, 5, 7, 9, 18, 200)},  # CIFAR's: 20, 32, ... 1202
+    **{6 * n + 2: ("basic", (n, n, n)) for n in (3, 5, 7, 9, 18, 200)},  # 20, 32, 44, 56, 110, 1202
 }
 
 
@@ -260,36 +269,24 @@ def create(
         stem: One of STEMS; "cifar", for small images, keeps their size.
         shortcut: "conv" (1x1), "pad" (without parameters) or "pool" (averages, then 1x1).
         groups: Of the bottlenecks' 3x3 convolutions.
-        width_per_group: Channels of each of those groups, where `channels` is 64.
+        width_per_group: Channels of each group where a stage has 64.
         zero_init_last: Whether each block begins as its shortcut.
         dtype: To compute in.
 
     Raises:
-        ZooError: a depth, stem or shortcut that there is not, or groups in basic blocks.
+        ZooError: no such depth, stem or shortcut, or groups in basic blocks.
     """
-    _check("depth", depth, DEPTHS)
-    _check("stem", stem, STEMS)
-    _check("shortcut", shortcut, SHORTCUTS)
+    for name, value, choices in (
+        ("depth", depth, DEPTHS),
+        ("stem", stem, STEMS),
+        ("shortcut", shortcut, SHORTCUTS),
+    ):
+        if value not in choices:
+            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(map(str, choices))}.")
     block, blocks = DEPTHS[depth]
     if block == "basic" and (groups, width_per_group) != (1, 64):
         raise ZooError(
-            f"depth {depth} has basic blocks, which take no groups={groups} or width_per_group={width_per_group}."
+            f"groups={groups}, width_per_group={width_per_group}: depth {depth} has blocks without groups."
         )
-    return ResNet(
-        block,
-        blocks,
-        channels,
-        num_classes,
-        in_channels,
-        stem,
-        shortcut,
-        groups,
-        width_per_group,
-        zero_init_last,
-        dtype,
-    )
-
-
-def _check(keyword: str, value: str | int, choices: Iterable[str | int]) -> None:
-    if value not in choices:
-        raise ZooError(f"no {keyword} {value!r}; choose one of {', '.join(map(str, sorted(choices)))}.")  # type: ignore
+    sizes = (channels, num_classes, in_channels)
+    return ResNet(block, blocks, *sizes, stem, shortcut, groups, width_per_group, zero_init_last, dtype)
