@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 import torch
 
+import zoo
 from tests import published, twins
+from zoo import resnet
 
 
 @dataclass(frozen=True)
@@ -106,14 +109,14 @@ CASES = {
     "resnet10, of the Hub": Case(
         "resnet",
         {"depth": 10, "channels": 8, "num_classes": 7},
-        lambda: published.transformers_resnet("basic", (1, 1, 1, 1), 8),
+        lambda: published.transformers_resnet("basic", (1, 1, 1, 1), channels=8, classes=7),
         [images(2, 40, 72, 3)],
         layout="transformers",
     ),
     "resnet14, of the Hub, features": Case(
         "resnet",
         {"depth": 14, "channels": 8, "num_classes": 0},
-        lambda: published.transformers_resnet("bottleneck", (1, 1, 1, 1), 8, head=False),
+        lambda: published.transformers_resnet("bottleneck", (1, 1, 1, 1), channels=8),
         [images(2, 40, 72, 3)],
         layout="transformers_model",
     ),
@@ -125,3 +128,36 @@ CASES = {
         layout="cifar",
     ),
 }
+
+# The other ResNets of the manifest: their names, and what makes the model of that name.
+RESNETS = {
+    "torchvision": (
+        "resnet34 resnet50 resnet101 resnet152 wide_resnet50_2 wide_resnet101_2 "
+        "resnext50_32x4d resnext101_32x8d resnext101_64x4d",
+        published.torchvision_resnet,
+    ),
+    "timm": (
+        "resnet18d resnet26 resnet26d resnet34d resnet50d resnet101d resnet152d",
+        published.timm_model,
+    ),
+    "cifar": (
+        "resnet32_cifar10 resnet44_cifar10 resnet56_cifar10 resnet110_cifar10 resnet1202_cifar10",
+        lambda name: twins.CifarResNet(int(name.removeprefix("resnet").partition("_")[0])),
+    ),
+    "transformers": (
+        "resnet18 resnet50",
+        lambda name: published.transformers_resnet(
+            *resnet.DEPTHS[zoo.info(name).config["depth"]], classes=1000
+        ),
+    ),
+}
+for _layout, (_names, _make) in RESNETS.items():
+    for _name in _names.split():
+        CASES[f"{_name}, {_layout}"] = Case(
+            "resnet",
+            zoo.info(_name).config,
+            partial(_make, _name),
+            [images(2, 18, 14, 3) if _layout == "cifar" else images(2, 64, 96, 3)],
+            layout=_layout,
+            slow=True,
+        )

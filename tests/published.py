@@ -45,8 +45,9 @@ def timm_model(name: str, **options: Any) -> nn.Module:
 
 
 def transformers_resnet(
-    layer_type: str, depths: Sequence[int], channels: int, head: bool = True
+    layer_type: str, depths: Sequence[int], *, channels: int = 64, classes: int = 0
 ) -> nn.Module:
+    """The classifier, or without classes the model below it."""
     import transformers
 
     class Logits(transformers.ResNetForImageClassification):
@@ -63,6 +64,6 @@ def transformers_resnet(
         hidden_sizes=[channels * expansion * 2**stage for stage in range(4)],
         depths=list(depths),
         layer_type=layer_type,
-        num_labels=7,
+        num_labels=classes,
     )
-    return Logits(config) if head else Features(config)
+    return Logits(config) if classes else Features(config)
