@@ -142,7 +142,9 @@ class _Versions:
         return {name: Entry(name, **{**self.fields, **own}) for name, own in {**plain, **tagged}.items()}
 
 
-def _versions(*, tags: Mapping[str, Any] | None = None, default: str | None = None, **fields: Any) -> _Versions:
+def _versions(
+    *, tags: Mapping[str, Any] | None = None, default: str | None = None, **fields: Any
+) -> _Versions:
     return _Versions(fields, tags or {}, default)
 
 

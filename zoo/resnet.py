@@ -6,6 +6,7 @@ Deep stems and averaged shortcuts ("d"): https://arxiv.org/abs/1812.01187, figur
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from zoo._entry import Input
 from zoo._errors import ZooError
 from zoo._layers import BatchNorm
 
@@ -290,3 +292,8 @@ def create(
         )
     sizes = (channels, num_classes, in_channels)
     return ResNet(block, blocks, *sizes, stem, shortcut, groups, width_per_group, zero_init_last, dtype)
+
+
+def inputs(module: ResNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The examples with the module's number of channels."""
+    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

@@ -106,7 +106,10 @@ REFUSED = {
     "unknown class": (["sample", "VAE", "--out", "a.png", "--label", 10], "no class 10"),
     "no format": (["sample", "VAE", "--out", "digits"], "'digits' ends in no format"),
     "no such folder": (["sample", "VAE", "--out", "no/where.png"], "there is no directory 'no'"),
-    "prediction by a vae": (["predict", "VAE", "a.png"], "'vae_mnist' is no classifier"),
+    "prediction by a vae": (
+        ["predict", "VAE", "a.png"],
+        "'vae_mnist' does not say how images become its input",
+    ),
     "no such picture": (["predict", "CNN", "missing.png"], "'missing.png': No such file"),
 }
 

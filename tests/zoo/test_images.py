@@ -28,7 +28,7 @@ def written(directory, image, name="digit.png"):
 
 
 def read(path):
-    return _images.read([path], ENTRY)[0, ..., 0]
+    return zoo.preprocess(ENTRY)([path])[0, ..., 0]
 
 
 @pytest.mark.parametrize("dark_on_light", [False, True])
@@ -73,7 +73,7 @@ def test_a_wide_stroke_fits_too(tmp_path):
 
 def test_several_images_are_one_batch(digit, tmp_path):
     paths = [written(tmp_path, Image.fromarray(digit), f"{i}.png") for i in range(3)]
-    batch = _images.read(paths, ENTRY)
+    batch = zoo.preprocess(ENTRY)(paths)
     assert batch.shape == (3, 28, 28, 1)
     assert batch.dtype == np.float32
 
