@@ -97,9 +97,9 @@ def test_a_blank_sheet_is_refused(tmp_path):
         read(written(tmp_path, Image.fromarray(noise)))
 
 
-def test_a_model_of_other_things_reads_no_images(tmp_path):
-    with pytest.raises(zoo.ZooError, match="'vae_mnist' is no classifier"):
-        _images.read([tmp_path / "a.png"], zoo.info("vae_mnist"))
+def test_a_model_of_other_things_reads_no_images():
+    with pytest.raises(zoo.ZooError, match="'vae_mnist' does not say how images become its input"):
+        zoo.preprocess("vae_mnist")
 
 
 def test_a_grid_has_its_images_row_by_row():

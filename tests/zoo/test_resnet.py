@@ -15,47 +15,56 @@ def images(*shape):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def test_train_is_keyword_only_and_updates_the_running_statistics():
+def output(*shape, dtype=None, **config):
+    """Shape and dtype of what images of that shape give; nothing is computed."""
+    module = resnet.create(**TINY | config, dtype=dtype)
+    out, variables = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), jnp.zeros(shape)))
+    return out, variables
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return zoo.load("resnet18", **TINY)
+
+
+def test_train_is_keyword_only_and_updates_the_running_statistics(tiny):
     assert (
         inspect.signature(resnet.ResNet.__call__).parameters["train"].kind is inspect.Parameter.KEYWORD_ONLY
     )
-    model = zoo.load("resnet18", **TINY)
-    logits, changed = model(images(2, 32, 48, 3), train=True, mutable=["batch_stats"])
+    logits, changed = tiny(images(2, 32, 48, 3), train=True, mutable=["batch_stats"])
     assert logits.shape == (2, 5)
-    before, after = (tree["bn1"]["mean"] for tree in (model.variables["batch_stats"], changed["batch_stats"]))
+    before, after = (tree["bn1"]["mean"] for tree in (tiny.variables["batch_stats"], changed["batch_stats"]))
     assert np.any(before != after)
 
 
 def test_any_size_of_images_is_taken():
-    model = zoo.load("resnet18", **TINY)
     for height, width in ((224, 33), (1, 1), (65, 64)):
-        assert model(images(1, height, width, 3)).shape == (1, 5)
+        assert output(1, height, width, 3)[0].shape == (1, 5)
 
 
 def test_without_classes_it_gives_features():
-    model = zoo.load("resnet18", **TINY | {"num_classes": 0})
-    assert model(images(2, 32, 48, 3)).shape == (2, 8 * 8 * 4)
-    assert "fc" not in model.variables["params"]
+    features, variables = output(2, 32, 48, 3, num_classes=0)
+    assert features.shape == (2, 8 * 8 * 4)
+    assert "fc" not in variables["params"]
 
 
 def test_grey_images_have_one_channel():
     model = zoo.load("resnet18", **TINY, in_channels=1)
     assert model.entry.inputs[0].shape == (1, 224, 224, 1)
-    assert model(images(2, 32, 48, 1)).shape == (2, 5)
+    assert model.variables["params"]["conv1"]["kernel"].shape == (7, 7, 1, 8)
     with pytest.raises(zoo.ZooError, match=r"images of shape \(2, 32, 48, 3\); expected 1 channels, last"):
         model(images(2, 32, 48, 3))
 
 
-def test_other_classes_have_no_names():
-    assert zoo.load("resnet20_cifar10").entry.class_names[3] == "cat"
-    assert zoo.load("resnet20_cifar10", num_classes=3).entry.class_names == ()
+def test_other_classes_have_no_names(tiny):
+    assert zoo.info("resnet20_cifar10").class_names[3] == "cat"
+    assert tiny.entry.class_names == ()
 
 
 def test_the_stem_for_small_images_keeps_their_size():
     module = resnet.create(**TINY, stem="cifar")
     shapes = jax.eval_shape(
-        lambda x: module.init_with_output(jax.random.key(0), x, capture_intermediates=True)[1],
-        images(1, 20, 24, 3),
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, 20, 24, 3)), capture_intermediates=True)
     )["intermediates"]
     assert shapes["layer1_0"]["__call__"][0].shape == (1, 20, 24, 32)
 
@@ -70,9 +79,18 @@ def test_with_a_last_scale_of_zeros_each_block_begins_as_its_shortcut(depth):
 
 
 def test_it_computes_in_another_dtype():
-    model = zoo.load("resnet18", **TINY, dtype="bfloat16")
-    assert model(images(2, 33, 47, 3)).dtype == jnp.bfloat16
-    assert {leaf.dtype for leaf in jax.tree.leaves(model.variables)} == {jnp.dtype("float32")}
+    for shortcut in resnet.SHORTCUTS:
+        logits, variables = output(2, 33, 47, 3, dtype="bfloat16", shortcut=shortcut)
+        assert logits.dtype == jnp.bfloat16
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+def test_a_saved_one_still_knows_its_preprocessing(tiny, tmp_path):
+    zoo.save(tiny, tmp_path / "tiny")
+    again = zoo.load(tmp_path / "tiny", pretrained=True)
+    assert again.module == tiny.module
+    assert again.entry.preprocess == tiny.entry.preprocess == zoo.info("resnet18").preprocess
+    assert zoo.preprocess(tmp_path / "tiny")(np.zeros((9, 8, 3), np.uint8)).shape == (1, 224, 224, 3)
 
 
 REFUSED = {
