@@ -134,6 +134,13 @@ def test_config_goes_to_the_family_and_into_the_entry():
     assert model(np.zeros((2, 28, 28, 1), np.float32)).shape == (2, 3)
 
 
+def test_the_inputs_follow_a_config_that_decides_their_shape():
+    model = zoo.load("vae_mnist", input_shape=[6, 5, 3])
+    assert [each.shape for each in model.entry.inputs] == [(1, 6, 5, 3), (1,)]
+    images, *_ = model(np.zeros((2, 6, 5, 3)), np.zeros(2, int), rngs={"noise": jax.random.key(0)})
+    assert images.shape == (2, 6, 5, 3)
+
+
 def test_an_unknown_keyword_names_the_familys():
     with pytest.raises(zoo.ZooError) as caught:
         zoo.load("cnn_mnist", chanels=(4,), qqq=1)
