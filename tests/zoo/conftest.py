@@ -5,7 +5,7 @@ import pytest
 import zoo
 from zoo import _manifest
 
-FAMILIES = {"mlp": "mlp_mnist", "cnn": "cnn_mnist", "vae": "vae_mnist"}
+FAMILIES = {"mlp": "mlp_mnist", "cnn": "cnn_mnist", "vae": "vae_mnist", "resnet": "resnet20_cifar10"}
 
 
 @pytest.fixture(scope="session")
