@@ -37,11 +37,13 @@ def test_the_wheel_holds_the_packages_the_manifest_and_the_bundled_weights(built
         tops = {name.split("/")[0] for name in archive.namelist()}
         assert tops == {"zoo", "converters", f"flax_zoo-{PROJECT['version']}.dist-info"}
         assert archive.read("zoo/weights_manifest.yaml") == (ROOT / "weights_manifest.yaml").read_bytes()
-        bundled = [entry.weights for entry in entries if entry.weights and not entry.weights.repo]
+        bundled = [entry.weights for entry in entries if str(entry.weights).startswith("bundled")]
         assert bundled
         for weights in bundled:
             data = archive.read(f"zoo/weights/{weights.file}")
             assert (hashlib.sha256(data).hexdigest(), len(data)) == (weights.sha256, weights.size)
+        for classes in {entry.classes for entry in entries if entry.classes}:
+            assert archive.read(f"zoo/classes/{classes}.txt")
 
 
 def test_the_source_distribution_holds_what_builds_and_tests_it(built):

@@ -71,3 +71,41 @@ class VAE(nn.Module):
         classes = F.one_hot(labels, 10).to(latents.dtype)
         images = self.decoder(self.post_latent(latents) + self.class_proj(classes))
         return images.unflatten(1, self.shape).movedim(-1, 1)
+
+
+class CifarBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.stride = outputs // inputs
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, self.stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride == 2:
+            # Half of the new channels before the old ones, half after.
+            zeros = torch.zeros_like(x[:, ::2, ::2, ::2])
+            x = torch.cat([zeros, x[:, :, ::2, ::2], zeros], dim=1)
+        return F.relu(x + y)
+
+
+class CifarResNet(nn.Module):
+    """Section 4.2 of the ResNet paper with option A, under the names of akamaster/pytorch_resnet_cifar10."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        count = (depth - 2) // 6
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        for index, width in enumerate((16, 32, 64), start=1):
+            first = CifarBlock(width if index == 1 else width // 2, width)
+            rest = [CifarBlock(width, width) for _ in range(count - 1)]
+            self.add_module(f"layer{index}", nn.Sequential(first, *rest))
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(x.mean((2, 3)))

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
 
 
 class Frozen(Mapping[str, Any]):
@@ -62,17 +64,36 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Preprocess:
-    """How images become input; `ink: light` models read light strokes on a dark ground."""
+class Digits:
+    """How drawings become input; `ink: light` models read light strokes on a dark ground."""
 
     ink: str
+
+
+@dataclass(frozen=True)
+class Photos:
+    """How photos become input: the shorter side resized, the middle cut out, colours normalised.
+
+    `resize` and `crop` are pixels; `mean` and `std` are of red, green and blue in [0, 1], by default those of
+    ImageNet's training images, which most models of photos share.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+Preprocess: TypeAlias = Digits | Photos
 
 
 @dataclass(frozen=True)
 class Entry:
     """A model's record: what it is, where its weights are, whose they are and how good.
 
-    `family` is None for a module that is none of the zoo's; `num_params` counts the params exactly.
+    `family` is None for a module that is none of the zoo's; `num_params` counts the params exactly;
+    `classes` is the file in zoo/classes that names what a classifier tells apart.
     """
 
     # A name says nearly as much as all of it, and jax hashes the entry at each call.
@@ -88,3 +109,16 @@ class Entry:
     paper: str | None = field(default=None, hash=False)
     metrics: Mapping[str, float] = field(default=Frozen(), hash=False)
     preprocess: Preprocess | None = field(default=None, hash=False)
+    classes: str | None = field(default=None, hash=False)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What each of the logits stands for; empty where that is not known."""
+        return _class_names(self.classes) if self.classes else ()
+
+
+@cache
+def _class_names(classes: str) -> tuple[str, ...]:
+    # The first line says where the names are from.
+    text = (Path(__file__).parent / "classes" / f"{classes}.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines()[1:])

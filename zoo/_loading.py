@@ -80,12 +80,12 @@ def load(
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     if pretrained:
-        arrays = _pretrained(entry, directory_of(name), built)
+        arrays = _pretrained(replace(entry, inputs=described.inputs), directory_of(name), built)
         arrays = {path: _arrays.cast(path, array, cast) for path, array in arrays.items()}
         _arrays.check_width(arrays)
         flat = {path: _arrays.put(path, array, sharding) for path, array in arrays.items()}
     else:
-        flat = _arrays.initialise(built, entry.inputs, seed, cast, sharding)
+        flat = _arrays.initialise(built, described.inputs, seed, cast, sharding)
     variables = unflatten(flat)
     return Model(built, variables, _describe(entry, described, variables, pretrained))
 

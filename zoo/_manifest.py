@@ -5,8 +5,8 @@ A directory that `zoo.save` wrote has one entry of the same form in its config.j
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from converters._errors import CheckpointError
 from converters._files import InputFile, blamed_on
 from zoo import _schema as schema
 from zoo import _yaml
-from zoo._entry import Entry, Frozen, Input, Preprocess, Weights
+from zoo._entry import Digits, Entry, Frozen, Input, Photos, Preprocess, Weights
 from zoo._errors import ManifestError
 
 MAX_SIZE = 1_000_000
@@ -59,6 +59,13 @@ def _entry_rules(entry: Entry) -> Iterator[tuple[str, str]]:
             yield name, "is there without weights; leave it out, or say where the weights are"
 
 
+def _photos_rules(photos: Photos) -> Iterator[tuple[str, str]]:
+    if photos.crop > photos.resize:
+        yield "crop", f"expected at most resize, {photos.resize}, found {photos.crop}"
+    if len(photos.mean) != 3 or len(photos.std) != 3 or not all(std > 0 for std in photos.std):
+        yield "", "expected three numbers as mean, and three above 0 as std"
+
+
 INPUT = schema.record(
     Input,
     {"name": schema.IDENTIFIER, "shape": schema.sequence(schema.integer(1)), "dtype": schema.DTYPE},
@@ -77,6 +84,27 @@ WEIGHTS = schema.record(
     required=("sha256",),
     rules=_weights_rules,
 )
+DIGITS = schema.record(Digits, {"ink": schema.text("light", "'light'")}, required=("ink",))
+PHOTOS = schema.record(
+    Photos,
+    {
+        "resize": schema.integer(1),
+        "crop": schema.integer(1),
+        "interpolation": schema.text("bilinear|bicubic", "'bilinear' or 'bicubic'"),
+        "mean": schema.sequence(schema.number),
+        "std": schema.sequence(schema.number),
+    },
+    required=("resize", "crop", "interpolation"),
+    rules=_photos_rules,
+)
+
+
+def _preprocess(value: Any, path: str, problems: list[str]) -> Preprocess:
+    check = DIGITS if isinstance(value, dict) and "ink" in value else PHOTOS
+    checked: Preprocess = check(value, path, problems)
+    return checked
+
+
 FIELDS = {
     "family": schema.IDENTIFIER,
     "config": schema.mapping(schema.IDENTIFIER, schema.anything, Frozen),
@@ -88,17 +116,58 @@ FIELDS = {
     "source": schema.TEXT,
     "paper": schema.text(r"https?://\S+", "an address"),
     "metrics": schema.mapping(schema.IDENTIFIER, schema.number, Frozen),
-    "preprocess": schema.record(Preprocess, {"ink": schema.text("light", "'light'")}, required=("ink",)),
+    "preprocess": _preprocess,
+    "classes": schema.IDENTIFIER,
 }
 NAME = schema.text(r"[a-z0-9][a-z0-9._-]*", "a lower-case name")
+# What can differ between several published weights of one model.
+TAGGED = ("weights", "layout", "license", "source", "paper", "metrics", "preprocess")
+
+
+@dataclass(frozen=True)
+class _Versions:
+    """A model of the manifest: its fields, and those of each of its published weights, by their tags.
+
+    The plain name has the weights of the `default` tag; without one, those of the model's own fields.
+    """
+
+    fields: Mapping[str, Any]
+    tags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    default: str | None = None
+
+    def entries(self, name: str) -> dict[str, Entry]:
+        """By the names that they are loaded by: `name` and `name.tag`."""
+        plain = {name: self.tags.get(self.default or "", {})}
+        tagged = {f"{name}.{tag}": fields for tag, fields in self.tags.items()}
+        return {name: Entry(name, **{**self.fields, **own}) for name, own in {**plain, **tagged}.items()}
+
+
+def _versions(
+    *, tags: Mapping[str, Any] | None = None, default: str | None = None, **fields: Any
+) -> _Versions:
+    return _Versions(fields, tags or {}, default)
+
+
+def _versions_rules(versions: _Versions) -> Iterator[tuple[str, str]]:
+    if versions.default and versions.default not in versions.tags:
+        yield "default", f"no tag {versions.default!r}; the tags are {', '.join(versions.tags) or 'none'}"
+    for name, entry in versions.entries("").items():
+        yield from ((f"tags{name}.{key}" if name else key, text) for key, text in _entry_rules(entry))
 
 
 def _models(value: Any, path: str, problems: list[str]) -> Any:
     """Each entry under the name that it is loaded by."""
     required = ("family", "config", "inputs", "num_params", "license", "source")
-    entry = schema.record(partial(Entry, ""), FIELDS, required=required, rules=_entry_rules)
-    models = schema.mapping(NAME, entry, dict)(value, path, problems)
-    return models if problems else Frozen({name: replace(entry, name=name) for name, entry in models.items()})
+    tag = schema.record(dict, {name: FIELDS[name] for name in TAGGED}, required=("weights",))
+    fields = {**FIELDS, "tags": schema.mapping(NAME, tag, dict), "default": NAME}
+    model = schema.record(_versions, fields, required=required, rules=_versions_rules)
+    models = schema.mapping(NAME, model, dict)(value, path, problems)
+    entries: dict[str, Entry] = {}
+    for name, versions in {} if problems else models.items():
+        made = versions.entries(name)
+        problems.extend(f"{path}.{name}: is the name of two models" for name in made.keys() & entries)
+        entries |= made
+    return Frozen(entries)
 
 
 MANIFEST = schema.record(Manifest, {"models": _models}, required=("models",))

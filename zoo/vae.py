@@ -6,6 +6,7 @@ A. McKinney, "Easy JAX training loops with Flax and Optax", on MNIST.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import flax.linen as nn
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from zoo._entry import Input
 from zoo._errors import ZooError
 from zoo._layers import ACTIVATIONS, check_activation
 from zoo._model import Model
@@ -102,6 +104,12 @@ def create(
         check_activation(activation),
         dtype,
     )
+
+
+def inputs(module: VAE, examples: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The examples with the module's shape of images."""
+    images, *rest = examples
+    return (replace(images, shape=(*images.shape[:1], *module.input_shape)), *rest)
 
 
 def sample(model: Model, labels: ArrayLike, *, seed: int = 0) -> jax.Array:

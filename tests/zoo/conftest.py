@@ -6,7 +6,7 @@ import zoo
 from zoo import _manifest
 from zoo._converting import export
 
-FAMILIES = {"mlp": "mlp_mnist", "cnn": "cnn_mnist", "vae": "vae_mnist"}
+FAMILIES = {"mlp": "mlp_mnist", "cnn": "cnn_mnist", "vae": "vae_mnist", "resnet": "resnet20_cifar10"}
 
 
 @pytest.fixture(scope="session")
