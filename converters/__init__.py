@@ -1,6 +1,7 @@
 """PyTorch checkpoints into Flax variables, exactly, and back. Needs no PyTorch."""
 
 from converters._errors import CheckpointError, ConversionError, ConverterError
+from converters._names_file import read_names, write_names
 from converters.checkpoints import read_checkpoint, write_checkpoint
 from converters.compare import Comparison, compare
 from converters.rules import Fuse, Split, Unflatten
@@ -18,6 +19,8 @@ __all__ = [
     "convert",
     "match",
     "read_checkpoint",
+    "read_names",
     "to_torch",
     "write_checkpoint",
+    "write_names",
 ]

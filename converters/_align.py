@@ -84,7 +84,9 @@ class Axes:
         """Flax inputs as PyTorch takes them: floating-point arrays of a convolution's rank are images."""
         images = [isinstance(x, np.ndarray) and x.ndim in self.ranks and x.dtype.kind == "f" for x in inputs]
         moved = (np.moveaxis(x, -1, 1) if image else x for x, image in zip(inputs, images, strict=True))
-        return tuple(np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x for x in moved)
+        # A copy, though grey images look contiguous: by the stride of an axis of one, which NumPy ignores,
+        # torch would take them for channels last, and a model's `view` of what comes of them would fail.
+        return tuple(x.copy() if isinstance(x, np.ndarray) else x for x in moved)
 
     def _arrangements(
         self, tensor: np.ndarray, shape: tuple[int, ...], layer: Any, twin: Any

@@ -23,8 +23,11 @@ def pick(root: Any, key: str | None) -> tuple[dict[str, Tensor], tuple[str, ...]
         key: The wanted mapping's name, with dots before the names of nested ones; "" is the top level.
     """
     if not isinstance(root, dict):
-        kind = "tensor" if isinstance(root, Tensor) else type(root).__name__
-        raise CheckpointError(f"holds a {kind}, expected a mapping of names to tensors")
+        expected = "expected a mapping of names to tensors"
+        if isinstance(root, Tensor):
+            what = f"a tensor of shape {root.shape} without a name"
+            raise CheckpointError(f"holds {what}, {expected}; save it as {{name: tensor}}")
+        raise CheckpointError(f"holds a {type(root).__name__}, {expected}")
     found = dict(_state_dicts(root))
     name = _choose(found, key, list(root))
     notes = []

@@ -1,5 +1,7 @@
 """What converters raises; the command line catches ConverterError."""
 
+from typing import Any
+
 
 class ConverterError(Exception):
     """Anything converters refuses to do."""
@@ -10,4 +12,12 @@ class CheckpointError(ConverterError):
 
 
 class ConversionError(ConverterError):
-    """A state dict and a module that do not fit each other."""
+    """A state dict and a module that do not fit each other.
+
+    Attributes:
+        draft: names pairs and rules to try, where different names seem to be why; for `names=` once checked.
+    """
+
+    def __init__(self, message: str, draft: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.draft = draft

@@ -34,7 +34,8 @@ class Fit:
             notes.append(f"took the prefix {self.prefix!r} off every name")
         if self.ignored:
             shown = ", ".join(self.ignored[:3]) + (" ..." if len(self.ignored) > 3 else "")
-            notes.append(f"left out {len(self.ignored)} tensors that Flax has no array for: {shown}")
+            tensors = "1 tensor" if len(self.ignored) == 1 else f"{len(self.ignored)} tensors"
+            notes.append(f"left out {tensors} that Flax has no array for: {shown}")
         for lossy, count in Counter(link.lossy for link in self.links if link.lossy).items():
             notes.append(f"{lossy} ({count} times): exact only with like=")
         return tuple(notes)
@@ -70,9 +71,12 @@ class Fit:
         """All problems in one message, with the nearest names."""
         lines = [f"the state dict does not fit {module}:", *(f"  {problem}" for problem in self.problems)]
         for name in self.missing[:5]:
-            near = difflib.get_close_matches(name, self.left_over, n=2)
+            near = difflib.get_close_matches(name, self.left_over[:1000], n=2, cutoff=0.8)
             if near:
                 lines.append(f"{name!r} is perhaps {' or '.join(map(repr, near))}")
+        if self.left_over and not self.missing:
+            example = re.escape(self.left_over[0].removeprefix(self.prefix))
+            lines.append(f"if the module needs none of what is left over, pass ignore=(r'{example}', ...)")
         return "\n".join(lines)
 
 

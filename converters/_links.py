@@ -1,7 +1,6 @@
 """Links: which arrays of a module hold the same numbers as which tensors of a state dict."""
 
 import itertools
-import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -84,7 +83,8 @@ def links(inspection: Inspection, names: Names, available: AbstractSet[str] | No
 def _relative(array: Array, path: Path) -> str:
     if array.path[1 : len(path) + 1] == path:
         return "/".join(array.path[len(path) + 1 :])
-    return posixpath.relpath("/" + "/".join(array.path[1:]), "/" + "/".join(path))
+    # A sibling's; spelt out, since a model of a thousand blocks asks millions of times.
+    return "../" + "/".join(array.path[len(path) :])
 
 
 def _inner(array: Array) -> Shape:

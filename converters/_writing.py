@@ -101,6 +101,9 @@ class Slots:
                 count = os.pwrite(self._fd, chunk, offset)
                 chunk, offset = chunk[count:], offset + count
         self.checksums[name] = checksum
+        if array.nbytes >= CHUNK and hasattr(os, "posix_fadvise"):
+            # The disk starts now, not all at once at the end, and other files keep their place in the cache.
+            os.posix_fadvise(self._fd, offset - array.nbytes, array.nbytes, os.POSIX_FADV_DONTNEED)
 
     def _finish(self) -> None:
         pending, self._pending = self._pending, None

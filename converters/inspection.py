@@ -148,7 +148,13 @@ class _Run:
             with nn.intercept_methods(intercept):
                 return self.module.init(rngs, *inputs, method=self.method, **arrays, **static)
 
-        tree = jax.eval_shape(init, self.rngs, self.inputs, arrays)
+        try:
+            tree = jax.eval_shape(init, self.rngs, self.inputs, arrays)
+        except Exception as error:
+            given = [getattr(x, "shape", x) for x in self.inputs]
+            hint = "pass example inputs that it takes, images with their channels last"
+            error.add_note(f"converters ran init of {type(self.module).__name__} on {given}; {hint}")
+            raise
         if not boxed:
             tree = meta.unbox(tree)
         return flatten_dict(tree, is_leaf=lambda _, value: isinstance(value, _Box)), seen

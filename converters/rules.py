@@ -4,6 +4,7 @@ A rule sees names as PyTorch writes them, after the names pairs. In a pattern, `
 characters, the same in all patterns of the rule: `Fuse("*.qkv.*", ("*.q.*", "*.k.*", "*.v.*"))`.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,13 @@ class Unflatten:
 
     def rewrite(self, links: Sequence[Link]) -> list[Link]:
         last = (*self.shape[1:], self.shape[0])
+        names = [name for link in links for name in link.tensors]
+        # Fuse and Split that match nothing leave names that don't fit; this rule would just not be applied.
+        if all(_match(self.tensor, name) is None for name in names):
+            near = ", ".join(map(repr, difflib.get_close_matches(self.tensor, names) or names[:3]))
+            raise ConversionError(
+                f"{self} matches no tensor of the module, whose names, after names=, are such as {near}"
+            )
 
         def moved(tensor: np.ndarray, shape: Shape, source: int, target: int) -> np.ndarray:
             axis = self.axis % tensor.ndim

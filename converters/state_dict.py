@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from flax.core import meta
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
-from converters._arrays import as_mapping, as_numpy, cast_floats, contiguous, nonfinite
+from converters._arrays import as_mapping, as_numpy, contiguous
+from converters._conversion import Conversion
+from converters._draft import draft
 from converters._errors import ConversionError
 from converters._fit import Fit, fit
 from converters._links import Link, Names, links
@@ -23,47 +24,6 @@ MAX_PREFIX = 3  # module._orig_mod.model. is the longest that training framework
 
 NamesAndRules = Sequence[tuple[str, str] | Rule]
 Method = Callable[..., Any] | str | None
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A state dict and a module that fit each other.
-
-    Attributes:
-        links: which tensors make which arrays; names as in the state dict.
-        source: the tensors.
-        notes: what was stripped, left out or cannot be given back, in sentences.
-        dtype: of the floating-point arrays; None keeps the tensors' own.
-        allow_nonfinite: whether NaN and infinity pass.
-    """
-
-    links: tuple[Link, ...]
-    source: Mapping[str, np.ndarray]
-    notes: tuple[str, ...]
-    dtype: np.dtype[Any] | None
-    allow_nonfinite: bool
-
-    def arrays(self) -> Iterator[tuple[Path, np.ndarray]]:
-        """Paths and arrays, one link at a time: only one link's tensors are in memory.
-
-        Raises:
-            ConversionError: at the end, naming every tensor that holds NaN or infinity.
-        """
-        bad: dict[str, int] = {}
-        for link in self.links:
-            tensors = tuple(self.source[name] for name in link.tensors)
-            if not self.allow_nonfinite:
-                bad |= {name: nonfinite(tensor) for name, tensor in zip(link.tensors, tensors, strict=True)}
-            for array, value in zip(link.arrays, link.to_flax(tensors), strict=True):
-                yield array.path, cast_floats(contiguous(value), self.dtype, str(array))
-        lines = [f"  {name}: {count} values" for name, count in bad.items() if count]
-        if lines:
-            text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"
-            raise ConversionError("\n".join([text, *lines]))
-
-    def variables(self) -> dict[str, Any]:
-        """The nested dict of NumPy arrays that `module.apply` takes."""
-        return cast(dict[str, Any], unflatten_dict(dict(self.arrays())))
 
 
 def match(
@@ -85,7 +45,9 @@ def match(
     inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
     best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
-        raise ConversionError(best.explanation(type(module).__name__))
+        raise refusal(
+            best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
+        )
     return Conversion(best.links, tensors, best.notes, dtype and jnp.dtype(dtype), allow_nonfinite)
 
 
@@ -183,10 +145,23 @@ def to_torch(
     tensors = as_mapping(like, key)
     best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
-        raise ConversionError(best.explanation(type(module).__name__))
+        raise refusal(
+            best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
+        )
     made = {name: tensor for link in best.links for name, tensor in _tensors(link, values, tensors)}
     ties = best.ties()
     return {name: made.get(ties.get(name, name), contiguous(tensors[name])) for name in tensors}
+
+
+def refusal(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
+    """The error that says what does not fit, and offers names and rules with which it perhaps does."""
+    if any(name.startswith("params/") for name in misfit.tensors):
+        return ConversionError(
+            "the state dict holds Flax variables already (names that start with 'params/')"
+        )
+    found = draft(misfit, attempt)
+    text = misfit.explanation(type(module).__name__)
+    return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
 
 
 def best_fit(

@@ -91,6 +91,7 @@ CASES = {
         lambda: published.small_images(published.torchvision_resnet("resnet18")),
         [images(2, 18, 14, 3)],
         layout="torchvision",
+        slow=True,
     ),
     "resnet10d, grey": Case(
         "resnet",
@@ -151,13 +152,15 @@ RESNETS = {
         ),
     ),
 }
-for _layout, (_names, _make) in RESNETS.items():
-    for _name in _names.split():
-        CASES[f"{_name}, {_layout}"] = Case(
-            "resnet",
-            zoo.info(_name).config,
-            partial(_make, _name),
-            [images(2, 18, 14, 3) if _layout == "cifar" else images(2, 64, 96, 3)],
-            layout=_layout,
-            slow=True,
-        )
+CASES |= {
+    f"{name}, {layout}": Case(
+        "resnet",
+        zoo.info(name).config,
+        partial(make, name),
+        [images(2, 18, 14, 3) if layout == "cifar" else images(2, 64, 96, 3)],
+        layout=layout,
+        slow=True,
+    )
+    for layout, (names, make) in RESNETS.items()
+    for name in names.split()
+}

@@ -38,15 +38,14 @@ class CNN(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, sizes: Sequence[int], last: nn.Module) -> None:
+    def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.last = last
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
+        for layer in self.layers:
             x = F.relu(layer(x))
-        return self.last(self.layers[-1](x))
+        return x
 
 
 class VAE(nn.Module):
@@ -56,11 +55,11 @@ class VAE(nn.Module):
         super().__init__()
         self.shape = (height, width, channels)
         pixels = math.prod(self.shape)
-        self.encoder = FeedForward([pixels, 256, 128, 64], nn.ReLU())
+        self.encoder = FeedForward([pixels, 256, 128, 64])
         self.pre_latent = nn.Linear(64, 2 * latent)
         self.post_latent = nn.Linear(latent, 64)
         self.class_proj = nn.Linear(10, 64)
-        self.decoder = FeedForward([64, 128, 256, pixels], nn.Identity())
+        self.decoder = FeedForward([64, 128, 256, pixels])
 
     def forward(self, images: Tensor, labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hidden = self.pre_latent(self.encoder(images.movedim(1, -1).flatten(1)))

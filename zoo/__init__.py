@@ -4,6 +4,7 @@ from zoo._entry import Entry
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
 from zoo._loading import info, list_models, load
 from zoo._model import Model
+from zoo._preprocess import preprocess
 from zoo._saving import save
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "info",
     "list_models",
     "load",
+    "preprocess",
     "save",
 ]

@@ -19,3 +19,11 @@ class WeightsError(ZooError):
 
 class PublishError(ZooError):
     """A publication that was refused or did not happen."""
+
+
+class DataError(ZooError):
+    """A data set that is missing, damaged or not the one that was expected."""
+
+
+class TrainingError(ZooError):
+    """A training run that cannot start, or cannot go on."""

@@ -33,6 +33,17 @@ def family(entry: Entry) -> ModuleType:
     )
 
 
+def torch_names(entry: Entry) -> Mapping[str, Any]:
+    """The names pairs and rules by which PyTorch files keep the family's models, by layout."""
+    conventions: Mapping[str, Any] = getattr(family(entry), "TORCH_NAMES", {})
+    if entry.layout and entry.layout not in conventions:
+        known = ", ".join(conventions) or "none"
+        raise ManifestError(
+            f"{entry.name!r} has layout {entry.layout!r}; family {entry.family!r} knows {known}."
+        )
+    return conventions
+
+
 def build(
     entry: Entry, module: nn.Module | None, dtype: DTypeLike | None, config: Mapping[str, Any]
 ) -> tuple[nn.Module, Entry]:
@@ -47,7 +58,18 @@ def build(
     if entry.family is None:
         raise ZooError(f"{entry.name!r} is a module of your own; pass it as module=.")
     described = replace(entry, config=Frozen({**entry.config, **config}))
-    return _create(described, compute), described
+    created = _create(described, compute)
+    return created, _adapted(described, created, config)
+
+
+def _adapted(entry: Entry, module: nn.Module, config: Mapping[str, Any]) -> Entry:
+    """The entry without what a changed config makes wrong: the shapes of inputs, the names of classes."""
+    if not config:
+        return entry
+    # A family whose config decides the shapes of its inputs has a function for them.
+    inputs = getattr(family(entry), "inputs", lambda module, inputs: inputs)(module, entry.inputs)
+    same = config.get("num_classes", len(entry.class_names)) == len(entry.class_names)
+    return replace(entry, inputs=inputs, classes=entry.classes if same else None)
 
 
 def _create(entry: Entry, compute: Mapping[str, Any]) -> nn.Module:

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +12,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from converters._files import InputFile, atomic_write, blamed_on
-from zoo._entry import Entry
+from zoo import _digits, _photos
+from zoo._entry import Entry, Photos
 from zoo._errors import ZooError
 from zoo._model import Model
 
-INK_BOX = 20 / 28  # MNIST's digits are scaled to 20 of 28 pixels, then centred by their mass
-FAINT = 48  # of 255: less than this above the ground is no ink
 GAP, SCALE = 4, 2  # pixels between the images of a grid, and how much larger than the model's they are
+
+Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
+Pictures: TypeAlias = Picture | Sequence[Picture]
 
 
 def grid(images: np.ndarray, columns: int) -> Image.Image:
@@ -47,66 +50,63 @@ def write(picture: Image.Image, path: Path) -> None:
         file.write(encoded.getvalue())
 
 
-def read(paths: Sequence[str | os.PathLike[str]], entry: Entry) -> np.ndarray:
-    """Image files as one batch of the model's input, (count, height, width, 1) in [0, 1].
+def read(images: Pictures, entry: Entry) -> np.ndarray:
+    """Pictures as one batch of the model's input, (count, height, width, channels), float32.
 
     Raises:
-        ZooError: the model takes no images, or a file is none.
+        ZooError: something is no picture.
     """
-    if entry.preprocess is None:
-        raise ZooError(f"{entry.name!r} is no classifier of images; `zoo info` says what it takes.")
+    pictures = [_picture(each) for each in _several(images)]
+    if not pictures:
+        raise ZooError("no pictures; give at least one.")
+    if isinstance(entry.preprocess, Photos):
+        return np.stack([_photos.fitted(picture, entry.preprocess) for picture in pictures])
     _, height, width, _ = entry.inputs[0].shape
-    batch = [_fitted(_opened(path), height, width) for path in paths]
-    return np.stack(batch)[..., None].astype(np.float32) / 255
+    return np.stack([_digits.fitted(picture, height, width) for picture in pictures])
+
+
+def _several(images: Pictures) -> Sequence[Picture]:
+    """A batch is an array of four axes, or a sequence; everything else is one picture."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    return images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
+
+
+def _picture(image: Picture) -> Image.Image:
+    """As Pillow has it; with eight bits for each colour."""
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, str | os.PathLike):
+        image = _opened(image)
+    elif not isinstance(image, Image.Image):
+        raise ZooError(f"no picture: {type(image).__name__}; give a path, a Pillow image or an uint8 array.")
+    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower eight
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return image
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim not in (2, 3)
+        or pixels.shape[2:] not in ((), (1,), (3,), (4,))
+    ):
+        raise ZooError(
+            f"no picture: an array of shape {pixels.shape} and dtype {pixels.dtype}; "
+            "expected (height, width, 1, 3 or 4) of uint8."
+        )
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
 
 
 def _opened(path: str | os.PathLike[str]) -> Image.Image:
-    """The picture in shades of grey; on white where it is transparent."""
+    """The picture in a file, upright."""
     with blamed_on(path):
         file = InputFile(path)
         content = file.read(0, file.size)
     try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+        return ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ZooError(f"{os.fspath(path)!r} is no image that Pillow can read: {error}") from error
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower eight
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    layers = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("L")
-
-
-def _fitted(image: Image.Image, height: int, width: int) -> np.ndarray:
-    """(height, width) strokes in [0, 255], light on dark, of the size and at the place of MNIST's."""
-    pixels = np.asarray(image, np.float32)
-    ground = float(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))
-    if ground >= 128:  # dark on light
-        pixels, ground = 255 - pixels, 255 - ground
-    if pixels.shape == (height, width):  # from a data set
-        return pixels
-    ink = np.clip(pixels - ground, 0, None)
-    if ink.max() < FAINT:
-        raise ZooError(f"a picture shows no strokes: all of it is within {FAINT} of 255 shades of its edge.")
-    ink *= 255 / ink.max()
-    rows, columns = (np.flatnonzero((ink >= FAINT).any(axis)) for axis in (1, 0))
-    cropped = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    scale = INK_BOX * min(height, width) / max(cropped.size)
-    size = (max(1, round(cropped.width * scale)), max(1, round(cropped.height * scale)))
-    # Averaging: thin strokes of large drawings become grey, as MNIST's edges are.
-    return _centred(np.asarray(cropped.resize(size, Image.Resampling.BOX)), height, width)
-
-
-def _centred(small: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The strokes on black, their centre of mass where MNIST has it."""
-    placed = np.zeros((height, width), np.float32)
-    offsets = []
-    for axis, room in enumerate((height, width)):
-        mass = small.sum(1 - axis)
-        centre = mass @ np.arange(len(mass)) / mass.sum()
-        # Pixel 14 of 28, counted from 0, is where MNIST's digits have theirs.
-        offsets.append(int(np.clip(round(room // 2 - centre), 0, room - len(mass))))
-    top, left = offsets
-    placed[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return placed
 
 
 @jax.jit

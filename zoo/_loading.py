@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from converters.state_dict import convert
 from zoo import _arrays, _families, _hub, _manifest, _repositories, _weights
 from zoo._entry import Entry, Frozen
-from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
+from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._model import Model, count_params, flatten, unflatten
 from zoo._schema import suggest
 
@@ -83,8 +83,7 @@ def load(
         sharding: Where arrays go: one for all, or a function of an array's path and shape.
         module: A module of your own that takes the weights, instead of the family's.
         revision: Of a repository: a commit, branch or tag.
-        token: For private repositories: one of your own, True for the one that you are logged in with, False
-            for none; by default the latter is sent where there is one.
+        token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
         **config: Keywords of the family's `create` that differ from the entry's.
 
     Raises:
@@ -97,14 +96,21 @@ def load(
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     if pretrained:
-        arrays = _pretrained(entry, directory_of(name), built, token)
+        arrays = _pretrained(replace(entry, inputs=described.inputs), directory_of(name), built, token)
         arrays = {path: _arrays.cast(path, array, cast) for path, array in arrays.items()}
         _arrays.check_width(arrays)
         flat = {path: _arrays.put(path, array, sharding) for path, array in arrays.items()}
     else:
-        flat = _arrays.initialise(built, entry.inputs, seed, cast, sharding)
+        flat = _arrays.initialise(built, described.inputs, seed, cast, sharding)
     variables = unflatten(flat)
     return Model(built, variables, _describe(entry, described, variables, pretrained))
+
+
+def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, dict[str, _arrays.Array]]:
+    """The module and the arrays of a model's weights, as NumPy has them."""
+    entry = info(name)
+    built, _ = _families.build(entry, module, None, {})
+    return built, dict(_pretrained(entry, directory_of(name), built, None))
 
 
 def _pretrained(
@@ -114,6 +120,11 @@ def _pretrained(
     arrays = _weights.read(entry, directory, token=token)
     if entry.layout:
         arrays = _converted(entry, arrays, module)
+    elif not any(path.startswith("params/") for path in arrays):
+        raise WeightsError(
+            f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
+            "make Flax weights of them with zoo convert."
+        )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
         _arrays.check_fit(arrays, _arrays.shapes(module, entry.inputs), module)
     return arrays
@@ -123,14 +134,8 @@ def _converted(
     entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module
 ) -> dict[str, _arrays.Array]:
     """The arrays of a PyTorch file, whose convention the family knows."""
-    conventions = getattr(_families.family(entry), "TORCH_NAMES", {})
-    if entry.layout not in conventions:
-        raise ManifestError(
-            f"{entry.name!r} has layout {entry.layout!r}; "
-            f"family {entry.family!r} knows {', '.join(conventions) or 'none'}."
-        )
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
-    return flatten(convert(tensors, module, *inputs, names=conventions[entry.layout]))
+    return flatten(convert(tensors, module, *inputs, names=_families.torch_names(entry)[str(entry.layout)]))
 
 
 def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrained: bool) -> Entry:

@@ -165,7 +165,7 @@ def _models(value: Any, path: str, problems: list[str]) -> Any:
     entries: dict[str, Entry] = {}
     for name, versions in {} if problems else models.items():
         made = versions.entries(name)
-        problems.extend(f"{path}.{name}: is also a tag of another model" for name in made.keys() & entries)
+        problems.extend(f"{path}.{name}: is the name of two models" for name in made.keys() & entries)
         entries |= made
     return Frozen(entries)
 

@@ -3,24 +3,28 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
 from converters import _safetensors
 from converters._errors import CheckpointError
-from converters._files import aligned_read, atomic_write
+from converters._files import atomic_write
 from zoo._entry import Entry, Frozen, Input, Weights
 from zoo._errors import WeightsError, ZooError
 from zoo._manifest import CONFIG, read_saved
 from zoo._model import Model, count_params, flatten
 
 WEIGHTS = "model.safetensors"
+GOLDEN = "model.golden.safetensors"
 
 
 def save(
@@ -28,6 +32,7 @@ def save(
     directory: str | os.PathLike[str],
     *,
     inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = (),
+    overwrite: bool = False,
 ) -> None:
     """Writes model.safetensors and config.json; `zoo.load(directory, pretrained=True)` is the way back.
 
@@ -35,22 +40,51 @@ def save(
         model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
         directory: Made where it is missing, refused where it holds a model.
         inputs: Example arrays or their shapes, for a module of your own: loading then checks every array.
+        overwrite: Whether a model in the directory is replaced, instead of refused.
 
     Raises:
         WeightsError: the variables cannot be stored, or the files cannot be written.
     """
-    target = Path(directory)
     flat = flatten(model.variables)
     _check_leaves(flat)
+    entry = replace(_record(model.entry, model.module, inputs), num_params=count_params(model.variables))
+    write(Path(directory), entry, lambda path: _safetensors.write(path, flat), overwrite=overwrite)
+
+
+def write(target: Path, entry: Entry, put: Callable[[Path], None], *, overwrite: bool) -> None:
+    """A model's directory; whole or not at all where it is new, else its files change once all are complete.
+
+    Args:
+        target: The directory.
+        entry: What config.json says, but for the weights.
+        put: Writes the weights to a path.
+        overwrite: Whether a model in the directory is replaced, instead of refused.
+    """
     taken = [name for name in (WEIGHTS, CONFIG) if os.path.lexists(target / name)]
-    if taken:
-        raise ZooError(f"{str(target)!r} has {' and '.join(taken)} already; choose another directory.")
+    if taken and not overwrite:
+        raise ZooError(
+            f"{str(target)!r} has {' and '.join(taken)} already; "
+            "choose another directory, or ask to overwrite them."
+        )
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        _safetensors.write(target / WEIGHTS, flat)
-        _complete(target, _record(model, inputs))
+        new = not target.exists()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stage = (target.parent if new else target) / f".{secrets.token_hex(8)}.tmp"
+        stage.mkdir()
+        try:
+            put(stage / WEIGHTS)
+            _complete(stage, entry)
+            if new:
+                stage.rename(target)
+            else:
+                # What was computed with other weights is wrong for these.
+                (target / GOLDEN).unlink(missing_ok=True)
+                for name in (WEIGHTS, CONFIG):
+                    os.replace(stage / name, target / name)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
     except (CheckpointError, OSError) as error:
-        raise WeightsError(f"{model!r} cannot be saved: {error}") from error
+        raise WeightsError(f"{str(target)!r} cannot be saved: {error}") from error
 
 
 def _check_leaves(flat: Mapping[str, Any]) -> None:
@@ -63,32 +97,34 @@ def _check_leaves(flat: Mapping[str, Any]) -> None:
         raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
 
 
-def _record(model: Model, inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct]) -> Entry:
-    """The model's entry, brought up to date; a new one for a module of one's own."""
-    entry = model.entry or Entry(type(model.module).__name__, 0)
-    if inputs:
-        shapes = jax.eval_shape(lambda: tuple(jax.numpy.asarray(each) for each in inputs))
-        named = [Input(f"input{index}", each.shape, str(each.dtype)) for index, each in enumerate(shapes)]
-        entry = replace(entry, inputs=tuple(named))
-    return replace(entry, num_params=count_params(model.variables))
+def _record(
+    entry: Entry | None, module: nn.Module, inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct]
+) -> Entry:
+    """The entry, or a new one for a module of one's own, with the inputs that are given."""
+    entry = entry or Entry(type(module).__name__, 0)
+    if not inputs:
+        return entry
+    shapes = jax.eval_shape(lambda: tuple(jax.numpy.asarray(each) for each in inputs))
+    named = [Input(f"input{index}", each.shape, str(each.dtype)) for index, each in enumerate(shapes)]
+    return replace(entry, inputs=tuple(named))
 
 
-def _complete(target: Path, entry: Entry) -> None:
-    """Writes config.json for the weights in the directory, or removes them."""
-    try:
-        content = aligned_read(target / WEIGHTS)
-        weights = Weights(sha256=hashlib.sha256(content.data).hexdigest(), size=content.size, file=WEIGHTS)
-        # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
-        stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
-        entry = replace(entry, weights=weights, layout=None, metrics=Frozen() if stale else entry.metrics)
-        with atomic_write(target / CONFIG) as file:
-            file.write(_json(entry).encode())
-        if read_saved(target) != entry:
-            (target / CONFIG).unlink()
-            raise ZooError(f"config.json cannot hold {dict(entry.config)}; use numbers, text and lists.")
-    except BaseException:
-        (target / WEIGHTS).unlink(missing_ok=True)
-        raise
+def _complete(directory: Path, entry: Entry) -> None:
+    """Writes config.json for the weights in the directory."""
+    weights = Weights(*_sha256(directory / WEIGHTS), file=WEIGHTS)
+    # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
+    stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
+    entry = replace(entry, weights=weights, layout=None, metrics=Frozen() if stale else entry.metrics)
+    with atomic_write(directory / CONFIG) as file:
+        file.write(_json(entry).encode())
+    if read_saved(directory) != entry:
+        raise ZooError(f"config.json cannot hold {dict(entry.config)}; use numbers, text and lists.")
+
+
+def _sha256(path: Path) -> tuple[str, int]:
+    """The file's hash and size; in pieces, since the file may be larger than the memory."""
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
 def _json(entry: Entry) -> str:

@@ -75,7 +75,7 @@ def obtain(source: Source) -> tuple[np.ndarray, Path]:
         problem = f"{str(path)!r} {found}"
         if _is_as_named(source, path, content):
             raise WeightsError(f"{problem}: it is what {source.address} gives, and the manifest differs.")
-        _quarantine(source)
+        _quarantine(source, problem)
     raise WeightsError(f"{problem or source.address + ' disappears from the cache'}, again; check the disk.")
 
 
@@ -136,11 +136,14 @@ def _is_as_named(source: Source, path: Path, content: np.ndarray) -> bool:
     return path.resolve().name == source.checksum().digest_of(content)
 
 
-def _quarantine(source: Source) -> None:
+def _quarantine(source: Source, problem: str) -> None:
     """Puts a damaged file aside, unless another process has mended it meanwhile."""
-    with _cache.turn(source.address):
-        path = source.cached()
-        content = _read(path) if path else None
-        if path and content is not None and source.checksum().problem_of(content):
-            path = path.parent / path.readlink() if path.is_symlink() else path
-            path.rename(_cache.damaged(path))
+    try:
+        with _cache.turn(source.address):
+            path = source.cached()
+            content = _read(path) if path else None
+            if path and content is not None and source.checksum().problem_of(content):
+                path = path.parent / path.readlink() if path.is_symlink() else path
+                path.rename(_cache.damaged(path))
+    except OSError as error:
+        raise WeightsError(f"{problem}, and cannot be put aside: {error}.") from error

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zoo import _arrays, _families, _weights
-from zoo._entry import Entry
+from zoo._entry import Digits, Entry, Preprocess
 
 
 def fields(entry: Entry) -> list[tuple[str, str]]:
@@ -26,9 +26,14 @@ def fields(entry: Entry) -> list[tuple[str, str]]:
         "source": entry.source,
         "paper": entry.paper,
         "metrics": _pairs(entry.metrics),
-        "preprocess": preprocess and f"grey, {preprocess.ink} ink, pixels in [0, 1]",
+        "preprocess": preprocess and _preprocess(preprocess),
+        "classes": entry.classes and f"{entry.classes}: {', '.join(entry.class_names[:3])}, ...",
     }
     return [(name, text) for name, text in texts.items() if text]
+
+
+def _preprocess(how: Preprocess) -> str:
+    return f"grey, {how.ink} ink, pixels in [0, 1]" if isinstance(how, Digits) else _pairs(vars(how))
 
 
 def _pairs(mapping: Mapping[str, object]) -> str:

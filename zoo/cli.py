@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 import zoo
-from zoo import _cli_fetching, _console, _families, _images, _summary
+from zoo import _cli_converting, _cli_fetching, _cli_training, _console, _families, _images, _summary
 from zoo._loading import directory_of
 
 app = typer.Typer(
@@ -81,7 +81,7 @@ def sample(
 def predict(
     name: Name,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files of any size.")],
-    top: Annotated[int, typer.Option(min=1, help="How many classes of each image.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="How many classes of each image.")] = 5,
 ) -> None:
     """Classifies images: the likeliest classes and their probabilities.
 
@@ -90,14 +90,22 @@ def predict(
     were.
     """
     model = zoo.load(name, pretrained=True)
-    found = np.asarray(_images.probabilities(model, _images.read(images, zoo.info(name))))
+    found = np.asarray(_images.probabilities(model, zoo.preprocess(name)(images)))
     best = np.argsort(-found, axis=1)[:, :top]
+    names = zoo.info(name).class_names or [str(index) for index in range(found.shape[1])]
     rows = [
-        (str(path), str(index), float(found[i, index])) for i, path in enumerate(images) for index in best[i]
+        (str(path), names[index], float(found[i, index]))
+        for i, path in enumerate(images)
+        for index in best[i]
     ]
     _console.table(("image", "class", "probability"), rows)
 
 
+app.command()(_cli_converting.convert)
+app.command()(_cli_converting.export)
+app.command()(_cli_converting.verify)
+app.command()(_cli_training.train)
+app.command("eval")(_cli_training.evaluate)
 app.command()(_cli_fetching.fetch)
 
 

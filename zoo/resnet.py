@@ -6,6 +6,7 @@ Deep stems and averaged shortcuts ("d"): https://arxiv.org/abs/1812.01187, figur
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,16 +15,16 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from zoo._entry import Input
 from zoo._errors import ZooError
 from zoo._layers import BatchNorm
 
 _TRANSFORMERS = (
-    (r"^(conv1|bn1)\.", r"embedder.embedder.\1."),
     *((rf"^layer{n}\.", f"encoder.stages.{n - 1}.layers.") for n in (1, 2, 3, 4)),
     *((rf"\.(conv|bn){n}\.", rf".layer.{n - 1}.\1.") for n in (1, 2, 3)),
-    (r"\.embedder\.layer\.0\.", ".embedder."),  # the stem's conv1 and bn1 are no block's
-    (r"\.downsample\.0\.", ".shortcut.convolution."),
-    (r"\.downsample\.1\.", ".shortcut.normalization."),
+    (r"^(conv|bn)1\.", r"embedder.embedder.\1."),
+    (r"\.downsample\.0\.", ".shortcut.conv."),
+    (r"\.downsample\.1\.", ".shortcut.bn."),
     (r"\.conv\.", ".convolution."),
     (r"\.bn\.", ".normalization."),
 )
@@ -38,20 +39,13 @@ TORCH_NAMES = {
 Layer: TypeAlias = Callable[..., Any]
 
 KAIMING = nn.initializers.variance_scaling(2, "fan_out", "normal")
+Conv = partial(nn.Conv, use_bias=False, kernel_init=KAIMING)
 
 
 def conv(channels: int, size: int, stride: int = 1, groups: int = 1, *, dtype: DTypeLike | None) -> nn.Conv:
-    """Without a bias, padded by half its size as PyTorch pads."""
-    return nn.Conv(
-        channels,
-        (size, size),
-        (stride, stride),
-        padding=size // 2,
-        feature_group_count=groups,
-        use_bias=False,
-        kernel_init=KAIMING,
-        dtype=dtype,
-    )
+    """Padded by half its size on both sides, as PyTorch pads."""
+    sides, strides = (size, size), (stride, stride)
+    return Conv(channels, sides, strides, size // 2, feature_group_count=groups, dtype=dtype)
 
 
 def run(layers: Sequence[Layer], x: jax.Array, train: bool) -> jax.Array:
@@ -290,3 +284,8 @@ def create(
         )
     sizes = (channels, num_classes, in_channels)
     return ResNet(block, blocks, *sizes, stem, shortcut, groups, width_per_group, zero_init_last, dtype)
+
+
+def inputs(module: ResNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The examples with the module's number of channels."""
+    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

@@ -6,6 +6,7 @@ A. McKinney, "Easy JAX training loops with Flax and Optax", on MNIST.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import flax.linen as nn
 import jax
@@ -13,27 +14,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from zoo._entry import Input
 from zoo._errors import ZooError
 from zoo._layers import ACTIVATIONS, check_activation
 from zoo._model import Model
 
 
 class FeedForward(nn.Module):
-    """Dense layers with an activation after each, or after each but the last."""
+    """Dense layers with an activation after each."""
 
     features: tuple[int, ...]
     activation: str
-    activate_last: bool
     dtype: DTypeLike | None
 
     def setup(self) -> None:
         self.layers = [nn.Dense(features, dtype=self.dtype) for features in self.features]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        for index, layer in enumerate(self.layers):
-            x = layer(x)
-            if self.activate_last or index < len(self.layers) - 1:
-                x = ACTIVATIONS[self.activation](x)
+        for layer in self.layers:
+            x = ACTIVATIONS[self.activation](layer(x))
         return x
 
 
@@ -51,11 +50,12 @@ class VAE(nn.Module):
     def setup(self) -> None:
         width = self.encoder_features[-1]
         outputs = (*self.decoder_features, math.prod(self.input_shape))
-        self.encoder = FeedForward(self.encoder_features, self.activation, True, self.dtype)
+        self.encoder = FeedForward(self.encoder_features, self.activation, self.dtype)
         self.pre_latent = nn.Dense(2 * self.latent_dim, dtype=self.dtype)
         self.post_latent = nn.Dense(width, dtype=self.dtype)
         self.class_proj = nn.Dense(width, dtype=self.dtype)
-        self.decoder = FeedForward(outputs, self.activation, False, self.dtype)
+        # The article's decoder ends with the activation too: with ReLU no pixel is below zero.
+        self.decoder = FeedForward(outputs, self.activation, self.dtype)
 
     def encode(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(batch, *input_shape) images in [0, 1] -> mean and logvar, each (batch, latent_dim)."""
@@ -70,7 +70,7 @@ class VAE(nn.Module):
     def decode(self, latents: jax.Array, labels: jax.Array) -> jax.Array:
         """(batch, latent_dim) latents and (batch,) class indices -> (batch, *input_shape) images.
 
-        The images are means of a Gaussian: near [0, 1], not clipped to it.
+        The images are means of a Gaussian: with ReLU not below 0, but some pixels a little above 1.
         """
         classes = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
         x = self.decoder(self.post_latent(latents) + self.class_proj(classes))
@@ -104,6 +104,12 @@ def create(
         check_activation(activation),
         dtype,
     )
+
+
+def inputs(module: VAE, examples: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The examples with the module's shape of images."""
+    images, *rest = examples
+    return (replace(images, shape=(*images.shape[:1], *module.input_shape)), *rest)
 
 
 def sample(model: Model, labels: ArrayLike, *, seed: int = 0) -> jax.Array:

@@ -124,6 +124,28 @@ class AttentionTwin(T.Module):
         return {"input": x, "normed": self.norm(self.attn(x, x, x)[0])}
 
 
+class Grey(nn.Module):
+    def setup(self) -> None:
+        self.conv = nn.Conv(4, (3, 3), padding=1)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.conv(x).transpose(0, 3, 1, 2).reshape(len(x), -1)
+
+
+class GreyTwin(T.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = T.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).view(len(x), -1)
+
+
+def test_grey_images_reach_torch_with_their_channels_first() -> None:
+    twin, x = randomise(GreyTwin()), np.random.default_rng(0).normal(size=(2, 6, 5, 1))
+    assert compared(twin, Grey(), x).ok
+
+
 def test_time_before_batch_is_an_arrangement() -> None:
     x = np.random.default_rng(3).random((4, 5, 6))
     twin = randomise(AttentionTwin())

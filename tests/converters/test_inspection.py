@@ -117,3 +117,10 @@ def test_keyword_arguments_other_methods_and_rngs_are_passed_on() -> None:
         rngs={"params": jax.random.key(0), "dropout": jax.random.key(1)},
     )
     assert list(found) == ["params/body/bias", "params/body/kernel"]
+
+
+@pytest.mark.parametrize("inputs", [(), (X[0], X[0])])
+def test_inputs_that_the_module_does_not_take_are_shown(inputs: Any) -> None:
+    with pytest.raises(TypeError) as error:
+        inspect(Names(), *inputs)
+    assert error.value.__notes__[-1].startswith("converters ran init of Names on [")

@@ -131,6 +131,7 @@ def test_a_fused_tensor_of_another_size_is_misshapen() -> None:
         (Split("qkv.*", ("q.*", "k.*", "v.*"), sizes=(6, 3)), "cannot cut axis 0"),
         (Split("qkv.*", tuple(f"{part}.*" for part in "abcde")), "cannot cut axis 0"),
         (Unflatten("qkv.weight", (2, 5)), "does not fit axis 1"),
+        (Unflatten("kqv.weight", (2, 3)), "matches no tensor of the module, .* such as 'qkv.weight'"),
         (Fuse("x.*", ("qkv.*.*", "y.*")), "differ in their number of stars"),
     ],
 )

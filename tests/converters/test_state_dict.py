@@ -126,6 +126,15 @@ class TestProblems:
         ):
             assert line in message.splitlines()
 
+    def test_what_is_only_left_over_may_be_ignored_as_the_error_says(self) -> None:
+        state_dict = to_torch(random_variables(Names(), X), Names(), X)
+        state_dict = {f"module.{name}": t for name, t in state_dict.items()} | {"module.mask.0": X}
+        pattern = r"mask\.0"
+        with pytest.raises(ConversionError) as error:
+            convert(state_dict, Names(), X)
+        assert str(error.value).endswith(f"pass ignore=(r'{pattern}', ...)")
+        assert convert(state_dict, Names(), X, ignore=(pattern,))
+
     @pytest.mark.parametrize("shape", [(36,), (1, 6, 6), (6, 6, 1), (12, 3)])
     def test_shapes_of_equal_size_are_not_reshaped(self, shape: tuple[int, ...]) -> None:
         state_dict = to_torch(random_variables(Names(), X), Names(), X)

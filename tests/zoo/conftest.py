@@ -4,8 +4,9 @@ import pytest
 
 import zoo
 from zoo import _manifest
+from zoo._converting import export
 
-FAMILIES = {"mlp": "mlp_mnist", "cnn": "cnn_mnist", "vae": "vae_mnist"}
+FAMILIES = {"mlp": "mlp_mnist", "cnn": "cnn_mnist", "vae": "vae_mnist", "resnet": "resnet20_cifar10"}
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,12 @@ def use_manifest(tmp_path, monkeypatch):
         monkeypatch.setattr(_manifest, "_packaged", lambda: _manifest.read(path))
 
     return use
+
+
+@pytest.fixture(scope="session")
+def checkpoints(saved, tmp_path_factory) -> dict[str, Path]:
+    """The same models as PyTorch files, by name."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, directory in saved.items():
+        export(directory, root / f"{name}.pth")
+    return {name: root / f"{name}.pth" for name in saved}

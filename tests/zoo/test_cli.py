@@ -106,7 +106,10 @@ REFUSED = {
     "unknown class": (["sample", "VAE", "--out", "a.png", "--label", 10], "no class 10"),
     "no format": (["sample", "VAE", "--out", "digits"], "'digits' ends in no format"),
     "no such folder": (["sample", "VAE", "--out", "no/where.png"], "there is no directory 'no'"),
-    "prediction by a vae": (["predict", "VAE", "a.png"], "'vae_mnist' is no classifier"),
+    "prediction by a vae": (
+        ["predict", "VAE", "a.png"],
+        "'vae_mnist' does not say how images become its input",
+    ),
     "no such picture": (["predict", "CNN", "missing.png"], "'missing.png': No such file"),
 }
 
@@ -176,7 +179,9 @@ def test_a_signal_ends_the_command_quietly(number, code):
 
 def test_a_terminal_gets_a_table():
     leader, follower = pty.openpty()
-    with process("list", stdout=follower, env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}) as running:
+    with process(
+        "list", "*_mnist", stdout=follower, env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
+    ) as running:
         assert running.wait() == 0
     os.close(follower)
     shown = os.read(leader, 100_000).decode()

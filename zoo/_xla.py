@@ -1,0 +1,92 @@
+"""What XLA has to be told on a CPU so that convolutions are fast."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import jax
+from jax import lax
+from jax.extend import core
+
+# Sends dots, but not convolutions, to the YNNPACK library, whose convolution is slow in jaxlib 0.10.
+EXPERIMENTAL = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+# Primitives that only call a function: (parameter that holds it); inlined, so that their insides are seen.
+CALLS = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
+Values: TypeAlias = Sequence[Any]
+
+
+@cache
+def compiler_options() -> Mapping[str, str]:
+    """Options for an outermost `jax.jit`; none on other backends, or where this jaxlib does not know them."""
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=EXPERIMENTAL).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return EXPERIMENTAL
+
+
+def canonical_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with each convolution's arrays transposed to batch first, channels last.
+
+    XLA's fast convolution on a CPU takes no other order. It transposes by itself, but not in the body of
+    a loop, where the kernels' gradients are then computed some thirty times slower. What is inside
+    loops and branches of `function` itself stays as it is. On other backends nothing changes.
+    """
+
+    def transformed(*args: Any) -> Any:
+        if jax.default_backend() != "cpu":
+            return function(*args)
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*args)
+        results = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shape), results)
+
+    return transformed
+
+
+def _evaluate(jaxpr: core.Jaxpr, consts: Values, args: Values) -> list[Any]:
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+    for equation in jaxpr.eqns:
+        results = _apply(equation, [read(atom) for atom in equation.invars])
+        values.update(zip(equation.outvars, results, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _apply(equation: core.JaxprEqn, args: Values) -> Values:
+    primitive, params = equation.primitive, equation.params
+    if primitive.name in CALLS:
+        called = params[CALLS[primitive.name]]
+        return _evaluate(called.jaxpr, called.consts, args)
+    if primitive is lax.conv_general_dilated_p:
+        return [_convolve(*args, **params)]
+    bound = primitive.get_bind_params(params)
+    # Before jax 0.10 a pair: the functions that the primitive takes as arguments, and the rest.
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)
+    results = primitive.bind(*functions, *args, **params)
+    return results if primitive.multiple_results else [results]
+
+
+def _convolve(
+    images: jax.Array, kernel: jax.Array, *, dimension_numbers: lax.ConvDimensionNumbers, **params: Any
+) -> jax.Array:
+    batch, features, *space = dimension_numbers.lhs_spec
+    features_out, features_in, *window = dimension_numbers.rhs_spec
+    out_batch, out_features, *out_space = dimension_numbers.out_spec
+    last = images.ndim - 1
+    canonical = lax.ConvDimensionNumbers(
+        (0, last, *range(1, last)), (last, last - 1, *range(last - 1)), (0, last, *range(1, last))
+    )
+    result = lax.conv_general_dilated_p.bind(
+        images.transpose(batch, *space, features),
+        kernel.transpose(*window, features_in, features_out),
+        dimension_numbers=canonical,
+        **params,
+    )
+    order = [out_batch, *out_space, out_features]
+    transposed: jax.Array = result.transpose([order.index(axis) for axis in range(images.ndim)])
+    return transposed

@@ -1,0 +1,28 @@
+"""The recipes that made the bundled weights, and what runs and measures them."""
+
+from zoo._errors import DataError, TrainingError
+from zoo.training.curves import draw_curves
+from zoo.training.data import DATASETS, Dataset, Examples, IdxFile, load_split
+from zoo.training.evaluate import evaluate, evaluate_pretrained
+from zoo.training.recipes import RECIPES, Recipe, find_recipe, with_settings
+from zoo.training.run import train
+from zoo.training.state import TrainState
+
+__all__ = [
+    "DATASETS",
+    "RECIPES",
+    "DataError",
+    "Dataset",
+    "Examples",
+    "IdxFile",
+    "Recipe",
+    "TrainState",
+    "TrainingError",
+    "draw_curves",
+    "evaluate",
+    "evaluate_pretrained",
+    "find_recipe",
+    "load_split",
+    "train",
+    "with_settings",
+]

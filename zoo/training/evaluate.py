@@ -1,0 +1,87 @@
+"""A model's measures over a whole split of a data set."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zoo._loading import Name, info, load
+from zoo.training.data import DATASETS, Dataset, Examples, load_split
+from zoo.training.recipes import Recipe, find_recipe
+from zoo.training.tasks import TASKS, Variables
+
+BATCH_SIZE = 512
+
+
+def evaluate_pretrained(
+    name: Name, *, data: Path | None = None, dataset: Dataset | None = None
+) -> dict[str, float]:
+    """Measures weights on the test set of the recipe that their entry's name has.
+
+    Args:
+        name: A name of the manifest, or a directory that `zoo.save` or `train` wrote.
+        data: Where the data set's files are; by default they are downloaded.
+        dataset: By default the one that the recipe names.
+
+    Raises:
+        TrainingError: no recipe has the name.
+        DataError: the data cannot be had, or are not the expected ones.
+    """
+    model = load(name, pretrained=True)
+    recipe = find_recipe(info(name).name)
+    dataset = dataset or DATASETS[recipe.dataset]
+    measured = evaluate(model.module, model.variables, load_split(dataset, "test", data), recipe)
+    return named(measured, dataset)
+
+
+def named(measured: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
+    """Measures of a test set, under the names that the manifest has for them."""
+    return {f"{dataset.name}_test_{measure}": value for measure, value in measured.items()}
+
+
+def evaluate(
+    module: nn.Module,
+    variables: Variables,
+    examples: Examples,
+    recipe: Recipe,
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> dict[str, float]:
+    """The mean of each of the task's measures over all examples.
+
+    The last batch is padded to the size of the others and the padding not counted, so that one program
+    serves all. A VAE's noise is the same at each call.
+    """
+    count = len(examples.labels)
+    size = min(batch_size, count)
+    batches = -(-count // size)
+    padded = jax.tree.map(lambda array: _batched(np.asarray(array), batches, size), examples)
+    counted = np.arange(batches * size).reshape(batches, size) < count
+    sums = _sums(module, recipe, variables, padded, counted)
+    return {name: float(np.asarray(values, np.float64).sum() / count) for name, values in sums.items()}
+
+
+def _batched(array: np.ndarray, batches: int, size: int) -> np.ndarray:
+    padding = np.zeros((batches * size - len(array), *array.shape[1:]), array.dtype)
+    return np.concatenate([array, padding]).reshape(batches, size, *array.shape[1:])
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _sums(
+    module: nn.Module, recipe: Recipe, variables: Variables, examples: Examples, counted: np.ndarray
+) -> dict[str, jax.Array]:
+    """The sum of each measure over each batch."""
+    measure = TASKS[recipe.task].measure
+
+    def batch(inputs: tuple[jax.Array, Examples, jax.Array]) -> dict[str, jax.Array]:
+        index, examples, counted = inputs
+        key = jax.random.fold_in(jax.random.key(0), index)
+        measured, _ = measure(module, variables, examples, key, recipe, train=False)
+        return {name: jnp.where(counted, values, 0).sum() for name, values in measured.items()}
+
+    sums: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
+    return sums

@@ -1,0 +1,111 @@
+"""One epoch of training as one compiled program."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from zoo import _xla
+from zoo.training.augment import shift
+from zoo.training.data import Examples
+from zoo.training.optimizer import optimizer
+from zoo.training.recipes import Recipe
+from zoo.training.state import TrainState
+from zoo.training.tasks import TASKS, Variables
+
+Measures: TypeAlias = dict[str, jax.Array]
+Epoch: TypeAlias = Callable[[TrainState, Examples], tuple[TrainState, Measures]]
+Gradients: TypeAlias = tuple[Variables, Measures, Variables]
+ORDER, NOISE, MOVES = range(3)  # what random keys are for
+
+
+def compile_epoch(module: nn.Module, recipe: Recipe, steps: int) -> Epoch:
+    """A function from a state and all examples, on the device, to the next state and each update's measures.
+
+    Args:
+        module: The model.
+        recipe: How to train it.
+        steps: Updates an epoch.
+    """
+    step = make_step(module, recipe, optimizer(recipe, steps * recipe.epochs))
+
+    def epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Measures]:
+        key = state.random(ORDER, state.step)
+        order = jax.random.permutation(key, len(examples.labels))[: steps * recipe.batch_size]
+        return jax.lax.scan(
+            lambda state, rows: step(state, Examples(*(array[rows] for array in examples))),
+            state,
+            order.reshape(steps, recipe.batch_size),
+        )
+
+    return jax.jit(epoch, compiler_options=dict(_xla.compiler_options()))
+
+
+def make_step(
+    module: nn.Module, recipe: Recipe, optimizer: optax.GradientTransformation
+) -> Callable[[TrainState, Examples], tuple[TrainState, Measures]]:
+    """One update, by one batch."""
+    gradients = _gradients(module, recipe)
+
+    def step(state: TrainState, batch: Examples) -> tuple[TrainState, Measures]:
+        if recipe.shift:
+            moved = shift(state.random(MOVES, state.step), jnp.asarray(batch.images), recipe.shift)
+            batch = batch._replace(images=moved)
+        grads, measures, changed = gradients(state.variables, batch, state.random(NOISE, state.step))
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.variables["params"])
+        params = optax.apply_updates(state.variables["params"], updates)
+        state = state.replace(
+            step=state.step + 1,
+            variables={**changed, "params": params},
+            opt_state=opt_state,
+            average=_averaged(state, params, recipe.average),
+        )
+        return state, measures
+
+    return step
+
+
+def _gradients(module: nn.Module, recipe: Recipe) -> Callable[[Variables, Examples, jax.Array], Gradients]:
+    """The loss's gradients, the measures, both averaged over the batch, and the changed collections."""
+    measure = TASKS[recipe.task].measure
+
+    @_xla.canonical_convolutions
+    def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
+        def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
+            measured, changed = measure(
+                module, {**variables, "params": params}, examples, key, recipe, train=True
+            )
+            means = {name: values.mean() for name, values in measured.items()}
+            return means["loss"], (means, changed)
+
+        params: Variables = variables["params"]
+        grads, (means, changed) = jax.grad(loss, has_aux=True)(params)
+        return grads, means, changed
+
+    if recipe.micro_batches == 1:
+        return part
+
+    def whole(variables: Variables, batch: Examples, key: jax.Array) -> Gradients:
+        def add(changed: Any, inputs: tuple[Examples, jax.Array]) -> tuple[Any, Any]:
+            grads, means, changed = part({**variables, **changed}, *inputs)
+            return changed, (grads, means)
+
+        parts = recipe.micro_batches
+        split = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), batch)
+        others = {name: value for name, value in variables.items() if name != "params"}
+        changed, each = jax.lax.scan(add, others, (split, jax.random.split(key, parts)))
+        grads, means = jax.tree.map(lambda values: values.mean(0), each)
+        return grads, means, changed
+
+    return whole
+
+
+def _averaged(state: TrainState, params: Variables, longest: float) -> Any:
+    if state.average is None:
+        return None
+    # Early on the average is shorter, so that it does not remember the initial params.
+    keep = jnp.minimum(longest, (1 + state.step) / (10 + state.step))
+    return optax.incremental_update(params, state.average, 1 - keep)

@@ -1,0 +1,129 @@
+"""A training run in a directory of its own: from a name to weights, resumable at any moment."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import jax
+import numpy as np
+
+from zoo._entry import Frozen
+from zoo._errors import TrainingError
+from zoo._loading import info, load
+from zoo._model import Model
+from zoo._saving import save
+from zoo.training._directory import CHECKPOINTS, METRICS, claim, clear_result
+from zoo.training.checkpointing import Checkpoints
+from zoo.training.data import DATASETS, Dataset, Examples, load_split
+from zoo.training.evaluate import evaluate, named
+from zoo.training.loop import compile_epoch
+from zoo.training.metrics import append_rows, forget_after, window_rows
+from zoo.training.optimizer import optimizer
+from zoo.training.recipes import Recipe, find_recipe
+from zoo.training.state import TrainState
+from zoo.training.tasks import TASKS, Variables
+
+Report: TypeAlias = Callable[[int, Mapping[str, float]], None]
+
+
+def train(
+    name: str,
+    directory: Path,
+    *,
+    recipe: Recipe | None = None,
+    data: Path | None = None,
+    dataset: Dataset | None = None,
+    resume: bool = False,
+    report: Report = lambda epoch, measures: None,
+) -> Model:
+    """Trains a model of the manifest and measures the result on the test set.
+
+    The directory gets run.json (what was asked for), metrics.jsonl, checkpoints, and in the end what
+    `zoo.save` writes. A run that was killed and is resumed ends with the same arrays as one that was not.
+
+    Args:
+        name: A name of the manifest.
+        directory: The run's own; made where it is missing.
+        recipe: By default the one that made the published weights.
+        data: Where the data set's files are; by default they are downloaded.
+        dataset: By default the one that the recipe names.
+        resume: Whether to go on with the run in the directory.
+        report: Called with each finished epoch and its measures; at first with the epoch to go on from.
+
+    Raises:
+        TrainingError: the directory holds another run, or the loss is no number any more.
+        DataError: the data cannot be had, or are not the expected ones.
+    """
+    entry = info(name)
+    recipe = recipe or find_recipe(name)
+    dataset = dataset or DATASETS[recipe.dataset]
+    splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
+    with claim(directory, entry, recipe, dataset, resume=resume):
+        model = load(name, seed=recipe.seed)
+        variables = _run(model, recipe, directory, splits["train"], report)
+        metrics = named(evaluate(model.module, variables, splits["test"], recipe), dataset)
+        append_rows(directory / METRICS, [metrics])
+        trained = Model(model.module, variables, replace(entry, weights=None, metrics=Frozen(metrics)))
+        clear_result(directory)
+        save(trained, directory)
+    return trained
+
+
+def _run(model: Model, recipe: Recipe, directory: Path, examples: Examples, report: Report) -> Variables:
+    """The variables after the last epoch, or after the best one where examples are held back."""
+    training, held_back = _split(examples, recipe)
+    steps = len(training.labels) // recipe.batch_size
+    made = optimizer(recipe, steps * recipe.epochs)
+    state = TrainState.create(model.variables, made, average=recipe.average > 0, seed=recipe.seed)
+    task = TASKS[recipe.task]
+    best = f"validation_{task.best}" if recipe.validation else None
+    with Checkpoints(
+        directory / CHECKPOINTS, keep=recipe.keep, best=best, highest=task.highest
+    ) as checkpoints:
+        done = checkpoints.latest
+        state = checkpoints.restore(done, state) if done else state
+        forget_after(directory / METRICS, done)
+        report(done, {})
+        compiled = compile_epoch(model.module, recipe, steps)
+        on_device = jax.device_put(training)
+        for epoch in range(done + 1, recipe.epochs + 1):
+            start = time.monotonic()
+            state, measures = compiled(state, on_device)
+            rows = window_rows(measures, epoch)
+            _check_finite(rows[-1])
+            seconds = round(time.monotonic() - start, 3)
+            validation = _validation(model, state, held_back, recipe)
+            ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
+            # The rows before the checkpoint: who finds the checkpoint finds them too.
+            append_rows(directory / METRICS, [*rows, ending])
+            checkpoints.save(epoch, state, validation)
+            report(epoch, {name: rows[-1][name] for name in measures} | validation)
+        return (checkpoints.restore(checkpoints.best, state) if best else state).result
+
+
+def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
+    """What to train on, and what to hold back."""
+    count = len(examples.labels) - recipe.validation
+    if count < recipe.batch_size:
+        raise TrainingError(
+            f"{len(examples.labels):,} examples less {recipe.validation:,} held back are "
+            f"no batch of {recipe.batch_size:,}; choose a smaller batch_size."
+        )
+    return Examples(*(array[:count] for array in examples)), Examples(*(array[count:] for array in examples))
+
+
+def _validation(model: Model, state: TrainState, examples: Examples, recipe: Recipe) -> dict[str, float]:
+    if not recipe.validation:
+        return {}
+    measured = evaluate(model.module, state.result, examples, recipe)
+    return {f"validation_{name}": value for name, value in measured.items()}
+
+
+def _check_finite(row: Mapping[str, float]) -> None:
+    if not np.isfinite(row["loss"]):
+        raise TrainingError(
+            f"the loss is {row['loss']} after {row['step']:,.0f} updates; "
+            "lower learning_rate, or set clip_norm, in a new directory."
+        )

@@ -1,0 +1,53 @@
+"""What a run has to remember between two updates."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from zoo.training.tasks import Variables
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """The variables, the optimiser's state and the count of updates.
+
+    All randomness follows from `key` and the count, so that a restored state goes on as the lost one would
+    have.
+
+    Attributes:
+        step: Updates made.
+        variables: All collections of the model.
+        opt_state: Optax's state.
+        average: A moving average of the params; None where the recipe keeps none.
+        key: The run's random key, as data.
+    """
+
+    step: jax.Array
+    variables: Variables
+    opt_state: optax.OptState
+    average: Any
+    key: jax.Array
+
+    @classmethod
+    def create(
+        cls, variables: Variables, optimizer: optax.GradientTransformation, *, average: bool, seed: int
+    ) -> "TrainState":
+        """The state before the first update."""
+        return cls(
+            step=jnp.zeros((), jnp.int32),
+            variables=variables,
+            opt_state=optimizer.init(variables["params"]),
+            average=variables["params"] if average else None,
+            key=jax.random.key_data(jax.random.key(seed)),
+        )
+
+    def random(self, use: int, count: jax.Array) -> jax.Array:
+        """A key for the given use, of which there are few, and a count such as the step."""
+        return jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(self.key), use), count)
+
+    @property
+    def result(self) -> Variables:
+        """The variables that the run would end with: the average, where there is one."""
+        return self.variables if self.average is None else {**self.variables, "params": self.average}

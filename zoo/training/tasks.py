@@ -1,0 +1,89 @@
+"""What models learn: for each task, the measures of every example, of which `loss` is minimised.
+
+The same function serves training and evaluation, so both report the same units.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from zoo.training.data import Examples
+from zoo.training.recipes import Recipe
+
+Variables: TypeAlias = Mapping[str, Any]
+# Measures, each (batch,), and the collections that the model changed, such as batch_stats.
+Measured: TypeAlias = tuple[dict[str, jax.Array], Variables]
+Measure: TypeAlias = Callable[..., Measured]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Measures of examples, and which of them says what the best epoch is."""
+
+    measure: Measure
+    best: str
+    highest: bool
+
+
+def classification(
+    module: nn.Module,
+    variables: Variables,
+    examples: Examples,
+    key: jax.Array,
+    recipe: Recipe,
+    *,
+    train: bool,
+) -> Measured:
+    """Cross-entropy in nats, with smoothed labels in training only, and accuracy."""
+    logits, changed = _apply(module, variables, _pixels(examples), train=train, rngs={"dropout": key})
+    targets = jax.nn.one_hot(examples.labels, logits.shape[-1], dtype=logits.dtype)
+    if train:
+        targets = optax.smooth_labels(targets, recipe.label_smoothing)
+    return {
+        "loss": optax.softmax_cross_entropy(logits, targets),
+        "accuracy": (logits.argmax(-1) == examples.labels).astype(logits.dtype),
+    }, changed
+
+
+def autoencoding(
+    module: nn.Module,
+    variables: Variables,
+    examples: Examples,
+    key: jax.Array,
+    recipe: Recipe,
+    *,
+    train: bool,
+) -> Measured:
+    """A VAE's loss: half the squared error summed over pixels, plus the weighted KL divergence in nats."""
+    pixels = _pixels(examples)
+    (images, mean, logvar), changed = _apply(
+        module, variables, pixels, jnp.asarray(examples.labels), train=train, rngs={"noise": key}
+    )
+    reconstruction = 0.5 * ((images - pixels) ** 2).sum((1, 2, 3))
+    kl = 0.5 * (jnp.exp(logvar) + mean**2 - 1 - logvar).sum(-1)
+    loss = reconstruction + recipe.kl_weight * kl
+    return {"loss": loss, "reconstruction": reconstruction, "kl": kl}, changed
+
+
+TASKS = {
+    "classification": Task(classification, best="accuracy", highest=True),
+    "vae": Task(autoencoding, best="loss", highest=False),
+}
+
+
+def _apply(
+    module: nn.Module, variables: Variables, *inputs: jax.Array, train: bool, rngs: Variables
+) -> tuple[Any, Variables]:
+    mutable = [name for name in variables if name != "params"] if train else []
+    outputs, changed = module.apply(variables, *inputs, train=train, rngs=dict(rngs), mutable=mutable)
+    return outputs, changed
+
+
+def _pixels(examples: Examples) -> jax.Array:
+    """Images in [0, 1]."""
+    return jnp.asarray(examples.images, jnp.float32) / 255
