@@ -76,7 +76,8 @@ class Patience:
         if trouble.wait is not None and wait > left:
             raise NetworkError(f"{trouble} and asks to wait {wait:,.0f} s; try again later")
         if self._failures >= self._limits.attempts or wait > left:
-            raise NetworkError(f"{trouble}, {self._failures} times; try again later")
+            of = f"attempt {self._failures} of {self._limits.attempts}"
+            raise NetworkError(f"{trouble}, {of}; try again later")
         time.sleep(wait)
 
     def run(self, attempt: Callable[[], Result]) -> Result:

@@ -119,8 +119,8 @@ def test_an_address_that_is_refused_is_asked_for_again(net, hub, flax):
 
 
 REFUSED = {
-    "503 for ever": (("HEAD", status(503), 9), r"out of order \(HTTP 503\), 4 times; try again later"),
-    "503 on the body for ever": (("GET", status(503), 9), r"\(HTTP 503\), 4 times; try again later"),
+    "503 for ever": (("HEAD", status(503), 9), r"out of order \(HTTP 503\), attempt 4 of 4; try again later"),
+    "503 on the body for ever": (("GET", status(503), 9), r"\(HTTP 503\), attempt 4 of 4; try again later"),
     "a day to wait": (("HEAD", status(429, Retry_After="86400"), 9), r"\(HTTP 429\)"),
     "a day to wait for the body": (("GET", status(429, Retry_After="86400"), 9), "asks to wait 86,400 s"),
     "a loop": (
@@ -129,7 +129,7 @@ REFUSED = {
     ),
     "addresses that never work": (
         ("GET", status(403), 9),
-        r"signed address is refused \(HTTP 403\), 4 times",
+        r"signed address is refused \(HTTP 403\), attempt 4 of 4",
     ),
     "other bytes": (("GET", rewritten(flipped), 9), r"has sha256 \w{64}, expected \w{64}, twice"),
     "another commit": (
@@ -140,7 +140,10 @@ REFUSED = {
         ("HEAD", lambda asked, reply: Reply(200), 9),
         "does not answer as the Hub does; check HF_ENDPOINT",
     ),
-    "silence": (("HEAD", lambda asked, reply: Reply(late=9), 9), r"the connection fell silent, \d times"),
+    "silence": (
+        ("HEAD", lambda asked, reply: Reply(late=9), 9),
+        r"the connection fell silent, attempt \d of 4",
+    ),
 }
 
 

@@ -156,7 +156,7 @@ def test_a_hub_that_is_down_is_said_and_the_cached_commit_taken(commit, hub, fla
 def test_a_hub_that_is_down_with_nothing_cached_is_named(commit, hub):
     hub.fault(status(503), method="HEAD", times=99)
     with pytest.raises(
-        zoo.WeightsError, match=r"'hf://someone/net' cannot be looked up: .* \(HTTP 503\), 4 times"
+        zoo.WeightsError, match=r"'hf://someone/net' cannot be looked up: .* \(HTTP 503\), attempt 4 of 4"
     ):
         zoo.load(NAME)
 
