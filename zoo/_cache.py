@@ -24,6 +24,7 @@ from zoo import _patience
 from zoo._checksum import Checksum
 from zoo._errors import WeightsError
 
+# What network file systems without locks say; there, several may fetch the same, which does no harm.
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -104,9 +105,7 @@ def _try_lock(path: Path) -> int | None:
     except (BlockingIOError, FileNotFoundError):
         pass
     except OSError as error:
-        if (
-            error.errno in NO_LOCKS
-        ):  # some network file systems; then several may fetch the same, which is no harm
+        if error.errno in NO_LOCKS:
             return fd
         os.close(fd)
         raise

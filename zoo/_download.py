@@ -119,7 +119,7 @@ class _Body:
         version = response.headers.get("ETag", "")
         self._version = version if version.startswith('"') else None  # a weak one does not mean equal bytes
         length = response.headers.get("Content-Length", "")
-        total = self._received + int(length) if length.isdigit() else None
+        total = self._received + int(length[:18]) if length.isdecimal() else None
         self._check_size(total)
         seen = self._received
         while piece := _read(response):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from zoo import _cache
 from zoo._checksum import Checksum
@@ -36,7 +37,7 @@ class Url:
 
     def plan(self) -> Plan:
         check_online(self.name)
-        url = str(self.weights.url)
+        url = quote(str(self.weights.url), safe="%/:?=&#~+,;!$'()*[]")  # addresses are ASCII
         return Plan(lambda: Request(url), self.checksum(), _cache.made(_cache.root() / "files"))
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import os
@@ -147,6 +148,41 @@ def test_what_does_not_get_better_is_refused(fault, message, net, files, pth, ca
     assert files.count() == len(fault)
     assert [path for path in cache.rglob("*") if path.is_file()] == [cache / "weights_manifest.yaml"]
     assert pth.loads()
+
+
+def test_an_address_with_letters_beyond_ascii_works(declare, files, pth):
+    files.files["/d%C3%A9j%C3%A0-vu.pth"] = pth.content
+    declare(url=f"{files.url}/déjà-vu.pth", sha256=pth.sha256, layout="torch")
+    assert pth.loads()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(net, files, pth, cache, monkeypatch):
+    def refuse(fd, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert pth.loads()
+    assert litter(cache) == []
+
+
+def test_a_cache_that_may_only_be_read_serves_and_is_named_where_it_cannot(
+    net, files, pth, cache, monkeypatch
+):
+    assert pth.loads()
+
+    def refuse(path, flags, mode=0o777):
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, flags, mode)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", refuse)
+    assert pth.loads()
+    (cache / "zoo" / "files" / pth.sha256).write_bytes(flipped(pth.content))
+    with pytest.raises(
+        zoo.WeightsError, match=r"has sha256 .*, and cannot be put aside: .*Permission denied"
+    ):
+        zoo.load("net", pretrained=True)
 
 
 def test_a_redirect_is_followed_and_a_loop_is_not(net, files, pth, cache):
