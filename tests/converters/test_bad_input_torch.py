@@ -188,7 +188,7 @@ BAD = {
         ["tuple as a key"],
     ),
     "root a list": (saved([torch.ones(2)]), ["list, expected a mapping"]),
-    "root a tensor": (saved(torch.ones(2)), ["tensor, expected a mapping"]),
+    "root a tensor": (saved(torch.ones(2)), ["without a name, expected a mapping"]),
     "root a number": (saved(3), ["int, expected a mapping"]),
     "root None": (saved(None), ["NoneType, expected a mapping"]),
     "root an empty mapping": (saved({}), ["no model weights", "none"]),
@@ -263,7 +263,9 @@ def test_a_pickle_under_the_name_of_safetensors_is_refused(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [ZIP, OLD, safetensors_bytes({"w": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}})]
+    "data",
+    [ZIP, OLD, safetensors_bytes({"w": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}})],
+    ids=["zip", "legacy", "safetensors"],
 )
 def test_a_name_without_a_known_suffix_is_read_by_content(data, tmp_path):
     (tmp_path / "0123abcd").write_bytes(data)
