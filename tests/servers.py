@@ -1,4 +1,4 @@
-"""Servers on this machine with faults on demand: one of plain files, and one that speaks as the Hub does."""
+"""A server of files on this machine, with faults on demand."""
 
 import hashlib
 import re
@@ -146,107 +146,6 @@ class Files(Server):
         if content is None:
             return Reply(404)
         return Reply(200, {"ETag": f'"{hashlib.md5(content).hexdigest()}"'}, content)
-
-
-@dataclass
-class Repository:
-    """A repository: files by commit.
-
-    Attributes:
-        readers: Tokens that may read it where it is private or gated.
-    """
-
-    private: bool = False
-    gated: bool = False
-    readers: set[str] = field(default_factory=set)
-    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
-
-
-class Hub(Server):
-    """The Hub's protocol, https://huggingface.co/docs/hub/api; large files are at signed addresses elsewhere.
-
-    Attributes:
-        tokens: Those that somebody has.
-        signatures: Valid for the store; taking one away lets addresses expire.
-    """
-
-    SECRET = "s1gnature"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.repositories: dict[str, Repository] = {}
-        self.tokens: set[str] = set()
-        self.signatures: set[str] = set()
-        self.routes: list[tuple[str, Callable[..., Reply]]] = [
-            (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.resolve),
-            (r"/store/([0-9a-f]{64})", self.store),
-        ]
-
-    def commit(self, name: str, files: Mapping[str, bytes], **fields: Any) -> str:
-        """Adds files to a repository, which is made where it is missing; the commit."""
-        repository = self.repositories.setdefault(name, Repository(**fields))
-        content = {**repository.commits.get(repository.refs.get("main", ""), {}), **files}
-        digests = sorted((path, hashlib.sha256(data).hexdigest()) for path, data in content.items())
-        commit = hashlib.sha1(repr((digests, len(repository.commits))).encode()).hexdigest()
-        repository.commits[commit] = content
-        repository.refs["main"] = commit
-        return commit
-
-    def answer(self, asked: Asked) -> Reply:
-        for pattern, route in self.routes:
-            match = re.fullmatch(pattern, asked.path)
-            if match:
-                return route(asked, *match.groups())
-        return Reply(404)
-
-    def resolve(self, asked: Asked, name: str, revision: str, path: str) -> Reply:
-        repository = self.repositories.get(name)
-        refused = self._refused(asked, repository)
-        if refused or repository is None:
-            return refused or Reply(404)
-        commit = repository.refs.get(revision, revision)
-        files = repository.commits.get(commit)
-        if files is None:
-            return Reply(404, {"X-Error-Code": "RevisionNotFound"})
-        headers = {"X-Repo-Commit": commit}
-        if path not in files:
-            return Reply(404, {**headers, "X-Error-Code": "EntryNotFound"})
-        content = files[path]
-        if not path.endswith(".safetensors"):
-            digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            return Reply(200, {**headers, "ETag": f'"{digest}"'}, content)
-        digest = hashlib.sha256(content).hexdigest()
-        signature = f"{self.SECRET}{len(self.signatures)}"
-        self.signatures.add(signature)
-        # Another name of this machine, and so another origin.
-        location = f"http://localhost:{self.port}/store/{digest}?X-Signature={signature}"
-        linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content)), "Location": location}
-        return Reply(302, {**headers, **linked})
-
-    def _refused(self, asked: Asked, repository: Repository | None) -> Reply | None:
-        token = asked.token
-        if token and token not in self.tokens:
-            return Reply(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
-        if repository and repository.gated and token not in repository.readers:
-            return Reply(403 if token else 401, {"X-Error-Code": "GatedRepo"})
-        if repository is None or (repository.private and token not in repository.readers):
-            if token:
-                return Reply(404, {"X-Error-Code": "RepoNotFound"})
-            return Reply(401, {"X-Error-Message": "Invalid username or password."})
-        return None
-
-    def store(self, asked: Asked, digest: str) -> Reply:
-        if asked.query.get("X-Signature", [""])[0] not in self.signatures:
-            return Reply(403)
-        if asked.token:
-            return Reply(400)  # as stores do: two ways to say who one is
-        for repository in self.repositories.values():
-            for files in repository.commits.values():
-                for content in files.values():
-                    if hashlib.sha256(content).hexdigest() == digest:
-                        return Reply(200, {"ETag": f'"{digest}"'}, content)
-        return Reply(404)
 
 
 def _part(asked: Asked, reply: Reply) -> Reply:

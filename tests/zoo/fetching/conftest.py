@@ -10,9 +10,12 @@ from huggingface_hub import constants
 
 import converters
 import zoo
-from tests.servers import Files, Hub
+from tests.hub import Hub
+from tests.servers import Files
 from zoo import _patience
 
+REPO = "someone/net"
+FILE = "model.safetensors"
 ENTRY = """models:
   net:
     family: mlp
@@ -125,3 +128,37 @@ def litter(root: Path) -> list[str]:
         if not path.is_dir() and (name := str(path.relative_to(root))) != "weights_manifest.yaml"
         if path.name.startswith(".") or not name.startswith(wanted) or not path.exists() or "damaged" in name
     ]
+
+
+@pytest.fixture
+def net(declare, files, pth):
+    """The model at an address of the server, whose file name carries the first digits of its hash."""
+    path = f"/models/net-{pth.sha256[:8]}.pth"
+    files.files[path] = pth.content
+    declare(url=files.url + path, sha256=pth.sha256, size=len(pth.content), layout="torch")
+    return path
+
+
+@pytest.fixture
+def commit(hub, flax):
+    """A commit with the model."""
+    return hub.commit(REPO, {FILE: flax.content})
+
+
+@pytest.fixture
+def hosted(commit, declare, flax):
+    """The model in the manifest, at that commit."""
+    declare(repo=REPO, revision=commit, file=FILE, sha256=flax.sha256, size=len(flax.content))
+
+
+def refused(message: str, **options) -> str:
+    """What the Hub's model is refused with; without secrets."""
+    with pytest.raises(zoo.WeightsError, match=message) as caught:
+        zoo.load("net", pretrained=True, **options)
+    assert Hub.SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def blob(cache, flax):
+    return cache / "hub" / "models--someone--net" / "blobs" / flax.sha256

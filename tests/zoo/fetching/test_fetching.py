@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import zoo
-from tests.servers import Hub, Reply, changed, flipped, rewritten, status
+from tests.hub import Hub
+from tests.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.fetching.conftest import litter
 from zoo import _fetching
 from zoo.cli import app

@@ -5,39 +5,11 @@ import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 
 import zoo
-from tests.servers import Hub, Reply, changed, flipped, rewritten, status
-from tests.zoo.fetching.conftest import litter
-from zoo import _patience
-
-REPO = "someone/net"
-FILE = "model.safetensors"
+from tests.servers import Reply, changed, flipped, rewritten, status
+from tests.zoo.fetching.conftest import FILE, REPO, blob, litter, refused
 
 
-@pytest.fixture
-def commit(hub, flax):
-    """A commit with the model."""
-    return hub.commit(REPO, {FILE: flax.content})
-
-
-@pytest.fixture
-def net(commit, declare, flax):
-    """The model in the manifest, at that commit."""
-    declare(repo=REPO, revision=commit, file=FILE, sha256=flax.sha256, size=len(flax.content))
-
-
-def refused(message: str, **options) -> str:
-    with pytest.raises(zoo.WeightsError, match=message) as caught:
-        zoo.load("net", pretrained=True, **options)
-    assert Hub.SECRET not in str(caught.value)
-    assert caught.value.__cause__ is None
-    return str(caught.value)
-
-
-def blob(cache, flax):
-    return cache / "hub" / "models--someone--net" / "blobs" / flax.sha256
-
-
-def test_the_first_load_fetches_and_the_second_is_offline(net, hub, flax, cache, offline):
+def test_the_first_load_fetches_and_the_second_is_offline(hosted, hub, flax, cache, offline):
     assert flax.loads()
     offline()
     assert flax.loads()
@@ -45,7 +17,7 @@ def test_the_first_load_fetches_and_the_second_is_offline(net, hub, flax, cache,
     assert litter(cache) == []
 
 
-def test_the_file_is_in_the_hubs_own_cache(net, commit, hub, flax, cache, offline):
+def test_the_file_is_in_the_hubs_own_cache(hosted, commit, hub, flax, cache, offline):
     assert flax.loads()
     offline()
     path = hf_hub_download(REPO, FILE, revision=commit)
@@ -54,14 +26,14 @@ def test_the_file_is_in_the_hubs_own_cache(net, commit, hub, flax, cache, offlin
     assert (repository.repo_id, repository.size_on_disk) == (REPO, len(flax.content))
 
 
-def test_what_the_hubs_own_client_has_fetched_is_used(net, commit, hub, flax, cache, offline):
+def test_what_the_hubs_own_client_has_fetched_is_used(hosted, commit, hub, flax, cache, offline):
     hf_hub_download(REPO, FILE, revision=commit)
     before = len(hub.asked)
     assert flax.loads()
     assert len(hub.asked) == before
 
 
-def test_a_cache_without_links_works(net, hub, flax, cache, offline, monkeypatch):
+def test_a_cache_without_links_works(hosted, hub, flax, cache, offline, monkeypatch):
     def refuse(self, target):
         raise OSError("no links here")
 
@@ -91,14 +63,14 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
-def test_what_may_go_better_is_tried_again(faults, net, hub, flax, cache):
+def test_what_may_go_better_is_tried_again(faults, hosted, hub, flax, cache):
     for method, fault in faults:
         hub.fault(fault, method=method)
     assert flax.loads()
     assert litter(cache) == []
 
 
-def test_an_address_that_expired_before_the_resumption_is_asked_for_again(net, hub, flax):
+def test_an_address_that_expired_before_the_resumption_is_asked_for_again(hosted, hub, flax):
     def expire(asked, reply):
         hub.signatures.clear()
         return changed(cut=100_000)(asked, reply)
@@ -112,7 +84,7 @@ def test_an_address_that_expired_before_the_resumption_is_asked_for_again(net, h
     ]
 
 
-def test_an_address_that_is_refused_is_asked_for_again(net, hub, flax):
+def test_an_address_that_is_refused_is_asked_for_again(hosted, hub, flax):
     hub.fault(status(403), path="/store/")
     assert flax.loads()
     assert hub.count("HEAD") == 2
@@ -148,19 +120,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("fault", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_does_not_get_better_is_refused(fault, message, net, hub, flax, cache):
+def test_what_does_not_get_better_is_refused(fault, message, hosted, hub, flax, cache):
     method, reply, times = fault
     hub.fault(reply, method=method, times=times)
     text = refused(message)
     assert text.startswith("'net': someone/net@")
     assert not any(path.is_file() for path in (cache / "hub").rglob("*"))
-
-
-def test_a_loop_of_the_question_is_refused(net, hub):
-    hub.fault(
-        lambda asked, reply: status(302, Location=hub.url + asked.path)(asked, reply), method="HEAD", times=99
-    )
-    refused("redirects without end|does not answer as the Hub does")
 
 
 def test_a_renamed_repository_is_followed(hub, flax, declare, commit):
@@ -171,114 +136,20 @@ def test_a_renamed_repository_is_followed(hub, flax, declare, commit):
     assert flax.loads()
 
 
-ACCESS = {
-    "no such repository": ({}, None, "there is no repository 'someone/net', or it is private: log in with"),
-    "no such repository, logged in": ({}, "right", "there is no repository 'someone/net', or it is private"),
-    "private, not logged in": (
-        {"private": True},
-        None,
-        "or it is private: log in with `hf auth login`, or pass",
-    ),
-    "private, somebody else's token": (
-        {"private": True},
-        "other",
-        "there is no repository .*, or it is private",
-    ),
-    "gated, not logged in": (
-        {"gated": True},
-        None,
-        r"is gated; ask for access at http://127.*/someone/net, and log",
-    ),
-    "gated, without access": ({"gated": True}, "other", "'someone/net' is gated; ask for access at"),
-    "public, with a bad token": (
-        {"public": True},
-        "bad",
-        r"the token is not valid; log in .* \(False: none, which",
-    ),
-}
-
-
-@pytest.mark.parametrize(("kind", "token", "message"), ACCESS.values(), ids=ACCESS)
-def test_what_may_not_be_read_is_explained(kind, token, message, hub, flax, declare):
-    secret = token and f"hf_{token}"
-    hub.tokens |= {"hf_right", "hf_other"}
-    revision = "ab" * 20
-    if kind:
-        fields = {name: True for name in kind if name != "public"}
-        revision = hub.commit(REPO, {FILE: flax.content}, readers={"hf_right"}, **fields)
-    declare(repo=REPO, revision=revision, file=FILE, sha256=flax.sha256)
-    text = refused(message, token=secret)
-    assert secret is None or secret not in text
-    if kind:
-        assert flax.loads(token=False if "public" in kind else "hf_right")
-
-
-def test_a_missing_revision_or_file_is_named(hub, flax, declare, commit):
-    declare(repo=REPO, revision="ab" * 20, file=FILE, sha256=flax.sha256)
-    refused(r"'someone/net' has no revision '(ab){20}'; see http://127.*/someone/net/commits")
-    declare(repo=REPO, revision=commit, file="other.safetensors", sha256=flax.sha256)
-    refused(rf"'someone/net' has no file 'other.safetensors' at {commit}; see http://127")
-
-
-def test_the_token_goes_to_the_hub_and_never_to_the_store(hub, flax, declare, monkeypatch):
-    hub.tokens.add("hf_right")
-    commit = hub.commit(REPO, {FILE: flax.content}, private=True, readers={"hf_right"})
-    declare(repo=REPO, revision=commit, file=FILE, sha256=flax.sha256)
-    monkeypatch.setenv("HF_TOKEN", "hf_right")
-    assert flax.loads()
-    assert [asked.token for asked in hub.asked] == ["hf_right", None]
-
-
-def test_small_files_come_from_the_hub_itself_with_the_token(hub, flax, declare):
-    hub.tokens.add("hf_right")
-    commit = hub.commit(REPO, {"net.bin": bytes(100)}, private=True, readers={"hf_right"})
-    declare(repo=REPO, revision=commit, file="net.bin", sha256="unattested", layout="torch")
-    with pytest.raises(zoo.WeightsError, match="no checkpoint of a known format"):
-        zoo.load("net", pretrained=True, token="hf_right")
-    assert [asked.token for asked in hub.asked] == ["hf_right", "hf_right"]
-
-
-@pytest.mark.parametrize("token", ["hf_a\n", "hf_ä", "", "hf_a b"])
-def test_what_cannot_be_a_token_is_refused_unseen(token, net):
-    with pytest.raises(zoo.ZooError, match=r"the token holds characters that no token has; copy it again\.$"):
-        zoo.load("net", pretrained=True, token=token)
-
-
-def test_a_token_of_the_environment_that_cannot_be_one_is_refused_unseen(net, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_aä")
-    refused(r"the token holds characters that no token has; copy it again\.$")
-
-
-def test_a_login_that_is_not_there_is_named(net):
-    refused("token=True, and nobody is logged in; log in with", token=True)
-
-
-def test_offline_and_not_cached_is_refused_without_the_network(net, hub, offline):
+def test_offline_and_not_cached_is_refused_without_the_network(hosted, hub, offline):
     offline()
     refused("HF_HUB_OFFLINE is set, and it is not in the cache; run `zoo fetch net` with a network")
     assert hub.asked == []
 
 
-def test_a_hub_that_is_down_does_not_matter_once_the_file_is_cached(net, hub, flax):
+def test_a_hub_that_is_down_does_not_matter_once_the_file_is_cached(hosted, hub, flax):
     assert flax.loads()
     hub.fault(status(503), method="HEAD", times=99)
     assert flax.loads()
 
 
-def test_a_host_that_is_not_there_is_named(net, monkeypatch):
-    for url, message in (
-        ("http://127.0.0.1:9", "refuses connections"),
-        ("ftp://a", "HF_ENDPOINT is no address"),
-    ):
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        refused(message)
-
-
 @pytest.mark.parametrize("damage", [flipped, lambda content: content[:-1]], ids=["flipped", "cut off"])
-def test_a_damaged_file_in_the_cache_is_mended(damage, net, hub, flax, cache):
+def test_a_damaged_file_in_the_cache_is_mended(damage, hosted, hub, flax, cache):
     assert flax.loads()
     blob(cache, flax).write_bytes(damage(flax.content))
     assert flax.loads()
@@ -287,7 +158,7 @@ def test_a_damaged_file_in_the_cache_is_mended(damage, net, hub, flax, cache):
     assert litter(cache) == []
 
 
-def test_offline_a_damaged_file_is_named_and_refused(net, hub, flax, cache, offline):
+def test_offline_a_damaged_file_is_named_and_refused(hosted, hub, flax, cache, offline):
     assert flax.loads()
     blob(cache, flax).write_bytes(flipped(flax.content))
     offline()
@@ -295,14 +166,16 @@ def test_offline_a_damaged_file_is_named_and_refused(net, hub, flax, cache, offl
     refused(rf"{blob(cache, flax)}.damaged' is damaged; .* cannot be fetched: HF_HUB_OFFLINE")
 
 
-def test_a_link_that_leads_nowhere_is_mended(net, hub, flax, cache):
+def test_a_link_that_leads_nowhere_is_mended(hosted, hub, flax, cache):
     assert flax.loads()
     blob(cache, flax).unlink()
     assert flax.loads()
     assert litter(cache) == []
 
 
-def test_a_manifest_that_differs_from_the_hub_does_not_harm_its_cache(net, commit, declare, hub, flax, cache):
+def test_a_manifest_that_differs_from_the_hub_does_not_harm_its_cache(
+    hosted, commit, declare, hub, flax, cache
+):
     assert flax.loads()
     declare(repo=REPO, revision=commit, file=FILE, sha256="ab" * 32)
     refused(r"has sha256 \w+, expected (ab){32}: it is what someone/net@.* gives, and the manifest differs")
@@ -337,13 +210,8 @@ def test_a_pickle_in_place_of_safetensors_is_refused_by_its_content(hub, declare
         zoo.load("net", pretrained=True)
 
 
-def test_a_cache_that_is_a_file_is_named(net, cache, monkeypatch):
+def test_a_cache_that_is_a_file_is_named(hosted, cache, monkeypatch):
     (cache / "occupied").write_text("")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "occupied"))
     with pytest.raises(zoo.WeightsError, match=r"(Not a directory|File exists); set HF_HOME to a directory"):
         zoo.load("net", pretrained=True)
-
-
-def test_limits_of_the_package_are_set():
-    limits = _patience.Limits()
-    assert 0 < limits.silence < limits.patience < limits.turn

@@ -1,0 +1,98 @@
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+import zoo
+from tests.servers import changed, flipped
+from tests.zoo.fetching.conftest import litter
+from zoo import _cache
+
+
+def test_a_file_system_without_locks_is_no_obstacle(net, files, pth, cache, monkeypatch):
+    def refuse(fd, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert pth.loads()
+    assert litter(cache) == []
+
+
+def test_a_cache_that_may_only_be_read_serves_and_is_named_where_it_cannot(
+    net, files, pth, cache, monkeypatch
+):
+    assert pth.loads()
+
+    def refuse(path, flags, mode=0o777):
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, flags, mode)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", refuse)
+    assert pth.loads()
+    (cache / "zoo" / "files" / pth.sha256).write_bytes(flipped(pth.content))
+    with pytest.raises(
+        zoo.WeightsError, match=r"has sha256 .*, and cannot be put aside: .*Permission denied"
+    ):
+        zoo.load("net", pretrained=True)
+
+
+@pytest.mark.parametrize("size", [10**15, None], ids=["by the manifest", "by the server"])
+def test_a_disk_without_room_is_refused_before_the_first_byte(size, declare, files, pth, cache):
+    files.files["/net.pth"] = pth.content
+    files.fault(changed(length=10**15), times=3)
+    sizes = {} if size is None else {"size": size}
+    declare(url=f"{files.url}/net.pth", sha256=pth.sha256, layout="torch", **sizes)
+    with pytest.raises(
+        zoo.WeightsError, match=r"cannot be kept: needs 1,0{3},.* ZOO_CACHE and HF_HOME choose"
+    ):
+        zoo.load("net", pretrained=True)
+    assert litter(cache) == []
+
+
+FULL = """
+import resource, signal, sys, zoo
+from pathlib import Path
+from zoo import _manifest, mlp
+_manifest._packaged = lambda: _manifest.read(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    zoo.load("net", pretrained=True)
+except zoo.WeightsError as error:
+    assert "cannot be kept: " in str(error) and "File too large" in str(error), error
+else:
+    raise AssertionError
+"""
+
+
+def test_a_disk_that_fills_up_leaves_nothing(net, cache):
+    subprocess.run([sys.executable, "-c", FULL, str(cache / "weights_manifest.yaml")], check=True)
+    assert litter(cache) == []
+    assert list((cache / "zoo" / "files").iterdir()) == []
+
+
+def test_a_cache_that_is_a_file_or_not_writable_is_named(net, cache, monkeypatch):
+    (cache / "occupied").write_text("")
+    for place in ("occupied", "occupied/below"):
+        monkeypatch.setenv("ZOO_CACHE", str(cache / place))
+        with pytest.raises(
+            zoo.WeightsError, match=r"(File exists|Not a directory); set ZOO_CACHE to a directory"
+        ):
+            zoo.load("net", pretrained=True)
+    monkeypatch.setenv("ZOO_CACHE", "/proc/zoo")
+    with pytest.raises(zoo.WeightsError, match=r"/proc/zoo.*; set ZOO_CACHE to a directory"):
+        zoo.load("net", pretrained=True)
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_CACHE", "~/a")
+    assert _cache.root() == tmp_path.home() / "a"
+    monkeypatch.delenv("ZOO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _cache.root() == tmp_path / "flax-zoo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert _cache.root() == tmp_path.home() / ".cache" / "flax-zoo"

@@ -1,0 +1,107 @@
+import pytest
+from huggingface_hub import constants
+
+import zoo
+from tests.servers import status
+from tests.zoo.fetching.conftest import FILE, REPO, refused
+
+
+def test_a_loop_of_the_question_is_refused(hosted, hub):
+    hub.fault(
+        lambda asked, reply: status(302, Location=hub.url + asked.path)(asked, reply), method="HEAD", times=99
+    )
+    refused("redirects without end|does not answer as the Hub does")
+
+
+ACCESS = {
+    "no such repository": ({}, None, "there is no repository 'someone/net', or it is private: log in with"),
+    "no such repository, logged in": ({}, "right", "there is no repository 'someone/net', or it is private"),
+    "private, not logged in": (
+        {"private": True},
+        None,
+        "or it is private: log in with `hf auth login`, or pass",
+    ),
+    "private, somebody else's token": (
+        {"private": True},
+        "other",
+        "there is no repository .*, or it is private",
+    ),
+    "gated, not logged in": (
+        {"gated": True},
+        None,
+        r"is gated; ask for access at http://127.*/someone/net, and log",
+    ),
+    "gated, without access": ({"gated": True}, "other", "'someone/net' is gated; ask for access at"),
+    "public, with a bad token": (
+        {"public": True},
+        "bad",
+        r"the token is not valid; log in .* \(False: none, which",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "token", "message"), ACCESS.values(), ids=ACCESS)
+def test_what_may_not_be_read_is_explained(kind, token, message, hub, flax, declare):
+    secret = token and f"hf_{token}"
+    hub.tokens |= {"hf_right", "hf_other"}
+    revision = "ab" * 20
+    if kind:
+        fields = {name: True for name in kind if name != "public"}
+        revision = hub.commit(REPO, {FILE: flax.content}, readers={"hf_right"}, **fields)
+    declare(repo=REPO, revision=revision, file=FILE, sha256=flax.sha256)
+    text = refused(message, token=secret)
+    assert secret is None or secret not in text
+    if kind:
+        assert flax.loads(token=False if "public" in kind else "hf_right")
+
+
+def test_a_missing_revision_or_file_is_named(hub, flax, declare, commit):
+    declare(repo=REPO, revision="ab" * 20, file=FILE, sha256=flax.sha256)
+    refused(r"'someone/net' has no revision '(ab){20}'; see http://127.*/someone/net/commits")
+    declare(repo=REPO, revision=commit, file="other.safetensors", sha256=flax.sha256)
+    refused(rf"'someone/net' has no file 'other.safetensors' at {commit}; see http://127")
+
+
+def test_the_token_goes_to_the_hub_and_never_to_the_store(hub, flax, declare, monkeypatch):
+    hub.tokens.add("hf_right")
+    commit = hub.commit(REPO, {FILE: flax.content}, private=True, readers={"hf_right"})
+    declare(repo=REPO, revision=commit, file=FILE, sha256=flax.sha256)
+    monkeypatch.setenv("HF_TOKEN", "hf_right")
+    assert flax.loads()
+    assert [asked.token for asked in hub.asked] == ["hf_right", None]
+
+
+def test_small_files_come_from_the_hub_itself_with_the_token(hub, flax, declare):
+    hub.tokens.add("hf_right")
+    commit = hub.commit(REPO, {"net.bin": bytes(100)}, private=True, readers={"hf_right"})
+    declare(repo=REPO, revision=commit, file="net.bin", sha256="unattested", layout="torch")
+    with pytest.raises(zoo.WeightsError, match="no checkpoint of a known format"):
+        zoo.load("net", pretrained=True, token="hf_right")
+    assert [asked.token for asked in hub.asked] == ["hf_right", "hf_right"]
+
+
+@pytest.mark.parametrize("token", ["hf_a\n", "hf_ä", "", "hf_a b"])
+def test_what_cannot_be_a_token_is_refused_unseen(token, hosted):
+    with pytest.raises(zoo.ZooError, match=r"the token holds characters that no token has; copy it again\.$"):
+        zoo.load("net", pretrained=True, token=token)
+
+
+def test_a_token_of_the_environment_that_cannot_be_one_is_refused_unseen(hosted, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_aä")
+    refused(r"the token holds characters that no token has; copy it again\.$")
+
+
+def test_a_login_that_is_not_there_is_named(hosted):
+    refused("token=True, and nobody is logged in; log in with", token=True)
+
+
+def test_a_host_that_is_not_there_is_named(hosted, monkeypatch):
+    for url, message in (
+        ("http://127.0.0.1:9", "refuses connections"),
+        ("ftp://a", "HF_ENDPOINT is no address"),
+    ):
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        refused(message)
