@@ -188,7 +188,7 @@ BAD = {
         ["tuple as a key"],
     ),
     "root a list": (saved([torch.ones(2)]), ["list, expected a mapping"]),
-    "root a tensor": (saved(torch.ones(2)), ["tensor, expected a mapping"]),
+    "root a tensor": (saved(torch.ones(2)), ["tensor of shape (2,) without a name, expected a mapping"]),
     "root a number": (saved(3), ["int, expected a mapping"]),
     "root None": (saved(None), ["NoneType, expected a mapping"]),
     "root an empty mapping": (saved({}), ["no model weights", "none"]),
