@@ -48,6 +48,7 @@ def transformers_resnet(
     layer_type: str, depths: Sequence[int], *, channels: int = 64, classes: int = 0
 ) -> nn.Module:
     """The classifier, or without classes the model below it."""
+    declare_operators()  # transformers imports torchvision where it is installed
     import transformers
 
     class Logits(transformers.ResNetForImageClassification):
