@@ -1,4 +1,14 @@
 import signal
 
+import jax
+import pytest
+
 # A job in the background starts with Ctrl-C ignored, and so would the children that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_functions():
+    """Else a process that runs every test holds gigabytes of executables in the end."""
+    yield
+    jax.clear_caches()
