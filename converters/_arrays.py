@@ -8,10 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from converters import _writing
 from converters._errors import ConversionError
 from converters.checkpoints import read_checkpoint
-
-STRIP = 16  # rows; one strip of a transposition stays in the cache
 
 
 class StateDict(Mapping[str, np.ndarray]):
@@ -97,19 +96,9 @@ def kind(dtype: Any) -> str:
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
-    """The array in C order, copied where it is not. Never a read-only view.
-
-    A transposed matrix is copied in strips of rows, several times as fast as in one go.
-    """
-    if array.flags.c_contiguous and array.flags.writeable:
-        return array
-    if array.ndim == 2 and array.T.flags.c_contiguous and array.size > 1 << 16:
-        out = np.empty(array.shape, array.dtype)
-        source = array.T
-        for start in range(0, len(source), STRIP):
-            out[:, start : start + STRIP] = source[start : start + STRIP].T
-        return out
-    return np.array(array, order="C")
+    """The array in C order, copied where it is not. Never a read-only view."""
+    ordered = _writing.contiguous(array)
+    return ordered if ordered.flags.writeable else ordered.copy()
 
 
 def cast_floats(array: np.ndarray, dtype: np.dtype[Any] | None, name: str) -> np.ndarray:
