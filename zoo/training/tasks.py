@@ -1,5 +1,7 @@
 """What models learn: for each task, the measures of every example, of which `loss` is minimised.
 
+Images are a model's input already: `as_input` made them so.
+
 The same function serves training and evaluation, so both report the same units.
 """
 
@@ -12,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from zoo._entry import Entry, Photos
 from zoo.training.data import Examples
 from zoo.training.recipes import Recipe
 
@@ -40,7 +43,8 @@ def classification(
     train: bool,
 ) -> Measured:
     """Cross-entropy in nats, with smoothed labels in training only, and accuracy."""
-    logits, changed = _apply(module, variables, _pixels(examples), train=train, rngs={"dropout": key})
+    images = jnp.asarray(examples.images)
+    logits, changed = _apply(module, variables, images, train=train, rngs={"dropout": key})
     targets = jax.nn.one_hot(examples.labels, logits.shape[-1], dtype=logits.dtype)
     if train:
         targets = optax.smooth_labels(targets, recipe.label_smoothing)
@@ -60,7 +64,7 @@ def autoencoding(
     train: bool,
 ) -> Measured:
     """A VAE's loss: half the squared error summed over pixels, plus the weighted KL divergence in nats."""
-    pixels = _pixels(examples)
+    pixels = jnp.asarray(examples.images)
     (images, mean, logvar), changed = _apply(
         module, variables, pixels, jnp.asarray(examples.labels), train=train, rngs={"noise": key}
     )
@@ -84,6 +88,9 @@ def _apply(
     return outputs, changed
 
 
-def _pixels(examples: Examples) -> jax.Array:
-    """Images in [0, 1]."""
-    return jnp.asarray(examples.images, jnp.float32) / 255
+def as_input(examples: Examples, entry: Entry | None) -> Examples:
+    """With images in [0, 1], and normalised where the entry is of a model of photos."""
+    pixels = jnp.asarray(examples.images, jnp.float32) / 255
+    if entry and isinstance(entry.preprocess, Photos):
+        pixels = (pixels - jnp.array(entry.preprocess.mean)) / jnp.array(entry.preprocess.std)
+    return examples._replace(images=pixels)
