@@ -21,6 +21,8 @@ SIDE = 32
 SHAPE = (10_000, 1 + 3 * SIDE * SIDE)
 FOLDER = "cifar-10-batches-bin"
 LARGEST = 1 << 26  # bytes of a picture
+# What Pillow, JSON and NumPy raise for files that are something else.
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, OverflowError, Image.DecompressionBombError)
 
 
 def decode(batches: Sequence[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -62,14 +64,7 @@ def from_pictures(name: str, directory: Path) -> bytes | None:
         of_batch = np.array(json.loads(_read(labels))[start : start + SHAPE[0]], np.uint8)
         images = pixels.reshape(-1, SIDE, SIDE, 3).transpose(0, 3, 1, 2)
         return np.column_stack([of_batch, images.reshape(len(images), -1)]).tobytes()
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        Image.DecompressionBombError,
-    ) as error:
+    except UNREADABLE as error:
         raise DataError(f"{str(picture)!r} and {str(labels)!r} are no batch of CIFAR-10: {error}") from error
 
 
