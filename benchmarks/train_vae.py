@@ -100,7 +100,7 @@ def pytorch(examples: Examples, threads: int) -> Callable[[], float]:
     """The same loop in PyTorch, eager."""
     vae = VAE()
     adamw = torch.optim.AdamW(vae.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
-    images = torch.from_numpy(examples.images).flatten(1)
+    images = torch.from_numpy(examples.inputs).flatten(1)
     labels = torch.from_numpy(examples.labels).long()
 
     def run() -> float:

@@ -73,10 +73,10 @@ def test_each_form_of_the_files_gives_the_same_examples(tmp_path, batches, cifar
     write(tmp_path, batches)
     examples = load_split(cifar, split, tmp_path)
     records = np.concatenate([batches[name] for name in NAMES[split]])
-    assert examples.images.shape == (len(records), 32, 32, 3)
+    assert examples.inputs.shape == (len(records), 32, 32, 3)
     # The first row of a record's pixels are red values from left to right.
-    np.testing.assert_array_equal(examples.images[:, 0, :, 0], records[:, 1:33])
-    np.testing.assert_array_equal(examples.images[:, 31, :, 2], records[:, -32:])
+    np.testing.assert_array_equal(examples.inputs[:, 0, :, 0], records[:, 1:33])
+    np.testing.assert_array_equal(examples.inputs[:, 31, :, 2], records[:, -32:])
     np.testing.assert_array_equal(examples.labels, records[:, 0])
     assert examples.labels.dtype == np.int32
 
@@ -85,10 +85,10 @@ def test_the_archive_is_downloaded_once(tmp_path, monkeypatch, batches, cifar):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "mirror").mkdir()
     write_archive(tmp_path / "mirror", batches)
-    served = replace(cifar, mirrors=((tmp_path / "mirror").as_uri() + "/",))
+    served = replace(cifar, mirrors=((tmp_path / "mirror").as_uri() + "/{}",))
     first = load_split(served, "test")
     again = load_split(replace(cifar, mirrors=()), "test")
-    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.inputs, again.inputs)
     assert [path.name for path in tmp_path.rglob("cache/**/*") if path.is_file()] == ["tiny.tar.gz"]
 
 

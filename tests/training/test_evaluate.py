@@ -9,7 +9,7 @@ from zoo.training import Examples, evaluate, evaluate_pretrained, find_recipe, l
 def test_every_example_counts_once_whatever_the_batch_size(data, dataset, recipe, batch_size):
     model = zoo.load("mlp_mnist", seed=1)
     test = load_split(dataset, "test", data)
-    logits = np.asarray(model(test.images / np.float32(255)))
+    logits = np.asarray(model(test.inputs / np.float32(255)))
     exact = logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
     exact = exact - logits.max(-1, keepdims=True)
     measured = evaluate(model, test, recipe, batch_size=batch_size)
@@ -38,7 +38,7 @@ def test_a_vae_is_measured_in_the_units_of_its_loss(data, dataset):
     recipe = find_recipe("vae_mnist")
     test = load_split(dataset, "test", data)
     measured = evaluate(model, test, recipe)
-    mean, logvar = (np.asarray(each) for each in model(test.images / np.float32(255), method="encode"))
+    mean, logvar = (np.asarray(each) for each in model(test.inputs / np.float32(255), method="encode"))
     kl = -0.5 * (1 + logvar - mean**2 - np.exp(logvar)).sum(1).mean()
     assert measured["kl"] == pytest.approx(kl, rel=1e-4)
     assert measured["loss"] == pytest.approx(
@@ -46,7 +46,7 @@ def test_a_vae_is_measured_in_the_units_of_its_loss(data, dataset):
     )
     # Nothing is drawn but noise of the latents, whose effect on untrained weights is small.
     images = model(mean, test.labels, method="decode")
-    error = 0.5 * ((np.asarray(images) - test.images / 255) ** 2).sum((1, 2, 3)).mean()
+    error = 0.5 * ((np.asarray(images) - test.inputs / 255) ** 2).sum((1, 2, 3)).mean()
     assert measured["reconstruction"] == pytest.approx(error, rel=0.1)
 
 

@@ -73,7 +73,7 @@ def test_micro_batches_pass_their_running_statistics_on(data, dataset, recipe):
     state = started(Normalised(), recipe)
     batch = Examples(*(array[:8] for array in train))
     after, _ = jax.jit(make_step(MODEL, recipe, optimizer(recipe, 18)))(state, batch)
-    pixels = batch.images.reshape(8, -1) / 255
+    pixels = batch.inputs.reshape(8, -1) / 255
     expected = 0.5 * (0.5 * pixels[:4].mean(0)) + 0.5 * pixels[4:].mean(0)
     np.testing.assert_allclose(
         after.variables["batch_stats"]["BatchNorm_0"]["mean"], expected, rtol=1e-4, atol=1e-6

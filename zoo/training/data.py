@@ -15,7 +15,7 @@ import numpy as np
 from converters._errors import CheckpointError
 from converters._files import aligned_read
 from zoo._errors import DataError
-from zoo.training import _cifar
+from zoo.training import _cifar, _text
 from zoo.training._download import download
 
 SLACK = 65_536  # bytes that a compressed file may be larger than its content
@@ -24,9 +24,13 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class Examples(NamedTuple):
-    """Images (count, height, width, channels) as uint8 and class indices (count,) as int32."""
+    """What goes in, and what should come out.
 
-    images: Array | jax.Array
+    Images (count, height, width, channels) as uint8 and class indices (count,) as int32; or tokens
+    (count, length) and the ones that follow each of them, both int32.
+    """
+
+    inputs: Array | jax.Array
     labels: Array | jax.Array
 
 
@@ -58,23 +62,27 @@ class IdxFile(DataFile):
         return bytes([0, 0, 8, len(self.shape)]) + b"".join(size.to_bytes(4, "big") for size in self.shape)
 
 
-def _of_idx(images: Array, labels: Array) -> Examples:
+def _of_idx(split: str, images: Array, labels: Array) -> Examples:
     return Examples(images[..., None], labels.astype(np.int32))
 
 
-def _of_cifar(*batches: Array) -> Examples:
+def _of_cifar(split: str, *batches: Array) -> Examples:
     return Examples(*_cifar.decode(batches))
+
+
+def _of_text(split: str, text: Array) -> Examples:
+    return Examples(*_text.windows(text, split))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images and labels of each split, and the addresses that serve their files compressed.
+    """The files of each split, and the addresses that serve them.
 
     Attributes:
         name: As a recipe names it.
         splits: The files of each split.
-        mirrors: Addresses of directories that have the files.
-        examples: From the arrays of a split's files to its examples.
+        mirrors: Addresses that have the files, compressed where they end in .gz; {} is a file's name.
+        examples: From a split's name and the arrays of its files to its examples.
         archive: A .tar.gz that the mirrors have instead of the files; `sha256` is that of the archive.
         pictures: The bytes of the file of a name, from pictures in a directory; None where there are none.
     """
@@ -86,6 +94,10 @@ class Dataset:
     archive: DataFile | None = None
     pictures: Callable[[str, Path], bytes | None] = lambda name, directory: None
 
+
+_TINY_SHAKESPEARE = DataFile(
+    "tiny_shakespeare.txt", (1_115_394,), "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+)
 
 DATASETS = {
     "mnist": Dataset(
@@ -117,9 +129,9 @@ DATASETS = {
             ),
         },
         mirrors=(
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "http://yann.lecun.com/exdb/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/{}.gz",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/{}.gz",
+            "http://yann.lecun.com/exdb/mnist/{}.gz",
         ),
     ),
     "cifar10": Dataset(
@@ -160,7 +172,7 @@ DATASETS = {
                 ),
             ),
         },
-        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        mirrors=("https://www.cs.toronto.edu/~kriz/{}",),
         examples=_of_cifar,
         archive=DataFile(
             "cifar-10-binary.tar.gz",
@@ -168,6 +180,14 @@ DATASETS = {
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         ),
         pictures=_cifar.from_pictures,
+    ),
+    "tiny_shakespeare": Dataset(
+        name="tiny_shakespeare",
+        splits={"train": (_TINY_SHAKESPEARE,), "test": (_TINY_SHAKESPEARE,)},
+        mirrors=(
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        ),
+        examples=_of_text,
     ),
 }
 
@@ -190,9 +210,10 @@ def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> E
         contents = _contents(dataset, files, place, advice)
     except (CheckpointError, OSError) as error:
         raise DataError(f"{split} examples of {dataset.name} cannot be read: {error}") from error
-    return dataset.examples(
-        *(_parse(content, file, path, advice) for file, (content, path) in zip(files, contents, strict=True))
-    )
+    arrays = [
+        _parse(content, file, path, advice) for file, (content, path) in zip(files, contents, strict=True)
+    ]
+    return dataset.examples(split, *arrays)
 
 
 def cache_directory(dataset: Dataset) -> Path:
@@ -201,17 +222,17 @@ def cache_directory(dataset: Dataset) -> Path:
 
 
 def _fetch(file: DataFile, dataset: Dataset, directory: Path) -> None:
-    """Downloads the file unless it is there; from the mirrors' compressed one, if it is no archive."""
-    archived = file is dataset.archive
-    path = directory / (file.name if archived else f"{file.name}.gz")
-    parse = _check if archived else _parse
-    if not path.exists():
-        download(
-            [f"{mirror}{path.name}" for mirror in dataset.mirrors],
-            path,
-            limit=file.size + SLACK,
-            check=lambda content, address: parse(content, file, address, "the mirror serves another file"),
-        )
+    """Downloads the file unless it is there."""
+    if any(path.exists() for path in _spellings(file, directory)):
+        return
+    parse = _check if file is dataset.archive else _parse
+    addresses = [mirror.format(file.name) for mirror in dataset.mirrors]
+    download(
+        addresses,
+        directory / (f"{file.name}.gz" if f"{file.name}.gz" in str(addresses) else file.name),
+        limit=file.size + SLACK,
+        check=lambda content, address: parse(content, file, address, "the mirror serves another file"),
+    )
 
 
 def _contents(
@@ -238,8 +259,12 @@ def _read(path: Path, file: DataFile) -> bytes:
     return aligned_read(path).tobytes()
 
 
+def _spellings(file: DataFile, directory: Path) -> tuple[Path, Path]:
+    return directory / file.name, directory / f"{file.name}.gz"
+
+
 def _find(file: DataFile, directory: Path) -> Path:
-    for path in (directory / file.name, directory / f"{file.name}.gz"):
+    for path in _spellings(file, directory):
         if path.exists():
             return path
     raise DataError(

@@ -52,11 +52,11 @@ def make_step(
 
     def step(state: TrainState, batch: Examples) -> tuple[TrainState, Measures]:
         if recipe.shift:
-            moved = shift(state.random(MOVES, state.step), jnp.asarray(batch.images), recipe.shift)
-            batch = batch._replace(images=moved)
+            moved = shift(state.random(MOVES, state.step), jnp.asarray(batch.inputs), recipe.shift)
+            batch = batch._replace(inputs=moved)
         if recipe.flip:
-            mirrored = flip(state.random(FLIPS, state.step), jnp.asarray(batch.images), recipe.flip)
-            batch = batch._replace(images=mirrored)
+            mirrored = flip(state.random(FLIPS, state.step), jnp.asarray(batch.inputs), recipe.flip)
+            batch = batch._replace(inputs=mirrored)
         grads, measures, changed = gradients(state.variables, batch, state.random(NOISE, state.step))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.variables["params"])
         params = optax.apply_updates(state.variables["params"], updates)
