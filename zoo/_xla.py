@@ -8,8 +8,12 @@ import jax
 from jax import lax
 from jax.extend import core
 
-# Sends dots, but not convolutions, to the YNNPACK library, whose convolution is slow in jaxlib 0.10.
-EXPERIMENTAL = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+EXPERIMENTAL = {
+    # Sends dots, but not convolutions, to the YNNPACK library, whose convolution is slow in jaxlib 0.10.
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+    # Keeps the barriers below until operations are fused, which is what they are for.
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+}
 # Primitives that only call a function: (parameter that holds it); inlined, so that their insides are seen.
 CALLS = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
 Values: TypeAlias = Sequence[Any]
@@ -31,8 +35,10 @@ def canonical_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function with each convolution's arrays transposed to batch first, channels last.
 
     XLA's fast convolution on a CPU takes no other order. It transposes by itself, but not in the body of
-    a loop, where the kernels' gradients are then computed some thirty times slower. What is inside
-    loops and branches of `function` itself stays as it is. On other backends nothing changes.
+    a loop, where the kernels' gradients are then computed some thirty times slower. The arrays are also kept
+    from being fused with what follows: of a residual network each addition would be computed again, from
+    the beginning, in all that reads it. What is inside loops and branches of `function` itself stays as it
+    is. On other backends nothing changes.
     """
 
     def transformed(*args: Any) -> Any:
@@ -81,6 +87,7 @@ def _convolve(
     canonical = lax.ConvDimensionNumbers(
         (0, last, *range(1, last)), (last, last - 1, *range(last - 1)), (0, last, *range(1, last))
     )
+    images, kernel = lax.optimization_barrier((images, kernel))
     result = lax.conv_general_dilated_p.bind(
         images.transpose(batch, *space, features),
         kernel.transpose(*window, features_in, features_out),
