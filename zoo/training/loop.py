@@ -75,7 +75,7 @@ def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, j
     """The loss's gradients, the measures, both averaged over the batch, and the changed collections."""
     measure = TASKS[recipe.task].measure
 
-    @_xla.canonical_convolutions
+    @_xla.arranged
     def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
         def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
             inputs = as_input(examples, model.entry)
