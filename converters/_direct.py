@@ -4,6 +4,8 @@ import os
 
 import numpy as np
 
+from converters._memory import PAGE, aligned_empty
+
 BLOCK = 4096  # bytes; file systems take no part of one
 
 
@@ -15,6 +17,7 @@ class DirectFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._fd = -1
+        self._aligned = aligned_empty(1 << 20, PAGE)
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
         except (AttributeError, OSError):
@@ -23,10 +26,14 @@ class DirectFile:
     def write(self, data: np.ndarray, offset: int) -> int:
         """How many of the bytes (uint8) were written; the others have to be written as usual."""
         count = data.size // BLOCK * BLOCK
-        if self._fd < 0 or not count or (offset | data.ctypes.data) % BLOCK:
+        if self._fd < 0 or not count or offset % BLOCK:
             return 0
+        if data.ctypes.data % PAGE:
+            count = min(count, self._aligned.size)
+            self._aligned[:count] = data[:count]
+            data = self._aligned
         try:
-            return os.pwrite(self._fd, data[:count], offset)
+            return os.pwrite(self._fd, data[:count].data, offset)
         except OSError:
             # It may have another block size; and what is wrong with the disk, the usual write will say.
             self.close()

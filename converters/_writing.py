@@ -107,7 +107,7 @@ class Slots:
         written: Future[None] | None = None
         for chunk in chunks(array, self._memory.empty):
             if self._summed:
-                checksum = zlib.crc32(chunk, checksum)
+                checksum = zlib.crc32(chunk.data, checksum)
             if written:
                 written.result()
             written = self._writing.submit(self._write, chunk, offset)
@@ -118,7 +118,7 @@ class Slots:
 
     def _write(self, chunk: np.ndarray, offset: int) -> None:
         while chunk.size:
-            count = self._direct.write(chunk, offset) or os.pwrite(self._fd, chunk, offset)
+            count = self._direct.write(chunk, offset) or os.pwrite(self._fd, chunk.data, offset)
             chunk, offset = chunk[count:], offset + count
 
     def _finish(self) -> None:
