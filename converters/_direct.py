@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from converters._memory import PAGE, aligned_empty
+from converters._memory import LARGE, PAGE, aligned_empty
 
 BLOCK = 4096  # bytes; file systems take no part of one
 
@@ -17,7 +17,7 @@ class DirectFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._fd = -1
-        self._aligned = aligned_empty(1 << 20, PAGE)
+        self._aligned = aligned_empty(LARGE, PAGE)
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
         except (AttributeError, OSError):
@@ -26,7 +26,8 @@ class DirectFile:
     def write(self, data: np.ndarray, offset: int) -> int:
         """How many of the bytes (uint8) were written; the others have to be written as usual."""
         count = data.size // BLOCK * BLOCK
-        if self._fd < 0 or not count or offset % BLOCK:
+        # A little is sooner in the cache, and synced together with the rest.
+        if self._fd < 0 or count < LARGE or offset % BLOCK:
             return 0
         if data.ctypes.data % PAGE:
             count = min(count, self._aligned.size)

@@ -9,24 +9,20 @@ import pytest
 from converters import _safetensors
 from converters._direct import BLOCK, DirectFile
 from converters._files import aligned_read
-from converters._memory import PAGE, aligned_empty
+from converters._memory import LARGE, PAGE, aligned_empty
 
 SHAPES = {"a": (700, 1024), "b": (1030, 513), "c": (3,), "d": (1, 2, 600, 2048), "e": (1025, 1024)}
 
 
-@pytest.fixture
-def path(tmp_path):
-    (tmp_path / "file").write_bytes(b"x" * 3 * BLOCK)
-    return tmp_path / "file"
-
-
-def test_whole_blocks_at_whole_blocks_are_written(path):
-    data = aligned_empty(2 * BLOCK, PAGE)
+def test_whole_blocks_at_whole_blocks_are_written(tmp_path):
+    path, size = tmp_path / "file", LARGE + BLOCK
+    path.write_bytes(b"x" * 3 * size)
+    data = aligned_empty(size + 1, PAGE)
     data[...] = 7
     file = DirectFile(path)
-    if file.write(data[: BLOCK + 5], BLOCK):  # there are file systems that take none
-        assert path.read_bytes() == b"x" * BLOCK + b"\7" * BLOCK + b"x" * BLOCK
-    for odd, offset in ((data[:BLOCK], 5), (data[: BLOCK - 1], 0)):
+    if file.write(data, BLOCK):  # there are file systems that take none
+        assert path.read_bytes() == b"x" * BLOCK + b"\7" * size + b"x" * (2 * size - BLOCK)
+    for odd, offset in ((data, 5), (data[: LARGE - 1], 0)):
         assert file.write(odd, offset) == 0
     file.close()
     assert file.write(data, 0) == 0
