@@ -1,7 +1,8 @@
 """Converting a large checkpoint: seconds and peak memory, against `cp` and against PyTorch.
 
 Every tensor is a matrix to be transposed. `zoo convert` checks CRCs, looks for NaN and syncs its file to
-the disk; the others do not. Minima of several rounds, each in a fresh process, start-up included.
+the disk, as does `cp, then sync`; the others do not. Minima of several rounds, each in a fresh process,
+start-up included.
 
     python -m benchmarks.convert --gigabytes 5 --directory /somewhere/with/15/gigabytes/free
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from benchmarks._harness import machine, table
 
+SYNCED = "cp, then sync"
 WIDTH = 4096  # a tensor has 64 MiB, as in models of some billion parameters
 
 PYTORCH = """
@@ -46,7 +48,7 @@ def commands(source: Path, out: Path) -> dict[str, list[str]]:
     module = ["--module", "benchmarks._stack:Stack", "--input", f"1,{WIDTH}"]
     return {
         "cp": ["cp", str(source), str(out)],
-        "cp, then sync": ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(source), str(out)],
+        SYNCED: ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(source), str(out)],
         "zoo convert": [sys.executable, "-m", "zoo", "convert", str(source), *module, "-o", str(out)],
         "torch": [sys.executable, "-c", PYTORCH, str(source), str(out)],
     }
@@ -72,12 +74,12 @@ def main() -> None:
                     figures = run(command, BENCHMARK_LAYERS=str(layers))
                     best[name] = tuple(map(min, best[name], figures))
                     out.unlink()
-        rows += [
-            (f"{suffix}: {name}", f"{s:.2f}", f"{s / best['cp'][0]:.2f}", f"{cpu:.2f}", f"{memory:.2f}")
-            for name, (s, cpu, memory) in best.items()
-        ]
+        for name, (seconds, cpu, memory) in best.items():
+            ratios = [seconds / best[copy][0] for copy in ("cp", SYNCED)]
+            figures = (seconds, *ratios, cpu, memory)
+            rows.append((f"{suffix}: {name}", *(f"{figure:.2f}" for figure in figures)))
     print(f"{layers} matrices of {WIDTH} x {WIDTH} float32, {layers * 4 * WIDTH**2 / 1e9:.2f} GB")
-    print(table(("", "seconds", "times cp", "CPU seconds", "peak GB"), rows))
+    print(table(("", "seconds", "times cp", "times synced", "CPU seconds", "peak GB"), rows))
 
 
 if __name__ == "__main__":

@@ -226,6 +226,8 @@ def _doubts(found: Alignment, rules: Sequence[Rule]) -> Iterator[str]:
     if found.doubtful:
         shown = ", ".join(list(found.doubtful)[:5]) + (" ..." if len(found.doubtful) > 5 else "")
         yield f"shapes do not tell these layers apart, their order was taken: {shown}"
+    if found.resized:
+        yield f"these layers have another number of rows there: {', '.join(found.resized)}"
     if rules:
         yield "shapes do not show in which order a rule joins its parts"
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from converters._errors import CheckpointError
+from converters._memory import Memory, aligned_empty
 
 KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -48,10 +49,13 @@ class InputFile:
     """A regular file, open for reads at positions until nobody refers to it any more.
 
     Never mapped: a mapped file that another process truncates ends this process.
+
+    Attributes:
+        memory: For what is read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], memory: Memory | None = None) -> None:
+        self.path, self.memory = Path(path), memory or Memory()
         if "\0" in str(path):
             raise CheckpointError("has a zero byte, which no file's name has")
         # Asked before opening, since to open a pipe or a device can hang or have effects of its own.
@@ -87,7 +91,8 @@ class BufferFile(InputFile):
     """A file's bytes in memory, behind the same interface."""
 
     def __init__(self, path: str | os.PathLike[str], buffer: np.ndarray) -> None:
-        self.path, self.size, self._buffer = Path(path), buffer.size, buffer
+        self.path, self.memory = Path(path), Memory()
+        self.size, self._buffer = buffer.size, buffer
 
     def read_into(self, offset: int, buffer: np.ndarray) -> None:
         """Fills the contiguous uint8 array from `offset` on."""
@@ -101,13 +106,6 @@ def _require_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((kind for test, kind in KINDS if test(mode)), "no regular file")
         raise CheckpointError(f"is {kind}, expected a regular file")
-
-
-def aligned_empty(count: int) -> np.ndarray:
-    """Uninitialised bytes at a 64-byte boundary, where jax takes them over without a copy."""
-    buffer = np.empty(count + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
-    return buffer[start : start + count]
 
 
 def aligned_read(path: str | os.PathLike[str]) -> np.ndarray:

@@ -6,7 +6,7 @@ Told by the shapes of their tensors, then by names that resemble each other, the
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,6 @@ SYNONYMS = {
 }
 LEAVES = {word: leaf for leaf, words in SYNONYMS.items() for word in (leaf, *words)}
 INDEX = r"(?<![^.])\d+(?![^.])"  # of a list: a part of the name that is a number
-NUMBERINGS = (r"\d+", INDEX, r"(?!)")  # what the layers of a stack may differ in: the last says in nothing
 PROJECTIONS = {"q": 0, "query": 0, "k": 1, "key": 1, "v": 2, "value": 2}
 MAX_COMPARED = (
     100_000  # pairs of layers: a model has fewer, and a list of strange names need not be understood
@@ -39,12 +38,17 @@ class Layer:
 
     @property
     def stack(self) -> str:
-        """The name of all layers that differ in their indices only."""
-        return re.sub(INDEX, "*", self.name)
+        """The name of all layers that differ in their indices only.
+
+        A compact module has no lists: there the first number is the index, of `Block_0.LayerNorm_1` the 0.
+        """
+        if re.search(INDEX, self.name):
+            return re.sub(INDEX, "*", self.name)
+        return re.sub(r"\d+", "*", self.name, count=1)
 
     @property
     def indices(self) -> list[str]:
-        return re.findall(INDEX, self.name)
+        return re.findall(INDEX, self.name) or re.findall(r"\d+", self.name)[:1]
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -60,6 +64,14 @@ def layers(shapes: Mapping[str, Shape]) -> list[Layer]:
     return [Layer(name, tuple(leaves)) for name, leaves in found.items()]
 
 
+# What the layers of a stack have in common: names but for the numbers, but for the indices, or names.
+STACKS: tuple[Callable[[Layer], str], ...] = (
+    lambda layer: re.sub(r"\d+", "*", layer.name),
+    lambda layer: layer.stack,
+    lambda layer: layer.name,
+)
+
+
 @dataclass
 class Alignment:
     """What was found: one layer for one, and one for several that it joins.
@@ -69,31 +81,34 @@ class Alignment:
         fused: (the checkpoint's layer, the module's layers it joins).
         split: (the module's layer, the checkpoint's layers it joins).
         doubtful: names of the module's layers that nothing but their order tells from others.
+        resized: names of the module's layers that have another number of rows in the checkpoint.
     """
 
     pairs: list[tuple[Layer, Layer]] = field(default_factory=list)
     fused: list[tuple[Layer, tuple[Layer, ...]]] = field(default_factory=list)
     split: list[tuple[Layer, tuple[Layer, ...]]] = field(default_factory=list)
     doubtful: dict[str, None] = field(default_factory=dict)
+    resized: list[str] = field(default_factory=list)
 
 
 def align(wanted: Sequence[Layer], there: Sequence[Layer]) -> Alignment:
     """Aligns the layers of a module, in the order of their calls, with those of a checkpoint."""
     found = Alignment()
-    ours, theirs = _stacks(wanted, INDEX), _stacks(there, INDEX)
+    ours, theirs = (_stacks(side, lambda layer: layer.stack) for side in (wanted, there))
     if len(ours) * len(theirs) > MAX_COMPARED:
         return found
     for whole, parts in _joined(theirs, ours):
         found.fused += zip(whole, zip(*parts, strict=True), strict=True)
     for whole, parts in _joined(ours, theirs):
         found.split += zip(whole, zip(*parts, strict=True), strict=True)
-    for numbering in NUMBERINGS:
-        ours, theirs = (
-            _stacks(itertools.chain.from_iterable(stacks), numbering) for stacks in (ours, theirs)
-        )
+    for name in STACKS:
+        ours, theirs = (_stacks(itertools.chain.from_iterable(stacks), name) for stacks in (ours, theirs))
         for our, their in _chosen(ours, theirs, found):
             found.pairs += zip(our, their, strict=True)
             found.doubtful |= dict.fromkeys(_in_doubt(our, their))
+    for mine, other in _resized(*(itertools.chain.from_iterable(stacks) for stacks in (ours, theirs))):
+        found.pairs.append((mine, other))
+        found.resized.append(mine.name)
     order = {layer: index for index, layer in enumerate(wanted)}
     found.pairs.sort(key=lambda pair: order[pair[0]])
     return found
@@ -102,10 +117,10 @@ def align(wanted: Sequence[Layer], there: Sequence[Layer]) -> Alignment:
 Stack = list[Layer]  # layers whose names differ in numbers only, by number
 
 
-def _stacks(found: Iterable[Layer], numbering: str) -> list[Stack]:
+def _stacks(found: Iterable[Layer], name: Callable[[Layer], str]) -> list[Stack]:
     stacks: dict[str, Stack] = {}
     for layer in found:
-        stacks.setdefault(re.sub(numbering, "*", layer.name), []).append(layer)
+        stacks.setdefault(name(layer), []).append(layer)
     return [sorted(stack, key=_numbers) for stack in stacks.values()]
 
 
@@ -197,6 +212,19 @@ def _chosen(ours: list[Stack], theirs: list[Stack], found: Alignment) -> Iterato
                 ours.remove(mine[i])
                 theirs.remove(other[j])
                 yield mine[i], other[j]
+
+
+def _resized(ours: Iterable[Layer], theirs: Iterable[Layer]) -> Iterator[tuple[Layer, Layer]]:
+    """What is left alone on both sides with as many columns: a head for another number of classes."""
+    classes: dict[object, tuple[list[Layer], list[Layer]]] = {}
+    for side, left in enumerate((ours, theirs)):
+        for layer in left:
+            columns = sorted(shape[1:] for shape in layer.shapes)
+            if any(columns):
+                classes.setdefault(tuple(columns), ([], []))[side].append(layer)
+    for mine, other in classes.values():
+        if len(mine) == len(other) == 1:
+            yield mine[0], other[0]
 
 
 def _words(stack: Stack) -> list[str]:

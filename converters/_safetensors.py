@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from converters._direct import BLOCK
 from converters._dtypes import BY_NUMPY, BY_SAFETENSORS, check_bools, check_shape
 from converters._errors import CheckpointError
-from converters._files import InputFile, aligned_empty, atomic_write
+from converters._files import InputFile, atomic_write
 from converters._json import decode
+from converters._memory import CACHE_LINE
 from converters._names import MAX_TENSORS, check_lengths
 from converters._writing import Array, Slots, describe
 
@@ -53,7 +55,7 @@ def open_header(file: InputFile) -> dict[str, Tensor]:
 
 def read_tensor(file: InputFile, name: str, tensor: Tensor) -> np.ndarray:
     """One tensor's array, in memory of its own."""
-    buffer = aligned_empty(tensor.nbytes)
+    buffer = file.memory.empty(tensor.nbytes)
     file.read_into(tensor.start, buffer)
     return check_bools(name, buffer.view(tensor.dtype).reshape(tensor.shape))
 
@@ -163,20 +165,20 @@ def writing(
     with atomic_write(Path(path), overwrite=overwrite, size=size) as file:
         file.write(header)
         file.flush()
-        with Slots(file.fileno(), arrays, offsets) as slots:
+        with Slots(file, arrays, offsets) as slots:
             yield slots.put
 
 
 def _layout(arrays: Mapping[str, Array], metadata: dict[str, str]) -> tuple[bytes, dict[str, int], int]:
-    """The header, padded to 64 bytes, each array's place in the file, and the file's size.
+    """The header, padded to a block, each array's place in the file, and the file's size.
 
-    Arrays that fill whole blocks of 64 bytes come first, so that all of them are aligned; jax takes aligned
-    memory over without a copy. The others follow by falling item size: no item crosses its own boundary.
+    Arrays that fill whole blocks come first, for direct writes, then those that fill whole cache lines: jax
+    takes aligned memory over without a copy. The others follow by falling item size: no item crosses its own
+    boundary.
     """
     entries: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     offsets, end = {}, 0
-    for name in sorted(arrays, key=lambda name: (arrays[name].nbytes % 64 > 0, -arrays[name].dtype.itemsize)):
-        array = arrays[name]
+    for name, array in sorted(arrays.items(), key=lambda item: _order(item[1])):
         kind = BY_NUMPY.get(array.dtype)
         if kind is None or kind.safetensors is None or name == "__metadata__":
             raise CheckpointError(f"{name!r} ({array.dtype}) cannot be stored in a safetensors file")
@@ -188,6 +190,10 @@ def _layout(arrays: Mapping[str, Array], metadata: dict[str, str]) -> tuple[byte
             "data_offsets": (offsets[name], end),
         }
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-(8 + len(text)) % 64)
+    text += b" " * (-(8 + len(text)) % BLOCK)
     header = len(text).to_bytes(8, "little") + text
     return header, {name: len(header) + offset for name, offset in offsets.items()}, len(header) + end
+
+
+def _order(array: Array) -> tuple[bool, bool, int]:
+    return array.nbytes % BLOCK > 0, array.nbytes % CACHE_LINE > 0, -array.dtype.itemsize

@@ -8,7 +8,7 @@ import numpy as np
 
 from converters._dtypes import check_bools, check_shape
 from converters._errors import CheckpointError
-from converters._files import InputFile, aligned_empty
+from converters._files import InputFile
 from converters._torch_pickle import Tensor
 from converters._writing import CHUNK, contiguous
 
@@ -57,7 +57,7 @@ class Storages:
         """The tensor's array, C-contiguous in this machine's byte order, in memory of its own."""
         dtype, place = tensor.kind.numpy, self._places[tensor.storage.key]
         start, count = _first(tensor) * dtype.itemsize, _span(tensor) * dtype.itemsize
-        buffer = aligned_empty(count)
+        buffer = self._file.memory.empty(count)
         if count == place.nbytes:
             self._compare(name, place, self._sum(place.offset, buffer))
         else:
@@ -78,7 +78,7 @@ class Storages:
         place = self._places[key]
         if place.crc is None or key in self._verified:
             return
-        crc, buffer = 0, aligned_empty(min(CHUNK, place.nbytes))
+        crc, buffer = 0, self._file.memory.empty(min(CHUNK, place.nbytes))
         for start in range(0, place.nbytes, CHUNK):
             part = buffer[: place.nbytes - start]
             self._file.read_into(place.offset + start, part)

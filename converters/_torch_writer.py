@@ -55,7 +55,7 @@ def write(path: Path, arrays: Mapping[str, ArrayLike], *, overwrite: bool = Fals
     offsets = {name: members[f"data/{index}"].data for index, name in enumerate(described)}
     with atomic_write(path, overwrite=overwrite, size=end) as file:
         fd = file.fileno()
-        with Slots(fd, described, offsets, summed=True) as slots:
+        with Slots(file, described, offsets, summed=True) as slots:
             for name in described:
                 slots.put(name, arrays[name])
         checksums = {f"data/{index}": slots.checksums[name] for index, name in enumerate(described)}

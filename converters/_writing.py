@@ -3,15 +3,17 @@
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from converters._direct import BLOCK, DirectFile
 from converters._errors import CheckpointError
+from converters._memory import Memory, aligned_empty
 
 CHUNK = 1 << 21  # bytes copied, summed and written at a time: they stay in the cache in between
 BACKGROUND = 1 << 27  # a larger array is written before the next is asked for, which bounds the memory
@@ -62,18 +64,26 @@ def _encodable(name: str) -> bool:
 
 
 class Slots:
-    """The places of arrays in a file; they arrive in any order, and a second thread writes them meanwhile.
+    """The places of arrays in a file; they arrive in any order, and are written meanwhile.
 
+    One thread puts the bytes in order, a piece at a time, while another writes the piece before.
     `checksums` has the CRC-32 of every array's bytes at the end, where they are asked for.
     """
 
     def __init__(
-        self, fd: int, arrays: Mapping[str, Array], offsets: Mapping[str, int], *, summed: bool = False
+        self,
+        file: BinaryIO,
+        arrays: Mapping[str, Array],
+        offsets: Mapping[str, int],
+        *,
+        summed: bool = False,
     ) -> None:
         self.checksums: dict[str, int] = {}
-        self._fd, self._arrays, self._offsets, self._summed = fd, arrays, offsets, summed
+        self._fd, self._direct = file.fileno(), DirectFile(file.name)
+        self._arrays, self._offsets, self._summed = arrays, offsets, summed
         self._missing = dict.fromkeys(arrays)
-        self._thread = ThreadPoolExecutor(1)
+        self._memory = Memory()
+        self._ordering, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
 
     def put(self, name: str, value: ArrayLike) -> None:
@@ -88,22 +98,28 @@ class Slots:
             raise CheckpointError(f"got {name!r} as {found}, expected {expected} and each name once")
         del self._missing[name]
         self._finish()
-        self._pending = self._thread.submit(self._write, name, array)
+        self._pending = self._ordering.submit(self._order, name, array)
         if array.nbytes > BACKGROUND:
             self._finish()
 
-    def _write(self, name: str, array: np.ndarray) -> None:
+    def _order(self, name: str, array: np.ndarray) -> None:
         offset, checksum = self._offsets[name], 0
-        for chunk in chunks(array):
+        written: Future[None] | None = None
+        for chunk in chunks(array, self._memory.empty):
             if self._summed:
-                checksum = zlib.crc32(chunk, checksum)
-            while len(chunk):
-                count = os.pwrite(self._fd, chunk, offset)
-                chunk, offset = chunk[count:], offset + count
+                checksum = zlib.crc32(chunk.data, checksum)
+            if written:
+                written.result()
+            written = self._writing.submit(self._write, chunk, offset)
+            offset += chunk.size
+        if written:
+            written.result()
         self.checksums[name] = checksum
-        if array.nbytes >= CHUNK and hasattr(os, "posix_fadvise"):
-            # The disk starts now, not all at once at the end, and other files keep their place in the cache.
-            os.posix_fadvise(self._fd, offset - array.nbytes, array.nbytes, os.POSIX_FADV_DONTNEED)
+
+    def _write(self, chunk: np.ndarray, offset: int) -> None:
+        while chunk.size:
+            count = self._direct.write(chunk, offset) or os.pwrite(self._fd, chunk.data, offset)
+            chunk, offset = chunk[count:], offset + count
 
     def _finish(self) -> None:
         pending, self._pending = self._pending, None
@@ -120,33 +136,37 @@ class Slots:
             if error is None:
                 self._finish()
         finally:
-            self._thread.shutdown()
+            self._ordering.shutdown()
+            self._writing.shutdown()
+            self._direct.close()
         if error is None and self._missing:
             raise CheckpointError(
                 f"{len(self._missing)} arrays never came: {', '.join(list(self._missing)[:5])}"
             )
 
 
-def chunks(array: np.ndarray) -> Iterator[memoryview]:
-    """The array's little-endian bytes in C order, in pieces; a strided one needs memory for one piece."""
+def chunks(array: np.ndarray, empty: Callable[[int], np.ndarray] = aligned_empty) -> Iterator[np.ndarray]:
+    """The array's little-endian bytes in C order, in pieces; a strided one needs memory for each."""
     if array.nbytes <= CHUNK:
-        yield _bytes(contiguous(array))
+        yield _bytes(contiguous(array, empty))
     elif array.flags.c_contiguous and array.dtype.isnative:
         view = _bytes(array)
-        for start in range(0, len(view), CHUNK):
+        for start in range(0, view.size, CHUNK):
             yield view[start : start + CHUNK]
     else:
         rows = CHUNK // array[0].nbytes or 1
+        # Whole blocks, where so many rows make them.
+        rows -= rows % min(rows, BLOCK // math.gcd(BLOCK, array[0].nbytes))
         for start in range(0, len(array), rows):
             part = array[start : start + rows]
-            yield from chunks(part if part.nbytes <= CHUNK else part[0])
+            yield from chunks(part if part.nbytes <= CHUNK else part[0], empty)
 
 
-def contiguous(array: np.ndarray) -> np.ndarray:
+def contiguous(array: np.ndarray, empty: Callable[[int], np.ndarray] = aligned_empty) -> np.ndarray:
     """The array in C order and this machine's byte order; much faster than NumPy on transposed ones."""
     if array.flags.c_contiguous and array.dtype.isnative:
         return array
-    result = np.empty(array.shape, native(array.dtype))
+    result = empty(array.nbytes).view(native(array.dtype)).reshape(array.shape)
     if array.ndim < 2:
         result[...] = array
         return result
@@ -157,5 +177,5 @@ def contiguous(array: np.ndarray) -> np.ndarray:
     return result
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)

@@ -15,6 +15,7 @@ from converters._containers import pick
 from converters._errors import CheckpointError
 from converters._files import BufferFile, InputFile, blamed_on
 from converters._legacy import open_legacy
+from converters._memory import Memory
 from converters._names import check_names
 
 MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
@@ -83,15 +84,15 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     Raises:
         CheckpointError: it cannot be read, or is not a checkpoint of a full model.
     """
-    path = Path(path)
+    path, memory = Path(path), Memory()
     notes: tuple[str, ...] = ()
     if os.path.isdir(path):
         path, notes = _sharded.file_in(path)
     if not path.name.endswith(".json"):
-        tensors, more = _open_path(path, key)
+        tensors, more = _open_path(path, key, memory)
         return Checkpoint(tensors, notes + more)
     index = _sharded.read_index(path)
-    shards = {shard: _open_path(shard, key) for shard in index}
+    shards = {shard: _open_path(shard, key, memory) for shard in index}
     _sharded.check_shards(path, index, {shard: set(tensors) for shard, (tensors, _) in shards.items()})
     together: dict[str, Stored] = {}
     for tensors, more in shards.values():
@@ -129,9 +130,9 @@ def write_checkpoint(
         _torch_writer.write(path, state_dict, overwrite=overwrite)
 
 
-def _open_path(path: Path, key: str | None) -> tuple[dict[str, Stored], tuple[str, ...]]:
+def _open_path(path: Path, key: str | None, memory: Memory) -> tuple[dict[str, Stored], tuple[str, ...]]:
     with blamed_on(path):
-        file = InputFile(path)
+        file = InputFile(path, memory)
     return _open_file(file, key)
 
 

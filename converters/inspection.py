@@ -93,7 +93,7 @@ def inspect(
         rngs: as for `init`; a key for all streams by default.
         method: as for `init`.
     """
-    run = _Run(module, inputs, dict(kwargs), jax.random.key(0) if rngs is None else rngs, method)
+    run = _Run(module, inputs, dict(kwargs), rngs, method)
     shapes, seen = run(boxed=False)
     lifts: dict[Path, tuple[Lift, ...]] = {}
     if any(seen.views.get(path[1:-1], {}).get(path) != array.shape for path, array in shapes.items()):
@@ -145,8 +145,10 @@ class _Run:
         static = {name: value for name, value in self.kwargs.items() if name not in arrays}
 
         def init(rngs: Any, inputs: Any, arrays: Any) -> Any:
+            # Made in here, it needs no compiler.
+            key = jax.random.key(0) if rngs is None else rngs
             with nn.intercept_methods(intercept):
-                return self.module.init(rngs, *inputs, method=self.method, **arrays, **static)
+                return self.module.init(key, *inputs, method=self.method, **arrays, **static)
 
         try:
             tree = jax.eval_shape(init, self.rngs, self.inputs, arrays)

@@ -64,6 +64,23 @@ class Transformer(nn.Module):
         return self.head(self.norm(x))
 
 
+class CompactBlock(nn.Module):
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.LayerNorm()(nn.MultiHeadDotProductAttention(2)(x, x))
+        return nn.LayerNorm()(nn.Dense(8)(nn.Dense(32)(x)))
+
+
+class CompactTransformer(nn.Module):
+    """Its blocks are in no list, and have the order of BERT's."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for _ in range(12):
+            x = CompactBlock()(x)
+        return nn.Dense(5)(nn.LayerNorm()(x))
+
+
 class Stack(nn.Module):
     def setup(self):
         self.layers = [nn.Dense(8) for _ in range(3)]
@@ -144,6 +161,7 @@ CASES = {
     "numbers with gaps": ({k: v for i in (0, 2, 4) for k, v in dense(f"layers.{i}", 8).items()}, Stack()),
     "fused projections": (stacked(gpt, "lm_head"), Transformer()),
     "other names": (stacked(bert, "classifier"), Transformer()),
+    "a compact module": (stacked(bert, "classifier"), CompactTransformer()),
     "prefixed": ({f"model.{k}": v for k, v in stacked(bert, "classifier").items()}, Transformer()),
 }
 
@@ -164,6 +182,27 @@ def test_numbered_layers_become_one_pair_and_projections_are_told_by_their_names
     assert (r"^blocks\.(\d+)\.attn\.q\.", r"encoder.layer.\1.attention.self.query.") in draft
     assert (r"^blocks\.(\d+)\.attn\.v\.", r"encoder.layer.\1.attention.self.value.") in draft
     assert (r"^blocks\.(\d+)\.ln1\.weight$", r"encoder.layer.\1.attention.norm.gamma") in draft
+
+
+def test_blocks_of_a_compact_module_are_aligned_one_by_one():
+    error = refused(stacked(bert, "classifier"), CompactTransformer())
+    at = r"encoder.layer.\1"
+    assert (r"^CompactBlock_(\d+)\.LayerNorm_0\.weight$", rf"{at}.attention.norm.gamma") in error.draft
+    assert (r"^CompactBlock_(\d+)\.LayerNorm_1\.weight$", rf"{at}.output.norm.gamma") in error.draft
+    attention = "CompactBlock_*.MultiHeadDotProductAttention_0"
+    parts = tuple(f"encoder.layer.*.attention.self.{part}.weight" for part in ("query", "key", "value"))
+    assert Split(f"{attention}.in_proj_weight", parts) in error.draft
+    assert "order was taken: CompactBlock_*.LayerNorm_0, CompactBlock_*.LayerNorm_1" in str(error)
+
+
+def test_a_head_for_another_number_of_classes_is_in_the_draft_and_remains_a_problem():
+    state_dict = {k: v for k, v in THREE.items() if not k.startswith("head")}
+    error = refused(state_dict | dense("classifier", 7, 16), ThreeLayers())
+    assert (r"^Dense_1\.", "classifier.") in error.draft
+    assert "2 problems remain" in str(error)
+    assert "these layers have another number of rows there: Dense_1" in str(error)
+    with pytest.raises(ConversionError, match=r"misshapen  classifier.weight: \(7, 16\) for \(3, 16\)"):
+        converters.convert(state_dict | dense("classifier", 7, 16), ThreeLayers(), X, names=error.draft)
 
 
 def test_a_renumbered_list_is_aligned_whole_and_no_pair_undoes_another():
