@@ -55,6 +55,39 @@ def noise(module: Any, variables: Any, dtype: Any) -> Sequence[np.ndarray]:
     return (np.asarray(module.apply(variables, zeros, zeros, method="reparameterize", rngs=NOISE)),)
 
 
+def ids(batch: int, length: int, vocab: int, seed: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).integers(vocab, size=(batch, length))
+
+
+def kept(*lengths: int, length: int) -> np.ndarray:
+    """Masks of sequences of these lengths, padded on the right."""
+    return (np.arange(length) < np.array(lengths)[:, None]).astype(int)
+
+
+TEXTS = [ids(3, 7, 11), ids(3, 5, 13), kept(7, 3, 4, length=7), kept(2, 5, 4, length=5)]
+TRANSFORMER = {
+    "source_vocab_size": 11,
+    "target_vocab_size": 13,
+    "width": 12,
+    "heads": 3,
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "feed_forward": 20,
+    "dropout": 0.0,
+}
+
+
+def transformer(**options: Any) -> torch.nn.Module:
+    return twins.Transformer(
+        d_model=12,
+        nhead=3,
+        num_encoder_layers=2,
+        num_decoder_layers=3,
+        dim_feedforward=20,
+        **{"dropout": 0.0, **options},
+    )
+
+
 CASES = {
     "mlp": Case("mlp", {}, lambda: twins.MLP(12 * 8 * 2), [images(3, 12, 8, 2)]),
     "mlp, deeper": Case(
@@ -127,6 +160,25 @@ CASES = {
         lambda: twins.CifarResNet(20),
         [images(2, 18, 14, 3)],
         layout="cifar",
+    ),
+    "transformer": Case("transformer", TRANSFORMER, transformer, TEXTS, layout="torch"),
+    "transformer, norms first": Case(
+        "transformer",
+        {**TRANSFORMER, "norm_first": True, "activation": "gelu"},
+        lambda: transformer(norm_first=True, activation="gelu"),
+        TEXTS,
+        layout="torch",
+    ),
+}
+
+# With dropout, where the same numbers are dropped on both sides.
+DROPOUT_CASES = {
+    "transformer": Case(
+        "transformer",
+        {**TRANSFORMER, "dropout": 0.3},
+        lambda: transformer(dropout=0.3),
+        TEXTS,
+        layout="torch",
     ),
 }
 
