@@ -115,7 +115,7 @@ def test_training_drops_and_evaluation_does_not() -> None:
 
 @pytest.mark.parametrize("config", [{"width": 10}, {"width": 9}, {"activation": "swish"}])
 def test_impossible_sizes_are_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(zoo.ZooError, match="width=|swish"):
+    with pytest.raises(zoo.ZooError, match=r"width=|swish"):
         create(**{**SMALL, **config})
 
 
