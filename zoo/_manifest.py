@@ -121,7 +121,7 @@ FIELDS = {
 }
 NAME = schema.text(r"[a-z0-9][a-z0-9._-]*", "a lower-case name")
 # What can differ between several published weights of one model.
-TAGGED = ("weights", "layout", "license", "source", "paper", "metrics", "preprocess")
+TAGGED = ("config", "weights", "layout", "license", "source", "paper", "metrics", "preprocess")
 
 
 @dataclass(frozen=True)
