@@ -16,9 +16,12 @@ from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
 from zoo._errors import ZooError
+from zoo._generation import generate
 from zoo._layers import ACTIVATIONS, check_activation
 from zoo._outputs import TextOutput
 from zoo.transformer import attention, key_mask
+
+__all__ = ["GPT2", "Cache", "create", "generate"]
 
 TORCH_NAMES = {
     "transformers": ((r"^", "transformer."),),
@@ -35,10 +38,18 @@ class Conv1D(nn.Dense):
 
 
 class Cache(NamedTuple):
-    """Keys and values of earlier tokens, each (batch, length, heads, head_dim)."""
+    """Keys and values of the tokens so far, each (batch, heads, length, head_dim).
+
+    XLA multiplies matrices of this order as they lie; it would copy others first.
+    """
 
     keys: jax.Array
     values: jax.Array
+
+    def written(self, new: "Cache", column: jax.Array | int) -> "Cache":
+        """With the new token in that column."""
+        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=column, axis=2)
+        return Cache(put(self.keys, new.keys), put(self.values, new.values))
 
 
 class Settings(NamedTuple):
@@ -63,6 +74,20 @@ class Settings(NamedTuple):
         return Conv1D(features, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02 / math.sqrt(parts)))
 
 
+class Context(NamedTuple):
+    """What every block is told.
+
+    Attributes:
+        mask: True for tokens to attend to, broadcasts to (batch, heads, queries, keys).
+        column: Of the caches, if any, where the token goes.
+        train: Whether to drop units out.
+    """
+
+    mask: jax.Array | None
+    column: jax.Array | int
+    train: bool
+
+
 class Attention(nn.Module):
     """Each token attends to those before it and to itself."""
 
@@ -74,34 +99,23 @@ class Attention(nn.Module):
         self.attn_dropout = nn.Dropout(self.settings.attention_dropout)
         self.resid_dropout = nn.Dropout(self.settings.dropout)
 
-    def __call__(
-        self, x: jax.Array, mask: jax.Array | None, cache: Cache | None, *, train: bool
-    ) -> tuple[jax.Array, Cache]:
+    def __call__(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache]:
         split = (*x.shape[:2], self.settings.heads, self.settings.width // self.settings.heads)
-        query, key, value = (part.reshape(split) for part in jnp.split(self.c_attn(x), 3, axis=-1))
-        if cache is not None and mask is not None:
-            out = _attend_to_cache(query, key, value, cache, mask)
-        else:
-            dropout = partial(self.attn_dropout, deterministic=False) if train else None
-            out = attention(query, key, value, mask=mask, is_causal=True, dropout=dropout)
-        out = self.resid_dropout(self.c_proj(out.reshape(x.shape)), deterministic=not train)
-        return out, Cache(key, value)
-
-
-def _attend_to_cache(
-    query: jax.Array, key: jax.Array, value: jax.Array, cache: Cache, mask: jax.Array
-) -> jax.Array:
-    """One new token attends to the cache, where the mask allows, and to itself.
-
-    Apart, so that the cache is only read: adding the token to it before would copy it in each block.
-    """
-    dtype = jnp.promote_types(query.dtype, jnp.float32)
-    old = jnp.einsum("bqhd,bkhd->bhqk", query, cache.keys, preferred_element_type=dtype)
-    new = jnp.einsum("bqhd,bqhd->bhq", query, key, preferred_element_type=dtype)
-    logits = jnp.concatenate([jnp.where(mask, old, -jnp.inf), new[..., None]], axis=-1)
-    weights = jax.nn.softmax(logits / math.sqrt(query.shape[-1])).astype(value.dtype)
-    earlier = jnp.einsum("bhqk,bkhd->bqhd", weights[..., :-1], cache.values)
-    return earlier + weights[..., -1].swapaxes(1, 2)[..., None] * value
+        parts = jnp.split(self.c_attn(x), 3, axis=-1)
+        query, key, value = (part.reshape(split) for part in parts)
+        made = Cache(key.swapaxes(1, 2), value.swapaxes(1, 2))
+        if cache is not None:
+            made = cache.written(made, context.column)
+        out = attention(
+            query,
+            made.keys.swapaxes(1, 2),
+            made.values.swapaxes(1, 2),
+            mask=context.mask,
+            is_causal=cache is None,
+            dropout=partial(self.attn_dropout, deterministic=False) if context.train else None,
+        )
+        out = self.resid_dropout(self.c_proj(out.reshape(x.shape)), deterministic=not context.train)
+        return out, made
 
 
 class MLP(nn.Module):
@@ -130,12 +144,10 @@ class Block(nn.Module):
         self.attn = Attention(self.settings)
         self.mlp = MLP(self.settings)
 
-    def __call__(
-        self, x: jax.Array, mask: jax.Array | None, cache: Cache | None, *, train: bool
-    ) -> tuple[jax.Array, Cache]:
-        out, made = self.attn(self.ln_1(x), mask, cache, train=train)
+    def __call__(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache]:
+        out, made = self.attn(self.ln_1(x), context, cache)
         x = x + out
-        return x + self.mlp(self.ln_2(x), train=train), made
+        return x + self.mlp(self.ln_2(x), train=context.train), made
 
 
 class GPT2(nn.Module):
@@ -177,7 +189,8 @@ class GPT2(nn.Module):
         if length > self.max_length:
             raise ZooError(f"texts of {length} tokens; the model takes at most {self.max_length}.")
         positions = jnp.arange(length)[None] if position_ids is None else position_ids
-        x, _ = self._states(input_ids, positions, key_mask(attention_mask), None, train)
+        context = Context(key_mask(attention_mask), 0, train)
+        x, _ = self._states(input_ids, positions, context, None)
         return (
             TextOutput(last_hidden_state=x) if self.head == "none" else TextOutput(logits=self.wte.attend(x))
         )
@@ -188,37 +201,37 @@ class GPT2(nn.Module):
         position_ids: jax.Array,
         mask: jax.Array,
         caches: Sequence[Cache] | None,
-        last: jax.Array | int = 0,
+        last: jax.Array,
     ) -> tuple[jax.Array, list[Cache]]:
-        """What generation calls: a text from its beginning, or its next token behind the caches.
+        """What generation calls: texts from their beginning, or one more token of each.
 
         Args:
             input_ids: (batch, length), or (batch, 1) with caches.
             position_ids: The same shape.
             mask: (batch, 1, 1, length), or of the caches' length.
             caches: One for each block.
-            last: The index whose logits are wanted.
+            last: The index of the last token: whose logits are wanted, and where it goes in the caches.
 
         Returns:
-            (batch, vocab_size) logits, and the keys and values of input_ids for each block.
+            (batch, vocab_size) logits, and the caches with the tokens.
         """
-        x, made = self._states(input_ids, position_ids, mask, caches, train=False)
-        return self.wte.attend(jax.lax.dynamic_index_in_dim(x, last, 1, keepdims=False)), made
+        x, made = self._states(input_ids, position_ids, Context(mask, last, train=False), caches)
+        index = last if caches is None else 0
+        return self.wte.attend(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
 
     def _states(
         self,
         input_ids: jax.Array,
         position_ids: jax.Array,
-        mask: jax.Array | None,
+        context: Context,
         caches: Sequence[Cache] | None,
-        train: bool,
     ) -> tuple[jax.Array, list[Cache]]:
-        x = self.drop(self.wte(input_ids) + self.wpe(position_ids), deterministic=not train)
+        x = self.wte(input_ids) + self.wpe(position_ids)
+        x = self.drop(x, deterministic=not context.train)
         made = []
-        earlier: Sequence[Cache | None] = caches or [None] * self.settings.depth
-        for block, cache in zip(self.h, earlier, strict=True):
-            x, keys_and_values = block(x, mask, cache, train=train)
-            made.append(keys_and_values)
+        for index, block in enumerate(self.h):
+            x, cache = block(x, context, caches[index] if caches else None)
+            made.append(cache)
         return self.ln_f(x), made
 
 
