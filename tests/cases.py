@@ -55,6 +55,42 @@ def noise(module: Any, variables: Any, dtype: Any) -> Sequence[np.ndarray]:
     return (np.asarray(module.apply(variables, zeros, zeros, method="reparameterize", rngs=NOISE)),)
 
 
+def ids(batch: int, length: int, vocab: int, seed: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).integers(vocab, size=(batch, length))
+
+
+def kept(*lengths: int, length: int) -> np.ndarray:
+    """Masks of sequences of these lengths, padded on the right."""
+    return (np.arange(length) < np.array(lengths)[:, None]).astype(int)
+
+
+TEXTS = [ids(3, 7, 11), ids(3, 5, 13), kept(7, 3, 4, length=7), kept(2, 5, 4, length=5)]
+TRANSFORMER = {
+    "source_vocab_size": 11,
+    "target_vocab_size": 13,
+    "width": 12,
+    "heads": 3,
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "feed_forward": 20,
+    "dropout": 0.0,
+}
+
+
+def transformer(**options: Any) -> torch.nn.Module:
+    return twins.Transformer(
+        d_model=12,
+        nhead=3,
+        num_encoder_layers=2,
+        num_decoder_layers=3,
+        dim_feedforward=20,
+        **{"dropout": 0.0, **options},
+    )
+
+
+VIT = {"patch_size": 8, "width": 24, "depth": 2, "heads": 3, "feed_forward": 48}
+
+
 CASES = {
     "mlp": Case("mlp", {}, lambda: twins.MLP(12 * 8 * 2), [images(3, 12, 8, 2)]),
     "mlp, deeper": Case(
@@ -127,6 +163,108 @@ CASES = {
         lambda: twins.CifarResNet(20),
         [images(2, 18, 14, 3)],
         layout="cifar",
+    ),
+    "transformer": Case("transformer", TRANSFORMER, transformer, TEXTS, layout="torch"),
+    "transformer, norms first": Case(
+        "transformer",
+        {**TRANSFORMER, "norm_first": True, "activation": "gelu"},
+        lambda: transformer(norm_first=True, activation="gelu"),
+        TEXTS,
+        layout="torch",
+    ),
+    "vit": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5},
+        lambda: published.timm_vit(img_size=(24, 40), num_classes=5),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "vit, grey, features, no biases": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "in_channels": 1, "qkv_bias": False},
+        lambda: published.timm_vit(img_size=(24, 40), num_classes=0, in_chans=1, qkv_bias=False),
+        [images(3, 24, 40, 1)],
+        layout="timm",
+    ),
+    "deit": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5, "distilled": True},
+        lambda: published.timm_vit(True, img_size=(24, 40), num_classes=5),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "deit, features": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "distilled": True},
+        lambda: published.timm_vit(True, img_size=(24, 40), num_classes=0),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "dinov2": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "layer_scale": 1.0},
+        lambda: published.timm_vit(img_size=(24, 40), num_classes=0, init_values=1e-5),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    # torchvision's takes squares only; no two of the positions have the same embedding.
+    "vit, torchvision": Case(
+        "vit",
+        {**VIT, "image_size": 32, "num_classes": 5},
+        lambda: published.torchvision_vit(image_size=32, num_classes=5),
+        [images(3, 32, 32, 3)],
+        layout="torchvision",
+    ),
+    "vit, torchvision, representation": Case(
+        "vit",
+        {**VIT, "image_size": 32, "num_classes": 5, "representation": 7},
+        lambda: published.torchvision_vit(image_size=32, num_classes=5, representation_size=7),
+        [images(3, 32, 32, 3)],
+        layout="torchvision",
+    ),
+    "vit, of the Hub": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5, "epsilon": 1e-12, "activation": "gelu_tanh"},
+        lambda: published.transformers_vit(
+            "ViTForImageClassification", image_size=(24, 40), num_labels=5, hidden_act="gelu_new"
+        ),
+        [images(3, 24, 40, 3)],
+        layout="transformers5",
+    ),
+    "vit, of the Hub, features": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "epsilon": 1e-12, "representation": 24},
+        lambda: published.transformers_vit("ViTModel", image_size=(24, 40)),
+        [images(3, 24, 40, 3)],
+        layout="transformers5_model",
+    ),
+    "deit, of the Hub": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5, "epsilon": 1e-12, "distilled": True},
+        lambda: published.transformers_vit(
+            "DeiTForImageClassificationWithTeacher", image_size=(24, 40), num_labels=5
+        ),
+        [images(3, 24, 40, 3)],
+        layout="transformers5_deit",
+    ),
+    "dinov2, of the Hub": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "layer_scale": 1.0, "maskable": True},
+        # It takes another number of patches for a square of them, unless the image is one too.
+        lambda: published.transformers_vit("Dinov2Model", image_size=(24, 40)),
+        [images(3, 24, 40, 3)],
+        layout="transformers5_dinov2",
+    ),
+}
+
+# With dropout, where the same numbers are dropped on both sides.
+DROPOUT_CASES = {
+    "transformer": Case(
+        "transformer",
+        {**TRANSFORMER, "dropout": 0.3},
+        lambda: transformer(dropout=0.3),
+        TEXTS,
+        layout="torch",
     ),
 }
 

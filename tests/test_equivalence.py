@@ -10,7 +10,8 @@ import torch
 
 import converters
 import zoo
-from tests.cases import CASES, Case
+from tests.cases import CASES, DROPOUT_CASES, Case
+from tests.dropouts import same_dropout
 from tests.equivalence import (
     FORWARD,
     check_gradients,
@@ -141,6 +142,19 @@ def test_the_exported_state_dict_is_the_twins(case: Case) -> None:
     fresh.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in exported.items()}, strict=True)
     for name, tensor in models.twin.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize("case", DROPOUT_CASES.values(), ids=DROPOUT_CASES)
+def test_dropout_acts_where_pytorchs_does(case: Case) -> None:
+    models = prepare(case)
+    with same_dropout():
+        theirs = run_torch(models.twin.train(), [*map(channels_first, case.inputs), *models.more])
+        (ours,), *_ = run_flax(models.module, models.variables, case.inputs, train=True)
+    without, *_ = run_flax(models.module, models.variables, case.inputs)
+    assert difference(without[0], ours) > 0.01, "nothing was dropped"
+    error = difference(ours, theirs.outputs[0])
+    print(f"outputs differ by {error:.1e}")
+    assert error <= FORWARD
 
 
 def test_the_vae_decodes_latents_alone_as_its_twin_does() -> None:

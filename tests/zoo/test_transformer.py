@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from zoo.transformer import attention, key_mask
+import zoo
+from zoo.transformer import attention, create, key_mask
 
 
 def arrays(queries: int = 5, keys: int = 7, dtype: str = "float32") -> list[np.ndarray]:
@@ -76,3 +77,48 @@ def test_a_key_mask_is_boolean_and_broadcasts_over_heads_and_queries() -> None:
     assert mask.shape == (2, 1, 1, 7)
     assert mask.dtype == bool
     assert key_mask(None) is None
+
+
+SMALL = {"source_vocab_size": 11, "target_vocab_size": 13, "width": 12, "heads": 3, "feed_forward": 20}
+
+
+def small(**config: Any) -> zoo.Model:
+    return zoo.load("transformer_base", **{**SMALL, "encoder_layers": 1, "decoder_layers": 2, **config})
+
+
+def test_a_target_sees_nothing_that_comes_later() -> None:
+    model, source = small(), np.arange(6)[None]
+    target = np.array([[1, 2, 3, 4, 5]])
+    changed = np.array([[1, 2, 3, 9, 9]])
+    before, after = model(source, target), model(source, changed)
+    np.testing.assert_array_equal(before[:, :3], after[:, :3])
+    assert not np.allclose(before[:, 3], after[:, 3])
+
+
+def test_padding_does_not_matter() -> None:
+    model = small()
+    source, target = np.array([[3, 4, 5]]), np.array([[1, 2]])
+    padded = np.array([[3, 4, 5, 9, 9]]), np.array([[1, 2, 7]])
+    masks = np.array([[1, 1, 1, 0, 0]]), np.array([[1, 1, 0]])
+    found = model(*padded, *masks)
+    np.testing.assert_allclose(found[:, :2], model(source, target), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(found[:, :2], model(*padded)[:, :2], rtol=1e-3)
+
+
+def test_training_drops_and_evaluation_does_not() -> None:
+    model = small(dropout=0.5)
+    texts = np.arange(6)[None], np.arange(5)[None]
+    first, second = (model(*texts, train=True, rngs={"dropout": jax.random.key(seed)}) for seed in (0, 1))
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(model(*texts), model(*texts))
+
+
+@pytest.mark.parametrize("config", [{"width": 10}, {"width": 9}, {"activation": "swish"}])
+def test_impossible_sizes_are_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(zoo.ZooError, match=r"width=|swish"):
+        create(**{**SMALL, **config})
+
+
+def test_bfloat16_stays_bfloat16() -> None:
+    model = small(dtype="bfloat16")
+    assert model(np.arange(6)[None], np.arange(5)[None]).dtype == jnp.bfloat16

@@ -1,0 +1,62 @@
+"""By which names PyTorch files keep vision transformers; the layers of zoo/vit.py have timm's."""
+
+from converters.rules import Split
+
+_TORCHVISION = (
+    (r"^cls_token", "class_token"),
+    (r"^patch_embed\.", "conv_proj."),
+    (r"^pos_embed", "encoder.pos_embedding"),
+    (r"^norm\.", "encoder.ln."),
+    (r"^(head|pre_logits)\.", r"heads.\1."),
+    (r"^blocks\.", "encoder.layers.encoder_layer_"),
+    (r"\.norm([12])\.", r".ln_\1."),
+    (r"\.attn\.qkv\.", ".self_attention.in_proj_"),
+    (r"\.attn\.proj\.", ".self_attention.out_proj."),
+)
+_EMBEDDINGS = (
+    (r"^((cls|mask)_token)", r"embeddings.\1"),
+    (r"^dist_token", "embeddings.distillation_token"),
+    (r"^pos_embed", "embeddings.position_embeddings"),
+    (r"^patch_embed\.", "embeddings.patch_embeddings.projection."),
+    (r"^norm\.", "layernorm."),
+    (r"^pre_logits\.", "pooler.dense."),
+)
+_NORMS = ((r"\.norm1\.", ".layernorm_before."), (r"\.norm2\.", ".layernorm_after."))
+_SCALES = ((r"\.ls([12])\.gamma", r".layer_scale\1.lambda1"),)
+_FILES = (
+    (r"^blocks\.", "encoder.layer."),
+    (r"\.attn\.qkv\.", ".attention.attention.qkv."),
+    (r"\.attn\.proj\.", ".attention.output.dense."),
+    Split("*.qkv.*", ("*.query.*", "*.key.*", "*.value.*")),
+)
+_MLPS = ((r"\.mlp\.fc1\.", ".intermediate.dense."), (r"\.mlp\.fc2\.", ".output.dense."))
+# The state dicts of transformers 5; the files that it writes still have the older names.
+_STATE_DICTS = (
+    (r"\.attn\.qkv\.", ".attention.qkv."),
+    (r"\.attn\.proj\.", ".attention.o_proj."),
+    Split("*.qkv.*", ("*.q_proj.*", "*.k_proj.*", "*.v_proj.*")),
+)
+_CLASSIFIERS = {
+    "": ((r"^(?!head)", "vit."), (r"^head\.", "classifier.")),
+    "_model": (),  # ViTModel: no head, num_classes=0
+    "_deit": (
+        (r"^(?!head)", "deit."),
+        (r"^head\.", "cls_classifier."),
+        (r"^head_dist\.", "distillation_classifier."),
+    ),
+}
+TORCH_NAMES = {
+    "timm": ((r"^patch_embed\.", "patch_embed.proj."),),  # and of the original DeiT
+    "torchvision": (*_TORCHVISION, (r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.3.")),
+    "torchvision_files": (*_TORCHVISION, (r"\.mlp\.fc([12])\.", r".mlp.linear_\1.")),  # older than its model
+    **{
+        f"transformers{name}": (*_EMBEDDINGS, *_NORMS, *_FILES, *_MLPS, *head)
+        for name, head in _CLASSIFIERS.items()
+    },
+    **{
+        f"transformers5{name}": (*_EMBEDDINGS, *_NORMS, *_STATE_DICTS, (r"^blocks\.", "layers."), *head)
+        for name, head in _CLASSIFIERS.items()
+    },
+    "transformers_dinov2": (*_EMBEDDINGS, *_SCALES, *_FILES),  # Dinov2Model
+    "transformers5_dinov2": (*_EMBEDDINGS, *_SCALES, *_STATE_DICTS, (r"^blocks\.", "encoder.layer.")),
+}
