@@ -17,7 +17,7 @@ class Settings(NamedTuple):
 
     width: int
     heads: int
-    hidden: int
+    feed_forward: int
     activation: str
     epsilon: float
     dropout: float
@@ -58,8 +58,9 @@ class Embeddings(nn.Module):
         x = self.word_embeddings(input_ids)
         if self.token_types:
             x = x + self.token_type_embeddings(jnp.zeros_like(input_ids) if types is None else types)
-        out: jax.Array = self.LayerNorm(x + self.position_embeddings(positions))
-        return self.dropout(out, deterministic=not train)
+        x = self.LayerNorm(x + self.position_embeddings(positions))
+        out: jax.Array = self.dropout(x, deterministic=not train)
+        return out
 
 
 class Output(nn.Module):
@@ -116,7 +117,7 @@ class Intermediate(nn.Module):
     settings: Settings
 
     def setup(self) -> None:
-        self.dense = self.settings.dense(self.settings.hidden)
+        self.dense = self.settings.dense(self.settings.feed_forward)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return ACTIVATIONS[self.settings.activation](self.dense(x))

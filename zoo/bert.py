@@ -183,7 +183,7 @@ def create(
     width: int = 768,
     depth: int = 12,
     heads: int = 12,
-    hidden: int = 3072,
+    feed_forward: int = 3072,
     activation: str = "gelu",
     epsilon: float = 1e-12,
     dropout: float = 0.1,
@@ -206,7 +206,7 @@ def create(
         width: Of the states.
         depth: How many layers.
         heads: Of the attention; they divide the width.
-        hidden: Width between the two dense layers of a layer.
+        feed_forward: Width between the two dense layers of a layer.
         activation: Between them.
         epsilon: Of the layer norms.
         dropout: Of the embeddings, and of what attention and dense layers add to the states.
@@ -235,7 +235,7 @@ def create(
     if head == "pooler" and variant == "distilbert":
         raise ZooError("DistilBERT has no pooler; choose another head.")
     check_activation(activation)
-    settings = Settings(width, heads, hidden, activation, epsilon, dropout, attention_dropout, None)
+    settings = Settings(width, heads, feed_forward, activation, epsilon, dropout, attention_dropout, None)
     return Bert(
         vocab_size,
         max_length,

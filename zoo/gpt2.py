@@ -58,7 +58,7 @@ class Settings(NamedTuple):
     depth: int
     width: int
     heads: int
-    hidden: int
+    feed_forward: int
     activation: str
     epsilon: float
     dropout: float
@@ -124,7 +124,7 @@ class MLP(nn.Module):
     settings: Settings
 
     def setup(self) -> None:
-        self.c_fc = self.settings.dense(self.settings.hidden)
+        self.c_fc = self.settings.dense(self.settings.feed_forward)
         self.c_proj = self.settings.dense(self.settings.width, 2 * self.settings.depth)
         self.dropout = nn.Dropout(self.settings.dropout)
 
@@ -242,7 +242,7 @@ def create(
     width: int = 768,
     depth: int = 12,
     heads: int = 12,
-    hidden: int | None = None,
+    feed_forward: int | None = None,
     activation: str = "gelu_tanh",
     epsilon: float = 1e-5,
     dropout: float = 0.1,
@@ -259,7 +259,7 @@ def create(
         width: Of the states.
         depth: How many blocks.
         heads: Of the attention; they divide the width.
-        hidden: Width between the two dense layers of a block; by default four times the width.
+        feed_forward: Width between the two dense layers of a block; by default four times the width.
         activation: Between them.
         epsilon: Of the layer norms.
         dropout: Of what attention and dense layers add to the states.
@@ -275,7 +275,9 @@ def create(
         raise ZooError(f"no head {head!r}; choose one of {', '.join(HEADS)}.")
     if width % heads:
         raise ZooError(f"{heads} heads do not divide a width of {width}.")
-    hidden = hidden or 4 * width
+    feed_forward = feed_forward or 4 * width
     check_activation(activation)
-    settings = Settings(depth, width, heads, hidden, activation, epsilon, dropout, attention_dropout, None)
+    settings = Settings(
+        depth, width, heads, feed_forward, activation, epsilon, dropout, attention_dropout, None
+    )
     return GPT2(vocab_size, max_length, settings, embedding_dropout, head, dtype)
