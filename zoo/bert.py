@@ -13,42 +13,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._bert_layers import Embeddings, Encoder, LanguageModel, Pooler, Settings
+from zoo._bert_names import HUB, TIED, TORCH_NAMES, UNUSED
 from zoo._errors import ZooError
 from zoo._layers import ACTIVATIONS, check_activation
 from zoo._outputs import TextOutput
 from zoo.transformer import key_mask
 
-_BASE = r"^(embeddings|encoder|pooler)\."
-_GAMMA = ((r"LayerNorm\.weight$", "LayerNorm.gamma"), (r"LayerNorm\.bias$", "LayerNorm.beta"))
-_ROBERTA = (
-    (r"^cls\.predictions\.(transform\.)?", "lm_head."),
-    (r"^lm_head\.LayerNorm\.", "lm_head.layer_norm."),
-    (r"^classifier\.", "classifier.out_proj."),
-    (r"^pre_classifier\.", "classifier.dense."),
-)
-_DISTILBERT = (
-    (r"^encoder\.", "transformer."),
-    (r"\.attention\.self\.(query|key|value)\.", r".attention.\1_lin."),
-    (r"(q)uery_lin|(k)ey_lin|(v)alue_lin", r"\1\2\3_lin"),
-    (r"\.attention\.output\.dense\.", ".attention.out_lin."),
-    (r"\.attention\.output\.LayerNorm\.", ".sa_layer_norm."),
-    (r"\.intermediate\.dense\.", ".ffn.lin1."),
-    (r"(layer\.\d+)\.output\.dense\.", r"\1.ffn.lin2."),
-    (r"(layer\.\d+)\.output\.LayerNorm\.", r"\1.output_layer_norm."),
-    (r"^cls\.predictions\.transform\.dense\.", "vocab_transform."),
-    (r"^cls\.predictions\.transform\.LayerNorm\.", "vocab_layer_norm."),
-    (r"^cls\.predictions\.", "vocab_projector."),
-)
-TORCH_NAMES = {
-    "transformers": ((_BASE, r"bert.\1."),),
-    "transformers_model": (),  # BertModel, and most files of sentence-transformers
-    "google": ((_BASE, r"bert.\1."), *_GAMMA),  # what was converted from TensorFlow has its names of norms
-    "google_model": _GAMMA,
-    "roberta": (*_ROBERTA, (_BASE, r"roberta.\1.")),
-    "roberta_model": _ROBERTA,
-    "distilbert": (*_DISTILBERT, (r"^(embeddings|transformer)\.", r"distilbert.\1.")),
-    "distilbert_model": _DISTILBERT,
-}
+__all__ = ["HUB", "TIED", "TORCH_NAMES", "UNUSED", "Bert", "create", "pooled"]
 
 HEADS = ("none", "pooler", "masked_lm", "classification", "embedding")
 POOLING = ("cls", "mean", "max", "mean_sqrt_len")

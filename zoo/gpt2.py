@@ -17,16 +17,12 @@ from jax.typing import DTypeLike
 from converters.layers import Leaf, Row
 from zoo._errors import ZooError
 from zoo._generation import generate
+from zoo._gpt2_names import HUB, TIED, TORCH_NAMES, UNUSED
 from zoo._layers import ACTIVATIONS, check_activation
 from zoo._outputs import TextOutput
 from zoo.transformer import attention, key_mask
 
-__all__ = ["GPT2", "Cache", "create", "generate"]
-
-TORCH_NAMES = {
-    "transformers": ((r"^", "transformer."),),
-    "transformers_model": (),  # GPT2Model, and openai-community/gpt2
-}
+__all__ = ["GPT2", "HUB", "TIED", "TORCH_NAMES", "UNUSED", "Cache", "create", "generate"]
 
 HEADS = ("lm", "none")
 
