@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import zoo
-from tests import published, twins
+from tests import published, text_models, twins
 from zoo import resnet
 
 
@@ -89,6 +89,15 @@ def transformer(**options: Any) -> torch.nn.Module:
 
 
 VIT = {"patch_size": 8, "width": 24, "depth": 2, "heads": 3, "feed_forward": 48}
+
+GPT2 = {"vocab_size": 50, "max_length": 40, "width": 24, "depth": 2, "heads": 3}
+BERT = {"vocab_size": 50, "max_length": 40, "width": 24, "depth": 2, "heads": 3, "feed_forward": 40}
+NOTHING = {"dropout": 0.0, "attention_dropout": 0.0}
+ROBERTA = {"variant": "roberta", "token_types": 1, "epsilon": 1e-5, "pad_token_id": 1}
+DISTILBERT = {"variant": "distilbert", "token_types": 0}
+# Without the padding tokens 0 and 1, whose embeddings get no gradient in PyTorch; lengths are odd.
+TOKENS = [ids(3, 17, 48) + 2, kept(17, 9, 3, length=17)]
+PAIRS = [*TOKENS, np.arange(17)[::-1] + ids(3, 1, 20), ids(3, 17, 2, seed=5)]
 
 
 CASES = {
@@ -255,10 +264,124 @@ CASES = {
         [images(3, 32, 32, 3)],
         layout="transformers5_dinov2",
     ),
+    "gpt2": Case(
+        "gpt2",
+        {**GPT2, **NOTHING, "embedding_dropout": 0.0},
+        text_models.gpt2,
+        TOKENS,
+        layout="transformers",
+    ),
+    "gpt2, states": Case(
+        "gpt2",
+        {
+            **GPT2,
+            **NOTHING,
+            "embedding_dropout": 0.0,
+            "feed_forward": 40,
+            "activation": "relu",
+            "epsilon": 1e-3,
+            "head": "none",
+        },
+        lambda: text_models.gpt2(
+            "GPT2Model", n_inner=40, activation_function="relu", layer_norm_epsilon=1e-3
+        ),
+        [*TOKENS, PAIRS[2]],
+        layout="transformers_model",
+    ),
+    "bert": Case("bert", {**BERT, **NOTHING}, text_models.bert, PAIRS, layout="transformers_model"),
+    "bert, masked": Case(
+        "bert",
+        {**BERT, **NOTHING, "head": "masked_lm", "activation": "relu"},
+        lambda: text_models.bert("BertForMaskedLM", hidden_act="relu"),
+        TOKENS,
+        layout="transformers",
+    ),
+    "bert, classifier": Case(
+        "bert",
+        {**BERT, **NOTHING, "head": "classification", "num_classes": 3},
+        lambda: text_models.bert("BertForSequenceClassification", num_labels=3),
+        TOKENS,
+        layout="transformers",
+    ),
+    "roberta": Case(
+        "bert",
+        {**BERT, **NOTHING, **ROBERTA},
+        lambda: text_models.bert("RobertaModel", type_vocab_size=1, layer_norm_eps=1e-5),
+        TOKENS,
+        layout="roberta_model",
+    ),
+    "roberta, masked": Case(
+        "bert",
+        {**BERT, **NOTHING, **ROBERTA, "head": "masked_lm"},
+        lambda: text_models.bert("RobertaForMaskedLM", type_vocab_size=1, layer_norm_eps=1e-5),
+        TOKENS,
+        layout="roberta",
+    ),
+    "roberta, classifier": Case(
+        "bert",
+        {**BERT, **NOTHING, **ROBERTA, "head": "classification"},
+        lambda: text_models.bert("RobertaForSequenceClassification", type_vocab_size=1, layer_norm_eps=1e-5),
+        TOKENS,
+        layout="roberta",
+    ),
+    "distilbert": Case(
+        "bert",
+        {**BERT, **NOTHING, **DISTILBERT, "head": "none"},
+        text_models.distilbert,
+        TOKENS,
+        layout="distilbert_model",
+    ),
+    "distilbert, masked": Case(
+        "bert",
+        {**BERT, **NOTHING, **DISTILBERT, "head": "masked_lm"},
+        lambda: text_models.distilbert("DistilBertForMaskedLM"),
+        TOKENS,
+        layout="distilbert",
+    ),
+    "distilbert, classifier": Case(
+        "bert",
+        {**BERT, **NOTHING, **DISTILBERT, "head": "classification"},
+        lambda: text_models.distilbert("DistilBertForSequenceClassification"),
+        TOKENS,
+        layout="distilbert",
+    ),
 }
 
-# With dropout, where the same numbers are dropped on both sides.
 DROPOUT_CASES = {
+    "gpt2": Case(
+        "gpt2",
+        {**GPT2, "embedding_dropout": 0.2, "dropout": 0.2, "attention_dropout": 0.2},
+        lambda: text_models.gpt2(rate=0.2),
+        TOKENS,
+        layout="transformers",
+    ),
+    **{
+        f"{kind}, {head}": Case(
+            "bert",
+            {**BERT, **own, "head": head, "dropout": 0.2, "attention_dropout": 0.2},
+            partial(make, name, rate=0.2, **options),
+            TOKENS,
+            layout=kind,
+        )
+        for kind, make, own, options, names in (
+            ("transformers", text_models.bert, {}, {}, ("BertForMaskedLM", "BertForSequenceClassification")),
+            (
+                "roberta",
+                text_models.bert,
+                ROBERTA,
+                {"type_vocab_size": 1, "layer_norm_eps": 1e-5},
+                ("RobertaForMaskedLM", "RobertaForSequenceClassification"),
+            ),
+            (
+                "distilbert",
+                text_models.distilbert,
+                DISTILBERT,
+                {},
+                ("DistilBertForMaskedLM", "DistilBertForSequenceClassification"),
+            ),
+        )
+        for head, name in zip(("masked_lm", "classification"), names, strict=True)
+    },
     "transformer": Case(
         "transformer",
         {**TRANSFORMER, "dropout": 0.3},

@@ -123,8 +123,7 @@ def test_float32_outputs_match_pytorch(case: Case) -> None:
     variables = jax.tree.map(lambda array: array.astype(np.float32), models.variables)
     with jax.default_matmul_precision("highest"):
         ours = models.module.apply(variables, *inputs, rngs=case.rngs)
-    pairs = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]
-    for output, expected in pairs:
+    for output, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         found, wanted = channels_first(np.asarray(output)), expected.numpy()
         assert found.dtype == wanted.dtype == np.float32
         error = np.abs(found - wanted).max() / np.abs(wanted).max()
