@@ -258,7 +258,14 @@ CASES = {
     ),
     "dinov2, of the Hub": Case(
         "vit",
-        {**VIT, "image_size": 32, "num_classes": 0, "layer_scale": 1.0, "maskable": True},
+        {
+            **VIT,
+            "image_size": 32,
+            "num_classes": 0,
+            "feed_forward": 96,
+            "layer_scale": 1.0,
+            "maskable": True,
+        },
         # It reads position embeddings of an oblong as those of a square.
         lambda: published.transformers_vit("Dinov2Model", image_size=32),
         [images(3, 32, 32, 3)],

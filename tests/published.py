@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -102,6 +103,13 @@ def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) ->
             return out.logits if hasattr(out, "logits") else out.pooler_output
 
     sizes = {"patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
-    rest = {"mlp_ratio": 2} if name.startswith("Dinov2") else {"intermediate_size": 48}
+    rest = {} if name.startswith("Dinov2") else {"intermediate_size": 48}
     config = parent.config_class(**{**sizes, **rest, **options}, attn_implementation="sdpa")
     return Output(config)
+
+
+def write_vit(vit: nn.Module, directory: Path) -> None:
+    """As transformers does, which looks at the class to know what names its files have."""
+    plain = type(vit).__mro__[1](vit.config).double()
+    plain.load_state_dict(vit.state_dict())
+    plain.save_pretrained(directory)

@@ -68,7 +68,7 @@ def entry(name: str, content: bytes, weights: Weights, read: Read, head: str | N
 
 def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
     """With the inputs and the number of parameters of its module."""
-    module, described = _families.build(made, None, None, chosen)
+    module, described = _families.build(made, None, None, {**made.config, **chosen})
     shapes = _arrays.shapes(module, described.inputs)
     count = sum(leaf.size for path, leaf in shapes.items() if path.startswith("params/"))
     return replace(made, config=described.config, inputs=described.inputs, num_params=count)

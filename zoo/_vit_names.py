@@ -1,6 +1,10 @@
-"""By which names PyTorch files keep vision transformers; the layers of zoo/vit.py have timm's."""
+"""What files of vision transformers call tensors and options; the layers of zoo/vit.py have timm's names."""
+
+from typing import Any
 
 from converters.rules import Split
+from zoo._entry import Input
+from zoo._hub_fields import Fields
 
 _TORCHVISION = (
     (r"^cls_token", "class_token"),
@@ -59,4 +63,73 @@ TORCH_NAMES = {
     },
     "transformers_dinov2": (*_EMBEDDINGS, *_SCALES, *_FILES),  # Dinov2Model
     "transformers5_dinov2": (*_EMBEDDINGS, *_SCALES, *_STATE_DICTS, (r"^blocks\.", "encoder.layer.")),
+}
+
+# Tensors that files hold beside those of a module, and what they are.
+UNUSED = {
+    r"(head|head_dist|heads)\..*": "the head",
+    r"(cls_|distillation_)?classifier\..*": "the head",
+    r"(.*\.)?pooler\..*": "the pooler",
+    r"(.*\.)?mask_token": "the token for masked patches",
+}
+
+_SIZES = {
+    "image_size": "image_size",
+    "patch_size": "patch_size",
+    "num_channels": "in_channels",
+    "hidden_size": "width",
+    "num_hidden_layers": "depth",
+    "num_attention_heads": "heads",
+    "hidden_act": "activation",
+    "layer_norm_eps": "epsilon",
+    "qkv_bias": "qkv_bias",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+}
+_IMAGES = (Input("images", (1, 224, 224, 3), "float32"),)
+_VIT: dict[str, Any] = {
+    "keywords": {**_SIZES, "intermediate_size": "feed_forward"},
+    "fixed": {"pooler_act": "tanh"},
+    # For masked image modelling, and a width that the pooler's own weight tells.
+    "irrelevant": ("encoder_stride", "pooler_output_size"),
+    "inputs": _IMAGES,
+    "classifies": True,
+}
+# There is no dropout between the dense layers in transformers.
+_DEFAULTS: dict[str, Any] = {
+    "epsilon": 1e-12,
+    "feed_forward": 3072,
+    "mlp_dropout": 0.0,
+    "resizing": "transformers",
+}
+HUB = {
+    "vit": Fields(
+        heads={
+            "ViTForImageClassification": {},
+            "ViTModel": {"num_classes": 0, "representation": True},
+        },
+        defaults=_DEFAULTS,
+        **_VIT,
+    ),
+    "deit": Fields(
+        heads={"DeiTForImageClassificationWithTeacher": {}},
+        defaults={**_DEFAULTS, "distilled": True},
+        **_VIT,
+    ),
+    "dinov2": Fields(
+        keywords={**_SIZES, "layerscale_value": "layer_scale", "use_mask_token": "maskable"},
+        heads={"Dinov2Model": {}},
+        fixed={"mlp_ratio": 4, "use_swiglu_ffn": False, "drop_path_rate": 0.0},
+        # Of the backbone for other models.
+        irrelevant=("apply_layernorm", "out_features", "out_indices", "reshape_hidden_states", "stage_names"),
+        defaults={
+            "num_classes": 0,
+            "patch_size": 16,
+            "layer_scale": 1.0,
+            "maskable": True,
+            "mlp_dropout": 0.0,
+            "resizing": "transformers",
+        },
+        inputs=_IMAGES,
+    ),
 }

@@ -20,8 +20,10 @@ from jax.typing import DTypeLike
 from zoo._entry import Input
 from zoo._errors import ZooError
 from zoo._layers import ACTIVATIONS, bicubic, check_activation
-from zoo._vit_names import TORCH_NAMES as TORCH_NAMES
+from zoo._vit_names import HUB, TORCH_NAMES, UNUSED
 from zoo.transformer import attention
+
+__all__ = ["HUB", "RESIZING", "TORCH_NAMES", "UNUSED", "ViT", "create", "inputs"]
 
 # How each library resizes position embeddings for images of another size.
 RESIZING: dict[str, Callable[[int, int], np.ndarray]] = {
@@ -246,7 +248,7 @@ def create(
     feed_forward: int | None = None,
     num_classes: int = 1000,
     distilled: bool = False,
-    representation: int = 0,
+    representation: int | bool = 0,
     maskable: bool = False,
     layer_scale: float = 0.0,
     qkv_bias: bool = True,
@@ -270,7 +272,7 @@ def create(
         feed_forward: Width between a block's two dense layers; by default four times the width.
         num_classes: 0 leaves the last layers out.
         distilled: Whether there is a second token and a second head, as in DeiT.
-        representation: Width of one more dense layer, with tanh, below the head; 0 leaves it out.
+        representation: Width of one more dense layer, with tanh, below the head; True: that of the tokens.
         maskable: Whether there is a token for masked patches.
         layer_scale: First value of the scales after a block's two parts; 0 leaves them out.
         qkv_bias: Whether queries, keys and values have a bias.
@@ -294,10 +296,11 @@ def create(
     ):
         if not right:
             raise ZooError(f"{name}={value!r}: expected {expected}.")
-    hidden = 4 * width if feed_forward is None else feed_forward
+    inner = 4 * width if feed_forward is None else feed_forward
     rates = (dropout, attention_dropout, dropout if mlp_dropout is None else mlp_dropout)
-    sizes = Sizes(width, heads, hidden, qkv_bias, layer_scale, check_activation(activation), epsilon, *rates)
-    kind = (num_classes, distilled, representation, maskable, resizing)
+    sizes = Sizes(width, heads, inner, qkv_bias, layer_scale, check_activation(activation), epsilon, *rates)
+    hidden = width if representation is True else int(representation)
+    kind = (num_classes, distilled, hidden, maskable, resizing)
     return ViT(image, patch, in_channels, depth, *kind, sizes, dtype)
 
 

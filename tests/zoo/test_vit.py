@@ -18,7 +18,7 @@ import zoo
 from tests import published
 from tests.cases import VIT, images
 from tests.equivalence import FORWARD, difference, randomise, run_torch, state_dict
-from zoo import vit
+from zoo import _images, vit
 from zoo._layers import bicubic
 
 
@@ -48,6 +48,7 @@ def float64_only() -> Iterator[None]:
         yield
 
 
+DINOV2: dict[str, Any] = {"layer_scale": 1.0, "maskable": True, "num_classes": 0, "feed_forward": 96}
 RESIZED = {
     "timm, vit": ("timm", {}, lambda: published.timm_vit(img_size=32, num_classes=5, dynamic_img_size=True)),
     "timm, deit": (
@@ -71,7 +72,7 @@ RESIZED = {
     ),
     "transformers, dinov2": (
         "transformers5_dinov2",
-        {"layer_scale": 1.0, "maskable": True, "num_classes": 0},
+        DINOV2,
         lambda: published.transformers_vit("Dinov2Model", image_size=32),
     ),
 }
@@ -122,26 +123,41 @@ FILES = {
     "Dinov2Model": (
         "transformers_dinov2",
         {},
-        {"layer_scale": 1.0, "maskable": True, "num_classes": 0},
+        DINOV2,
     ),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files_that_transformers_writes_are_read(name: str, tmp_path: Path) -> None:
-    """Their names are older than those of its state dicts."""
+def test_what_transformers_writes_is_read(name: str, tmp_path: Path) -> None:
+    """Tensors have older names in its files than in its state dicts; config.json says the rest."""
     layout, options, config = FILES[name]
     twin = randomise(published.transformers_vit(name, image_size=32, **options)).eval()
-    # transformers looks at the class to know the names.
-    plain = type(twin).__mro__[1](twin.config).double()
-    plain.load_state_dict(twin.state_dict())
-    plain.save_pretrained(tmp_path)
+    published.write_vit(twin, tmp_path)
     tensors = converters.read_checkpoint(tmp_path / "model.safetensors")
     assert not set(tensors) <= set(twin.state_dict())
-    module, variables = convert(tensors, layout, **config)
+    module, variables = convert(tensors, layout, resizing="transformers", mlp_dropout=0.0, **config)
+    with jax.enable_x64(True):
+        model = zoo.load(tmp_path, pretrained=True)
+        jax.tree.map(np.testing.assert_array_equal, model.variables, variables)
+    assert model.module == module
+    assert model.entry is not None
+    assert model.entry.inputs[0].shape == (1, 32, 32, 3)
     pictures = images(2, 32, 32, 3)
-    found = apply(module, variables, pictures)
-    assert difference(found, run_torch(twin, [first(pictures)]).outputs[0]) <= FORWARD
+    expected = run_torch(twin, [first(pictures)]).outputs[0]
+    assert difference(apply(module, variables, pictures), expected) <= FORWARD
+
+
+def test_a_classifier_without_its_head_gives_features(tmp_path: Path) -> None:
+    twin = randomise(published.transformers_vit("ViTForImageClassification", image_size=32)).eval()
+    published.write_vit(twin, tmp_path)
+    with jax.enable_x64(True):
+        model = zoo.load(tmp_path, pretrained=True, num_classes=0)
+    pictures = images(2, 32, 32, 3)
+    states = run_torch(twin.vit, [first(pictures)], call=lambda vit, x: vit(x).last_hidden_state).outputs[0]
+    assert difference(apply(model.module, model.variables, pictures), states[:, 0]) <= FORWARD
+    with pytest.raises(zoo.ZooError, match="features"):
+        _images.probabilities(model, pictures)
 
 
 def test_the_files_of_torchvision_are_read() -> None:
@@ -160,9 +176,7 @@ def test_the_files_of_torchvision_are_read() -> None:
 @pytest.mark.parametrize("masked", [False, True])
 def test_tokens_are_the_last_hidden_state(masked: bool) -> None:
     twin = randomise(published.transformers_vit("Dinov2Model", image_size=32)).eval()
-    module, variables = convert(
-        state_dict(twin), "transformers5_dinov2", layer_scale=1.0, maskable=True, num_classes=0
-    )
+    module, variables = convert(state_dict(twin), "transformers5_dinov2", **DINOV2)
     pictures = images(2, 32, 32, 3)
     mask = np.random.default_rng(3).random((2, 16)) < 0.5 if masked else None
     parent = type(twin).__mro__[1]
