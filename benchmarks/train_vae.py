@@ -41,7 +41,7 @@ RECIPE = with_settings(find_recipe("vae_mnist"), SETTINGS)
 def scan(examples: Examples) -> Callable[[], float]:
     """An epoch as `zoo train` runs it."""
     model, state = start()
-    epoch = compile_epoch(model.module, RECIPE, STEPS)
+    epoch = compile_epoch(model, RECIPE, STEPS)
     on_device = jax.device_put(examples)
 
     def run() -> float:
@@ -55,7 +55,7 @@ def scan(examples: Examples) -> Callable[[], float]:
 def loop(examples: Examples) -> Callable[[], float]:
     """The same updates, called one by one with batches from the host."""
     model, state = start()
-    step = jax.jit(make_step(model.module, RECIPE, optimizer(RECIPE, STEPS)))
+    step = jax.jit(make_step(model, RECIPE, optimizer(RECIPE, STEPS)))
 
     def run() -> float:
         nonlocal state
@@ -100,7 +100,7 @@ def pytorch(examples: Examples, threads: int) -> Callable[[], float]:
     """The same loop in PyTorch, eager."""
     vae = VAE()
     adamw = torch.optim.AdamW(vae.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
-    images = torch.from_numpy(examples.images).flatten(1)
+    images = torch.from_numpy(examples.inputs).flatten(1)
     labels = torch.from_numpy(examples.labels).long()
 
     def run() -> float:

@@ -1,4 +1,4 @@
-"""What XLA has to be told on a CPU so that convolutions are fast."""
+"""What XLA has to be told on a CPU so that training and convolutions are fast."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -8,8 +8,12 @@ import jax
 from jax import lax
 from jax.extend import core
 
-# Sends dots, but not convolutions, to the YNNPACK library, whose convolution is slow in jaxlib 0.10.
-EXPERIMENTAL = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+EXPERIMENTAL = {
+    # Sends dots, but not convolutions, to the YNNPACK library, whose convolution is slow in jaxlib 0.10.
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+    # Keeps the barriers below until operations are fused, which is what they are for.
+    "xla_disable_hlo_passes": "cse_barrier_expander",
+}
 # Primitives that only call a function: (parameter that holds it); inlined, so that their insides are seen.
 CALLS = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
 Values: TypeAlias = Sequence[Any]
@@ -27,12 +31,14 @@ def compiler_options() -> Mapping[str, str]:
     return EXPERIMENTAL
 
 
-def canonical_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function with each convolution's arrays transposed to batch first, channels last.
+def arranged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function as XLA computes it fastest on a CPU; on other backends nothing changes.
 
-    XLA's fast convolution on a CPU takes no other order. It transposes by itself, but not in the body of
-    a loop, where the kernels' gradients are then computed some thirty times slower. What is inside
-    loops and branches of `function` itself stays as it is. On other backends nothing changes.
+    Each convolution's arrays are transposed to batch first, channels last, the only order that XLA's fast
+    convolution takes. XLA does so by itself, but not in the body of a loop, where the kernels' gradients are
+    then some thirty times slower. And what a convolution or matrix product reads is computed once, before
+    it: the sum that runs through a residual network would be added up again, from its beginning, wherever
+    it is read. What is inside loops and branches of `function` itself stays as it is.
     """
 
     def transformed(*args: Any) -> Any:
@@ -62,6 +68,8 @@ def _apply(equation: core.JaxprEqn, args: Values) -> Values:
     if primitive.name in CALLS:
         called = params[CALLS[primitive.name]]
         return _evaluate(called.jaxpr, called.consts, args)
+    if primitive in (lax.conv_general_dilated_p, lax.dot_general_p):
+        args = lax.optimization_barrier(tuple(args))
     if primitive is lax.conv_general_dilated_p:
         return [_convolve(*args, **params)]
     bound = primitive.get_bind_params(params)

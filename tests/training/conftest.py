@@ -32,5 +32,6 @@ def recipe() -> Recipe:
         clip_norm=1.0,
         average=0.9,
         shift=1,
+        flip=0.5,
         label_smoothing=0.1,
     )

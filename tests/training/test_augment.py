@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 
-from zoo.training.augment import shift
+from zoo.training.augment import flip, shift
 
 
 def test_images_move_by_up_to_so_many_pixels_and_zeros_enter():
@@ -14,3 +14,11 @@ def test_images_move_by_up_to_so_many_pixels_and_zeros_enter():
     found = [crops[each.tobytes()] for each in moved]
     assert moved.dtype == np.uint8
     assert set(found) == set(crops.values())
+
+
+def test_about_the_asked_for_share_is_mirrored_left_to_right():
+    image = np.arange(42, dtype=np.uint8).reshape(6, 7, 1)
+    flipped = np.asarray(flip(jax.random.key(0), jax.numpy.asarray(np.stack([image] * 1000)), 0.25))
+    mirrored = (flipped == image[:, ::-1]).all((1, 2, 3))
+    np.testing.assert_array_equal(flipped[~mirrored], np.stack([image] * int((~mirrored).sum())))
+    assert 200 < mirrored.sum() < 300

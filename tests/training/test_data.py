@@ -19,16 +19,16 @@ def test_plain_and_compressed_files_give_the_same_arrays(data, dataset):
         (data / name).unlink()
         (data / f"{name}.gz").write_bytes(gzip.compress(content))
     compressed = load_split(dataset, "test", data)
-    assert plain.images.shape == (37, 28, 28, 1)
-    assert plain.images.dtype == np.uint8
+    assert plain.inputs.shape == (37, 28, 28, 1)
+    assert plain.inputs.dtype == np.uint8
     assert plain.labels.dtype == np.int32
-    np.testing.assert_array_equal(plain.images, compressed.images)
+    np.testing.assert_array_equal(plain.inputs, compressed.inputs)
     np.testing.assert_array_equal(plain.labels, compressed.labels)
 
 
 def test_pixels_and_labels_are_the_bytes_after_the_header(data, dataset):
     test = load_split(dataset, "test", data)
-    assert test.images.tobytes() == (data / IMAGES).read_bytes()[16:]
+    assert test.inputs.tobytes() == (data / IMAGES).read_bytes()[16:]
     assert test.labels.astype(np.uint8).tobytes() == (data / LABELS).read_bytes()[8:]
 
 

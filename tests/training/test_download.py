@@ -48,7 +48,7 @@ def mirror(data, monkeypatch, tmp_path):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
-    yield lambda *faults: tuple(f"{address}/{fault}/" for fault in faults), asked
+    yield lambda *faults: tuple(f"{address}/{fault}/{{}}.gz" for fault in faults), asked
     server.shutdown()
     thread.join()
     server.server_close()
@@ -92,7 +92,7 @@ def test_a_slow_mirror_is_given_up_at_the_deadline(mirror, dataset, monkeypatch)
 
 def test_an_unreachable_mirror_is_named(mirror, dataset):
     with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9/t10k.*refused"):
-        load_split(replace(dataset, mirrors=("http://127.0.0.1:9/",)), "test")
+        load_split(replace(dataset, mirrors=("http://127.0.0.1:9/{}.gz",)), "test")
 
 
 def test_a_damaged_file_in_the_cache_is_named_with_what_to_do(mirror, dataset, tmp_path):

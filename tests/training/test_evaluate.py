@@ -9,10 +9,10 @@ from zoo.training import Examples, evaluate, evaluate_pretrained, find_recipe, l
 def test_every_example_counts_once_whatever_the_batch_size(data, dataset, recipe, batch_size):
     model = zoo.load("mlp_mnist", seed=1)
     test = load_split(dataset, "test", data)
-    logits = np.asarray(model(test.images / np.float32(255)))
+    logits = np.asarray(model(test.inputs / np.float32(255)))
     exact = logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
     exact = exact - logits.max(-1, keepdims=True)
-    measured = evaluate(*model, test, recipe, batch_size=batch_size)
+    measured = evaluate(model, test, recipe, batch_size=batch_size)
     assert measured["accuracy"] == (logits.argmax(-1) == test.labels).mean()
     assert measured["loss"] == pytest.approx(-exact[np.arange(37), test.labels].mean(), rel=1e-5)
 
@@ -29,7 +29,7 @@ def test_one_compilation_serves_all_batches(data, dataset, recipe):
 
     counting = Counting(model.module.features, model.module.activation)
     for _ in range(2):
-        evaluate(counting, model.variables, test, recipe, batch_size=16)
+        evaluate(zoo.Model(counting, model.variables), test, recipe, batch_size=16)
     assert traces == [(16, 28, 28, 1)]
 
 
@@ -37,8 +37,8 @@ def test_a_vae_is_measured_in_the_units_of_its_loss(data, dataset):
     model = zoo.load("vae_mnist", seed=1)
     recipe = find_recipe("vae_mnist")
     test = load_split(dataset, "test", data)
-    measured = evaluate(*model, test, recipe)
-    mean, logvar = (np.asarray(each) for each in model(test.images / np.float32(255), method="encode"))
+    measured = evaluate(model, test, recipe)
+    mean, logvar = (np.asarray(each) for each in model(test.inputs / np.float32(255), method="encode"))
     kl = -0.5 * (1 + logvar - mean**2 - np.exp(logvar)).sum(1).mean()
     assert measured["kl"] == pytest.approx(kl, rel=1e-4)
     assert measured["loss"] == pytest.approx(
@@ -46,7 +46,7 @@ def test_a_vae_is_measured_in_the_units_of_its_loss(data, dataset):
     )
     # Nothing is drawn but noise of the latents, whose effect on untrained weights is small.
     images = model(mean, test.labels, method="decode")
-    error = 0.5 * ((np.asarray(images) - test.images / 255) ** 2).sum((1, 2, 3)).mean()
+    error = 0.5 * ((np.asarray(images) - test.inputs / 255) ** 2).sum((1, 2, 3)).mean()
     assert measured["reconstruction"] == pytest.approx(error, rel=0.1)
 
 
@@ -54,14 +54,14 @@ def test_measuring_twice_gives_the_same_numbers(data, dataset):
     model = zoo.load("vae_mnist", seed=1)
     test = load_split(dataset, "test", data)
     recipe = find_recipe("vae_mnist")
-    assert evaluate(*model, test, recipe) == evaluate(*model, test, recipe)
+    assert evaluate(model, test, recipe) == evaluate(model, test, recipe)
 
 
 def test_a_saved_model_is_measured_by_the_recipe_of_its_name(tmp_path, data, dataset, recipe):
     model = zoo.load("mlp_mnist", seed=1)
     zoo.save(model, tmp_path / "saved")
     measured = evaluate_pretrained(tmp_path / "saved", data=data, dataset=dataset)
-    expected = evaluate(*model, load_split(dataset, "test", data), recipe)
+    expected = evaluate(model, load_split(dataset, "test", data), recipe)
     assert measured == {f"tiny_test_{name}": value for name, value in expected.items()}
 
 
@@ -69,4 +69,4 @@ def test_padding_cannot_reach_the_measures(recipe):
     model = zoo.load("mlp_mnist", seed=1)
     images = np.full((3, 28, 28, 1), 255, np.uint8)
     labels = np.asarray(model(images / np.float32(255))).argmax(-1).astype(np.int32)
-    assert evaluate(*model, Examples(images, labels), recipe, batch_size=2)["accuracy"] == 1.0
+    assert evaluate(model, Examples(images, labels), recipe, batch_size=2)["accuracy"] == 1.0

@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+import torch
 
 from zoo.training.optimizer import learning_rate, optimizer
 
@@ -34,3 +36,24 @@ def test_gradients_are_clipped_to_the_norm(recipe):
     assert first_update(recipe, 100.0) == pytest.approx(first_update(recipe, 0.5))
     unclipped = replace(recipe, clip_norm=0.0)
     assert first_update(unclipped, 100.0) != pytest.approx(first_update(unclipped, 0.5))
+
+
+def test_sgd_is_torchs_with_nesterov_momentum_and_weight_decay(recipe):
+    sgd = replace(recipe, optimizer="sgd", clip_norm=0.0, warmup_steps=0, decay="constant", weight_decay=0.1)
+    start, gradients = (
+        np.array([1.0, -2.0], np.float32),
+        np.array([[0.5, 0.1], [0.3, -0.2], [0.0, 0.7]], np.float32),
+    )
+    expected = torch.tensor(start, requires_grad=True)
+    reference = torch.optim.SGD(
+        [expected], lr=sgd.learning_rate, momentum=0.9, nesterov=True, weight_decay=0.1
+    )
+    params = jnp.asarray(start)
+    made = optimizer(sgd, updates=10)
+    state = made.init(params)
+    for gradient in gradients:
+        updates, state = made.update(jnp.asarray(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+        expected.grad = torch.tensor(gradient)
+        reference.step()
+    np.testing.assert_allclose(params, expected.detach().numpy(), rtol=1e-6)

@@ -6,10 +6,18 @@ from zoo.training.tasks import TASKS
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_trains_a_manifest_entry_that_says_so(name):
-    assert zoo.info(name).source == f"zoo train {name}"
+def test_a_recipe_trains_a_manifest_entry_on_data_that_there_are(name):
+    assert zoo.info(name).name == name
     assert RECIPES[name].task in TASKS
     assert RECIPES[name].dataset in DATASETS
+
+
+def test_bundled_weights_have_a_recipe_and_say_so():
+    entries = [zoo.info(name) for name in zoo.list_models(pretrained=True)]
+    bundled = [entry for entry in entries if entry.weights.file and not entry.weights.repo]
+    assert {entry.name: entry.source for entry in bundled} == {
+        entry.name: f"zoo train {entry.name}" for entry in bundled if entry.name in RECIPES
+    }
 
 
 def test_settings_have_their_fields_types(recipe):

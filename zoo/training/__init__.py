@@ -2,7 +2,7 @@
 
 from zoo._errors import DataError, TrainingError
 from zoo.training.curves import draw_curves
-from zoo.training.data import DATASETS, Dataset, Examples, IdxFile, load_split
+from zoo.training.data import DATASETS, DataFile, Dataset, Examples, IdxFile, load_split
 from zoo.training.evaluate import evaluate, evaluate_pretrained
 from zoo.training.recipes import RECIPES, Recipe, find_recipe, with_settings
 from zoo.training.run import train
@@ -12,6 +12,7 @@ __all__ = [
     "DATASETS",
     "RECIPES",
     "DataError",
+    "DataFile",
     "Dataset",
     "Examples",
     "IdxFile",

@@ -13,3 +13,9 @@ def shift(key: jax.Array, images: jax.Array, by: int) -> jax.Array:
         return jax.lax.dynamic_slice(image, (*corner, 0), images.shape[1:])
 
     return jax.vmap(crop)(padded, corners)
+
+
+def flip(key: jax.Array, images: jax.Array, share: float) -> jax.Array:
+    """Mirrors that share of (batch, height, width, channels) images, left to right."""
+    chosen = jax.random.bernoulli(key, share, (len(images), 1, 1, 1))
+    return jnp.where(chosen, images[:, :, ::-1], images)

@@ -3,11 +3,11 @@
 import hashlib
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -15,21 +15,28 @@ import numpy as np
 from converters._errors import CheckpointError
 from converters._files import aligned_read
 from zoo._errors import DataError
+from zoo.training import _cifar, _text
 from zoo.training._download import download
 
 SLACK = 65_536  # bytes that a compressed file may be larger than its content
 
+Array: TypeAlias = np.ndarray[Any, Any]
+
 
 class Examples(NamedTuple):
-    """Images (count, height, width, channels) as uint8 and class indices (count,) as int32."""
+    """What goes in, and what should come out.
 
-    images: np.ndarray[Any, Any] | jax.Array
-    labels: np.ndarray[Any, Any] | jax.Array
+    Images (count, height, width, channels) as uint8 and class indices (count,) as int32; or tokens
+    (count, length) and the ones that follow each of them, both int32.
+    """
+
+    inputs: Array | jax.Array
+    labels: Array | jax.Array
 
 
 @dataclass(frozen=True)
-class IdxFile:
-    """One array of bytes with a header; `sha256` is that of the uncompressed file."""
+class DataFile:
+    """One array of bytes; `sha256` is that of the uncompressed file."""
 
     name: str
     shape: tuple[int, ...]
@@ -37,8 +44,8 @@ class IdxFile:
 
     @property
     def header(self) -> bytes:
-        """The header that a file of this shape has: type uint8, number of axes, sizes."""
-        return bytes([0, 0, 8, len(self.shape)]) + b"".join(size.to_bytes(4, "big") for size in self.shape)
+        """What comes before the array."""
+        return b""
 
     @property
     def size(self) -> int:
@@ -46,14 +53,51 @@ class IdxFile:
         return len(self.header) + prod(self.shape)
 
 
+class IdxFile(DataFile):
+    """An array of bytes with a header, as MNIST's."""
+
+    @property
+    def header(self) -> bytes:
+        """The header that a file of this shape has: type uint8, number of axes, sizes."""
+        return bytes([0, 0, 8, len(self.shape)]) + b"".join(size.to_bytes(4, "big") for size in self.shape)
+
+
+def _of_idx(split: str, images: Array, labels: Array) -> Examples:
+    return Examples(images[..., None], labels.astype(np.int32))
+
+
+def _of_cifar(split: str, *batches: Array) -> Examples:
+    return Examples(*_cifar.decode(batches))
+
+
+def _of_text(split: str, text: Array) -> Examples:
+    return Examples(*_text.windows(text, split))
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """Images and labels of each split, and the addresses that serve their files compressed."""
+    """The files of each split, and the addresses that serve them.
+
+    Attributes:
+        name: As a recipe names it.
+        splits: The files of each split.
+        mirrors: Addresses that have the files, compressed where they end in .gz; {} is a file's name.
+        examples: From a split's name and the arrays of its files to its examples.
+        archive: A .tar.gz that the mirrors have instead of the files; `sha256` is that of the archive.
+        pictures: The bytes of the file of a name, from pictures in a directory; None where there are none.
+    """
 
     name: str
-    splits: Mapping[str, tuple[IdxFile, IdxFile]]
+    splits: Mapping[str, tuple[DataFile, ...]]
     mirrors: tuple[str, ...]
+    examples: Callable[..., Examples] = _of_idx
+    archive: DataFile | None = None
+    pictures: Callable[[str, Path], bytes | None] = lambda name, directory: None
 
+
+_TINY_SHAKESPEARE = DataFile(
+    "tiny_shakespeare.txt", (1_115_394,), "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+)
 
 DATASETS = {
     "mnist": Dataset(
@@ -85,24 +129,91 @@ DATASETS = {
             ),
         },
         mirrors=(
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "http://yann.lecun.com/exdb/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/{}.gz",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/{}.gz",
+            "http://yann.lecun.com/exdb/mnist/{}.gz",
         ),
-    )
+    ),
+    "cifar10": Dataset(
+        name="cifar10",
+        splits={
+            "train": (
+                DataFile(
+                    "data_batch_1.bin",
+                    _cifar.SHAPE,
+                    "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+                ),
+                DataFile(
+                    "data_batch_2.bin",
+                    _cifar.SHAPE,
+                    "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+                ),
+                DataFile(
+                    "data_batch_3.bin",
+                    _cifar.SHAPE,
+                    "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+                ),
+                DataFile(
+                    "data_batch_4.bin",
+                    _cifar.SHAPE,
+                    "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+                ),
+                DataFile(
+                    "data_batch_5.bin",
+                    _cifar.SHAPE,
+                    "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+                ),
+            ),
+            "test": (
+                DataFile(
+                    "test_batch.bin",
+                    _cifar.SHAPE,
+                    "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+                ),
+            ),
+        },
+        mirrors=("https://www.cs.toronto.edu/~kriz/{}",),
+        examples=_of_cifar,
+        archive=DataFile(
+            "cifar-10-binary.tar.gz",
+            (170_052_171,),
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        ),
+        pictures=_cifar.from_pictures,
+    ),
+    "tiny_shakespeare": Dataset(
+        name="tiny_shakespeare",
+        splits={"train": (_TINY_SHAKESPEARE,), "test": (_TINY_SHAKESPEARE,)},
+        mirrors=(
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        ),
+        examples=_of_text,
+    ),
 }
 
 
 def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> Examples:
-    """The examples of a split, from idx files in the directory, plain or ending in .gz.
+    """The examples of a split, from the data set's files in the directory: plain, ending in .gz, or archived.
 
     Without a directory the files come from the user's cache, and into it from the data set's mirrors.
 
     Raises:
         DataError: a file is missing, cut off, or not the data set's; or no mirror has it.
     """
-    images, labels = (_load(file, dataset, directory) for file in dataset.splits[split])
-    return Examples(images[..., None], labels.astype(np.int32))
+    files = dataset.splits[split]
+    advice = "get the file again" if directory else "delete it, then it is downloaded again"
+    place = directory or cache_directory(dataset)
+    if not directory:
+        for file in (dataset.archive,) if dataset.archive else files:
+            _fetch(file, dataset, place)
+    try:
+        contents = _contents(dataset, files, place, advice)
+    except (CheckpointError, OSError) as error:
+        raise DataError(f"{split} examples of {dataset.name} cannot be read: {error}") from error
+    arrays = [
+        _parse(content, file, path, advice) for file, (content, path) in zip(files, contents, strict=True)
+    ]
+    return dataset.examples(split, *arrays)
 
 
 def cache_directory(dataset: Dataset) -> Path:
@@ -110,29 +221,50 @@ def cache_directory(dataset: Dataset) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flax-zoo" / dataset.name
 
 
-def _load(file: IdxFile, dataset: Dataset, directory: Path | None) -> np.ndarray[Any, Any]:
-    path = _find(file, directory) if directory else cache_directory(dataset) / f"{file.name}.gz"
-    if not directory and not path.exists():
-        download(
-            [f"{mirror}{path.name}" for mirror in dataset.mirrors],
-            path,
-            limit=file.size + SLACK,
-            check=lambda content, address: _parse(content, file, address, "the mirror serves another file"),
-        )
-    try:
-        if path.stat().st_size > file.size + SLACK:
-            raise DataError(
-                f"{str(path)!r} has {path.stat().st_size:,} bytes; expected at most {file.size:,}."
-            )
-        content = aligned_read(path).tobytes()
-    except (CheckpointError, OSError) as error:
-        raise DataError(f"{file.name} of {dataset.name} cannot be read: {error}") from error
-    advice = "get the file again" if directory else "delete it, then it is downloaded again"
-    return _parse(content, file, str(path), advice)
+def _fetch(file: DataFile, dataset: Dataset, directory: Path) -> None:
+    """Downloads the file unless it is there."""
+    if any(path.exists() for path in _spellings(file, directory)):
+        return
+    parse = _check if file is dataset.archive else _parse
+    addresses = [mirror.format(file.name) for mirror in dataset.mirrors]
+    download(
+        addresses,
+        directory / (f"{file.name}.gz" if f"{file.name}.gz" in str(addresses) else file.name),
+        limit=file.size + SLACK,
+        check=lambda content, address: parse(content, file, address, "the mirror serves another file"),
+    )
 
 
-def _find(file: IdxFile, directory: Path) -> Path:
-    for path in (directory / file.name, directory / f"{file.name}.gz"):
+def _contents(
+    dataset: Dataset, files: Sequence[DataFile], directory: Path, advice: str
+) -> list[tuple[bytes, str]]:
+    """Each file's bytes, perhaps compressed, and the path they are from."""
+    if dataset.archive and (path := directory / dataset.archive.name).exists():
+        packed = _read(path, dataset.archive)
+        _check(packed, dataset.archive, str(path), advice)
+        return [(content, str(path)) for content in _cifar.unpack(packed, [file.name for file in files])]
+    found = []
+    for file in files:
+        if drawn := dataset.pictures(file.name, directory):
+            found.append((drawn, str(directory)))
+        else:
+            path = _find(file, directory)
+            found.append((_read(path, file), str(path)))
+    return found
+
+
+def _read(path: Path, file: DataFile) -> bytes:
+    if path.stat().st_size > file.size + SLACK:
+        raise DataError(f"{str(path)!r} has {path.stat().st_size:,} bytes; expected at most {file.size:,}.")
+    return aligned_read(path).tobytes()
+
+
+def _spellings(file: DataFile, directory: Path) -> tuple[Path, Path]:
+    return directory / file.name, directory / f"{file.name}.gz"
+
+
+def _find(file: DataFile, directory: Path) -> Path:
+    for path in _spellings(file, directory):
         if path.exists():
             return path
     raise DataError(
@@ -141,22 +273,26 @@ def _find(file: IdxFile, directory: Path) -> Path:
     )
 
 
-def _parse(content: bytes, file: IdxFile, path: str, advice: str) -> np.ndarray[Any, Any]:
+def _parse(content: bytes, file: DataFile, path: str, advice: str) -> Array:
     """The array in the file's bytes, which are the data set's or refused."""
     if content.startswith(b"\x1f\x8b"):
         content = _unzip(content, file, path, advice)
+    _check(content, file, path, advice)
+    if not content.startswith(file.header):
+        raise DataError(f"{path!r} begins with {content[:16].hex()}, expected {file.header.hex()}; {advice}.")
+    return np.frombuffer(content, np.uint8, offset=len(file.header)).reshape(file.shape)
+
+
+def _check(content: bytes, file: DataFile, path: str, advice: str) -> None:
     if len(content) != file.size:
         verb = "is cut off:" if len(content) < file.size else "is too long:"
         raise DataError(f"{path!r} {verb} {len(content):,} bytes, expected {file.size:,}; {advice}.")
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
         raise DataError(f"{path!r} is not {file.name}: sha256 {found}, expected {file.sha256}; {advice}.")
-    if not content.startswith(file.header):
-        raise DataError(f"{path!r} begins with {content[:16].hex()}, expected {file.header.hex()}; {advice}.")
-    return np.frombuffer(content, np.uint8, offset=len(file.header)).reshape(file.shape)
 
 
-def _unzip(content: bytes, file: IdxFile, path: str, advice: str) -> bytes:
+def _unzip(content: bytes, file: DataFile, path: str, advice: str) -> bytes:
     unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         # One byte more than expected is enough to know that there are too many.

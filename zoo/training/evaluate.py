@@ -1,18 +1,19 @@
 """A model's measures over a whole split of a data set."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zoo import _xla
 from zoo._loading import Name, info, load
+from zoo._model import Model
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.recipes import Recipe, find_recipe
-from zoo.training.tasks import TASKS, Variables
+from zoo.training.tasks import TASKS, as_input
 
 BATCH_SIZE = 512
 
@@ -34,7 +35,7 @@ def evaluate_pretrained(
     model = load(name, pretrained=True)
     recipe = find_recipe(info(name).name)
     dataset = dataset or DATASETS[recipe.dataset]
-    measured = evaluate(model.module, model.variables, load_split(dataset, "test", data), recipe)
+    measured = evaluate(model, load_split(dataset, "test", data), recipe)
     return named(measured, dataset)
 
 
@@ -44,8 +45,7 @@ def named(measured: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
 
 
 def evaluate(
-    module: nn.Module,
-    variables: Variables,
+    model: Model,
     examples: Examples,
     recipe: Recipe,
     *,
@@ -61,7 +61,7 @@ def evaluate(
     batches = -(-count // size)
     padded = jax.tree.map(lambda array: _batched(np.asarray(array), batches, size), examples)
     counted = np.arange(batches * size).reshape(batches, size) < count
-    sums = _sums(module, recipe, variables, padded, counted)
+    sums = _compiled(recipe)(model, padded, counted)
     return {name: float(np.asarray(values, np.float64).sum() / count) for name, values in sums.items()}
 
 
@@ -70,18 +70,20 @@ def _batched(array: np.ndarray, batches: int, size: int) -> np.ndarray:
     return np.concatenate([array, padding]).reshape(batches, size, *array.shape[1:])
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _sums(
-    module: nn.Module, recipe: Recipe, variables: Variables, examples: Examples, counted: np.ndarray
-) -> dict[str, jax.Array]:
+@cache
+def _compiled(recipe: Recipe) -> Callable[[Model, Examples, np.ndarray], dict[str, jax.Array]]:
     """The sum of each measure over each batch."""
     measure = TASKS[recipe.task].measure
 
-    def batch(inputs: tuple[jax.Array, Examples, jax.Array]) -> dict[str, jax.Array]:
-        index, examples, counted = inputs
-        key = jax.random.fold_in(jax.random.key(0), index)
-        measured, _ = measure(module, variables, examples, key, recipe, train=False)
-        return {name: jnp.where(counted, values, 0).sum() for name, values in measured.items()}
+    def sums(model: Model, examples: Examples, counted: np.ndarray) -> dict[str, jax.Array]:
+        def batch(inputs: tuple[jax.Array, Examples, jax.Array]) -> dict[str, jax.Array]:
+            index, examples, counted = inputs
+            key = jax.random.fold_in(jax.random.key(0), index)
+            pixels = as_input(examples, model.entry)
+            measured, _ = measure(*model, pixels, key, recipe, train=False)
+            return {name: jnp.where(counted, values, 0).sum() for name, values in measured.items()}
 
-    sums: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
-    return sums
+        measures: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
+        return measures
+
+    return jax.jit(sums, compiler_options=dict(_xla.compiler_options()))

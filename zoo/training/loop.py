@@ -3,34 +3,34 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from zoo import _xla
-from zoo.training.augment import shift
+from zoo._model import Model
+from zoo.training.augment import flip, shift
 from zoo.training.data import Examples
 from zoo.training.optimizer import optimizer
 from zoo.training.recipes import Recipe
 from zoo.training.state import TrainState
-from zoo.training.tasks import TASKS, Variables
+from zoo.training.tasks import TASKS, Variables, as_input
 
 Measures: TypeAlias = dict[str, jax.Array]
 Epoch: TypeAlias = Callable[[TrainState, Examples], tuple[TrainState, Measures]]
 Gradients: TypeAlias = tuple[Variables, Measures, Variables]
-ORDER, NOISE, MOVES = range(3)  # what random keys are for
+ORDER, NOISE, MOVES, FLIPS = range(4)  # what random keys are for
 
 
-def compile_epoch(module: nn.Module, recipe: Recipe, steps: int) -> Epoch:
+def compile_epoch(model: Model, recipe: Recipe, steps: int) -> Epoch:
     """A function from a state and all examples, on the device, to the next state and each update's measures.
 
     Args:
-        module: The model.
+        model: What is trained; its entry says how pixels become its input.
         recipe: How to train it.
         steps: Updates an epoch.
     """
-    step = make_step(module, recipe, optimizer(recipe, steps * recipe.epochs))
+    step = make_step(model, recipe, optimizer(recipe, steps * recipe.epochs))
 
     def epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Measures]:
         key = state.random(ORDER, state.step)
@@ -45,15 +45,18 @@ def compile_epoch(module: nn.Module, recipe: Recipe, steps: int) -> Epoch:
 
 
 def make_step(
-    module: nn.Module, recipe: Recipe, optimizer: optax.GradientTransformation
+    model: Model, recipe: Recipe, optimizer: optax.GradientTransformation
 ) -> Callable[[TrainState, Examples], tuple[TrainState, Measures]]:
     """One update, by one batch."""
-    gradients = _gradients(module, recipe)
+    gradients = _gradients(model, recipe)
 
     def step(state: TrainState, batch: Examples) -> tuple[TrainState, Measures]:
         if recipe.shift:
-            moved = shift(state.random(MOVES, state.step), jnp.asarray(batch.images), recipe.shift)
-            batch = batch._replace(images=moved)
+            moved = shift(state.random(MOVES, state.step), jnp.asarray(batch.inputs), recipe.shift)
+            batch = batch._replace(inputs=moved)
+        if recipe.flip:
+            mirrored = flip(state.random(FLIPS, state.step), jnp.asarray(batch.inputs), recipe.flip)
+            batch = batch._replace(inputs=mirrored)
         grads, measures, changed = gradients(state.variables, batch, state.random(NOISE, state.step))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.variables["params"])
         params = optax.apply_updates(state.variables["params"], updates)
@@ -68,15 +71,16 @@ def make_step(
     return step
 
 
-def _gradients(module: nn.Module, recipe: Recipe) -> Callable[[Variables, Examples, jax.Array], Gradients]:
+def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, jax.Array], Gradients]:
     """The loss's gradients, the measures, both averaged over the batch, and the changed collections."""
     measure = TASKS[recipe.task].measure
 
-    @_xla.canonical_convolutions
+    @_xla.arranged
     def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
         def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
+            inputs = as_input(examples, model.entry)
             measured, changed = measure(
-                module, {**variables, "params": params}, examples, key, recipe, train=True
+                model.module, {**variables, "params": params}, inputs, key, recipe, train=True
             )
             means = {name: values.mean() for name, values in measured.items()}
             return means["loss"], (means, changed)

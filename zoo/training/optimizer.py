@@ -4,6 +4,8 @@ import optax
 
 from zoo.training.recipes import Recipe
 
+MOMENTUM = 0.9
+
 
 def learning_rate(recipe: Recipe, updates: int) -> optax.Schedule:
     """Update -> learning rate, over a run of that many updates."""
@@ -20,6 +22,12 @@ def learning_rate(recipe: Recipe, updates: int) -> optax.Schedule:
 
 
 def optimizer(recipe: Recipe, updates: int) -> optax.GradientTransformation:
-    """AdamW with the recipe's schedule, its gradients clipped before."""
-    adamw = optax.adamw(learning_rate(recipe, updates), weight_decay=recipe.weight_decay)
-    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), adamw) if recipe.clip_norm else adamw
+    """The recipe's optimizer with its schedule; gradients are clipped before."""
+    rate = learning_rate(recipe, updates)
+    if recipe.optimizer == "adamw":
+        made = optax.adamw(rate, weight_decay=recipe.weight_decay)
+    else:
+        # As the field does: the decay is part of the gradient, and so of the momentum.
+        decay = optax.add_decayed_weights(recipe.weight_decay)
+        made = optax.chain(decay, optax.sgd(rate, MOMENTUM, nesterov=True))
+    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), made) if recipe.clip_norm else made

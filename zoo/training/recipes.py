@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 from zoo._errors import TrainingError
 from zoo._schema import suggest
 
+OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("constant", "linear", "cosine")
 
 
@@ -20,13 +21,15 @@ class Recipe:
         epochs: Passes over the data; what is left after the last whole batch of a pass is not used.
         batch_size: Examples an update.
         micro_batches: Parts that a batch is split into, one after the other, to need less memory.
-        learning_rate: Of AdamW, at its highest.
+        optimizer: "adamw", or "sgd" with Nesterov's momentum of 0.9.
+        learning_rate: At its highest.
         warmup_steps: Updates until the learning rate is at its highest, from zero.
         decay: How it goes down from there to zero at the last update, or "constant".
-        weight_decay: Of AdamW, times the learning rate.
+        weight_decay: Share of the params that is taken off them at an update, times the learning rate.
         clip_norm: Largest norm of all gradients together; 0: any.
         average: Share that the average of the params keeps at an update; 0: no average is kept.
         shift: Pixels that training images are moved by at most, in each direction.
+        flip: Share of the training images that are mirrored, left to right.
         label_smoothing: Share of a label's probability that all classes divide among them.
         kl_weight: Weight of a VAE's KL divergence in its loss.
         validation: Training examples, the last ones, that are held back to choose the best epoch; 0: the
@@ -40,6 +43,7 @@ class Recipe:
     epochs: int
     batch_size: int
     micro_batches: int = 1
+    optimizer: str = "adamw"
     learning_rate: float
     warmup_steps: int = 0
     decay: str = "constant"
@@ -47,6 +51,7 @@ class Recipe:
     clip_norm: float = 0.0
     average: float = 0.0
     shift: int = 0
+    flip: float = 0.0
     label_smoothing: float = 0.0
     kl_weight: float = 0.5
     validation: int = 0
@@ -71,6 +76,7 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
         "a divisor of batch_size",
         lambda r: r.micro_batches >= 1 and r.batch_size % r.micro_batches == 0,
     ),
+    ("optimizer", f"one of {', '.join(OPTIMIZERS)}", lambda r: r.optimizer in OPTIMIZERS),
     ("learning_rate", "more than 0", lambda r: 0 < r.learning_rate < float("inf")),
     ("warmup_steps", "at least 0", lambda r: r.warmup_steps >= 0),
     ("decay", f"one of {', '.join(DECAYS)}", lambda r: r.decay in DECAYS),
@@ -78,11 +84,27 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("clip_norm", "at least 0", lambda r: 0 <= r.clip_norm < float("inf")),
     ("average", "at least 0 and less than 1", lambda r: 0 <= r.average < 1),
     ("shift", "at least 0", lambda r: r.shift >= 0),
+    ("flip", "at least 0 and at most 1", lambda r: 0 <= r.flip <= 1),
     ("label_smoothing", "at least 0 and less than 1", lambda r: 0 <= r.label_smoothing < 1),
     ("kl_weight", "at least 0", lambda r: 0 <= r.kl_weight < float("inf")),
     ("validation", "at least 0", lambda r: r.validation >= 0),
     ("keep", "at least 1", lambda r: r.keep >= 1),
     ("seed", "at least 0, below 2^32", lambda r: 0 <= r.seed < 2**32),
+)
+
+# The paper's section 4.2, but for the shorter schedule with a cosine.
+CIFAR10 = Recipe(
+    task="classification",
+    dataset="cifar10",
+    epochs=40,
+    batch_size=128,
+    optimizer="sgd",
+    learning_rate=0.1,
+    warmup_steps=780,
+    decay="cosine",
+    weight_decay=5e-4,
+    shift=4,
+    flip=0.5,
 )
 
 RECIPES = {
@@ -123,6 +145,7 @@ RECIPES = {
         clip_norm=100.0,
         average=0.999,
     ),
+    **{f"resnet{depth}_cifar10": CIFAR10 for depth in (20, 32, 44, 56, 110, 1202)},
 }
 
 

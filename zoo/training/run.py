@@ -63,7 +63,7 @@ def train(
     with claim(directory, entry, recipe, dataset, resume=resume):
         model = load(name, seed=recipe.seed)
         variables = _run(model, recipe, directory, splits["train"], report)
-        metrics = named(evaluate(model.module, variables, splits["test"], recipe), dataset)
+        metrics = named(evaluate(model.replace(variables=variables), splits["test"], recipe), dataset)
         append_rows(directory / METRICS, [metrics])
         trained = Model(model.module, variables, replace(entry, weights=None, metrics=Frozen(metrics)))
         clear_result(directory)
@@ -86,7 +86,7 @@ def _run(model: Model, recipe: Recipe, directory: Path, examples: Examples, repo
         state = checkpoints.restore(done, state) if done else state
         forget_after(directory / METRICS, done)
         report(done, {})
-        compiled = compile_epoch(model.module, recipe, steps)
+        compiled = compile_epoch(model, recipe, steps)
         on_device = jax.device_put(training)
         for epoch in range(done + 1, recipe.epochs + 1):
             start = time.monotonic()
@@ -117,7 +117,7 @@ def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
 def _validation(model: Model, state: TrainState, examples: Examples, recipe: Recipe) -> dict[str, float]:
     if not recipe.validation:
         return {}
-    measured = evaluate(model.module, state.result, examples, recipe)
+    measured = evaluate(model.replace(variables=state.result), examples, recipe)
     return {f"validation_{name}": value for name, value in measured.items()}
 
 

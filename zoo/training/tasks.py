@@ -1,5 +1,7 @@
 """What models learn: for each task, the measures of every example, of which `loss` is minimised.
 
+Inputs are as the model takes them: `as_input` made them so.
+
 The same function serves training and evaluation, so both report the same units.
 """
 
@@ -12,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from zoo._entry import Entry, Photos
 from zoo.training.data import Examples
 from zoo.training.recipes import Recipe
 
@@ -19,6 +22,7 @@ Variables: TypeAlias = Mapping[str, Any]
 # Measures, each (batch,), and the collections that the model changed, such as batch_stats.
 Measured: TypeAlias = tuple[dict[str, jax.Array], Variables]
 Measure: TypeAlias = Callable[..., Measured]
+IMAGE_AXES = 4  # batch, height, width, channels
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ def classification(
     train: bool,
 ) -> Measured:
     """Cross-entropy in nats, with smoothed labels in training only, and accuracy."""
-    logits, changed = _apply(module, variables, _pixels(examples), train=train, rngs={"dropout": key})
+    images = jnp.asarray(examples.inputs)
+    logits, changed = _apply(module, variables, images, train=train, rngs={"dropout": key})
     targets = jax.nn.one_hot(examples.labels, logits.shape[-1], dtype=logits.dtype)
     if train:
         targets = optax.smooth_labels(targets, recipe.label_smoothing)
@@ -60,7 +65,7 @@ def autoencoding(
     train: bool,
 ) -> Measured:
     """A VAE's loss: half the squared error summed over pixels, plus the weighted KL divergence in nats."""
-    pixels = _pixels(examples)
+    pixels = jnp.asarray(examples.inputs)
     (images, mean, logvar), changed = _apply(
         module, variables, pixels, jnp.asarray(examples.labels), train=train, rngs={"noise": key}
     )
@@ -70,9 +75,29 @@ def autoencoding(
     return {"loss": loss, "reconstruction": reconstruction, "kl": kl}, changed
 
 
+def next_token(
+    module: nn.Module,
+    variables: Variables,
+    examples: Examples,
+    key: jax.Array,
+    recipe: Recipe,
+    *,
+    train: bool,
+) -> Measured:
+    """Cross-entropy in nats a token, and accuracy, both averaged over the window."""
+    tokens = jnp.asarray(examples.inputs)
+    output, changed = _apply(module, variables, tokens, train=train, rngs={"dropout": key})
+    logits = output.logits
+    return {
+        "loss": optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels).mean(-1),
+        "accuracy": (logits.argmax(-1) == examples.labels).astype(logits.dtype).mean(-1),
+    }, changed
+
+
 TASKS = {
     "classification": Task(classification, best="accuracy", highest=True),
     "vae": Task(autoencoding, best="loss", highest=False),
+    "next_token": Task(next_token, best="loss", highest=False),
 }
 
 
@@ -84,6 +109,11 @@ def _apply(
     return outputs, changed
 
 
-def _pixels(examples: Examples) -> jax.Array:
-    """Images in [0, 1]."""
-    return jnp.asarray(examples.images, jnp.float32) / 255
+def as_input(examples: Examples, entry: Entry | None) -> Examples:
+    """Images in [0, 1], and normalised where the entry is of a model of photos; tokens as they are."""
+    if examples.inputs.ndim != IMAGE_AXES:
+        return examples
+    pixels = jnp.asarray(examples.inputs, jnp.float32) / 255
+    if entry and isinstance(entry.preprocess, Photos):
+        pixels = (pixels - jnp.array(entry.preprocess.mean)) / jnp.array(entry.preprocess.std)
+    return examples._replace(inputs=pixels)
