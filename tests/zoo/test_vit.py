@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import converters
 import zoo
@@ -20,6 +21,7 @@ from tests.cases import VIT, images
 from tests.equivalence import FORWARD, difference, randomise, run_torch, state_dict
 from zoo import _images, vit
 from zoo._layers import bicubic
+from zoo.cli import app
 
 
 def convert(tensors: Any, layout: str, **config: Any) -> tuple[vit.ViT, Any]:
@@ -224,3 +226,17 @@ def test_bfloat16_stays_bfloat16() -> None:
     module = vit.create(**VIT, image_size=32, layer_scale=0.1, distilled=True, dtype=jax.numpy.bfloat16)
     output, _ = jax.eval_shape(module.init_with_output, jax.random.key(0), np.zeros((1, 48, 32, 3)))
     assert output.dtype == jax.numpy.bfloat16
+
+
+def test_predict_classifies_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are resized and cropped as the entry says; the model takes them though it was made for others."""
+    model = zoo.load("deit_tiny_patch16_224", image_size=32, depth=1, width=24, num_classes=4)
+    zoo.save(model, tmp_path / "vit")
+    picture = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 260, 3), np.uint8)).save(picture)
+    with pytest.raises(SystemExit) as caught:
+        app(["predict", str(tmp_path / "vit"), str(picture)], prog_name="zoo")
+    assert caught.value.code == 0
+    table = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert sorted(row[1] for row in table) == list("0123")
+    assert abs(sum(float(row[2]) for row in table) - 1) < 1e-6
