@@ -1,5 +1,6 @@
 """Attention and its masks."""
 
+from functools import cache
 from typing import Any
 
 import flax.linen as nn
@@ -79,11 +80,19 @@ def test_a_key_mask_is_boolean_and_broadcasts_over_heads_and_queries() -> None:
     assert key_mask(None) is None
 
 
-SMALL = {"source_vocab_size": 11, "target_vocab_size": 13, "width": 12, "heads": 3, "feed_forward": 20}
+SMALL: dict[str, Any] = {
+    "source_vocab_size": 11,
+    "target_vocab_size": 13,
+    "width": 12,
+    "heads": 3,
+    "feed_forward": 20,
+}
+SMALL |= {"encoder_layers": 1, "decoder_layers": 2, "dropout": 0.5}
 
 
-def small(**config: Any) -> zoo.Model:
-    return zoo.load("transformer_base", **{**SMALL, "encoder_layers": 1, "decoder_layers": 2, **config})
+@cache
+def small() -> zoo.Model:
+    return zoo.load("transformer_base", **SMALL)
 
 
 def test_a_target_sees_nothing_that_comes_later() -> None:
@@ -106,7 +115,7 @@ def test_padding_does_not_matter() -> None:
 
 
 def test_training_drops_and_evaluation_does_not() -> None:
-    model = small(dropout=0.5)
+    model = small()
     texts = np.arange(6)[None], np.arange(5)[None]
     first, second = (model(*texts, train=True, rngs={"dropout": jax.random.key(seed)}) for seed in (0, 1))
     assert not np.allclose(first, second)
@@ -120,5 +129,7 @@ def test_impossible_sizes_are_refused(config: dict[str, Any]) -> None:
 
 
 def test_bfloat16_stays_bfloat16() -> None:
-    model = small(dtype="bfloat16")
-    assert model(np.arange(6)[None], np.arange(5)[None]).dtype == jnp.bfloat16
+    module = create(**SMALL, dtype=jnp.bfloat16)
+    texts = np.arange(6)[None], np.arange(5)[None]
+    output, _ = jax.eval_shape(module.init_with_output, jax.random.key(0), *texts)
+    assert output.dtype == jnp.bfloat16
