@@ -43,11 +43,11 @@ def file_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
     return directory / taken, notes
 
 
-def read_index(path: Path) -> dict[Path, set[str]]:
-    """Each shard's path and the names of its tensors.
+def shards_of(path: Path) -> dict[str, set[str]]:
+    """The shards' plain file names and the names of their tensors; the shards need not be there.
 
     Raises:
-        CheckpointError: the index is malformed, leads out of its directory, or shards are missing.
+        CheckpointError: the index is malformed, or leads out of its directory.
     """
     with blamed_on(path):
         suffix = next((suffix for end, suffix in INDEX_SUFFIXES.items() if path.name.endswith(end)), None)
@@ -58,6 +58,17 @@ def read_index(path: Path) -> dict[Path, set[str]]:
             shards.setdefault(shard, set()).add(name)
         for shard in shards:
             _check_name(shard, suffix, path.parent)
+        return shards
+
+
+def read_index(path: Path) -> dict[Path, set[str]]:
+    """Each shard's path and the names of its tensors.
+
+    Raises:
+        CheckpointError: the index is malformed, leads out of its directory, or shards are missing.
+    """
+    shards = shards_of(path)
+    with blamed_on(path):
         missing = [shard for shard in shards if not (path.parent / shard).exists()]
         if missing:
             raise CheckpointError(f"{len(missing)} of {len(shards)} shards missing: {', '.join(missing[:5])}")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import zoo
-from tests import published, twins
+from tests import published, text_models, twins
 from zoo import resnet
 
 
@@ -53,6 +53,51 @@ def noise(module: Any, variables: Any, dtype: Any) -> Sequence[np.ndarray]:
     """What the VAE draws from its stream: a latent of mean 0 and variance 1."""
     zeros = np.zeros((3, module.latent_dim), dtype)
     return (np.asarray(module.apply(variables, zeros, zeros, method="reparameterize", rngs=NOISE)),)
+
+
+def ids(batch: int, length: int, vocab: int, seed: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).integers(vocab, size=(batch, length))
+
+
+def kept(*lengths: int, length: int) -> np.ndarray:
+    """Masks of sequences of these lengths, padded on the right."""
+    return (np.arange(length) < np.array(lengths)[:, None]).astype(int)
+
+
+TEXTS = [ids(3, 7, 11), ids(3, 5, 13), kept(7, 3, 4, length=7), kept(2, 5, 4, length=5)]
+TRANSFORMER = {
+    "source_vocab_size": 11,
+    "target_vocab_size": 13,
+    "width": 12,
+    "heads": 3,
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "feed_forward": 20,
+    "dropout": 0.0,
+}
+
+
+def transformer(**options: Any) -> torch.nn.Module:
+    return twins.Transformer(
+        d_model=12,
+        nhead=3,
+        num_encoder_layers=2,
+        num_decoder_layers=3,
+        dim_feedforward=20,
+        **{"dropout": 0.0, **options},
+    )
+
+
+VIT = {"patch_size": 8, "width": 24, "depth": 2, "heads": 3, "feed_forward": 48}
+
+GPT2 = {"vocab_size": 50, "max_length": 40, "width": 24, "depth": 2, "heads": 3}
+BERT = {"vocab_size": 50, "max_length": 40, "width": 24, "depth": 2, "heads": 3, "feed_forward": 40}
+NOTHING = {"dropout": 0.0, "attention_dropout": 0.0}
+ROBERTA = {"variant": "roberta", "token_types": 1, "epsilon": 1e-5, "pad_token_id": 1}
+DISTILBERT = {"variant": "distilbert", "token_types": 0}
+# Without the padding tokens 0 and 1, whose embeddings get no gradient in PyTorch; lengths are odd.
+TOKENS = [ids(3, 17, 48) + 2, kept(17, 9, 3, length=17)]
+PAIRS = [*TOKENS, np.arange(17)[::-1] + ids(3, 1, 20), ids(3, 17, 2, seed=5)]
 
 
 CASES = {
@@ -127,6 +172,229 @@ CASES = {
         lambda: twins.CifarResNet(20),
         [images(2, 18, 14, 3)],
         layout="cifar",
+    ),
+    "transformer": Case("transformer", TRANSFORMER, transformer, TEXTS, layout="torch"),
+    "transformer, norms first": Case(
+        "transformer",
+        {**TRANSFORMER, "norm_first": True, "activation": "gelu"},
+        lambda: transformer(norm_first=True, activation="gelu"),
+        TEXTS,
+        layout="torch",
+    ),
+    "vit": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5},
+        lambda: published.timm_vit(img_size=(24, 40), num_classes=5),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "vit, grey, features, no biases": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "in_channels": 1, "qkv_bias": False},
+        lambda: published.timm_vit(img_size=(24, 40), num_classes=0, in_chans=1, qkv_bias=False),
+        [images(3, 24, 40, 1)],
+        layout="timm",
+    ),
+    "deit": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5, "distilled": True},
+        lambda: published.timm_vit(True, img_size=(24, 40), num_classes=5),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "deit, features": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "distilled": True},
+        lambda: published.timm_vit(True, img_size=(24, 40), num_classes=0),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "dinov2": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "layer_scale": 1.0},
+        lambda: published.timm_vit(img_size=(24, 40), num_classes=0, init_values=1e-5),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    # torchvision's takes squares only; no two of the positions have the same embedding.
+    "vit, torchvision": Case(
+        "vit",
+        {**VIT, "image_size": 32, "num_classes": 5},
+        lambda: published.torchvision_vit(image_size=32, num_classes=5),
+        [images(3, 32, 32, 3)],
+        layout="torchvision",
+    ),
+    "vit, torchvision, representation": Case(
+        "vit",
+        {**VIT, "image_size": 32, "num_classes": 5, "representation": 7},
+        lambda: published.torchvision_vit(image_size=32, num_classes=5, representation_size=7),
+        [images(3, 32, 32, 3)],
+        layout="torchvision",
+    ),
+    "vit, of the Hub": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5, "epsilon": 1e-12, "activation": "gelu_tanh"},
+        lambda: published.transformers_vit(
+            "ViTForImageClassification", image_size=(24, 40), num_labels=5, hidden_act="gelu_new"
+        ),
+        [images(3, 24, 40, 3)],
+        layout="transformers5",
+    ),
+    "vit, of the Hub, features": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 0, "epsilon": 1e-12, "representation": 24},
+        lambda: published.transformers_vit("ViTModel", image_size=(24, 40)),
+        [images(3, 24, 40, 3)],
+        layout="transformers5_model",
+    ),
+    "deit, of the Hub": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5, "epsilon": 1e-12, "distilled": True},
+        lambda: published.transformers_vit(
+            "DeiTForImageClassificationWithTeacher", image_size=(24, 40), num_labels=5
+        ),
+        [images(3, 24, 40, 3)],
+        layout="transformers5_deit",
+    ),
+    "dinov2, of the Hub": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": 32,
+            "num_classes": 0,
+            "feed_forward": 96,
+            "layer_scale": 1.0,
+            "maskable": True,
+        },
+        # It reads position embeddings of an oblong as those of a square.
+        lambda: published.transformers_vit("Dinov2Model", image_size=32),
+        [images(3, 32, 32, 3)],
+        layout="transformers5_dinov2",
+    ),
+    "gpt2": Case(
+        "gpt2",
+        {**GPT2, **NOTHING, "embedding_dropout": 0.0},
+        text_models.gpt2,
+        TOKENS,
+        layout="transformers",
+    ),
+    "gpt2, states": Case(
+        "gpt2",
+        {
+            **GPT2,
+            **NOTHING,
+            "embedding_dropout": 0.0,
+            "feed_forward": 40,
+            "activation": "relu",
+            "epsilon": 1e-3,
+            "head": "none",
+        },
+        lambda: text_models.gpt2(
+            "GPT2Model", n_inner=40, activation_function="relu", layer_norm_epsilon=1e-3
+        ),
+        [*TOKENS, PAIRS[2]],
+        layout="transformers_model",
+    ),
+    "bert": Case("bert", {**BERT, **NOTHING}, text_models.bert, PAIRS, layout="transformers_model"),
+    "bert, masked": Case(
+        "bert",
+        {**BERT, **NOTHING, "head": "masked_lm", "activation": "relu"},
+        lambda: text_models.bert("BertForMaskedLM", hidden_act="relu"),
+        TOKENS,
+        layout="transformers",
+    ),
+    "bert, classifier": Case(
+        "bert",
+        {**BERT, **NOTHING, "head": "classification", "num_classes": 3},
+        lambda: text_models.bert("BertForSequenceClassification", num_labels=3),
+        TOKENS,
+        layout="transformers",
+    ),
+    "roberta": Case(
+        "bert",
+        {**BERT, **NOTHING, **ROBERTA},
+        lambda: text_models.bert("RobertaModel", type_vocab_size=1, layer_norm_eps=1e-5),
+        TOKENS,
+        layout="roberta_model",
+    ),
+    "roberta, masked": Case(
+        "bert",
+        {**BERT, **NOTHING, **ROBERTA, "head": "masked_lm"},
+        lambda: text_models.bert("RobertaForMaskedLM", type_vocab_size=1, layer_norm_eps=1e-5),
+        TOKENS,
+        layout="roberta",
+    ),
+    "roberta, classifier": Case(
+        "bert",
+        {**BERT, **NOTHING, **ROBERTA, "head": "classification"},
+        lambda: text_models.bert("RobertaForSequenceClassification", type_vocab_size=1, layer_norm_eps=1e-5),
+        TOKENS,
+        layout="roberta",
+    ),
+    "distilbert": Case(
+        "bert",
+        {**BERT, **NOTHING, **DISTILBERT, "head": "none"},
+        text_models.distilbert,
+        TOKENS,
+        layout="distilbert_model",
+    ),
+    "distilbert, masked": Case(
+        "bert",
+        {**BERT, **NOTHING, **DISTILBERT, "head": "masked_lm"},
+        lambda: text_models.distilbert("DistilBertForMaskedLM"),
+        TOKENS,
+        layout="distilbert",
+    ),
+    "distilbert, classifier": Case(
+        "bert",
+        {**BERT, **NOTHING, **DISTILBERT, "head": "classification"},
+        lambda: text_models.distilbert("DistilBertForSequenceClassification"),
+        TOKENS,
+        layout="distilbert",
+    ),
+}
+
+DROPOUT_CASES = {
+    "gpt2": Case(
+        "gpt2",
+        {**GPT2, "embedding_dropout": 0.2, "dropout": 0.2, "attention_dropout": 0.2},
+        lambda: text_models.gpt2(rate=0.2),
+        TOKENS,
+        layout="transformers",
+    ),
+    **{
+        f"{kind}, {head}": Case(
+            "bert",
+            {**BERT, **own, "head": head, "dropout": 0.2, "attention_dropout": 0.2},
+            partial(make, name, rate=0.2, **options),
+            TOKENS,
+            layout=kind,
+        )
+        for kind, make, own, options, names in (
+            ("transformers", text_models.bert, {}, {}, ("BertForMaskedLM", "BertForSequenceClassification")),
+            (
+                "roberta",
+                text_models.bert,
+                ROBERTA,
+                {"type_vocab_size": 1, "layer_norm_eps": 1e-5},
+                ("RobertaForMaskedLM", "RobertaForSequenceClassification"),
+            ),
+            (
+                "distilbert",
+                text_models.distilbert,
+                DISTILBERT,
+                {},
+                ("DistilBertForMaskedLM", "DistilBertForSequenceClassification"),
+            ),
+        )
+        for head, name in zip(("masked_lm", "classification"), names, strict=True)
+    },
+    "transformer": Case(
+        "transformer",
+        {**TRANSFORMER, "dropout": 0.3},
+        lambda: transformer(dropout=0.3),
+        TEXTS,
+        layout="torch",
     ),
 }
 

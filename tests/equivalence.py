@@ -84,7 +84,7 @@ def run_flax(
             for index, x in zip(floats, chosen, strict=True):
                 full[index] = x
             out, changed = module.apply({"params": params, **rest}, *full, mutable=list(mutable), **kwargs)
-            return out if isinstance(out, tuple) else (out,), changed
+            return tuple(jax.tree.leaves(out)), changed
 
         params = variables.get("params", {})
         outputs, pull, changed = jax.vjp(forward, params, [inputs[i] for i in floats], has_aux=True)

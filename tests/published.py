@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,3 +69,47 @@ def transformers_resnet(
         num_labels=classes,
     )
     return Logits(config) if classes else Features(config)
+
+
+def timm_vit(distilled: bool = False, **options: Any) -> nn.Module:
+    declare_operators()
+    from timm.models import deit, vision_transformer
+
+    make = deit.VisionTransformerDistilled if distilled else vision_transformer.VisionTransformer
+    return make(**{"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "mlp_ratio": 2, **options})
+
+
+def torchvision_vit(**options: Any) -> nn.Module:
+    declare_operators()
+    from torchvision.models import vision_transformer
+
+    sizes = {"patch_size": 8, "num_layers": 2, "num_heads": 3, "hidden_dim": 24, "mlp_dim": 48}
+    return vision_transformer.VisionTransformer(**{**sizes, **options})
+
+
+def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) -> nn.Module:
+    """A model by its class's name, whose outputs are logits, the pooled output, or the class token's.
+
+    With "sdpa" attention: the softmax of the other is in float32 whatever the inputs are in.
+    """
+    declare_operators()
+    import transformers
+
+    parent = getattr(transformers, name)
+
+    class Output(parent):
+        def forward(self, x: Tensor) -> Tensor:
+            out = super().forward(x, **({"interpolate_pos_encoding": True} if interpolate else {}))
+            return out.logits if hasattr(out, "logits") else out.pooler_output
+
+    sizes = {"patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+    rest = {} if name.startswith("Dinov2") else {"intermediate_size": 48}
+    config = parent.config_class(**{**sizes, **rest, **options}, attn_implementation="sdpa")
+    return Output(config)
+
+
+def write_vit(vit: nn.Module, directory: Path) -> None:
+    """As transformers does, which looks at the class to know what names its files have."""
+    plain = type(vit).__mro__[1](vit.config).double()
+    plain.load_state_dict(vit.state_dict())
+    plain.save_pretrained(directory)

@@ -10,7 +10,8 @@ import torch
 
 import converters
 import zoo
-from tests.cases import CASES, Case
+from tests.cases import CASES, DROPOUT_CASES, Case
+from tests.dropouts import same_dropout
 from tests.equivalence import (
     FORWARD,
     check_gradients,
@@ -122,8 +123,7 @@ def test_float32_outputs_match_pytorch(case: Case) -> None:
     variables = jax.tree.map(lambda array: array.astype(np.float32), models.variables)
     with jax.default_matmul_precision("highest"):
         ours = models.module.apply(variables, *inputs, rngs=case.rngs)
-    pairs = zip(ours, theirs, strict=True) if isinstance(ours, tuple) else [(ours, theirs)]
-    for output, expected in pairs:
+    for output, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         found, wanted = channels_first(np.asarray(output)), expected.numpy()
         assert found.dtype == wanted.dtype == np.float32
         error = np.abs(found - wanted).max() / np.abs(wanted).max()
@@ -141,6 +141,19 @@ def test_the_exported_state_dict_is_the_twins(case: Case) -> None:
     fresh.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in exported.items()}, strict=True)
     for name, tensor in models.twin.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize("case", DROPOUT_CASES.values(), ids=DROPOUT_CASES)
+def test_dropout_acts_where_pytorchs_does(case: Case) -> None:
+    models = prepare(case)
+    with same_dropout():
+        theirs = run_torch(models.twin.train(), [*map(channels_first, case.inputs), *models.more])
+        (ours,), *_ = run_flax(models.module, models.variables, case.inputs, train=True)
+    without, *_ = run_flax(models.module, models.variables, case.inputs)
+    assert difference(without[0], ours) > 0.01, "nothing was dropped"
+    error = difference(ours, theirs.outputs[0])
+    print(f"outputs differ by {error:.1e}")
+    assert error <= FORWARD
 
 
 def test_the_vae_decodes_latents_alone_as_its_twin_does() -> None:

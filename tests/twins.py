@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,3 +111,47 @@ class CifarResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
+
+
+class TokenEmbedding(nn.Module):
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(count, width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embedding(ids) * math.sqrt(self.embedding.embedding_dim)
+        position = torch.arange(ids.shape[1], dtype=x.dtype)[:, None]
+        for column in range(x.shape[2]):
+            angle = position[:, 0] * math.exp(-(column // 2 * 2) * math.log(10000) / x.shape[2])
+            wave = angle.cos() if column % 2 else angle.sin()
+            x = x + F.pad(wave[:, None], (column, x.shape[2] - column - 1))
+        return x
+
+
+class Transformer(nn.Module):
+    """torch.nn.Transformer between embeddings and a head; its options are that one's."""
+
+    def __init__(self, vocab: tuple[int, int] = (11, 13), **options: Any) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            # With norm_first it says that its encoder cannot take nested tensors.
+            warnings.simplefilter("ignore")
+            self.transformer = nn.Transformer(batch_first=True, **options)
+        width = self.transformer.d_model
+        self.src_tok_emb = TokenEmbedding(vocab[0], width)
+        self.tgt_tok_emb = TokenEmbedding(vocab[1], width)
+        self.generator = nn.Linear(width, vocab[1])
+        self.dropout = nn.Dropout(options["dropout"])
+
+    def forward(self, source: Tensor, target: Tensor, kept: Tensor, target_kept: Tensor) -> Tensor:
+        later = torch.ones(target.shape[1], target.shape[1]).triu(1).bool()
+        return self.generator(
+            self.transformer(
+                self.dropout(self.src_tok_emb(source)),
+                self.dropout(self.tgt_tok_emb(target)),
+                tgt_mask=later,
+                src_key_padding_mask=kept == 0,
+                tgt_key_padding_mask=target_kept == 0,
+                memory_key_padding_mask=kept == 0,
+            )
+        )

@@ -93,7 +93,8 @@ class Entry:
     """A model's record: what it is, where its weights are, whose they are and how good.
 
     `family` is None for a module that is none of the zoo's; `num_params` counts the params exactly;
-    `classes` is the file in zoo/classes that names what a classifier tells apart.
+    `classes` is the file in zoo/classes that names what a classifier tells apart, `labels` are the names
+    themselves where they are few.
     """
 
     # A name says nearly as much as all of it, and jax hashes the entry at each call.
@@ -110,11 +111,12 @@ class Entry:
     metrics: Mapping[str, float] = field(default=Frozen(), hash=False)
     preprocess: Preprocess | None = field(default=None, hash=False)
     classes: str | None = field(default=None, hash=False)
+    labels: tuple[str, ...] = field(default=(), hash=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """What each of the logits stands for; empty where that is not known."""
-        return _class_names(self.classes) if self.classes else ()
+        return _class_names(self.classes) if self.classes else self.labels
 
 
 @cache

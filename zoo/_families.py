@@ -16,6 +16,13 @@ from zoo._entry import Entry, Frozen
 from zoo._errors import ManifestError, ZooError
 from zoo._schema import suggest
 
+ANY = "any"  # the layout of a file of the Hub: one of its family's, which its names tell
+
+
+def module(family: str) -> ModuleType:
+    """The file of the zoo of that name."""
+    return importlib.import_module(f"zoo.{family}")
+
 
 def family(entry: Entry) -> ModuleType:
     """The file of the zoo that has the entry's architecture.
@@ -23,9 +30,8 @@ def family(entry: Entry) -> ModuleType:
     Raises:
         ManifestError: there is none.
     """
-    name = f"zoo.{entry.family}"
-    if entry.family and importlib.util.find_spec(name):
-        found = importlib.import_module(name)
+    if entry.family and importlib.util.find_spec(f"zoo.{entry.family}"):
+        found = module(entry.family)
         if hasattr(found, "create"):
             return found
     raise ManifestError(
@@ -36,7 +42,7 @@ def family(entry: Entry) -> ModuleType:
 def torch_names(entry: Entry) -> Mapping[str, Any]:
     """The names pairs and rules by which PyTorch files keep the family's models, by layout."""
     conventions: Mapping[str, Any] = getattr(family(entry), "TORCH_NAMES", {})
-    if entry.layout and entry.layout not in conventions:
+    if entry.layout not in (None, ANY, *conventions):
         known = ", ".join(conventions) or "none"
         raise ManifestError(
             f"{entry.name!r} has layout {entry.layout!r}; family {entry.family!r} knows {known}."
@@ -69,7 +75,9 @@ def _adapted(entry: Entry, module: nn.Module, config: Mapping[str, Any]) -> Entr
     # A family whose config decides the shapes of its inputs has a function for them.
     inputs = getattr(family(entry), "inputs", lambda module, inputs: inputs)(module, entry.inputs)
     same = config.get("num_classes", len(entry.class_names)) == len(entry.class_names)
-    return replace(entry, inputs=inputs, classes=entry.classes if same else None)
+    return replace(
+        entry, inputs=inputs, classes=entry.classes if same else None, labels=entry.labels if same else ()
+    )
 
 
 def _create(entry: Entry, compute: Mapping[str, Any]) -> nn.Module:

@@ -24,6 +24,10 @@ PROTOCOL = {
 }
 
 
+class MissingError(RefusedError):
+    """The repository is there, and has no such file."""
+
+
 class OfflineError(NetworkError):
     """The network is there, perhaps, but the user has said not to use it."""
 
@@ -98,7 +102,7 @@ def _meaning(error: Exception, repo: str, revision: str, file: str) -> NetworkEr
     }
     for kind, text in meanings.items():
         if isinstance(error, kind):
-            return RefusedError(text)
+            return (MissingError if kind is errors.EntryNotFoundError else RefusedError)(text)
     if isinstance(error, errors.HfHubHTTPError):
         status, headers = error.response.status_code, error.response.headers
         if status == 401 and headers.get("X-Error-Message") != "Invalid credentials in Authorization header":

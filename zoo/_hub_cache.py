@@ -49,17 +49,31 @@ class HubFile:
         weights = self.weights
         return folder(str(weights.repo)) / "snapshots" / str(weights.revision) / str(weights.file)
 
+    def absent(self) -> bool:
+        """Whether the Hub has said that there is no such file."""
+        return self._no_exist().is_file()
+
+    def note_absent(self) -> None:
+        """Remembers that the Hub has said so; a commit never changes."""
+        _cache.made(self._no_exist().parent, HOME)
+        self._no_exist().touch()
+
+    def _no_exist(self) -> Path:
+        weights = self.weights
+        return folder(str(weights.repo)) / ".no_exist" / str(weights.revision) / str(weights.file)
+
     def plan(self) -> Plan:
         _hub.check_online(self.name)
-        answer = Patience().run(self._ask)
+        answer = Patience().run(self.ask)
         checksum = self.checksum()
         if not checksum.complete:
             checksum = _hub_checksum(answer, checksum)
         answers = [answer]
         directory = _cache.made(folder(str(self.weights.repo)) / "blobs", HOME)
-        return Plan(lambda: self._request(answers.pop() if answers else self._ask()), checksum, directory)
+        return Plan(lambda: self._request(answers.pop() if answers else self.ask()), checksum, directory)
 
-    def _ask(self) -> Any:
+    def ask(self) -> Any:
+        """What the Hub says of it; one attempt."""
         weights = self.weights
         answer = _hub.ask(str(weights.repo), str(weights.revision), str(weights.file), self.token)
         if answer.commit_hash != weights.revision:

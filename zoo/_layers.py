@@ -85,3 +85,30 @@ def adaptive_avg_pool(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
             weights[index, start:stop] = 1 / (stop - start)
         x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
     return x
+
+
+def bicubic(old: int, new: int, *, align_corners: bool = False, antialias: bool = False) -> np.ndarray:
+    """(new, old) weights by which torch.nn.functional.interpolate resizes an axis.
+
+    Keys, "Cubic convolution interpolation for digital image processing" (1981), whose free parameter `a` is
+    -0.5 with antialias and -0.75 without.
+    """
+    step = (old - 1) / max(new - 1, 1) if align_corners else old / new
+    # Where the new pixels' centres are among the old ones.
+    centres = np.arange(new) * step if align_corners else (np.arange(new) + 0.5) * step - 0.5
+    reach = max(step, 1.0) if antialias else 1.0
+    weights = _cubic((np.arange(-2, old + 2) - centres[:, None]) / reach, -0.5 if antialias else -0.75)
+    inner: np.ndarray = weights[:, 2:-2]
+    if antialias:
+        inner /= inner.sum(axis=1, keepdims=True)
+        return inner
+    # Beyond the edge the outermost pixel goes on.
+    inner[:, 0] += weights[:, :2].sum(axis=1)
+    inner[:, -1] += weights[:, -2:].sum(axis=1)
+    return inner
+
+
+def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
+    x = np.abs(distance)
+    near, far = ((a + 2) * x - (a + 3)) * x * x + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))

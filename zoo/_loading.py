@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import flax.linen as nn
-import jax
 from jax.typing import DTypeLike
 
-from converters.state_dict import convert
-from zoo import _arrays, _families, _hub, _manifest, _repositories, _weights
+from converters._arrays import contiguous
+from zoo import _arrays, _conventions, _families, _hub, _manifest, _repositories, _weights
 from zoo._entry import Entry, Frozen
 from zoo._errors import UnknownModelError, WeightsError, ZooError
-from zoo._model import Model, count_params, flatten, unflatten
+from zoo._model import Model, count_params, unflatten
 from zoo._schema import suggest
 
 Name: TypeAlias = str | os.PathLike[str]
+Loaded: TypeAlias = tuple[dict[str, _arrays.Array], tuple[str, ...]]  # by path; what was left out and why
 
 
 def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
@@ -39,18 +39,20 @@ def info(name: Name) -> Entry:
     return find(name)
 
 
-def find(name: Name, revision: str | None = None, token: _weights.Token = None) -> Entry:
-    """The record of a name; `revision` and `token` are for repositories."""
+def find(
+    name: Name, revision: str | None = None, token: _weights.Token = None, head: str | None = None
+) -> Entry:
+    """The record of a name; `revision` and `token` are for repositories, `head` for the Hub's layout."""
     _hub.check_token(token)
     if _repositories.is_one(name):
-        return _repositories.entry(str(name), revision, token)
+        return _repositories.entry(str(name), revision, token, head)
     if revision is not None:
         raise ZooError(f"{name!r} is no repository; revision= goes with 'hf://owner/name'.")
     directory = directory_of(name)
     if directory is not None:
         if not os.path.isdir(directory):  # False, too, for names that no file can have
             raise UnknownModelError(f"there is no directory {os.fspath(name)!r}.")
-        return _manifest.read_saved(directory)
+        return _repositories.local(os.fspath(name), directory, head)
     models = _manifest.read().models
     if name in models:
         return models[str(name)]
@@ -73,8 +75,9 @@ def load(
     """Builds a model, with its published weights or initialised.
 
     Args:
-        name: A name of the manifest, a directory that `save` wrote (a path or a string with a separator), or
-            such a directory as a repository of the Hub: `hf://owner/name`, or `hf://owner/name@revision`.
+        name: A name of the manifest; a directory that `save` wrote or one in the Hub's layout (a path or a
+            string with a separator); or a repository of the Hub that holds either: `hf://owner/name`, or
+            `hf://owner/name@revision`.
         pretrained: Whether to load the weights, fetched unless they are in the cache; initialised with `seed`
             otherwise.
         seed: Of the random initialisation.
@@ -84,58 +87,59 @@ def load(
         module: A module of your own that takes the weights, instead of the family's.
         revision: Of a repository: a commit, branch or tag.
         token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
-        **config: Keywords of the family's `create` that differ from the entry's.
+        **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
+            head than a repository's config.json names.
 
     Raises:
         UnknownModelError: the manifest has no such name.
         WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
     """
-    entry = find(name, revision, token)
+    entry = find(name, revision, token, config.get("head"))
     built, described = _families.build(entry, module, dtype, config)
+    notes: tuple[str, ...] = ()
     cast = None if param_dtype is None else _arrays.float_dtype("param_dtype", param_dtype)
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     if pretrained:
-        arrays = _pretrained(replace(entry, inputs=described.inputs), directory_of(name), built, token)
-        arrays = {path: _arrays.cast(path, array, cast) for path, array in arrays.items()}
+        source = replace(entry, inputs=described.inputs)
+        arrays, notes = _pretrained(source, directory_of(name), built, token)
+        for path, array in arrays.items():
+            arrays[path] = _arrays.cast(path, array, cast)
         _arrays.check_width(arrays)
-        flat = {path: _arrays.put(path, array, sharding) for path, array in arrays.items()}
+        # One by one out of the dictionary: where a device needs copies, there is one array twice at most.
+        flat = {path: _arrays.put(path, arrays.pop(path), sharding) for path in list(arrays)}
     else:
         flat = _arrays.initialise(built, described.inputs, seed, cast, sharding)
     variables = unflatten(flat)
-    return Model(built, variables, _describe(entry, described, variables, pretrained))
+    return Model(built, variables, _describe(entry, described, variables, pretrained), notes)
 
 
 def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, dict[str, _arrays.Array]]:
     """The module and the arrays of a model's weights, as NumPy has them."""
     entry = info(name)
     built, _ = _families.build(entry, module, None, {})
-    return built, dict(_pretrained(entry, directory_of(name), built, None))
+    return built, _pretrained(entry, directory_of(name), built, None)[0]
 
 
-def _pretrained(
-    entry: Entry, directory: Path | None, module: nn.Module, token: _weights.Token
-) -> Mapping[str, _arrays.Array]:
-    """The arrays of an entry's weights, which fit the module exactly."""
+def _pretrained(entry: Entry, directory: Path | None, module: nn.Module, token: _weights.Token) -> Loaded:
+    """The arrays of an entry's weights, which fit the module exactly, and notes."""
     arrays = _weights.read(entry, directory, token=token)
     if entry.layout:
-        arrays = _converted(entry, arrays, module)
-    elif not any(path.startswith("params/") for path in arrays):
+        return _converted(entry, arrays, module)
+    if not any(path.startswith("params/") for path in arrays):
         raise WeightsError(
             f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
             "make Flax weights of them with zoo convert."
         )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
         _arrays.check_fit(arrays, _arrays.shapes(module, entry.inputs), module)
-    return arrays
+    return dict(arrays), ()
 
 
-def _converted(
-    entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module
-) -> dict[str, _arrays.Array]:
+def _converted(entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module) -> Loaded:
     """The arrays of a PyTorch file, whose convention the family knows."""
-    inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
-    return flatten(convert(tensors, module, *inputs, names=_families.torch_names(entry)[str(entry.layout)]))
+    conversion = _conventions.conversion(entry, tensors, module)
+    return {"/".join(path): contiguous(array) for path, array in conversion.arrays()}, conversion.notes
 
 
 def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrained: bool) -> Entry:

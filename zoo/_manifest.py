@@ -27,6 +27,7 @@ class Manifest:
     """Every model by name."""
 
     models: Mapping[str, Entry]
+    model_types: Mapping[str, str] = field(default_factory=Frozen)  # of the Hub -> families
 
 
 def _weights_rules(weights: Weights) -> Iterator[tuple[str, str]]:
@@ -118,10 +119,11 @@ FIELDS = {
     "metrics": schema.mapping(schema.IDENTIFIER, schema.number, Frozen),
     "preprocess": _preprocess,
     "classes": schema.IDENTIFIER,
+    "labels": schema.sequence(schema.TEXT),
 }
 NAME = schema.text(r"[a-z0-9][a-z0-9._-]*", "a lower-case name")
 # What can differ between several published weights of one model.
-TAGGED = ("weights", "layout", "license", "source", "paper", "metrics", "preprocess")
+TAGGED = ("config", "weights", "layout", "license", "source", "paper", "metrics", "preprocess")
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ def _models(value: Any, path: str, problems: list[str]) -> Any:
     return Frozen(entries)
 
 
-MANIFEST = schema.record(Manifest, {"models": _models}, required=("models",))
+MODEL_TYPES = schema.mapping(schema.IDENTIFIER, schema.IDENTIFIER, Frozen)
+MANIFEST = schema.record(Manifest, {"models": _models, "model_types": MODEL_TYPES}, required=("models",))
 SAVED = schema.record(
     Entry, {"name": schema.TEXT, **FIELDS}, required=("name", "num_params", "weights"), rules=_entry_rules
 )
@@ -192,8 +195,12 @@ def read_saved(directory: Path) -> Entry:
     Raises:
         ManifestError: it breaks its schema; every problem is listed.
     """
-    path = directory / CONFIG
-    return parse_saved(path, _content(path))
+    return parse_saved(directory / CONFIG, read_config(directory))
+
+
+def read_config(directory: Path) -> bytes:
+    """The content of a directory's config.json."""
+    return _content(directory / CONFIG)
 
 
 def parse_saved(path: Path, content: bytes) -> Entry:

@@ -12,17 +12,20 @@ from zoo._entry import Entry
 from zoo._errors import WeightsError
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["module", "entry"])
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["module", "entry", "notes"]
+)
 @dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A linen module and its variables, as one pytree: the variables are leaves, the rest is static.
 
-    `entry` says what the model is; None for one of your own.
+    `entry` says what the model is; None for one of your own. `notes` say what loading left out of the file.
     """
 
     module: nn.Module
     variables: Mapping[str, Any]
     entry: Entry | None = None
+    notes: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`module.apply(variables, ...)`: takes method=, rngs= and mutable= as that does."""
@@ -42,7 +45,7 @@ class Model:
 
     def replace(self, *, variables: Mapping[str, Any]) -> "Model":
         """The same module with other variables."""
-        return Model(self.module, variables, self.entry)
+        return Model(self.module, variables, self.entry, self.notes)
 
 
 def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

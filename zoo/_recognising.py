@@ -12,7 +12,7 @@ import jax
 from converters._fit import Fit
 from converters.inspection import Inspection, inspect
 from converters.state_dict import NamesAndRules, best_fit
-from zoo import _arrays, _families, _manifest
+from zoo import _arrays, _conventions, _families, _manifest
 from zoo._entry import Entry
 from zoo._errors import ZooError
 
@@ -30,12 +30,13 @@ class Target:
     module: nn.Module
     inspection: Inspection
     conventions: tuple[NamesAndRules, ...]
+    allowed: tuple[str, ...] = ()  # tensors that the family's files may hold besides
 
     def fit(self, tensors: Any, ignore: Sequence[str] = ()) -> tuple[Fit, NamesAndRules]:
         """The convention that leaves the fewest problems."""
         fits = []
         for names in self.conventions:
-            fits.append((best_fit(self.inspection, tensors, names, (), ignore), names))
+            fits.append((best_fit(self.inspection, tensors, names, (), [*ignore, *self.allowed]), names))
             if not fits[-1][0].problems:
                 return fits[-1]
         return min(fits, key=lambda each: len(each[0].problems))
@@ -54,7 +55,8 @@ def target(
     if names is None:
         conventions = ((), *(_families.torch_names(entry).values() if module is None else ()))
     shapes = inputs or [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
-    return Target(described, built, inspect(built, *shapes), conventions)
+    allowed = _conventions.allowed_names(entry) if module is None else ()
+    return Target(described, built, inspect(built, *shapes), conventions, allowed)
 
 
 def recognise(

@@ -1,18 +1,23 @@
-"""Models in repositories of the Hugging Face Hub, in the form in which `zoo.save` writes directories."""
+"""Models in repositories of the Hub and in directories, as `zoo.save` or as transformers writes them."""
 
 import os
 import re
 import warnings
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
-from zoo import _hub, _hub_cache
+from converters._errors import CheckpointError
+from converters._sharded import PREFERRED, file_in
+from zoo import _hf, _hub, _hub_cache
 from zoo._entry import Entry, Weights
 from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
-from zoo._manifest import CONFIG, MAX_SIZE, UNATTESTED, parse_saved
+from zoo._manifest import CONFIG, MAX_SIZE, UNATTESTED, parse_saved, read_config
 from zoo._patience import NetworkError, Patience, RefusedError
 from zoo._sources import obtain
 
 SCHEME = "hf://"
+WEIGHTS = tuple(file for file in PREFERRED if not file.startswith("diffusion"))
 REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
 NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
 
@@ -22,13 +27,13 @@ def is_one(name: str | os.PathLike[str]) -> bool:
     return isinstance(name, str) and name.startswith(SCHEME)
 
 
-def entry(name: str, revision: str | None, token: str | bool | None) -> Entry:
-    """The entry in a repository's config.json; its weights are pinned to the commit that it is from.
+def entry(name: str, revision: str | None, token: str | bool | None, head: str | None = None) -> Entry:
+    """The entry that a repository's config.json makes; its weights are pinned to the commit that it is from.
 
     Raises:
         UnknownModelError: the name is malformed.
         WeightsError: it cannot be fetched.
-        ManifestError: it is none of the zoo's, or breaks the schema.
+        ManifestError: it is of no model that the zoo has, or breaks the schema.
     """
     match = NAME.fullmatch(name)
     if match is None or not re.fullmatch(REVISION, revision or "main", re.ASCII):
@@ -42,14 +47,79 @@ def entry(name: str, revision: str | None, token: str | bool | None) -> Entry:
     commit = _commit(name, repo, own or revision or "main", token)
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
     content, path = obtain(_hub_cache.HubFile(name, config, token, limit=MAX_SIZE))
+    if _hf.is_hub_config(content.tobytes()):
+        read = partial(optional, name, config, token)
+        return _hf.entry(name, content.tobytes(), _weights_file(name, config, token), read, head)
     try:
         saved = parse_saved(path, content.tobytes())
     except ManifestError as error:
-        raise ManifestError(f"{name!r} was not written by zoo.save: {error}") from error
+        raise ManifestError(
+            f"{name!r} was not written by zoo.save, nor is it of transformers: {error}"
+        ) from error
     weights = saved.weights
     if weights is None or weights.repo or weights.url:
         raise ManifestError(f"{name!r} has its weights at {weights}; expected a file beside config.json.")
     return replace(saved, name=name, weights=replace(weights, repo=repo, revision=commit))
+
+
+def local(name: str, directory: Path, head: str | None = None) -> Entry:
+    """The entry that a directory's config.json makes.
+
+    Raises:
+        ManifestError: it is of no model that the zoo has, or breaks the schema.
+    """
+    content = read_config(directory)
+    if not _hf.is_hub_config(content):
+        return parse_saved(directory / CONFIG, content)
+    try:
+        file = file_in(directory)[0]
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    weights = Weights(UNATTESTED, file=file.name)
+    return _hf.entry(name, content, weights, partial(_beside, directory), head)
+
+
+def _beside(directory: Path, file: str) -> bytes | None:
+    path = directory / file
+    return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_SIZE else None
+
+
+def optional(
+    name: str, beside: Weights, token: str | bool | None, file: str, limit: int = MAX_SIZE
+) -> bytes | None:
+    """Another file of the repository; None where it has none of that name.
+
+    Raises:
+        WeightsError: nobody can say.
+    """
+    source = _hub_cache.HubFile(name, replace(beside, file=file), token, limit=limit)
+    if source.cached() is None and not _exists(name, source):
+        return None
+    return obtain(source)[0].tobytes()
+
+
+def _weights_file(name: str, beside: Weights, token: str | bool | None) -> Weights:
+    """The first of the names that weights have, of those that the repository has."""
+    for file in WEIGHTS:
+        source = _hub_cache.HubFile(name, replace(beside, file=file), token)
+        if source.cached() is not None or _exists(name, source):
+            return source.weights
+    raise WeightsError(f"{name!r} has none of {', '.join(WEIGHTS)}.")
+
+
+def _exists(name: str, source: _hub_cache.HubFile) -> bool:
+    """Whether the repository has the file; what it lacks is noted in the cache, as the Hub's client does."""
+    if source.absent():
+        return False
+    try:
+        _hub.check_online(name)
+        Patience().run(source.ask)
+    except _hub.MissingError:
+        source.note_absent()
+        return False
+    except NetworkError as trouble:
+        raise WeightsError(f"{source.address} cannot be looked up: {trouble}.") from None
+    return True
 
 
 def _commit(name: str, repo: str, revision: str, token: str | bool | None) -> str:

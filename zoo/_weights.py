@@ -1,6 +1,7 @@
 """An entry's weights: where they are, and their arrays once size and hash are right."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,18 @@ import numpy as np
 from converters import _formats, _safetensors
 from converters._errors import CheckpointError
 from converters._files import BufferFile, aligned_read, blamed_on
-from converters.checkpoints import read_buffer
+from converters._sharded import shards_of
+from converters.checkpoints import read_buffer, read_checkpoint
 from zoo._checksum import Checksum
 from zoo._entry import Entry, Weights
 from zoo._errors import WeightsError
 from zoo._hub_cache import HubFile
+from zoo._manifest import UNATTESTED
 from zoo._sources import Source, obtain
 from zoo._urls import Url
 
 Token = str | bool | None
+INDEX = ".index.json"
 
 
 def source(entry: Entry, token: Token = None) -> Source | None:
@@ -51,11 +55,29 @@ def read(entry: Entry, directory: Path | None = None, *, token: Token = None) ->
     Raises:
         WeightsError: no such file, another size or hash, or not a checkpoint.
     """
+    weights = _weights(entry)
     try:
+        if weights.file and weights.file.endswith(INDEX):
+            return read_checkpoint(_with_shards(entry, directory, token))
+        if directory is not None and weights.sha256 == UNATTESTED:
+            # Nothing to compare the bytes with, so they need not be in memory at once.
+            return read_checkpoint(locate(entry, directory))
         content, path = content_of(entry, directory, token=token)
-        return _parse(_weights(entry), path, content)
+        return _parse(weights, path, content)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
+
+
+def _with_shards(entry: Entry, directory: Path | None, token: Token) -> Path:
+    """The index, once its shards are beside it and were checked; they are then read tensor by tensor."""
+    index = source(entry, token)
+    if index is None:
+        return locate(entry, directory)
+    path = _obtained(index, entry)[1]
+    for shard in sorted(shards_of(path)):
+        part = replace(_weights(entry), file=shard, sha256=UNATTESTED, size=None)
+        _obtained(HubFile(entry.name, part, token), entry)
+    return path
 
 
 def content_of(

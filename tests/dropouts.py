@@ -1,0 +1,63 @@
+"""Dropout that drops the same numbers in both frameworks: those at certain places of an array."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import flax.linen as nn
+import jax
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def _factors(shape: tuple[int, ...], rate: float) -> np.ndarray:
+    """Zeros where numbers are dropped, 1 / (1 - rate) elsewhere; depends on nothing but shape and rate."""
+    kept = np.random.default_rng(math.prod(shape)).random(shape) >= rate
+    return kept / (1 - rate)
+
+
+def _torch_dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    return x * torch.from_numpy(_factors(tuple(x.shape), p)) if training and p else x
+
+
+def _torch_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """What torch.nn.functional.scaled_dot_product_attention is documented to do, in Python."""
+    logits = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None:
+        zeros = torch.zeros(attn_mask.shape, dtype=logits.dtype)
+        boolean = attn_mask.dtype == torch.bool
+        logits = logits + (zeros.masked_fill(~attn_mask, -math.inf) if boolean else attn_mask)
+    return _torch_dropout(logits.softmax(-1), dropout_p) @ value
+
+
+def _flax_dropout(
+    self: nn.Dropout, inputs: jax.Array, deterministic: bool | None = None, rng: jax.Array | None = None
+) -> jax.Array:
+    if nn.merge_param("deterministic", self.deterministic, deterministic) or not self.rate:
+        return inputs
+    return inputs * _factors(inputs.shape, self.rate)
+
+
+@contextmanager
+def same_dropout() -> Iterator[None]:
+    """Inside, both frameworks drop the same."""
+    with (
+        patch.object(F, "dropout", _torch_dropout),
+        patch.object(F, "scaled_dot_product_attention", _torch_attention),
+        patch.object(nn.Dropout, "__call__", _flax_dropout),
+    ):
+        yield

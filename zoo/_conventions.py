@@ -1,0 +1,86 @@
+"""The tensors of a PyTorch file for the arrays of a module: by its layout, and by what its family allows.
+
+A family's UNUSED names tensors that files hold beside those of a module, TIED what files keep twice. Both are
+noted, never silent.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from converters._arrays import as_mapping
+from converters._conversion import Conversion
+from converters._fit import Fit
+from converters.inspection import inspect
+from converters.state_dict import NamesAndRules, best_fit, refusal
+from zoo import _families
+from zoo._entry import Entry
+from zoo._errors import WeightsError
+
+
+def conversion(entry: Entry, source: Mapping[str, Any], module: nn.Module) -> Conversion:
+    """Which tensors make which arrays; reads none but tied ones.
+
+    Raises:
+        ConversionError: they do not fit the module.
+        WeightsError: tensors that should be tied differ.
+    """
+    tensors, layouts = as_mapping(source, None), _layouts(entry)
+    inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
+    inspection, allowed = inspect(module, *inputs), allowed_names(entry)
+    layout, fit = "", None
+    for tried, names in layouts.items():
+        found = best_fit(inspection, tensors, names, (), allowed)
+        if fit is None or len(found.problems) < len(fit.problems):
+            layout, fit = tried, found
+        if not fit.problems:
+            break
+    assert fit is not None  # a family has a layout at least
+    if fit.problems:
+        names = layouts[layout]
+        raise refusal(fit, module, lambda more: best_fit(inspection, tensors, [*names, *more], (), allowed))
+    chosen = [f"its names are of the layout {layout!r}"] if entry.layout == _families.ANY else []
+    notes = (*chosen, *_left_out(entry, fit), *getattr(tensors, "notes", ()))
+    return Conversion(fit.links, tensors, notes, None, False)
+
+
+def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:
+    known = _families.torch_names(entry)
+    return known if entry.layout == _families.ANY else {str(entry.layout): known[str(entry.layout)]}
+
+
+def allowed_names(entry: Entry) -> tuple[str, ...]:
+    """Regular expressions for the tensors that the family's files may hold beside those of its module."""
+    family = _families.family(entry)
+    tied = (rf"(.*\.)?{re.escape(name)}" for name in getattr(family, "TIED", {}))
+    return (*tied, *getattr(family, "UNUSED", {}))
+
+
+def _left_out(entry: Entry, fit: Fit) -> Iterator[str]:
+    """What was left out of the file and why, in sentences."""
+    family, reasons = _families.family(entry), dict[str, list[str]]()
+    for name in fit.ignored:
+        reason = _tied(name, fit, getattr(family, "TIED", {}))
+        plain = name.removeprefix(fit.prefix)
+        for pattern, meaning in getattr(family, "UNUSED", {}).items():
+            reason = reason or (meaning if re.fullmatch(pattern, plain) else "")
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+        what = reason or "which Flax has no array for"
+        yield f"left out {count}, {what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+
+
+def _tied(name: str, fit: Fit, tied: Mapping[str, str]) -> str:
+    """The reason for a tensor that is another one once more; empty where there is no other."""
+    end = next((each for each in tied if name == each or name.endswith(f".{each}")), None)
+    owners = [other for other in fit.tensors if end and f".{other}".endswith(f".{tied[end]}")]
+    if not owners:
+        return ""
+    if not np.array_equal(fit.tensors[name], fit.tensors[owners[0]]):
+        raise WeightsError(f"{name} differs from {owners[0]}; the zoo has models only in which they are one.")
+    return f"{owners[0]} once more"

@@ -1,0 +1,28 @@
+"""What models of text return."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["logits", "last_hidden_state", "pooler_output", "embeddings"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class TextOutput:
+    """The arrays that the model's head makes; the others are None.
+
+    Attributes:
+        logits: (batch, length, vocab_size) of a language model, (batch, num_classes) of a classifier.
+        last_hidden_state: (batch, length, width)
+        pooler_output: (batch, width), made of the first token's state.
+        embeddings: (batch, width), one for each text.
+    """
+
+    logits: jax.Array | None = None
+    last_hidden_state: jax.Array | None = None
+    pooler_output: jax.Array | None = None
+    embeddings: jax.Array | None = None

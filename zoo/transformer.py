@@ -1,0 +1,297 @@
+"""Attention for every transformer of the zoo, and the original one: encoder and decoder, for translation.
+
+Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from converters.rules import Fuse
+from zoo._errors import ZooError
+from zoo._layers import ACTIVATIONS, check_activation
+
+# torch.nn.Transformer's names below `transformer`; it packs the three projections of an attention. Embeddings
+# and head, which it lacks, have the names of PyTorch's tutorial "Language Translation with nn.Transformer".
+TORCH_NAMES = {
+    "torch": (
+        (r"^(encoder|decoder)\.", r"transformer.\1."),
+        (r"_tok_emb\.", "_tok_emb.embedding."),
+        Fuse("*.in_proj_weight", ("*.q_proj.weight", "*.k_proj.weight", "*.v_proj.weight")),
+        Fuse("*.in_proj_bias", ("*.q_proj.bias", "*.k_proj.bias", "*.v_proj.bias")),
+    ),
+}
+
+Dropout = Callable[[jax.Array], jax.Array]
+Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform())
+LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+
+
+def key_mask(attention_mask: jax.Array | None) -> jax.Array | None:
+    """(batch, length) of ones for tokens to keep -> (batch, 1, 1, length), a mask for `attention`."""
+    return None if attention_mask is None else jnp.asarray(attention_mask)[:, None, None, :].astype(bool)
+
+
+def attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    mask: jax.Array | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: Dropout | None = None,
+) -> jax.Array:
+    """Averages of the values, weighted by how well their keys answer the query (section 3.2.1).
+
+    A query that may attend to nothing gets the average of all values, and no NaN.
+
+    Args:
+        query: (batch, queries, heads, head_dim)
+        key: (batch, keys, heads, head_dim)
+        value: (batch, keys, heads, head_dim)
+        mask: True where to attend; broadcasts to (batch, heads, queries, keys).
+        is_causal: Whether query i attends to the keys 0 to i only.
+        scale: Of the products; by default 1 / sqrt(head_dim).
+        dropout: Of the weights, in training: a function of (batch, heads, queries, keys).
+
+    Returns:
+        (batch, queries, heads, head_dim)
+    """
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    # The library's softmax is in float32 and knows no dropout.
+    if query.dtype == jnp.float64 or dropout is not None:
+        return _attention(query, key, value, mask, is_causal, scale, dropout)
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, is_causal=is_causal)
+
+
+def _attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    is_causal: bool,
+    scale: float,
+    dropout: Dropout | None,
+) -> jax.Array:
+    """The same in plain operations, with a softmax in float32 or, of float64, in float64."""
+    dtype = jnp.promote_types(query.dtype, jnp.float32)
+    logits = scale * jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=dtype)
+    for allowed in (mask, _causal(logits.shape) if is_causal else None):
+        if allowed is not None:
+            logits = jnp.where(allowed, logits, jnp.finfo(dtype).min)
+    weights = jax.nn.softmax(logits).astype(value.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights if dropout is None else dropout(weights), value)
+
+
+def _causal(shape: tuple[int, ...]) -> jax.Array:
+    return jnp.tri(shape[-2], shape[-1], dtype=bool)
+
+
+def positions(length: int, width: int) -> np.ndarray:
+    """(length, width) sines, and cosines in the odd columns, of ever longer waves (section 3.5)."""
+    angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, width, 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, width)
+
+
+class MultiHeadAttention(nn.Module):
+    """Queries from one sequence, keys and values from the same or from another (section 3.2.2)."""
+
+    width: int
+    heads: int
+    dropout: float
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        self.q_proj = Dense(self.width, dtype=self.dtype)
+        self.k_proj = Dense(self.width, dtype=self.dtype)
+        self.v_proj = Dense(self.width, dtype=self.dtype)
+        self.out_proj = Dense(self.width, dtype=self.dtype)
+        self.weights_dropout = nn.Dropout(self.dropout)
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:-1], self.heads, -1)
+
+    def __call__(
+        self,
+        x: jax.Array,
+        other: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        is_causal: bool = False,
+        train: bool = False,
+    ) -> jax.Array:
+        """(batch, queries, width) and (batch, keys, width) -> (batch, queries, width)."""
+        query, key, value = map(self._split, (self.q_proj(x), self.k_proj(other), self.v_proj(other)))
+        dropout = partial(self.weights_dropout, deterministic=False) if train and self.dropout else None
+        out = attention(query, key, value, mask=mask, is_causal=is_causal, dropout=dropout)
+        return self.out_proj(out.reshape(x.shape))
+
+
+class Sizes(NamedTuple):
+    """What all layers of a transformer share."""
+
+    width: int
+    heads: int
+    feed_forward: int
+    activation: str
+    norm_first: bool
+    dropout: float
+
+
+class Layer(nn.Module):
+    """Self-attention, in a decoder attention to the encoder's output too, and two dense layers.
+
+    Each is added to its input, and a norm follows; with `norm_first` it precedes, before the sum begins.
+    """
+
+    sizes: Sizes
+    is_decoder: bool
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        width, heads, feed_forward, _, _, dropout = self.sizes
+        dtype = self.dtype
+        self.self_attn = MultiHeadAttention(width, heads, dropout, dtype)
+        self.multihead_attn = MultiHeadAttention(width, heads, dropout, dtype)
+        self.linear1 = Dense(feed_forward, dtype=dtype)
+        self.linear2 = Dense(width, dtype=dtype)
+        self.norm1 = LayerNorm(dtype=dtype)
+        self.norm2 = LayerNorm(dtype=dtype)
+        self.norm3 = LayerNorm(dtype=dtype)
+        self.drop = nn.Dropout(dropout)
+
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        memory: jax.Array | None = None,
+        memory_mask: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """(batch, length, width) -> the same shape; a decoder's positions attend to none after them."""
+        activation = ACTIVATIONS[self.sizes.activation]
+        drop = partial(self.drop, deterministic=not train)
+        steps: list[Callable[[jax.Array], jax.Array]] = [
+            lambda x: self.self_attn(x, x, mask, is_causal=self.is_decoder, train=train),
+            lambda x: self.linear2(drop(activation(self.linear1(x)))),
+        ]
+        if memory is not None:
+            steps.insert(1, lambda x: self.multihead_attn(x, memory, memory_mask, train=train))
+        for step, norm in zip(steps, (self.norm1, self.norm2, self.norm3), strict=False):
+            x = x + drop(step(norm(x))) if self.sizes.norm_first else norm(x + drop(step(x)))
+        return x
+
+
+class Stack(nn.Module):
+    """Layers one after the other, and a norm: torch.nn.TransformerEncoder or torch.nn.TransformerDecoder."""
+
+    depth: int
+    sizes: Sizes
+    is_decoder: bool
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        self.layers = [Layer(self.sizes, self.is_decoder, self.dtype) for _ in range(self.depth)]
+        self.norm = LayerNorm(dtype=self.dtype)
+
+    def __call__(self, x: jax.Array, *others: jax.Array | None, train: bool = False) -> jax.Array:
+        """As a layer."""
+        for layer in self.layers:
+            x = layer(x, *others, train=train)
+        out: jax.Array = self.norm(x)
+        return out
+
+
+class Transformer(nn.Module):
+    """Tells the next token of the target from the source and the target so far."""
+
+    source_vocab_size: int
+    target_vocab_size: int
+    encoder_layers: int
+    decoder_layers: int
+    sizes: Sizes
+    dtype: DTypeLike | None = None
+
+    def setup(self) -> None:
+        width, dtype = self.sizes.width, self.dtype
+        init = nn.initializers.normal(1 / math.sqrt(width))
+        self.src_tok_emb = nn.Embed(self.source_vocab_size, width, dtype=dtype, embedding_init=init)
+        self.tgt_tok_emb = nn.Embed(self.target_vocab_size, width, dtype=dtype, embedding_init=init)
+        self.encoder = Stack(self.encoder_layers, self.sizes, is_decoder=False, dtype=dtype)
+        self.decoder = Stack(self.decoder_layers, self.sizes, is_decoder=True, dtype=dtype)
+        self.generator = Dense(self.target_vocab_size, dtype=dtype)
+        self.drop = nn.Dropout(self.sizes.dropout)
+
+    def _embed(self, embedding: nn.Embed, ids: jax.Array, train: bool) -> jax.Array:
+        x = math.sqrt(self.sizes.width) * embedding(ids)
+        x = x + positions(ids.shape[1], self.sizes.width).astype(x.dtype)
+        out: jax.Array = self.drop(x, deterministic=not train)
+        return out
+
+    def __call__(
+        self,
+        source_ids: jax.Array,
+        target_ids: jax.Array,
+        source_mask: jax.Array | None = None,
+        target_mask: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> jax.Array:
+        """(batch, source) and (batch, target) token ids -> (batch, target, target_vocab_size) logits.
+
+        The masks are of the shapes of the ids, with 1 for tokens to keep.
+        """
+        visible = key_mask(source_mask)
+        memory = self.encoder(self._embed(self.src_tok_emb, source_ids, train), visible, train=train)
+        target = self._embed(self.tgt_tok_emb, target_ids, train)
+        logits: jax.Array = self.generator(
+            self.decoder(target, key_mask(target_mask), memory, visible, train=train)
+        )
+        return logits
+
+
+def create(
+    *,
+    source_vocab_size: int = 37000,
+    target_vocab_size: int = 37000,
+    width: int = 512,
+    heads: int = 8,
+    encoder_layers: int = 6,
+    decoder_layers: int = 6,
+    feed_forward: int = 2048,
+    activation: str = "relu",
+    norm_first: bool = False,
+    dropout: float = 0.1,
+    dtype: DTypeLike | None = None,
+) -> Transformer:
+    """Builds a Transformer; the defaults are the paper's base model, with two embeddings and a head apart.
+
+    Args:
+        source_vocab_size: How many tokens the source's language has.
+        target_vocab_size: How many the target's has.
+        width: Of the embeddings and between the layers; even.
+        heads: Of each attention; they share the width.
+        encoder_layers: How many.
+        decoder_layers: How many.
+        feed_forward: Width between a layer's two dense ones.
+        activation: Between these.
+        norm_first: Whether norms are of what layers read, instead of what they give.
+        dropout: Rate of each, of the attention's weights too.
+        dtype: To compute in.
+
+    Raises:
+        ZooError: the heads cannot share the width, or no such activation.
+    """
+    if width % 2 or width % heads:
+        raise ZooError(f"width={width}: expected an even number that {heads} heads can share.")
+    sizes = Sizes(width, heads, feed_forward, check_activation(activation), norm_first, dropout)
+    return Transformer(source_vocab_size, target_vocab_size, encoder_layers, decoder_layers, sizes, dtype)
