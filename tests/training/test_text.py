@@ -8,10 +8,11 @@ import numpy as np
 import optax
 import pytest
 from flax.struct import dataclass
+from tokenizers import Tokenizer
 
 import zoo
 from zoo.training import DATASETS, DataFile, Dataset, evaluate, load_split
-from zoo.training._text import LENGTH, STRIDE
+from zoo.training._text import CHARACTERS, LENGTH, STRIDE, tokenizer
 
 TEXT = ("Now is the winter of our discontent\nMade glorious summer by this sun of York;\n" * 60)[:4000]
 
@@ -26,7 +27,7 @@ def text(data) -> Dataset:
 
 
 def spelt(tokens: np.ndarray) -> str:
-    return "".join(sorted(set(TEXT))[token] for token in tokens)
+    return "".join(CHARACTERS[token] for token in tokens)
 
 
 def test_windows_are_text_and_the_characters_that_follow(text, data):
@@ -55,7 +56,7 @@ class Bigrams(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: jax.Array, *, train: bool = False) -> Output:
-        return Output(nn.Embed(len(set(TEXT)), len(set(TEXT)))(tokens))
+        return Output(nn.Embed(len(CHARACTERS), len(CHARACTERS))(tokens))
 
 
 def test_the_loss_is_nats_a_character(text, data, recipe):
@@ -67,3 +68,12 @@ def test_the_loss_is_nats_a_character(text, data, recipe):
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, test.labels)
     assert measured["loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
     assert measured["accuracy"] == pytest.approx((logits.argmax(-1) == test.labels).mean())
+
+
+def test_the_tokenizer_reads_and_writes_the_same_tokens(text, data):
+    tokens = Tokenizer.from_str(tokenizer().decode())
+    window = load_split(text, "train", data).inputs[0]
+    assert tokens.encode(TEXT[:LENGTH]).ids == window.tolist()
+    assert tokens.decode(window.tolist()) == TEXT[:LENGTH]
+    with pytest.raises(Exception, match="Missing"):
+        tokens.encode("é")

@@ -4,7 +4,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -85,6 +85,7 @@ class Dataset:
         examples: From a split's name and the arrays of its files to its examples.
         archive: A .tar.gz that the mirrors have instead of the files; `sha256` is that of the archive.
         pictures: The bytes of the file of a name, from pictures in a directory; None where there are none.
+        beside: Files that weights need beside them, by name.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Dataset:
     examples: Callable[..., Examples] = _of_idx
     archive: DataFile | None = None
     pictures: Callable[[str, Path], bytes | None] = lambda name, directory: None
+    beside: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
 _TINY_SHAKESPEARE = DataFile(
@@ -188,6 +190,7 @@ DATASETS = {
             "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
         ),
         examples=_of_text,
+        beside={"tokenizer.json": _text.tokenizer},
     ),
 }
 

@@ -145,6 +145,17 @@ RECIPES = {
         clip_norm=100.0,
         average=0.999,
     ),
+    "gpt_shakespeare": Recipe(
+        task="next_token",
+        dataset="tiny_shakespeare",
+        epochs=3,
+        batch_size=64,
+        learning_rate=3e-3,
+        warmup_steps=100,
+        decay="cosine",
+        weight_decay=0.1,
+        clip_norm=1.0,
+    ),
     **{f"resnet{depth}_cifar10": CIFAR10 for depth in (20, 32, 44, 56, 110, 1202)},
 }
 

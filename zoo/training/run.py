@@ -9,6 +9,7 @@ from typing import TypeAlias
 import jax
 import numpy as np
 
+from converters._files import atomic_write
 from zoo._entry import Frozen
 from zoo._errors import TrainingError
 from zoo._loading import info, load
@@ -41,7 +42,8 @@ def train(
     """Trains a model of the manifest and measures the result on the test set.
 
     The directory gets run.json (what was asked for), metrics.jsonl, checkpoints, and in the end what
-    `zoo.save` writes. A run that was killed and is resumed ends with the same arrays as one that was not.
+    `zoo.save` writes, with the tokenizer of a model of texts. A run that was killed and is resumed ends with
+    the same arrays as one that was not.
 
     Args:
         name: A name of the manifest.
@@ -67,6 +69,9 @@ def train(
         append_rows(directory / METRICS, [metrics])
         trained = Model(model.module, variables, replace(entry, weights=None, metrics=Frozen(metrics)))
         clear_result(directory)
+        for file, content in dataset.beside.items():
+            with atomic_write(directory / file, overwrite=True) as out:
+                out.write(content())
         save(trained, directory)
     return trained
 
