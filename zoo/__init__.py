@@ -6,6 +6,7 @@ from zoo._loading import info, list_models, load
 from zoo._model import Model
 from zoo._preprocess import preprocess
 from zoo._saving import save
+from zoo._text import tokenizer
 
 __all__ = [
     "Entry",
@@ -20,4 +21,5 @@ __all__ = [
     "load",
     "preprocess",
     "save",
+    "tokenizer",
 ]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from converters._errors import CheckpointError
 from converters._json import decode
 from zoo import _arrays, _families, _manifest, _sentences
-from zoo._entry import Entry, Frozen, Weights
+from zoo._entry import Entry, Frozen
 from zoo._errors import ManifestError
 from zoo._hub_fields import ACTIVATIONS, IRRELEVANT, Fields
 
@@ -27,13 +27,12 @@ def is_hub_config(content: bytes) -> bool:
     return isinstance(config, dict) and "model_type" in config and "num_params" not in config
 
 
-def entry(name: str, content: bytes, weights: Weights, read: Read, head: str | None = None) -> Entry:
-    """The entry of a model in the Hub's layout.
+def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Entry:
+    """The entry of a model in the Hub's layout, but for its weights.
 
     Args:
         name: That it is loaded by.
         content: Of config.json.
-        weights: Where its file or index is.
         read: Gives its other files.
         head: Instead of the one that `architectures` names.
 
@@ -59,7 +58,6 @@ def entry(name: str, content: bytes, weights: Weights, read: Read, head: str | N
         family=families[kind],
         config=Frozen(keywords),
         inputs=fields.inputs,
-        weights=weights,
         layout=_families.ANY,
         labels=_labels(config) if fields.classifies else (),
     )

@@ -49,7 +49,8 @@ def entry(name: str, revision: str | None, token: str | bool | None, head: str |
     content, path = obtain(_hub_cache.HubFile(name, config, token, limit=MAX_SIZE))
     if _hf.is_hub_config(content.tobytes()):
         read = partial(optional, name, config, token)
-        return _hf.entry(name, content.tobytes(), _weights_file(name, config, token), read, head)
+        made = _hf.entry(name, content.tobytes(), read, head)
+        return replace(made, weights=_weights_file(name, config, token))
     try:
         saved = parse_saved(path, content.tobytes())
     except ManifestError as error:
@@ -71,12 +72,11 @@ def local(name: str, directory: Path, head: str | None = None) -> Entry:
     content = read_config(directory)
     if not _hf.is_hub_config(content):
         return parse_saved(directory / CONFIG, content)
+    made = _hf.entry(name, content, partial(_beside, directory), head)
     try:
-        file = file_in(directory)[0]
+        return replace(made, weights=Weights(UNATTESTED, file=file_in(directory)[0].name))
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
-    weights = Weights(UNATTESTED, file=file.name)
-    return _hf.entry(name, content, weights, partial(_beside, directory), head)
 
 
 def _beside(directory: Path, file: str) -> bytes | None:

@@ -9,7 +9,16 @@ import numpy as np
 import typer
 
 import zoo
-from zoo import _cli_converting, _cli_fetching, _cli_training, _console, _families, _images, _summary
+from zoo import (
+    _cli_converting,
+    _cli_fetching,
+    _cli_text,
+    _cli_training,
+    _console,
+    _families,
+    _images,
+    _summary,
+)
 from zoo._loading import directory_of
 
 app = typer.Typer(
@@ -81,27 +90,37 @@ def sample(
 @app.command()
 def predict(
     name: Name,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Picture files of any size.")],
-    top: Annotated[int, typer.Option(min=1, help="How many classes of each image.")] = 5,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Picture files of any size, or texts.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="How many classes of each input.")] = 5,
 ) -> None:
-    """Classifies images: the likeliest classes and their probabilities.
+    """Classifies images or texts: the likeliest classes and their probabilities.
 
     For the MNIST classifiers a picture is one digit, dark on light or light on dark: the shade along its edge
     is the ground. Unless it is 28 x 28 pixels already, the digit is cut out, scaled and centred as MNIST's
     were.
     """
-    model = zoo.load(name, pretrained=True)
-    found = np.asarray(_images.probabilities(model, zoo.preprocess(name)(images)))
+    entry = zoo.info(name)
+    if entry.config.get("head") == "classification":
+        from zoo import _text
+
+        logits = np.asarray(_text.outputs(name, inputs)[1].logits, np.float32)
+        found = np.exp(logits - logits.max(1, keepdims=True))
+        found /= found.sum(1, keepdims=True)
+    else:
+        model = zoo.load(name, pretrained=True)
+        found = np.asarray(_images.probabilities(model, zoo.preprocess(name)(inputs)))
     best = np.argsort(-found, axis=1)[:, :top]
-    names = zoo.info(name).class_names or [str(index) for index in range(found.shape[1])]
+    names = entry.class_names or [str(index) for index in range(found.shape[1])]
     rows = [
-        (str(path), names[index], float(found[i, index]))
-        for i, path in enumerate(images)
-        for index in best[i]
+        (each, names[index], float(found[i, index])) for i, each in enumerate(inputs) for index in best[i]
     ]
-    _console.table(("image", "class", "probability"), rows)
+    _console.table(("input", "class", "probability"), rows)
 
 
+app.command()(_cli_text.generate)
+app.command()(_cli_text.embed)
 app.command()(_cli_converting.convert)
 app.command()(_cli_converting.export)
 app.command()(_cli_converting.verify)

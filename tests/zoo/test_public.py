@@ -4,7 +4,7 @@ import sys
 import zoo
 
 NAMES = [
-    *("Entry", "Model", "info", "list_models", "load", "preprocess", "save"),
+    *("Entry", "Model", "info", "list_models", "load", "preprocess", "save", "tokenizer"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),
 ]
 

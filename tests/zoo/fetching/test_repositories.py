@@ -106,9 +106,9 @@ def test_revisions_that_contradict_or_mean_nothing_are_refused(commit):
 
 
 def test_a_repository_that_is_none_of_the_zoos_is_refused(hub):
-    hub.commit("someone/bert", {"config.json": b'{"model_type": "bert"}'})
-    with pytest.raises(zoo.ManifestError, match=r"'hf://someone/bert' was not written by zoo\.save"):
-        zoo.load("hf://someone/bert")
+    hub.commit("someone/odd", {"config.json": b'{"type": "bert"}'})
+    with pytest.raises(zoo.ManifestError, match=r"'hf://someone/odd' was not written by zoo\.save"):
+        zoo.load("hf://someone/odd")
     hub.commit("someone/empty", {"README.md": b"Soon."})
     with pytest.raises(
         zoo.WeightsError, match=r"'someone/empty' has no file 'config.json' at main; see http"
