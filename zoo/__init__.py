@@ -2,6 +2,7 @@
 
 from zoo._entry import Entry
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
+from zoo._folding import fold_batch_norm, unfold_batch_norm
 from zoo._loading import info, list_models, load
 from zoo._model import Model
 from zoo._preprocess import preprocess
@@ -15,9 +16,11 @@ __all__ = [
     "UnknownModelError",
     "WeightsError",
     "ZooError",
+    "fold_batch_norm",
     "info",
     "list_models",
     "load",
     "preprocess",
     "save",
+    "unfold_batch_norm",
 ]
