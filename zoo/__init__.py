@@ -7,6 +7,7 @@ from zoo._loading import info, list_models, load
 from zoo._model import Model
 from zoo._preprocess import preprocess
 from zoo._saving import save
+from zoo._xla import compiler_options
 
 __all__ = [
     "Entry",
@@ -16,6 +17,7 @@ __all__ = [
     "UnknownModelError",
     "WeightsError",
     "ZooError",
+    "compiler_options",
     "fold_batch_norm",
     "info",
     "list_models",

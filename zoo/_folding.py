@@ -67,8 +67,10 @@ def unfold_batch_norm(model: Model) -> Model:
     """
     module, variables = model
     if not isinstance(module, Folded) or ORIGINALS not in variables:
+        held = ", ".join(sorted(variables))
         raise ZooError(
-            f"{type(module).__name__} with {', '.join(variables)}: no folded model with {ORIGINALS!r}."
+            f"{type(module).__name__} with {held} cannot be unfolded; "
+            f"expected what zoo.fold_batch_norm gave, with its collection {ORIGINALS!r}."
         )
     originals = flatten_dict(variables[ORIGINALS])
     owners = {path[1:-1] for path in originals}

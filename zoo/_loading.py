@@ -79,7 +79,8 @@ def load(
             otherwise.
         seed: Of the random initialisation.
         dtype: What the module computes in; by default what its inputs and params give.
-        param_dtype: What floating-point params are cast to; by default they are as in the file.
+        param_dtype: What floating-point params are cast to; by default they are as in the file. Statistics of
+            batch norms have at least float32.
         sharding: Where arrays go: one for all, or a function of an array's path and shape.
         module: A module of your own that takes the weights, instead of the family's.
         revision: Of a repository: a commit, branch or tag.
@@ -97,7 +98,9 @@ def load(
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     if pretrained:
         arrays = _pretrained(replace(entry, inputs=described.inputs), directory_of(name), built, token)
-        arrays = {path: _arrays.cast(path, array, cast) for path, array in arrays.items()}
+        arrays = {
+            path: _arrays.cast(path, _arrays.widened(path, array), cast) for path, array in arrays.items()
+        }
         _arrays.check_width(arrays)
         flat = {path: _arrays.put(path, array, sharding) for path, array in arrays.items()}
     else:

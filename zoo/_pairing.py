@@ -142,16 +142,15 @@ class _Trace:
     def obstacle(self, norm: Path) -> str:
         """Why a batch norm cannot be folded; empty where it can."""
         layer = self.sources[norm]
-        if layer is None:
-            return f"takes no output of {', '.join(kind.__name__ for kind in LAYERS)}"
-        for path, subject in ((norm, ""), (layer, f"follows {'/'.join(layer)}, which ")):
-            if self.calls[path] > 1:
-                return f"{subject}is called {self.calls[path]} times"
+        follows = f"follows {'/'.join(layer or ())}, "
+        for path, subject in ((norm, ""), (layer, f"{follows}which ")):
+            if path is None:
+                return f"takes no output of {', '.join(kind.__name__ for kind in LAYERS)}"
             if self.obstacles[path]:
                 return subject + self.obstacles[path][0]
-        return (
-            "" if mark(norm) in self.alone else f"follows {'/'.join(layer)}, whose output goes elsewhere, too"
-        )
+            if self.calls[path] > 1:
+                return f"{subject}is called {self.calls[path]} times"
+        return "" if mark(norm) in self.alone else f"{follows}whose output goes elsewhere, too"
 
     def pair(self, norm: Path) -> Pair:
         """A batch norm without obstacles, and its layer."""
