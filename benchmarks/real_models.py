@@ -91,46 +91,6 @@ class MobileNetV2(nn.Module):
         return x
 
 
-class BasicBlock(nn.Module):
-    channels: int
-    stride: int
-
-    def setup(self) -> None:
-        self.conv1 = Conv3x3(self.channels, strides=self.stride, use_bias=False)
-        self.bn1 = BatchNorm()
-        self.conv2 = Conv3x3(self.channels, use_bias=False)
-        self.bn2 = BatchNorm()
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        out = self.bn2(self.conv2(nn.relu(self.bn1(self.conv1(x)))))
-        # Option A: the shortcut drops every other pixel and pads the channels with zeros.
-        more = self.channels - x.shape[-1]
-        shortcut = jnp.pad(
-            x[:, :: self.stride, :: self.stride], ((0, 0), (0, 0), (0, 0), (more // 2, more // 2))
-        )
-        return nn.relu(out + shortcut)
-
-
-class CifarResNet(nn.Module):
-    """ResNet paper, section 4.2: (batch, 32, 32, 3) -> (batch, 10) logits; 6 * blocks + 2 layers."""
-
-    blocks: int
-
-    def setup(self) -> None:
-        self.conv1 = Conv3x3(16, use_bias=False)
-        self.bn1 = BatchNorm()
-        self.layer1 = [BasicBlock(16, 1) for _ in range(self.blocks)]
-        self.layer2 = [BasicBlock(32, 1 if index else 2) for index in range(self.blocks)]
-        self.layer3 = [BasicBlock(64, 1 if index else 2) for index in range(self.blocks)]
-        self.linear = nn.Dense(10)
-
-    def __call__(self, images: jax.Array) -> jax.Array:
-        x = nn.relu(self.bn1(self.conv1(images)))
-        for block in (*self.layer1, *self.layer2, *self.layer3):
-            x = block(x)
-        return self.linear(x.mean((1, 2)))
-
-
 def image_mlp() -> nn.Sequential:
     """GeoCLIP's head for CLIP's image features: (batch, 768) -> (batch, 512)."""
     return nn.Sequential([nn.Dense(768), nn.relu, nn.Dense(512)])

@@ -11,7 +11,8 @@ import _torchvision  # noqa: F401  declares operators before torchvision asks fo
 import torchvision
 import transformers
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from tests.twins import CifarResNet
 
 
 def digit_cnn(checkpoint: Path) -> nn.Module:
@@ -59,46 +60,9 @@ def bert(checkpoint: Path) -> nn.Module:
     return model
 
 
-class BasicBlock(nn.Module):
-    """https://github.com/akamaster/pytorch_resnet_cifar10: shortcuts of the paper's option A."""
-
-    def __init__(self, inputs: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.stride, self.more = stride, channels - inputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        shortcut = x[:, :, :: self.stride, :: self.stride]
-        return F.relu(out + F.pad(shortcut, (0, 0, 0, 0, self.more // 2, self.more // 2)))
-
-
-class CifarResNet(nn.Module):
-    def __init__(self, blocks: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = self._layer(16, 16, 1, blocks)
-        self.layer2 = self._layer(16, 32, 2, blocks)
-        self.layer3 = self._layer(32, 64, 2, blocks)
-        self.linear = nn.Linear(64, 10)
-
-    @staticmethod
-    def _layer(inputs: int, channels: int, stride: int, blocks: int) -> nn.Sequential:
-        others = (BasicBlock(channels, channels, 1) for _ in range(blocks - 1))
-        return nn.Sequential(BasicBlock(inputs, channels, stride), *others)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
-        return self.linear(x.mean((2, 3)))
-
-
 def resnet20(checkpoint: Path) -> nn.Module:
-    return nn.DataParallel(CifarResNet(3))  # it was trained and saved so: every name begins with "module."
+    return nn.DataParallel(CifarResNet(20))  # it was trained and saved so: every name begins with "module."
 
 
 def resnet32(checkpoint: Path) -> nn.Module:
-    return nn.DataParallel(CifarResNet(5))
+    return nn.DataParallel(CifarResNet(32))

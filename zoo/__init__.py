@@ -2,11 +2,13 @@
 
 from zoo._entry import Entry
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
+from zoo._folding import fold_batch_norm, unfold_batch_norm
 from zoo._loading import info, list_models, load
 from zoo._model import Model
 from zoo._preprocess import preprocess
 from zoo._saving import save
 from zoo._text import tokenizer
+from zoo._xla import compiler_options
 
 __all__ = [
     "Entry",
@@ -16,10 +18,13 @@ __all__ = [
     "UnknownModelError",
     "WeightsError",
     "ZooError",
+    "compiler_options",
+    "fold_batch_norm",
     "info",
     "list_models",
     "load",
     "preprocess",
     "save",
     "tokenizer",
+    "unfold_batch_norm",
 ]

@@ -154,6 +154,12 @@ def cast(path: str, array: Array, dtype: np.dtype[Any] | None) -> Array:
     return narrow
 
 
+def widened(path: str, array: Array) -> Array:
+    """Half precision statistics in float32, as Flax keeps them; a batch norm computes in their dtype."""
+    half = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
+    return array.astype(np.float32) if half and path.startswith("batch_stats/") else array
+
+
 def placed(path: str, leaf: jax.ShapeDtypeStruct, sharding: Placement | None) -> Sharding | None:
     """Where the array of that path and shape goes.
 

@@ -82,7 +82,8 @@ def load(
             otherwise.
         seed: Of the random initialisation.
         dtype: What the module computes in; by default what its inputs and params give.
-        param_dtype: What floating-point params are cast to; by default they are as in the file.
+        param_dtype: What floating-point params are cast to; by default they are as in the file. Statistics of
+            batch norms have at least float32.
         sharding: Where arrays go: one for all, or a function of an array's path and shape.
         module: A module of your own that takes the weights, instead of the family's.
         revision: Of a repository: a commit, branch or tag.
@@ -104,7 +105,7 @@ def load(
         source = replace(entry, inputs=described.inputs)
         arrays, notes = _pretrained(source, directory_of(name), built, token)
         for path, array in arrays.items():
-            arrays[path] = _arrays.cast(path, array, cast)
+            arrays[path] = _arrays.cast(path, _arrays.widened(path, array), cast)
         _arrays.check_width(arrays)
         # One by one out of the dictionary: where a device needs copies, there is one array twice at most.
         flat = {path: _arrays.put(path, arrays.pop(path), sharding) for path in list(arrays)}

@@ -20,6 +20,7 @@ from converters._errors import CheckpointError
 from converters._files import atomic_write
 from zoo._entry import Entry, Frozen, Input, Weights
 from zoo._errors import WeightsError, ZooError
+from zoo._folding import Folded
 from zoo._manifest import CONFIG, read_saved
 from zoo._model import Model, count_params, flatten
 
@@ -44,7 +45,12 @@ def save(
 
     Raises:
         WeightsError: the variables cannot be stored, or the files cannot be written.
+        ZooError: the model's batch norms are folded.
     """
+    if isinstance(model.module, Folded):
+        raise ZooError(
+            "a folded model is for calls only; save what zoo.unfold_batch_norm gives, and fold after loading."
+        )
     flat = flatten(model.variables)
     _check_leaves(flat)
     entry = replace(_record(model.entry, model.module, inputs), num_params=count_params(model.variables))

@@ -1,6 +1,6 @@
 """What XLA has to be told on a CPU so that training and convolutions are fast."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -19,16 +19,22 @@ CALLS = {"pjit": "jaxpr", "jit": "jaxpr", "closed_call": "call_jaxpr", "custom_j
 Values: TypeAlias = Sequence[Any]
 
 
+def compiler_options() -> dict[str, str]:
+    """What makes convolutions fast: `jax.jit(function, compiler_options=zoo.compiler_options())`.
+
+    For the outermost jit. Empty where nothing is to be gained: on other backends than CPUs, and where this
+    version of jaxlib does not know the option, which is experimental. Results differ by rounding only.
+    """
+    return dict(EXPERIMENTAL) if jax.default_backend() == "cpu" and _known() else {}
+
+
 @cache
-def compiler_options() -> Mapping[str, str]:
-    """Options for an outermost `jax.jit`; none on other backends, or where this jaxlib does not know them."""
-    if jax.default_backend() != "cpu":
-        return {}
+def _known() -> bool:
     try:
         jax.jit(lambda x: x + 1, compiler_options=EXPERIMENTAL).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
-        return {}
-    return EXPERIMENTAL
+        return False
+    return True
 
 
 def arranged(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ import torch
 
 import converters
 import zoo
+from tests import twins
 from zoo import _saving
 from zoo._converting import convert, export
 from zoo._entry import Input
@@ -202,6 +203,26 @@ def test_an_existing_output_stays_unless_it_may_be_overwritten(checkpoints, tmp_
     assert zoo.load(out, pretrained=True).entry.name == "cnn_mnist"
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert litter(tmp_path) == []
+
+
+@pytest.mark.parametrize("depth", [20, 32])
+def test_cifar_resnets_convert_from_the_form_in_which_they_are_published(depth, tmp_path):
+    """An old file of a DataParallel model, with its accuracy beside it and without counters of batches."""
+    tensors = {
+        f"module.{name}": tensor
+        for name, tensor in twins.CifarResNet(depth).state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    file = tmp_path / "published.th"
+    torch.save({"state_dict": tensors, "best_prec1": 92.0}, file, _use_new_zipfile_serialization=False)
+    name = f"resnet{depth}_cifar10"
+    for out, asked in (("asked", name), ("recognised", None)):
+        assert convert(file, tmp_path / out, name=asked).entry.name == name
+        assert zoo.load(tmp_path / out, pretrained=True).module == zoo.load(name).module
+    export(tmp_path / "asked", tmp_path / "back.pth", like=file)
+    back = converters.read_checkpoint(tmp_path / "back.pth")
+    assert list(back) == list(tensors)
+    assert all(np.array_equal(back[key], tensor.numpy()) for key, tensor in tensors.items())
 
 
 @pytest.mark.parametrize("odd", [b"\xff\n.pth", "ü -x.pth".encode()])

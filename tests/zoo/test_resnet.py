@@ -93,6 +93,19 @@ def test_a_saved_one_still_knows_its_preprocessing(tiny, tmp_path):
     assert zoo.preprocess(tmp_path / "tiny")(np.zeros((9, 8, 3), np.uint8)).shape == (1, 224, 224, 3)
 
 
+def test_half_precision_weights_compute_as_in_pytorch(tiny, tmp_path):
+    """Which copies them into float32, as torchvision's first files of the wide ResNets."""
+    half = jax.tree.map(lambda leaf: jnp.asarray(0.3 * leaf + 0.01, jnp.float16), tiny.variables)
+    zoo.save(tiny.replace(variables=half), tmp_path / "half")
+    found = zoo.load(tmp_path / "half", pretrained=True)
+    dtypes = {name: {leaf.dtype for leaf in jax.tree.leaves(tree)} for name, tree in found.variables.items()}
+    assert dtypes == {"params": {jnp.dtype("float16")}, "batch_stats": {jnp.dtype("float32")}}
+    wide = tiny.replace(variables=jax.tree.map(lambda leaf: leaf.astype(jnp.float32), half))
+    run = jax.jit(lambda model, x: model(x))
+    x = images(2, 32, 48, 3)
+    np.testing.assert_allclose(run(found, x), run(wide, x), rtol=1e-5)
+
+
 REFUSED = {
     "depth": ({"depth": 51}, "no depth 51; choose one of 10, 14, 18, 26, 34, 50, 101, 152, 20, 32"),
     "stem": ({"stem": "mnist"}, "no stem 'mnist'; choose one of imagenet, cifar, deep, deep_tiered"),

@@ -86,4 +86,4 @@ def _compiled(recipe: Recipe) -> Callable[[Model, Examples, np.ndarray], dict[st
         measures: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
         return measures
 
-    return jax.jit(sums, compiler_options=dict(_xla.compiler_options()))
+    return jax.jit(sums, compiler_options=_xla.compiler_options())

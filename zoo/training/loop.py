@@ -41,7 +41,7 @@ def compile_epoch(model: Model, recipe: Recipe, steps: int) -> Epoch:
             order.reshape(steps, recipe.batch_size),
         )
 
-    return jax.jit(epoch, compiler_options=dict(_xla.compiler_options()))
+    return jax.jit(epoch, compiler_options=_xla.compiler_options())
 
 
 def make_step(
