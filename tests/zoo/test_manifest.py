@@ -58,7 +58,7 @@ FAULTS = {
     "text": ("models", "the file: expected a mapping, found 'models'"),
     "no models": ("{}", "models: missing"),
     "models is a list": ("models: [a]", "models: expected a mapping, found a list"),
-    "another top key": (HEAD + "model: {}\n", "model: unknown field; did you mean 'models' or 'model_types'?"),
+    "another top key": (HEAD + "model: {}\n", "model: unknown field; did you mean 'models'"),
     "two documents": (HEAD + "---\n" + HEAD, "more than one document"),
     "a directive": ("%YAML 1.1\n---\n" + HEAD, "a directive (%YAML or %TAG)"),
     "a tab": (HEAD.replace("MIT", "M\tIT"), "line 7: a tab; remove it"),
