@@ -1,7 +1,8 @@
 """Makes golden files of weights with the PyTorch twins: `python -m tests.make_goldens NAME...`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,17 +12,27 @@ import converters
 import zoo
 from tests import twins
 from tests.cases import images, labels
+from zoo import resnet
+from zoo._entry import Entry
 from zoo._loading import directory_of
 from zoo._verifying import Call, golden_path, write_golden
 from zoo._weights import locate
 
 
-def _classify(twin: torch.nn.Module) -> dict[str, Call]:
-    pixels = images(1, 28, 28, 1)
+class Twin(NamedTuple):
+    """What the weights of a name are loaded into, and what is computed with them."""
+
+    build: Callable[[], torch.nn.Module]
+    compute: Callable[[torch.nn.Module, Entry], dict[str, Call]]
+    names: Sequence[tuple[str, str]] = ()
+
+
+def _classify(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
+    pixels = images(*entry.inputs[0].shape)
     return {"__call__": ([pixels], [twin(_torch(pixels)).numpy()])}
 
 
-def _autoencode(twin: torch.nn.Module) -> dict[str, Call]:
+def _autoencode(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
     pixels, classes = images(1, 28, 28, 1), labels(1)
     latents = np.random.default_rng(9).standard_normal((1, 32))
     decoded = twin.decode(torch.from_numpy(latents), torch.from_numpy(classes))
@@ -36,11 +47,11 @@ def _torch(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels).movedim(-1, 1)
 
 
-# family -> its twin, and what to compute
-TWINS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[torch.nn.Module], dict[str, Call]]]] = {
-    "mlp": (twins.MLP, _classify),
-    "cnn": (twins.CNN, _classify),
-    "vae": (twins.VAE, _autoencode),
+TWINS = {
+    "mlp_mnist": Twin(twins.MLP, _classify),
+    "cnn_mnist": Twin(twins.CNN, _classify),
+    "vae_mnist": Twin(twins.VAE, _autoencode),
+    "resnet20_cifar10": Twin(lambda: twins.CifarResNet(20), _classify, resnet.TORCH_NAMES["cifar"]),
 }
 
 
@@ -48,12 +59,14 @@ def make(name: str) -> None:
     """Writes the golden file of a model with the manifest's settings, beside its weights."""
     model = zoo.load(name, pretrained=True)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in model.entry.inputs]
-    state_dict = converters.to_torch(model.variables, model.module, *inputs)
-    build, compute = TWINS[model.entry.family]
-    twin = build().double().eval()
-    twin.load_state_dict({key: torch.from_numpy(array) for key, array in state_dict.items()})
+    build, compute, names = TWINS[model.entry.name]
+    twin = build().eval()
+    like = {key: tensor.numpy() for key, tensor in twin.state_dict().items()}
+    state_dict = converters.to_torch(model.variables, model.module, *inputs, names=names, like=like)
+    twin.load_state_dict({key: torch.tensor(array) for key, array in state_dict.items()})
+    twin.double()
     with torch.no_grad():
-        calls = compute(twin)
+        calls = compute(twin, model.entry)
     write_golden(golden_path(locate(model.entry, directory_of(name))), calls, overwrite=True)
 
 
