@@ -10,12 +10,13 @@ reference pools and normalises what transformers' BertModel gives, with its sdpa
 import argparse
 from pathlib import Path
 
+import _torchvision  # noqa: F401  # transformers imports it where it is installed
 import jax
 import numpy as np
 import torch
+import transformers
 
 import zoo
-from tests.published import declare_operators
 from zoo import _text
 
 LIMITS = {np.float32: 1e-5, np.float64: 1e-12}
@@ -30,9 +31,6 @@ def sentences() -> list[str]:
 
 
 def reference(directory: Path, ids: np.ndarray, mask: np.ndarray, dtype: type) -> np.ndarray:
-    declare_operators()
-    import transformers
-
     model = transformers.BertModel.from_pretrained(directory, attn_implementation="sdpa")
     model = model.to(torch.float64 if dtype is np.float64 else torch.float32).eval()
     kept = torch.from_numpy(mask.astype(np.int64))
