@@ -136,7 +136,7 @@ class _Trace:
         # The inputs of the call come after the variables.
         read = {id(leaf): uses[var] for leaf, var in zip(self.leaves, jaxpr.invars, strict=False)}
         for path, array in self.arrays.items():
-            if path[1:-1] in self.layers and read.get(id(array), 0) > 1:
+            if self.calls[path[1:-1]] == 1 and read.get(id(array), 0) > 1:
                 self.obstacles[path[1:-1]].append("has arrays that are read elsewhere, too")
 
     def obstacle(self, norm: Path) -> str:
