@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ def align(
     """Flax layer -> its torch module's name, through the readings and names that tensors have too.
 
     A layer that `nn.scan` or `nn.vmap` lifted is several torch modules. A torch module is one Flax layer's:
-    the outer one's, where a names pair leads there from a layer inside it as well.
+    the outer one's, where a names pair leads there from a layer inside it as well. It has all the layers
+    inside that one, too.
     """
     found: dict[Path, tuple[str, ...]] = {}
     for path in inspection.layers:
@@ -37,7 +38,14 @@ def align(
                 if torch_names not in found.values():
                     found[path] = torch_names
                 break
-    return found
+    return {path: names for path, names in found.items() if not _split(path, found)}
+
+
+def _split(path: Path, found: Mapping[Path, tuple[str, ...]]) -> bool:
+    """Whether a layer inside it is outside of the torch module of its name, which is another thing then."""
+    outer = tuple(f"{name}." for name in found[path])
+    inner = (names for other, names in found.items() if len(other) > len(path) and other[: len(path)] == path)
+    return any(not name.startswith(outer) for names in inner for name in names)
 
 
 def _lifts(inspection: Inspection, path: Path) -> Sequence[Lift]:

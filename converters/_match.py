@@ -134,7 +134,12 @@ class Match:
             yield from self._other_order()
 
     def _alone(self, path: Path) -> bool:
-        """Whether a layer of Flax's own has no torch module, nor is part of one of Flax's that has."""
+        """Whether a layer of Flax's own has no torch module, nor is part of one of Flax's that has.
+
+        Dropout does nothing here, and in PyTorch is often a function; its rates are compared apart.
+        """
+        if isinstance(self.layers[path], nn.Dropout):
+            return False
         around = [path[:depth] for depth in range(1, len(path) + 1) if path[:depth] in self.names]
         return _builtin(self.layers[path]) and not any(_builtin(self.layers[outer]) for outer in around)
 
