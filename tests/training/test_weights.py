@@ -1,12 +1,13 @@
 """The bundled weights, on the first thousand digits of MNIST's test set."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import zoo
-from zoo.training import Dataset, IdxFile, evaluate_pretrained
+from zoo.training import DATASETS, DataFile, Dataset, IdxFile, evaluate_pretrained
 from zoo.vae import sample
 
 DATA = Path(__file__).parents[1] / "data"
@@ -30,11 +31,30 @@ DIGITS = Dataset(
 )
 
 
+PHOTOS = replace(
+    DATASETS["cifar10"],
+    splits={
+        "test": (
+            DataFile(
+                "test_batch-150.bin",
+                (150, 3073),
+                "86b4ab5cccd7c6b1278065d7c0aff41a4ddf5792d7bcd4f28578530a96ca9c7e",
+            ),
+        )
+    },
+)
+
+
 # What the weights measured when they were made; another processor may round one digit to another class.
 @pytest.mark.parametrize(("name", "accuracy"), [("mlp_mnist", 0.986), ("cnn_mnist", 0.994)])
 def test_a_classifier_is_as_good_as_when_it_was_made(name, accuracy):
     measured = evaluate_pretrained(name, data=DATA, dataset=DIGITS)
     assert measured["mnist_test_accuracy"] == pytest.approx(accuracy, abs=0.001)
+
+
+def test_the_residual_network_is_as_good_as_when_it_was_made():
+    measured = evaluate_pretrained("resnet20_cifar10", data=DATA, dataset=PHOTOS)
+    assert measured["cifar10_test_accuracy"] == pytest.approx(140 / 150, abs=0.007)
 
 
 def test_the_vae_is_as_good_as_when_it_was_made():

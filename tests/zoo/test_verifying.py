@@ -10,7 +10,7 @@ from tests import make_goldens
 from zoo import _saving
 from zoo._verifying import golden_path, verify, write_golden
 
-NAMES = ("mlp_mnist", "cnn_mnist", "vae_mnist")
+NAMES = ("mlp_mnist", "cnn_mnist", "vae_mnist", "resnet20_cifar10")
 
 
 @pytest.fixture
