@@ -3,6 +3,7 @@
 import math
 import os
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -15,7 +16,8 @@ from converters._direct import BLOCK, DirectFile
 from converters._errors import CheckpointError
 from converters._memory import Memory, aligned_empty
 
-CHUNK = 1 << 21  # bytes copied, summed and written at a time: they stay in the cache in between
+CHUNK = 1 << 23  # bytes copied, summed and written at a time: they stay in the cache in between
+WRITERS = 2  # pieces that are written at once, which disks take sooner than one after the other
 BACKGROUND = 1 << 27  # a larger array is written before the next is asked for, which bounds the memory
 
 
@@ -83,7 +85,7 @@ class Slots:
         self._arrays, self._offsets, self._summed = arrays, offsets, summed
         self._missing = dict.fromkeys(arrays)
         self._memory = Memory()
-        self._ordering, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._ordering, self._writing = ThreadPoolExecutor(1), ThreadPoolExecutor(WRITERS)
         self._pending: Future[None] | None = None
 
     def put(self, name: str, value: ArrayLike) -> None:
@@ -104,16 +106,16 @@ class Slots:
 
     def _order(self, name: str, array: np.ndarray) -> None:
         offset, checksum = self._offsets[name], 0
-        written: Future[None] | None = None
+        written: deque[Future[None]] = deque()
         for chunk in chunks(array, self._memory.empty):
             if self._summed:
                 checksum = zlib.crc32(chunk.data, checksum)
-            if written:
-                written.result()
-            written = self._writing.submit(self._write, chunk, offset)
+            if len(written) == WRITERS:
+                written.popleft().result()
+            written.append(self._writing.submit(self._write, chunk, offset))
             offset += chunk.size
-        if written:
-            written.result()
+        for each in written:
+            each.result()
         self.checksums[name] = checksum
 
     def _write(self, chunk: np.ndarray, offset: int) -> None:
