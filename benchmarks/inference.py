@@ -39,8 +39,8 @@ def main() -> None:
     print(_harness.machine(*VERSIONS), end="\n\n")
     cases = [(name, batch) for name in options.models for batch in options.batches]
     seconds = {}
-    with tempfile.TemporaryDirectory() as directory:
-        for case in cases:
+    for case in cases:
+        with tempfile.TemporaryDirectory() as directory:
             write_files(*case, Path(directory))
             seconds[case] = measure(*case, Path(directory), options.rounds)
     titles = [f"{name}, batch {batch}" for name, batch in cases]
