@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+import converters
 from converters import _safetensors
 from converters._direct import BLOCK, DirectFile
 from converters._files import aligned_read
@@ -76,3 +77,12 @@ def test_writes_that_stop_halfway_are_continued(tmp_path, monkeypatch):
     whole = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: whole(fd, data[: len(data) // 2 + 1], offset))
     written(tmp_path / "x")
+
+
+def test_pieces_of_unaligned_memory_that_are_written_at_once_are_not_mixed_up(tmp_path):
+    memory = np.random.default_rng(0).integers(0, 256, 96 * LARGE + 8, np.uint8)
+    start = 8 if memory.ctypes.data % PAGE == 0 else 0  # not at the start of a page
+    array = memory[start : start + 96 * LARGE]
+    assert array.ctypes.data % PAGE
+    converters.write_checkpoint({"a": array}, tmp_path / "a.safetensors")
+    assert np.array_equal(converters.read_checkpoint(tmp_path / "a.safetensors")["a"], array)
