@@ -10,9 +10,9 @@ import torch
 
 import converters
 import zoo
-from tests import twins
+from tests import text_models, twins
 from tests.cases import images, labels
-from zoo import resnet
+from zoo import gpt2, resnet
 from zoo._entry import Entry
 from zoo._loading import directory_of
 from zoo._verifying import Call, golden_path, write_golden
@@ -43,6 +43,12 @@ def _autoencode(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
     }
 
 
+def _continue(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
+    (asked,) = entry.inputs
+    tokens = np.random.default_rng(9).integers(entry.config["vocab_size"], size=asked.shape, dtype=asked.dtype)
+    return {"__call__": ([tokens], [output.numpy() for output in twin(torch.from_numpy(tokens))])}
+
+
 def _torch(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels).movedim(-1, 1)
 
@@ -51,6 +57,11 @@ TWINS = {
     "mlp_mnist": Twin(twins.MLP, _classify),
     "cnn_mnist": Twin(twins.CNN, _classify),
     "vae_mnist": Twin(twins.VAE, _autoencode),
+    "gpt_shakespeare": Twin(
+        lambda: text_models.gpt2(vocab_size=65, n_positions=128, n_embd=128, n_layer=5, n_head=4),
+        _continue,
+        gpt2.TORCH_NAMES["transformers"],
+    ),
     "resnet20_cifar10": Twin(lambda: twins.CifarResNet(20), _classify, resnet.TORCH_NAMES["cifar"]),
 }
 

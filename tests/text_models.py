@@ -60,7 +60,7 @@ def model(name: str, sizes: dict[str, Any], rates: tuple[str, ...], rate: float 
             return tuple(out[key] for key in ("logits", "last_hidden_state", "pooler_output") if key in out)
 
     ids = {"bos_token_id": None, "eos_token_id": None}
-    config = parent.config_class(**sizes, **dict.fromkeys(rates, rate), **ids, **options)
+    config = parent.config_class(**sizes | dict.fromkeys(rates, rate) | ids | options)
     config._attn_implementation = "sdpa"
     return Outputs(config)
 

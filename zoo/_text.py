@@ -57,9 +57,16 @@ def _beside(entry: Entry, directory: Path | None, file: str, token: str | bool |
 def batch(
     texts: Sequence[str], tokens: "Tokenizer", *, limit: int, left: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(batch, length) token ids of texts, cut at `limit`, and their mask; padded with 0."""
+    """(batch, length) token ids of texts, cut at `limit`, and their mask; padded with 0.
+
+    Raises:
+        ZooError: a text without tokens, or one that the tokenizer has no tokens for.
+    """
     tokens.enable_truncation(limit)
-    ids = [each.ids for each in tokens.encode_batch([*texts])]
+    try:
+        ids = [each.ids for each in tokens.encode_batch([*texts])]
+    except Exception as error:  # the library raises no narrower one
+        raise ZooError(f"the tokenizer has no tokens for all of this text: {error}") from error
     length = max(map(len, ids))
     if not all(ids):
         raise ZooError("a text without tokens; write at least one word.")
