@@ -1,4 +1,4 @@
-"""One process of load.py: MODEL INPUTS FILE, a class of tests/twins.py or a model of torchvision."""
+"""One process of load.py: MODEL INPUTS FILE, of tests/twins.py, torchvision or transformers."""
 
 import json
 import sys
@@ -14,6 +14,9 @@ from tests import published, twins
 _, model_name, described, file = sys.argv
 if hasattr(twins, model_name):
     create = getattr(twins, model_name)
+elif model_name.startswith("GPT2"):
+    published.declare_operators()  # transformers imports torchvision where it is installed
+    from transformers import GPT2LMHeadModel
 else:
     published.declare_operators()
     from torchvision.models import get_model
@@ -43,6 +46,8 @@ if model_name == "VAE":
 
 
 def load():
+    if model_name.startswith("GPT2"):
+        return GPT2LMHeadModel.from_pretrained(Path(file).parent).eval()
     model = create()
     model.load_state_dict(read(file))
     return model.eval()

@@ -2,15 +2,18 @@
 
     python benchmarks/load.py [--rounds 9]
 
-PyTorch loads the same arrays from files of its own, into the modules of tests/twins.py and of torchvision.
-The ResNet has random weights, in a directory that `zoo.save` wrote.
+PyTorch loads the same arrays from files of its own, into the modules of tests/twins.py, of torchvision and of
+transformers. The two large models have random weights: the ResNet in a directory that `zoo.save` wrote, GPT-2
+in one of the Hub's layout, whose PyTorch tensors both sides read.
 """
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import _harness
@@ -23,7 +26,15 @@ import zoo
 
 HERE = Path(__file__).parent
 # zoo's name and PyTorch's
-NAMES = {"mlp_mnist": "MLP", "cnn_mnist": "CNN", "vae_mnist": "VAE", "resnet50": "resnet50"}
+NAMES = {
+    "mlp_mnist": "MLP",
+    "cnn_mnist": "CNN",
+    "vae_mnist": "VAE",
+    "resnet50": "resnet50",
+    "gpt2": "GPT2LMHeadModel",
+}
+METADATA = {"format": "pt"}  # without which transformers takes no file
+CONFIG = HERE.parent / "tests" / "data" / "configs" / "gpt2.config.json"
 
 
 def main() -> None:
@@ -54,19 +65,23 @@ def commands(name: str, directory: Path) -> dict[str, list[str]]:
     """What loads the model, after writing PyTorch's files."""
     bundled = str(zoo.info(name).weights).startswith("bundled")
     model = zoo.load(name, pretrained=bundled)
-    place = name
-    if not bundled:
-        place = str(directory / name)
-        zoo.save(model, place)
     inputs = zoo.info(name).inputs
     shapes = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in inputs]
+    names = zoo.gpt2.TORCH_NAMES["transformers"] if name == "gpt2" else ()
     tensors = {
         path: torch.from_numpy(array.copy())
-        for path, array in converters.to_torch(model.variables, model.module, *shapes).items()
+        for path, array in converters.to_torch(model.variables, model.module, *shapes, names=names).items()
     }
-    pth, st = directory / f"{name}.pth", directory / f"{name}.safetensors"
-    torch.save(tensors, pth)
-    safetensors.torch.save_file(tensors, st)
+    pth, st = directory / name / "pth" / "pytorch_model.bin", directory / name / "st" / "model.safetensors"
+    for file, save in ((pth, torch.save), (st, partial(safetensors.torch.save_file, metadata=METADATA))):
+        file.parent.mkdir(parents=True)
+        save(tensors, file)
+        if name == "gpt2":
+            shutil.copy(CONFIG, file.with_name("config.json"))
+    place = name if bundled else str(st.parent)
+    if name == "resnet50":
+        place = str(directory / name / "zoo")
+        zoo.save(model, place)
     described = json.dumps([(each.shape, each.dtype) for each in inputs])
     theirs = [sys.executable, str(HERE / "_load_torch.py"), NAMES[name], described]
     return {

@@ -45,7 +45,7 @@ def _autoencode(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
 
 def _continue(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
     (asked,) = entry.inputs
-    tokens = np.random.default_rng(9).integers(entry.config["vocab_size"], size=asked.shape, dtype=asked.dtype)
+    tokens = np.random.default_rng(9).integers(entry.config["vocab_size"], size=asked.shape)
     return {"__call__": ([tokens], [output.numpy() for output in twin(torch.from_numpy(tokens))])}
 
 

@@ -1,5 +1,9 @@
 """Pretrained Flax (linen) models by name: `zoo.load("vae_mnist", pretrained=True)`."""
 
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
 from zoo._entry import Entry
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
 from zoo._folding import fold_batch_norm, unfold_batch_norm
@@ -28,3 +32,10 @@ __all__ = [
     "tokenizer",
     "unfold_batch_norm",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A module such as `zoo.gpt2`, which is imported when it is first used."""
+    if name.startswith("_") or find_spec(f"zoo.{name}") is None:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return import_module(f"zoo.{name}")

@@ -16,6 +16,7 @@ found = heavy & {name.partition(".")[0] for name in sys.modules}
 families = {"zoo.mlp", "zoo.cnn", "zoo.vae", "zoo.cli", "zoo.training"} & sys.modules.keys()
 assert not found and not families, (found, families)
 zoo.load(sys.argv[1], pretrained=True)
+assert zoo.gpt2.create and "zoo.gpt2" in sys.modules and not hasattr(zoo, "gpt") and not hasattr(zoo, "_gpt")
 found = heavy & {name.partition(".")[0] for name in sys.modules}
 assert not found, found
 """
