@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import optax
 import pytest
 
 import zoo
@@ -57,6 +58,15 @@ def test_the_residual_network_is_as_good_as_when_it_was_made():
     assert measured["cifar10_test_accuracy"] == pytest.approx(140 / 150, abs=0.007)
 
 
+def test_the_language_model_is_as_good_as_when_it_was_made():
+    text = (DATA / "shakespeare-end.txt").read_text()  # of the part that it was not trained on
+    tokens = np.array(zoo.tokenizer("gpt_shakespeare").encode(text).ids)
+    inputs, labels = tokens[:-1].reshape(-1, 128), tokens[1:].reshape(-1, 128)
+    logits = zoo.load("gpt_shakespeare", pretrained=True)(inputs).logits
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    assert losses.mean() == pytest.approx(1.7620, rel=1e-3)
+
+
 def test_the_vae_is_as_good_as_when_it_was_made():
     measured = evaluate_pretrained("vae_mnist", data=DATA, dataset=DIGITS)
     expected = {"mnist_test_loss": 12.5892, "mnist_test_reconstruction": 8.8420, "mnist_test_kl": 7.4944}
@@ -71,8 +81,10 @@ def test_digits_that_the_vae_draws_are_read_as_the_class_that_was_asked_for():
 
 
 def test_the_whole_test_sets_metrics_are_in_the_manifest():
-    metrics = {name: dict(zoo.info(name).metrics) for name in ("mlp_mnist", "cnn_mnist", "vae_mnist")}
+    names = ("mlp_mnist", "cnn_mnist", "vae_mnist", "gpt_shakespeare")
+    metrics = {name: dict(zoo.info(name).metrics) for name in names}
     assert metrics["mlp_mnist"]["mnist_test_accuracy"] >= 0.982
     assert metrics["cnn_mnist"]["mnist_test_accuracy"] >= 0.993
+    assert metrics["gpt_shakespeare"]["tiny_shakespeare_test_loss"] <= 1.70
     assert metrics["vae_mnist"]["mnist_test_loss"] <= 14.23  # that of the reference configuration
     assert metrics["vae_mnist"]["samples_read_by_cnn_mnist"] >= 0.97
