@@ -1,6 +1,7 @@
 """What a module's arrays must be, and how they come to be: compared, cast, initialised, placed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -55,16 +56,19 @@ def initialise(
     seed: int,
     param_dtype: np.dtype[Any] | None,
     sharding: Placement | None,
+    present: AbstractSet[str] = frozenset(),
 ) -> dict[str, jax.Array]:
-    """Path -> array, random by the module's own initialisers; computed where the array will be."""
-    leaves = shapes(module, inputs)
+    """Path -> array but for those present, by the module's own initialisers; computed where it will be."""
+    leaves = {path: leaf for path, leaf in shapes(module, inputs).items() if path not in present}
+    if not leaves:
+        return {}
     places = (
         tuple(placed(path, leaf, sharding) for path, leaf in leaves.items()) if sharding is not None else None
     )
     try:
-        init = _compiled_init(module, inputs, param_dtype, places)
+        init = _compiled_init(module, inputs, tuple(leaves), param_dtype, places)
     except TypeError:  # a field of the module does not hash; a cache is all that it misses
-        init = _compiled_init.__wrapped__(module, inputs, param_dtype, places)
+        init = _compiled_init.__wrapped__(module, inputs, tuple(leaves), param_dtype, places)
     return dict(zip(leaves, init(jax.random.key(seed)), strict=True))
 
 
@@ -72,16 +76,16 @@ def initialise(
 def _compiled_init(
     module: nn.Module,
     inputs: tuple[Input, ...],
+    paths: tuple[str, ...],
     param_dtype: np.dtype[Any] | None,
     places: tuple[Sharding | None, ...] | None,
 ) -> Callable[[jax.Array], list[jax.Array]]:
     """Compiling takes a second, drawing next to nothing: other seeds of an equal module come for free."""
 
     def init(key: jax.Array) -> list[jax.Array]:
-        return [
-            array.astype(param_dtype) if param_dtype and _is_castable(path, array.dtype) else array
-            for path, array in _init(module, inputs, key).items()
-        ]
+        made = _init(module, inputs, key)  # what is not in `paths` is not computed
+        castable = {path for path in paths if param_dtype and _is_castable(path, made[path].dtype)}
+        return [made[path].astype(param_dtype) if path in castable else made[path] for path in paths]
 
     return jax.jit(init, out_shardings=None if places is None else list(places))
 

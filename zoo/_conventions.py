@@ -18,12 +18,15 @@ from converters._fit import Fit
 from converters.inspection import inspect
 from converters.state_dict import NamesAndRules, best_fit, refusal
 from zoo import _families
+from zoo._adapting import without_head
 from zoo._entry import Entry
 from zoo._errors import WeightsError
 
 
-def conversion(entry: Entry, source: Mapping[str, Any], module: nn.Module) -> Conversion:
-    """Which tensors make which arrays; reads none but tied ones.
+def conversion(
+    entry: Entry, source: Mapping[str, Any], module: nn.Module, head: tuple[str, ...] = ()
+) -> Conversion:
+    """Which tensors make which arrays; reads none but tied ones. Those of layers in `head` need not fit.
 
     Raises:
         ConversionError: they do not fit the module.
@@ -35,6 +38,8 @@ def conversion(entry: Entry, source: Mapping[str, Any], module: nn.Module) -> Co
     layout, fit = "", None
     for tried, names in layouts.items():
         found = best_fit(inspection, tensors, names, (), allowed)
+        if found.problems and head:
+            found = without_head(found, head, allowed)
         if fit is None or len(found.problems) < len(fit.problems):
             layout, fit = tried, found
         if not fit.problems:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import flax.linen as nn
+import jax
 from jax.typing import DTypeLike
 
 from converters._arrays import contiguous
-from zoo import _arrays, _conventions, _families, _hub, _manifest, _repositories, _weights
+from zoo import _adapting, _arrays, _conventions, _families, _hub, _manifest, _repositories, _weights
 from zoo._entry import Entry, Frozen
 from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._model import Model, count_params, unflatten
@@ -89,7 +90,9 @@ def load(
         revision: Of a repository: a commit, branch or tag.
         token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
         **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
-            head than a repository's config.json names.
+            head than a repository's config.json names. With `num_classes=`, a head that the weights lack or
+            have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
+            With `in_channels=`, the first kernel is summed or repeated over the channels of images.
 
     Raises:
         UnknownModelError: the manifest has no such name.
@@ -101,16 +104,18 @@ def load(
     cast = None if param_dtype is None else _arrays.float_dtype("param_dtype", param_dtype)
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
+    flat: dict[str, jax.Array] = {}
     if pretrained:
-        source = replace(entry, inputs=described.inputs)
-        arrays, notes = _pretrained(source, directory_of(name), built, token)
+        arrays, notes = _fitting(entry, directory_of(name), built, described, token, config)
         for path, array in arrays.items():
             arrays[path] = _arrays.cast(path, _arrays.widened(path, array), cast)
         _arrays.check_width(arrays)
         # One by one out of the dictionary: where a device needs copies, there is one array twice at most.
         flat = {path: _arrays.put(path, arrays.pop(path), sharding) for path in list(arrays)}
-    else:
-        flat = _arrays.initialise(built, described.inputs, seed, cast, sharding)
+    if not pretrained or _adapting.head(entry, config):
+        new = _arrays.initialise(built, described.inputs, seed, cast, sharding, flat.keys())
+        notes += _adapting.said(entry.name, new) if pretrained else ()
+        flat |= new
     variables = unflatten(flat)
     return Model(built, variables, _describe(entry, described, variables, pretrained), notes)
 
@@ -119,27 +124,53 @@ def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, 
     """The module and the arrays of a model's weights, as NumPy has them."""
     entry = info(name)
     built, _ = _families.build(entry, module, None, {})
-    return built, _pretrained(entry, directory_of(name), built, None)[0]
+    return built, _pretrained(entry, directory_of(name), built)[0]
 
 
-def _pretrained(entry: Entry, directory: Path | None, module: nn.Module, token: _weights.Token) -> Loaded:
-    """The arrays of an entry's weights, which fit the module exactly, and notes."""
+def _fitting(
+    entry: Entry,
+    directory: Path | None,
+    built: nn.Module,
+    described: Entry,
+    token: _weights.Token,
+    config: Mapping[str, Any],
+) -> Loaded:
+    """The arrays of an entry's weights for the module that was built with a changed config, and notes."""
+    head, published = _adapting.head(entry, config), _adapting.published(entry, config)
+    if published == config:
+        return _pretrained(replace(entry, inputs=described.inputs), directory, built, token, head)
+    donor, fitting = _families.build(entry, None, None, published)
+    arrays, notes = _pretrained(replace(entry, inputs=fitting.inputs), directory, donor, token, head)
+    return _adapting.stem(entry, arrays, described.config["in_channels"]), notes
+
+
+def _pretrained(
+    entry: Entry,
+    directory: Path | None,
+    module: nn.Module,
+    token: _weights.Token = None,
+    head: tuple[str, ...] = (),
+) -> Loaded:
+    """The arrays of an entry's weights, which fit the module but for its head, and notes."""
     arrays = _weights.read(entry, directory, token=token)
     if entry.layout:
-        return _converted(entry, arrays, module)
+        return _converted(entry, arrays, module, head)
     if not any(path.startswith("params/") for path in arrays):
         raise WeightsError(
             f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
             "make Flax weights of them with zoo convert."
         )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
-        _arrays.check_fit(arrays, _arrays.shapes(module, entry.inputs), module)
+        arrays, shapes = _adapting.without_other(arrays, _arrays.shapes(module, entry.inputs), head)
+        _arrays.check_fit(arrays, shapes, module)
     return dict(arrays), ()
 
 
-def _converted(entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module) -> Loaded:
+def _converted(
+    entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module, head: tuple[str, ...]
+) -> Loaded:
     """The arrays of a PyTorch file, whose convention the family knows."""
-    conversion = _conventions.conversion(entry, tensors, module)
+    conversion = _conventions.conversion(entry, tensors, module, head)
     return {"/".join(path): contiguous(array) for path, array in conversion.arrays()}, conversion.notes
 
 

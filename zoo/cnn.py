@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from zoo._layers import ACTIVATIONS, check_activation
 
+HEAD = ("fc2",)
 Conv3x3 = partial(nn.Conv, kernel_size=(3, 3), padding=1)
 
 
@@ -30,13 +31,14 @@ class CNN(nn.Module):
         self.fc2 = nn.Dense(self.num_classes, dtype=self.dtype)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(batch, height, width, channels) images -> (batch, num_classes) logits."""
+        """(batch, height, width, channels) images -> (batch, num_classes) logits, or features if 0."""
         activation = ACTIVATIONS[self.activation]
         for conv in self.convs:
             x = nn.avg_pool(activation(conv(x)), (2, 2), strides=(2, 2))
         # Channels first, as a PyTorch model flattens: the exported fc1 then needs no permutation.
         x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
-        return self.fc2(activation(self.fc1(x)))
+        x = activation(self.fc1(x))
+        return self.fc2(x) if self.num_classes else x
 
 
 def create(

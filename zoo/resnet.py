@@ -35,6 +35,8 @@ TORCH_NAMES = {
     "transformers": (*_TRANSFORMERS, (r"^e", "resnet.e"), (r"^fc\.", "classifier.1.")),
     "transformers_model": _TRANSFORMERS,  # ResNetModel: no head, num_classes=0
 }
+HEAD, STEM = ("fc",), ("conv1", "conv1_0")
+UNUSED = {r"(fc|linear|classifier\.1)\..*": "the head"}  # where num_classes is 0, or another number
 
 Layer: TypeAlias = Callable[..., Any]
 

@@ -22,7 +22,9 @@ from zoo._layers import bicubic, check_activation
 from zoo._vit_blocks import INIT, Block, Dense, LayerNorm, Sizes
 from zoo._vit_names import HUB, TORCH_NAMES, UNUSED
 
-__all__ = ["HUB", "RESIZING", "TORCH_NAMES", "UNUSED", "ViT", "create", "inputs"]
+__all__ = ["HEAD", "HUB", "RESIZING", "STEM", "TORCH_NAMES", "UNUSED", "ViT", "create", "inputs"]
+
+HEAD, STEM = ("head", "head_dist"), ("patch_embed",)
 
 # How each library resizes position embeddings for images of another size.
 RESIZING: dict[str, Callable[[int, int], np.ndarray]] = {
