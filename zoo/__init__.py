@@ -6,9 +6,11 @@ from types import ModuleType
 
 from zoo._entry import Entry
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
+from zoo._features import feature_gradients, features
 from zoo._folding import fold_batch_norm, unfold_batch_norm
 from zoo._loading import info, list_models, load
 from zoo._model import Model
+from zoo._parts import graft, partition
 from zoo._preprocess import preprocess
 from zoo._saving import save
 from zoo._text import tokenizer
@@ -23,10 +25,14 @@ __all__ = [
     "WeightsError",
     "ZooError",
     "compiler_options",
+    "feature_gradients",
+    "features",
     "fold_batch_norm",
+    "graft",
     "info",
     "list_models",
     "load",
+    "partition",
     "preprocess",
     "save",
     "tokenizer",

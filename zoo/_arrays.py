@@ -107,13 +107,14 @@ def check_fit(
     Raises:
         WeightsError: any of them differs; every difference is listed.
     """
-    differences = [*_differences(arrays, shapes)]
-    if differences:
-        lines = "".join(f"\n  {line}" for line in differences)
+    problems = [*differences(arrays, shapes)]
+    if problems:
+        lines = "".join(f"\n  {line}" for line in problems)
         raise WeightsError(f"the weights do not fit {type(module).__name__}:{lines}")
 
 
-def _differences(arrays: Mapping[str, Array], shapes: Mapping[str, jax.ShapeDtypeStruct]) -> Iterator[str]:
+def differences(arrays: Mapping[str, Any], shapes: Mapping[str, jax.ShapeDtypeStruct]) -> Iterator[str]:
+    """What is missing, misshapen, of another kind or left over, a line each."""
     yield from (f"missing    {path}" for path in shapes if path not in arrays)
     for path, expected in shapes.items():
         found = arrays.get(path)
