@@ -10,6 +10,7 @@ from zoo._features import feature_gradients, features
 from zoo._folding import fold_batch_norm, unfold_batch_norm
 from zoo._loading import info, list_models, load
 from zoo._model import Model
+from zoo._nnx import to_nnx
 from zoo._parts import graft, partition
 from zoo._preprocess import preprocess
 from zoo._saving import save
@@ -35,6 +36,7 @@ __all__ = [
     "partition",
     "preprocess",
     "save",
+    "to_nnx",
     "tokenizer",
     "unfold_batch_norm",
 ]

@@ -5,7 +5,7 @@ import zoo
 
 NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "save", "tokenizer"),
-    *("feature_gradients", "features", "graft", "partition"),
+    *("feature_gradients", "features", "graft", "partition", "to_nnx"),
     *("compiler_options", "fold_batch_norm", "unfold_batch_norm"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),
 ]

@@ -1,0 +1,82 @@
+"""Each family inside other modules: bound, as a part of a larger one, and in NNX."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import zoo
+from tests.cases import CASES, Case
+from zoo import _families
+
+ONE_OF_EACH = ("mlp", "cnn", "vae", "resnet14, groups", "vit", "bert", "gpt2", "transformer")
+
+
+class Outer(nn.Module):
+    """Something that hands its inputs on."""
+
+    part: nn.Module
+
+    def __call__(self, *inputs: jax.Array) -> object:
+        return self.part(*inputs)
+
+
+@pytest.fixture(scope="module", params=ONE_OF_EACH)
+def case(request) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def model(case) -> zoo.Model:
+    module = _families.module(case.family).create(**case.config)
+    variables = jax.jit(module.init)({"params": jax.random.key(1), **case.rngs}, *case.inputs)
+    return zoo.Model(module, variables)
+
+
+@pytest.fixture(scope="module")
+def outputs(case, model) -> list[np.ndarray]:
+    return jax.tree.leaves(model(*case.inputs, rngs=case.rngs))
+
+
+def test_every_family_is_here():
+    assert {CASES[name].family for name in ONE_OF_EACH} == {case.family for case in CASES.values()}
+
+
+def test_bound_it_gives_its_variables_back(case, model, outputs):
+    bound = model.module.bind(model.variables, rngs=case.rngs)
+    assert all(map(np.array_equal, jax.tree.leaves(bound(*case.inputs)), outputs))
+    module, variables = bound.unbind()
+    assert module == model.module
+    assert jax.tree.all(jax.tree.map(np.array_equal, dict(variables), dict(model.variables)))
+
+
+def test_grafted_into_a_larger_module_it_gives_the_same(case, model, outputs):
+    outer = Outer(model.module)
+    variables = jax.jit(outer.init)({"params": jax.random.key(2), **case.rngs}, *case.inputs)
+    grafted = zoo.graft(variables, model, at="part")
+    given = outer.apply(grafted, *case.inputs, rngs=case.rngs)
+    # Random streams are told apart by the path of the module that draws from them.
+    assert case.rngs or all(map(np.array_equal, jax.tree.leaves(given), outputs))
+
+
+def test_in_nnx_it_gives_the_same(case, model, outputs):
+    wrapped = zoo.to_nnx(model, nnx.Rngs(0, **case.rngs))
+    given = wrapped(*case.inputs)
+    assert jax.tree.leaves(given)[0].shape == outputs[0].shape
+    # A stream of NNX folds a counter in.
+    assert case.rngs or all(map(np.array_equal, jax.tree.leaves(given), outputs))
+    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(wrapped, nnx.Param))) == sum(
+        leaf.size for leaf in jax.tree.leaves(model.variables["params"])
+    )
+
+
+def test_in_nnx_running_statistics_are_kept():
+    case = CASES["resnet14, groups"]
+    module = _families.module(case.family).create(**case.config)
+    variables = jax.jit(module.init)(jax.random.key(1), *case.inputs)
+    wrapped = zoo.to_nnx(zoo.Model(module, variables))
+    expected, changed = module.apply(variables, *case.inputs, train=True, mutable=["batch_stats"])
+    given = wrapped(*case.inputs, train=True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(given, expected)
+    np.testing.assert_array_equal(wrapped.bn1["mean"][...], changed["batch_stats"]["bn1"]["mean"])
