@@ -1,7 +1,8 @@
-"""The verbs `zoo train` and `zoo eval`; what they do is in zoo.training."""
+"""The verbs `zoo train`, `zoo finetune` and `zoo eval`; what they do is in zoo.training."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,35 +13,67 @@ from zoo._errors import TrainingError
 from zoo._loading import info
 
 if TYPE_CHECKING:
+    from zoo.training.folders import Labelled
+    from zoo.training.recipes import Recipe
     from zoo.training.run import Report
 
 Data = Annotated[Path | None, typer.Option(help="Directory of the data set's files.  [default: download]")]
+
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Changes the recipe.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")]
 
 
 def train(
     name: Annotated[str, typer.Argument(help="A name that `zoo list` shows.")],
     out: Annotated[Path, typer.Option(help="The run's own directory; `zoo eval` and the others take it.")],
     data: Data = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Changes the recipe.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
+    setting: Setting = None,
+    resume: Resume = False,
 ) -> None:
     """Train a model by its recipe and measure it on the test set."""
     from zoo import training
 
-    recipe = training.find_recipe(name)
-    try:
-        recipe = training.with_settings(recipe, setting or ())
-    except TrainingError as error:
-        raise typer.BadParameter(str(error)) from error
+    recipe = _changed(training.find_recipe(name), setting)
     with _progress(name, recipe.epochs) as report:
         training.train(name, out, recipe=recipe, data=data, resume=resume, report=report)
-    try:
-        training.draw_curves(out)
-    except TrainingError as error:
-        typer.echo(f"zoo: no curves.png: {error}", err=True)
-    table(("metric", "value"), [*info(out).metrics.items()])
+    _finish(out)
+
+
+def finetune(
+    name: Annotated[
+        str, typer.Argument(help="A classifier of photos, or a text encoder; as for `zoo info`.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder with train/CLASS/ and val/CLASS/ of pictures, or train.csv and val.csv."),
+    ],
+    out: Annotated[Path, typer.Option(help="The run's own directory, which the other verbs take.")],
+    num_classes: Annotated[
+        int | None, typer.Option(min=2, help="Refuse data with another number.  [default: what there is]")
+    ] = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="Train the head alone.")] = False,
+    setting: Setting = None,
+    resume: Resume = False,
+) -> None:
+    """Train a pretrained model to tell your own classes apart."""
+    from zoo import training
+
+    recipe = _changed(training.finetuning_recipe(name), setting)
+    recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
+    with _progress(name, recipe.epochs) as report:
+        training.finetune(
+            name,
+            out,
+            data=data,
+            recipe=recipe,
+            num_classes=num_classes,
+            resume=resume,
+            report=report,
+            examined=lambda found: typer.echo(_balance(found), err=True),
+        )
+    _finish(out)
 
 
 def evaluate(
@@ -51,6 +84,32 @@ def evaluate(
     from zoo import training
 
     table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()])
+
+
+def _changed(recipe: "Recipe", settings: list[str] | None) -> "Recipe":
+    from zoo import training
+
+    try:
+        return training.with_settings(recipe, settings or ())
+    except TrainingError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _finish(out: Path) -> None:
+    """Draws the curves and prints the metrics."""
+    from zoo import training
+
+    try:
+        training.draw_curves(out)
+    except TrainingError as error:
+        typer.echo(f"zoo: no curves.png: {error}", err=True)
+    table(("metric", "value"), [*info(out).metrics.items()])
+
+
+def _balance(found: "Labelled") -> str:
+    """How many examples of each class there are."""
+    rows = (f"  {name}: {training:,} and {held_back:,}" for name, training, held_back in found.balance())
+    return "\n".join(("zoo: examples to train and to measure on:", *rows))
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def _picture(image: Picture) -> Image.Image:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, str | os.PathLike):
-        image = _opened(image)
+        image = opened(image)
     elif not isinstance(image, Image.Image):
         raise ZooError(f"no picture: {type(image).__name__}; give a path, a Pillow image or an uint8 array.")
     if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower eight
@@ -98,7 +98,7 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
 
 
-def _opened(path: str | os.PathLike[str]) -> Image.Image:
+def opened(path: str | os.PathLike[str]) -> Image.Image:
     """The picture in a file, upright."""
     with blamed_on(path):
         file = InputFile(path)

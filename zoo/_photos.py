@@ -11,10 +11,15 @@ from zoo._errors import ZooError
 MAX_PIXELS = 1 << 26  # of a resized picture: a strip of 1 x 1000 pixels would become one of 256 x 256,000
 
 
+def pixels(image: Image.Image, how: Photos) -> np.ndarray:
+    """(crop, crop, 3) uint8."""
+    return np.asarray(_cropped(_resized(_coloured(image), how), how.crop))
+
+
 def fitted(image: Image.Image, how: Photos) -> np.ndarray:
     """(crop, crop, 3) normalised float32."""
-    pixels = np.asarray(_cropped(_resized(_coloured(image), how), how.crop), np.float32) / np.float32(255)
-    return (pixels - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
+    shares = pixels(image, how).astype(np.float32) / np.float32(255)
+    return (shares - np.asarray(how.mean, np.float32)) / np.asarray(how.std, np.float32)
 
 
 def _coloured(image: Image.Image) -> Image.Image:

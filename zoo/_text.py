@@ -85,13 +85,13 @@ def outputs(name: _loading.Name, texts: Sequence[str], **config: Any) -> tuple[M
     """
     tokens = tokenizer(name)
     model = _loading.load(name, pretrained=True, **config)
-    ids, mask = batch(texts, tokens, limit=_limit(name, model))
+    ids, mask = batch(texts, tokens, limit=limit(name, model.module))
     return model, jax.jit(lambda model, ids, mask: model(ids, mask))(model, ids, mask)
 
 
-def _limit(name: _loading.Name, model: Model) -> int:
+def limit(name: _loading.Name, module: Any) -> int:
     """How many tokens a text has at most: as sentence-transformers says, and as there are positions."""
-    module, entry = model.module, _loading.info(name)
+    entry = _loading.info(name)
     offset = module.pad_token_id + 1 if getattr(module, "variant", "") == "roberta" else 0
     most: int = module.max_length - offset
     file = "sentence_bert_config.json"

@@ -1,6 +1,7 @@
 """The `zoo` command: each verb is a few lines over one library function."""
 
 import gc
+import logging
 import math
 from pathlib import Path
 from typing import Annotated
@@ -125,6 +126,7 @@ app.command()(_cli_converting.convert)
 app.command()(_cli_converting.export)
 app.command()(_cli_converting.verify)
 app.command()(_cli_training.train)
+app.command()(_cli_training.finetune)
 app.command("eval")(_cli_training.evaluate)
 app.command()(_cli_fetching.fetch)
 
@@ -133,4 +135,9 @@ def main() -> None:
     """The console script."""
     # What was imported stays to the end; to search it for garbage then would take a third of a second.
     gc.freeze()
+    said = logging.StreamHandler()
+    said.setFormatter(logging.Formatter("zoo: %(message)s"))
+    logger = logging.getLogger("zoo")
+    logger.addHandler(said)
+    logger.propagate = False
     app(prog_name="zoo")

@@ -4,6 +4,7 @@ from zoo._errors import DataError, TrainingError
 from zoo.training.curves import draw_curves
 from zoo.training.data import DATASETS, DataFile, Dataset, Examples, IdxFile, load_split
 from zoo.training.evaluate import evaluate, evaluate_pretrained
+from zoo.training.finetune import finetune, finetuning_recipe
 from zoo.training.recipes import RECIPES, Recipe, find_recipe, with_settings
 from zoo.training.run import train
 from zoo.training.state import TrainState
@@ -23,6 +24,8 @@ __all__ = [
     "evaluate",
     "evaluate_pretrained",
     "find_recipe",
+    "finetune",
+    "finetuning_recipe",
     "load_split",
     "train",
     "with_settings",

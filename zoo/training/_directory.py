@@ -13,20 +13,29 @@ from zoo._entry import Entry
 from zoo._errors import TrainingError
 from zoo._manifest import CONFIG
 from zoo._saving import WEIGHTS
-from zoo.training.data import Dataset
 from zoo.training.recipes import Recipe
 
-RUN, METRICS, CHECKPOINTS, CURVES = "run.json", "metrics.jsonl", "checkpoints", "curves.png"
+RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
+CURVES, CONFUSION = "curves.png", "confusion.png"
 
 
 @contextmanager
-def claim(directory: Path, entry: Entry, recipe: Recipe, dataset: Dataset, *, resume: bool) -> Iterator[None]:
+def claim(
+    directory: Path, entry: Entry, recipe: Recipe, data: Mapping[str, str], *, resume: bool
+) -> Iterator[None]:
     """Makes the directory this run's, alone, until the block ends.
+
+    Args:
+        directory: Made where it is missing.
+        entry: Of the model.
+        recipe: How it is trained.
+        data: The SHA-256 of each file that it is trained on, or of many files together.
+        resume: Whether to go on with the run in the directory.
 
     Raises:
         TrainingError: it holds something else, or another process works in it.
     """
-    wanted = _description(entry, recipe, dataset)
+    wanted = _description(entry, recipe, data)
     record = directory / RUN
     if not record.exists():
         _check_empty(directory)
@@ -51,15 +60,14 @@ def clear_result(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def _description(entry: Entry, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+def _description(entry: Entry, recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
     """What decides a run's result, as JSON has it."""
-    files = [file for split in dataset.splits.values() for file in split]
     described: dict[str, Any] = json.loads(
         json.dumps(
             {
                 "model": {"name": entry.name, "family": entry.family, **entry.config},
                 "recipe": asdict(recipe),
-                "data": {file.name: file.sha256 for file in files},
+                "data": data,
             }
         )
     )

@@ -1,11 +1,15 @@
-"""A picture of how a run went."""
+"""Pictures of how a run went."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from converters._files import atomic_write
 from zoo._errors import TrainingError
-from zoo.training._directory import CURVES, METRICS
+from zoo.training._directory import CONFUSION, CURVES, METRICS
 from zoo.training.metrics import read_rows
 
 
@@ -18,12 +22,8 @@ def draw_curves(directory: Path) -> Path:
     rows = [row for row in read_rows(directory / METRICS) if "step" in row]
     if not rows:
         raise TrainingError(f"{str(directory)!r} has no metrics to draw; train first.")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise TrainingError("curves need matplotlib; install 'flax-zoo[plot]'.") from error
     names = [name for name in rows[0] if name not in ("epoch", "step")]
-    figure = Figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
+    figure = _figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for series, style in ((name, "-"), (f"validation_{name}", "o-")):
             points = [(row["step"], row[series]) for row in rows if series in row]
@@ -32,8 +32,45 @@ def draw_curves(directory: Path) -> Path:
         axes.set_title(name)
         axes.set_xlabel("updates")
         axes.legend()
+    return _write(figure, directory / CURVES)
+
+
+def draw_confusion(counts: np.ndarray, classes: Sequence[str], directory: Path) -> Path:
+    """Writes confusion.png into a run's directory: which classes were taken for which.
+
+    Args:
+        counts: (classes, classes) of examples, a row for each true class.
+        classes: Their names.
+        directory: The run's.
+
+    Raises:
+        TrainingError: matplotlib is not installed.
+    """
+    side = 2.5 + 0.45 * len(classes)
+    figure = _figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        dark = 2 * count > counts[row].sum()
+        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("is")
+    return _write(figure, directory / CONFUSION)
+
+
+def _figure(**options: Any) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise TrainingError("pictures need matplotlib; install 'flax-zoo[plot]'.") from error
+    return Figure(**options)
+
+
+def _write(figure: Any, path: Path) -> Path:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    with atomic_write(directory / CURVES, overwrite=True) as file:
+    with atomic_write(path, overwrite=True) as file:
         file.write(picture.getvalue())
-    return directory / CURVES
+    return path

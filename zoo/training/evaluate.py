@@ -13,7 +13,7 @@ from zoo._loading import Name, info, load
 from zoo._model import Model
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.recipes import Recipe, find_recipe
-from zoo.training.tasks import TASKS, as_input
+from zoo.training.tasks import LOGITS, TASKS, as_input
 
 BATCH_SIZE = 512
 
@@ -63,6 +63,26 @@ def evaluate(
     counted = np.arange(batches * size).reshape(batches, size) < count
     sums = _compiled(recipe)(model, padded, counted)
     return {name: float(np.asarray(values, np.float64).sum() / count) for name, values in sums.items()}
+
+
+def confusion(
+    model: Model, examples: Examples, recipe: Recipe, *, batch_size: int = BATCH_SIZE
+) -> np.ndarray:
+    """(classes, classes) of how many examples of a class, by row, were taken for which, by column."""
+    logits_of = LOGITS[recipe.task]
+
+    @jax.jit
+    def taken(model: Model, inputs: jax.Array) -> jax.Array:
+        known = as_input(Examples(inputs, inputs), model.entry).inputs
+        return logits_of(*model, jnp.asarray(known), train=False, rngs={})[0].argmax(-1)
+
+    count = len(examples.labels)
+    size = min(batch_size, count)
+    batches = _batched(np.asarray(examples.inputs), -(-count // size), size)
+    found = np.concatenate([np.asarray(taken(model, inputs)) for inputs in batches])[:count]
+    classes = model.module.num_classes
+    pairs = np.asarray(examples.labels) * classes + found
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def _batched(array: np.ndarray, batches: int, size: int) -> np.ndarray:

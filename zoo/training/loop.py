@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from zoo import _xla
+from zoo import _families, _xla
 from zoo._model import Model
 from zoo.training.augment import flip, shift
 from zoo.training.data import Examples
-from zoo.training.optimizer import optimizer
+from zoo.training.optimizer import optimizer, trained
 from zoo.training.recipes import Recipe
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Variables, as_input
@@ -30,7 +30,7 @@ def compile_epoch(model: Model, recipe: Recipe, steps: int) -> Epoch:
         recipe: How to train it.
         steps: Updates an epoch.
     """
-    step = make_step(model, recipe, optimizer(recipe, steps * recipe.epochs))
+    step = make_step(model, recipe, optimizer(recipe, steps * recipe.epochs, head(model)))
 
     def epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Measures]:
         key = state.random(ORDER, state.step)
@@ -58,11 +58,12 @@ def make_step(
             mirrored = flip(state.random(FLIPS, state.step), jnp.asarray(batch.inputs), recipe.flip)
             batch = batch._replace(inputs=mirrored)
         grads, measures, changed = gradients(state.variables, batch, state.random(NOISE, state.step))
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.variables["params"])
-        params = optax.apply_updates(state.variables["params"], updates)
+        before = trained(state.variables["params"], recipe, head(model))
+        updates, opt_state = optimizer.update(grads, state.opt_state, before)
+        params = optax.apply_updates(before, updates)
         state = state.replace(
             step=state.step + 1,
-            variables={**changed, "params": params},
+            variables={**state.variables, **changed, "params": {**state.variables["params"], **params}},
             opt_state=opt_state,
             average=_averaged(state, params, recipe.average),
         )
@@ -79,13 +80,12 @@ def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, j
     def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
         def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
             inputs = as_input(examples, model.entry)
-            measured, changed = measure(
-                model.module, {**variables, "params": params}, inputs, key, recipe, train=True
-            )
+            whole = {**variables, "params": {**variables["params"], **params}}
+            measured, changed = measure(model.module, whole, inputs, key, recipe, train=True)
             means = {name: values.mean() for name, values in measured.items()}
             return means["loss"], (means, changed)
 
-        params: Variables = variables["params"]
+        params = trained(variables["params"], recipe, head(model))
         grads, (means, changed) = jax.grad(loss, has_aux=True)(params)
         return grads, means, changed
 
@@ -105,6 +105,14 @@ def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, j
         return grads, means, changed
 
     return whole
+
+
+def head(model: Model) -> tuple[str, ...]:
+    """The layers that a family calls its head; none where it names none."""
+    if model.entry is None or model.entry.family is None:
+        return ()
+    names: tuple[str, ...] = getattr(_families.family(model.entry), "HEAD", ())
+    return names
 
 
 def _averaged(state: TrainState, params: Variables, longest: float) -> Any:

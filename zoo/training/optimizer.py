@@ -1,5 +1,9 @@
 """The Optax side of a recipe."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
 import optax
 
 from zoo.training.recipes import Recipe
@@ -21,8 +25,14 @@ def learning_rate(recipe: Recipe, updates: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), decay], [warmup])
 
 
-def optimizer(recipe: Recipe, updates: int) -> optax.GradientTransformation:
-    """The recipe's optimizer with its schedule; gradients are clipped before."""
+def optimizer(recipe: Recipe, updates: int, head: Sequence[str] = ()) -> optax.GradientTransformation:
+    """The recipe's optimizer with its schedule; gradients are clipped before.
+
+    Args:
+        recipe: What it is of.
+        updates: Of the whole run.
+        head: The layers that `backbone_rate` is not for.
+    """
     rate = learning_rate(recipe, updates)
     if recipe.optimizer == "adamw":
         made = optax.adamw(rate, weight_decay=recipe.weight_decay)
@@ -30,4 +40,17 @@ def optimizer(recipe: Recipe, updates: int) -> optax.GradientTransformation:
         # As the field does: the decay is part of the gradient, and so of the momentum.
         decay = optax.add_decayed_weights(recipe.weight_decay)
         made = optax.chain(decay, optax.sgd(rate, MOMENTUM, nesterov=True))
-    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), made) if recipe.clip_norm else made
+    if recipe.clip_norm:
+        made = optax.chain(optax.clip_by_global_norm(recipe.clip_norm), made)
+    if recipe.backbone_rate in (0, 1):
+        return made
+
+    def backbone(params: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: jax.tree.map(lambda _, here=name not in head: here, params[name]) for name in params}
+
+    return optax.chain(made, optax.masked(optax.scale(recipe.backbone_rate), backbone))
+
+
+def trained(params: Mapping[str, Any], recipe: Recipe, head: Sequence[str]) -> dict[str, Any]:
+    """The params that are not frozen: only these get gradients and a state of the optimizer's."""
+    return {name: layer for name, layer in params.items() if recipe.backbone_rate or name in head}

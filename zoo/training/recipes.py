@@ -26,6 +26,8 @@ class Recipe:
         warmup_steps: Updates until the learning rate is at its highest, from zero.
         decay: How it goes down from there to zero at the last update, or "constant".
         weight_decay: Share of the params that is taken off them at an update, times the learning rate.
+        backbone_rate: Learning rate of all but the head, as a share of the head's; with 0 it is frozen, and
+            batch norms and dropout are as in evaluation. Needs a family with a head.
         clip_norm: Largest norm of all gradients together; 0: any.
         average: Share that the average of the params keeps at an update; 0: no average is kept.
         shift: Pixels that training images are moved by at most, in each direction.
@@ -34,6 +36,7 @@ class Recipe:
         kl_weight: Weight of a VAE's KL divergence in its loss.
         validation: Training examples, the last ones, that are held back to choose the best epoch; 0: the
             last epoch is the result.
+        patience: Epochs without a better one after which a run ends; 0: it does not.
         keep: Checkpoints that are kept, besides the best.
         seed: Of the initial params, the order of the examples and all noise.
     """
@@ -48,6 +51,7 @@ class Recipe:
     warmup_steps: int = 0
     decay: str = "constant"
     weight_decay: float = 1e-4
+    backbone_rate: float = 1.0
     clip_norm: float = 0.0
     average: float = 0.0
     shift: int = 0
@@ -55,6 +59,7 @@ class Recipe:
     label_smoothing: float = 0.0
     kl_weight: float = 0.5
     validation: int = 0
+    patience: int = 0
     keep: int = 2
     seed: int = 0
 
@@ -81,6 +86,7 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("warmup_steps", "at least 0", lambda r: r.warmup_steps >= 0),
     ("decay", f"one of {', '.join(DECAYS)}", lambda r: r.decay in DECAYS),
     ("weight_decay", "at least 0", lambda r: 0 <= r.weight_decay < float("inf")),
+    ("backbone_rate", "at least 0", lambda r: 0 <= r.backbone_rate < float("inf")),
     ("clip_norm", "at least 0", lambda r: 0 <= r.clip_norm < float("inf")),
     ("average", "at least 0 and less than 1", lambda r: 0 <= r.average < 1),
     ("shift", "at least 0", lambda r: r.shift >= 0),
@@ -88,6 +94,7 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("label_smoothing", "at least 0 and less than 1", lambda r: 0 <= r.label_smoothing < 1),
     ("kl_weight", "at least 0", lambda r: 0 <= r.kl_weight < float("inf")),
     ("validation", "at least 0", lambda r: r.validation >= 0),
+    ("patience", "at least 0", lambda r: r.patience >= 0),
     ("keep", "at least 1", lambda r: r.keep >= 1),
     ("seed", "at least 0, below 2^32", lambda r: 0 <= r.seed < 2**32),
 )
@@ -157,6 +164,38 @@ RECIPES = {
         clip_norm=1.0,
     ),
     **{f"resnet{depth}_cifar10": CIFAR10 for depth in (20, 32, 44, 56, 110, 1202)},
+}
+
+# By what is to be told apart.
+FINETUNING = {
+    "pictures": Recipe(
+        task="classification",
+        dataset="pictures",
+        epochs=20,
+        batch_size=32,
+        learning_rate=1e-3,
+        warmup_steps=20,
+        decay="cosine",
+        weight_decay=1e-2,
+        backbone_rate=0.1,
+        clip_norm=1.0,
+        flip=0.5,
+        label_smoothing=0.1,
+        patience=5,
+    ),
+    "texts": Recipe(
+        task="text_classification",
+        dataset="texts",
+        epochs=4,
+        batch_size=16,
+        learning_rate=5e-4,
+        warmup_steps=20,
+        decay="linear",
+        weight_decay=1e-2,
+        backbone_rate=0.1,
+        clip_norm=1.0,
+        patience=2,
+    ),
 }
 
 

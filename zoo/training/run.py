@@ -19,9 +19,9 @@ from zoo.training._directory import CHECKPOINTS, METRICS, claim, clear_result
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.evaluate import evaluate, named
-from zoo.training.loop import compile_epoch
+from zoo.training.loop import compile_epoch, head
 from zoo.training.metrics import append_rows, forget_after, window_rows
-from zoo.training.optimizer import optimizer
+from zoo.training.optimizer import optimizer, trained
 from zoo.training.recipes import Recipe, find_recipe
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Variables
@@ -62,9 +62,10 @@ def train(
     recipe = recipe or find_recipe(name)
     dataset = dataset or DATASETS[recipe.dataset]
     splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
-    with claim(directory, entry, recipe, dataset, resume=resume):
+    data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
+    with claim(directory, entry, recipe, data_files, resume=resume):
         model = load(name, seed=recipe.seed)
-        variables = _run(model, recipe, directory, splits["train"], report)
+        variables = run(model, recipe, directory, *_split(splits["train"], recipe), report)
         metrics = named(evaluate(model.replace(variables=variables), splits["test"], recipe), dataset)
         append_rows(directory / METRICS, [metrics])
         trained = Model(model.module, variables, replace(entry, weights=None, metrics=Frozen(metrics)))
@@ -76,14 +77,23 @@ def train(
     return trained
 
 
-def _run(model: Model, recipe: Recipe, directory: Path, examples: Examples, report: Report) -> Variables:
+def run(
+    model: Model,
+    recipe: Recipe,
+    directory: Path,
+    training: Examples,
+    held_back: Examples,
+    report: Report,
+) -> Variables:
     """The variables after the last epoch, or after the best one where examples are held back."""
-    training, held_back = _split(examples, recipe)
     steps = len(training.labels) // recipe.batch_size
-    made = optimizer(recipe, steps * recipe.epochs)
-    state = TrainState.create(model.variables, made, average=recipe.average > 0, seed=recipe.seed)
+    made = optimizer(recipe, steps * recipe.epochs, head(model))
+    learning = trained(model.variables["params"], recipe, head(model))
+    state = TrainState.create(
+        model.variables, made, average=recipe.average > 0, seed=recipe.seed, trained=learning
+    )
     task = TASKS[recipe.task]
-    best = f"validation_{task.best}" if recipe.validation else None
+    best = f"validation_{task.best}" if len(held_back.labels) else None
     with Checkpoints(
         directory / CHECKPOINTS, keep=recipe.keep, best=best, highest=task.highest
     ) as checkpoints:
@@ -94,12 +104,14 @@ def _run(model: Model, recipe: Recipe, directory: Path, examples: Examples, repo
         compiled = compile_epoch(model, recipe, steps)
         on_device = jax.device_put(training)
         for epoch in range(done + 1, recipe.epochs + 1):
+            if recipe.patience and best and epoch - 1 - (checkpoints.best or epoch) >= recipe.patience:
+                break
             start = time.monotonic()
             state, measures = compiled(state, on_device)
             rows = window_rows(measures, epoch)
             _check_finite(rows[-1])
             seconds = round(time.monotonic() - start, 3)
-            validation = _validation(model, state, held_back, recipe)
+            validation = _validation(model, state, held_back, recipe) if best else {}
             ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
             # The rows before the checkpoint: who finds the checkpoint finds them too.
             append_rows(directory / METRICS, [*rows, ending])
@@ -120,8 +132,6 @@ def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
 
 
 def _validation(model: Model, state: TrainState, examples: Examples, recipe: Recipe) -> dict[str, float]:
-    if not recipe.validation:
-        return {}
     measured = evaluate(model.replace(variables=state.result), examples, recipe)
     return {f"validation_{name}": value for name, value in measured.items()}
 

@@ -20,7 +20,7 @@ class TrainState(flax.struct.PyTreeNode):
         step: Updates made.
         variables: All collections of the model.
         opt_state: Optax's state.
-        average: A moving average of the params; None where the recipe keeps none.
+        average: A moving average of the params that are not frozen; None where the recipe keeps none.
         key: The run's random key, as data.
     """
 
@@ -32,14 +32,21 @@ class TrainState(flax.struct.PyTreeNode):
 
     @classmethod
     def create(
-        cls, variables: Variables, optimizer: optax.GradientTransformation, *, average: bool, seed: int
+        cls,
+        variables: Variables,
+        optimizer: optax.GradientTransformation,
+        *,
+        average: bool,
+        seed: int,
+        trained: Variables | None = None,
     ) -> "TrainState":
-        """The state before the first update."""
+        """The state before the first update, of all params or of those in `trained`."""
+        trained = variables["params"] if trained is None else trained
         return cls(
             step=jnp.zeros((), jnp.int32),
             variables=variables,
-            opt_state=optimizer.init(variables["params"]),
-            average=variables["params"] if average else None,
+            opt_state=optimizer.init(trained),
+            average=trained if average else None,
             key=jax.random.key_data(jax.random.key(seed)),
         )
 
@@ -50,4 +57,6 @@ class TrainState(flax.struct.PyTreeNode):
     @property
     def result(self) -> Variables:
         """The variables that the run would end with: the average, where there is one."""
-        return self.variables if self.average is None else {**self.variables, "params": self.average}
+        if self.average is None:
+            return self.variables
+        return {**self.variables, "params": {**self.variables["params"], **self.average}}

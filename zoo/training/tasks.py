@@ -7,6 +7,7 @@ The same function serves training and evaluation, so both report the same units.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -21,6 +22,7 @@ from zoo.training.recipes import Recipe
 Variables: TypeAlias = Mapping[str, Any]
 # Measures, each (batch,), and the collections that the model changed, such as batch_stats.
 Measured: TypeAlias = tuple[dict[str, jax.Array], Variables]
+Logits: TypeAlias = tuple[jax.Array, Variables]
 Measure: TypeAlias = Callable[..., Measured]
 IMAGE_AXES = 4  # batch, height, width, channels
 
@@ -34,6 +36,17 @@ class Task:
     highest: bool
 
 
+def image_logits(module: nn.Module, variables: Variables, images: jax.Array, **options: Any) -> Logits:
+    """A classifier's logits, and the collections that it changed."""
+    return _apply(module, variables, images, **options)
+
+
+def text_logits(module: nn.Module, variables: Variables, inputs: jax.Array, **options: Any) -> Logits:
+    """The same for texts: (batch, 2, length) tokens and their mask."""
+    output, changed = _apply(module, variables, inputs[:, 0], inputs[:, 1], **options)
+    return output.logits, changed
+
+
 def classification(
     module: nn.Module,
     variables: Variables,
@@ -42,10 +55,11 @@ def classification(
     recipe: Recipe,
     *,
     train: bool,
+    logits_of: Callable[..., Any] = image_logits,
 ) -> Measured:
     """Cross-entropy in nats, with smoothed labels in training only, and accuracy."""
-    images = jnp.asarray(examples.inputs)
-    logits, changed = _apply(module, variables, images, train=train, rngs={"dropout": key})
+    inputs, mode = jnp.asarray(examples.inputs), train and recipe.backbone_rate > 0
+    logits, changed = logits_of(module, variables, inputs, train=mode, rngs={"dropout": key})
     targets = jax.nn.one_hot(examples.labels, logits.shape[-1], dtype=logits.dtype)
     if train:
         targets = optax.smooth_labels(targets, recipe.label_smoothing)
@@ -94,8 +108,15 @@ def next_token(
     }, changed
 
 
+LOGITS: Mapping[str, Callable[..., Logits]] = {
+    "classification": image_logits,
+    "text_classification": text_logits,
+}
 TASKS = {
     "classification": Task(classification, best="accuracy", highest=True),
+    "text_classification": Task(
+        partial(classification, logits_of=text_logits), best="accuracy", highest=True
+    ),
     "vae": Task(autoencoding, best="loss", highest=False),
     "next_token": Task(next_token, best="loss", highest=False),
 }

@@ -1,0 +1,118 @@
+"""Pretrained models made to tell one's own classes apart."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from converters._files import atomic_write
+from zoo import _families, _text
+from zoo._entry import Entry, Frozen
+from zoo._errors import TrainingError
+from zoo._loading import Name, info, load
+from zoo._model import Model
+from zoo._saving import save
+from zoo.training._directory import METRICS, claim, clear_result
+from zoo.training.curves import draw_confusion
+from zoo.training.evaluate import confusion, evaluate
+from zoo.training.folders import Labelled, pictures, texts
+from zoo.training.metrics import append_rows
+from zoo.training.recipes import FINETUNING, Recipe
+from zoo.training.run import Report, run
+
+
+def finetuning_recipe(name: Name) -> Recipe:
+    """How a model is finetuned by default."""
+    return FINETUNING["texts" if _takes_texts(info(name)) else "pictures"]
+
+
+def finetune(
+    name: Name,
+    directory: Path,
+    *,
+    data: Path,
+    recipe: Recipe | None = None,
+    num_classes: int | None = None,
+    resume: bool = False,
+    report: Report = lambda epoch, measures: None,
+    examined: Callable[[Labelled], None] = lambda labelled: None,
+) -> Model:
+    """Puts a new head on a pretrained model and trains it; the best epoch on what is held back is the result.
+
+    The directory gets run.json, metrics.jsonl, checkpoints, and in the end what `zoo.save` writes, with the
+    tokenizer of a model of texts and confusion.png. A run that was killed and is resumed ends with the same
+    arrays as one that was not.
+
+    Args:
+        name: As for `load`: of a classifier of photos, or of a text encoder.
+        directory: The run's own; made where it is missing.
+        data: A folder with pictures in `train/CLASS/` and `val/CLASS/`, or with the tables `train` and `val`
+            (.csv or .jsonl) of fields `text` and `label`.
+        recipe: By default `finetuning_recipe`'s.
+        num_classes: How many there should be; by default as many as there are.
+        resume: Whether to go on with the run in the directory.
+        report: Called with each finished epoch and its measures; at first with the epoch to go on from.
+        examined: Called with the data before training begins.
+
+    Raises:
+        DataError: what is wrong with the data, all of it.
+        TrainingError: the model has no head to replace, the directory holds another run, or the loss is no
+            number any more.
+    """
+    entry = info(name)
+    head = getattr(_families.family(entry), "HEAD", ()) if entry.family else ()
+    if not head:
+        raise TrainingError(
+            f"{entry.name!r} has no head that could be replaced; choose a resnet, vit or bert."
+        )
+    recipe = recipe or finetuning_recipe(name)
+    labelled = _read(name, entry, data)
+    if num_classes not in (None, len(labelled.classes)):
+        raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
+    examined(labelled)
+    with claim(directory, entry, recipe, labelled.digests, resume=resume):
+        model = _with_head(name, entry, labelled, recipe)
+        variables = run(model, recipe, directory, labelled.training, labelled.held_back, report)
+        model = model.replace(variables=variables)
+        measured = evaluate(model, labelled.held_back, recipe)
+        metrics = {f"validation_{measure}": value for measure, value in measured.items()}
+        append_rows(directory / METRICS, [metrics])
+        assert model.entry is not None  # it was loaded
+        made = Model(model.module, variables, replace(model.entry, metrics=Frozen(metrics)))
+        draw_confusion(confusion(made, labelled.held_back, recipe), labelled.classes, directory)
+        clear_result(directory)
+        if _takes_texts(entry):
+            with atomic_write(directory / _text.FILE, overwrite=True) as file:
+                file.write(_text.tokenizer(name).to_str().encode())
+        save(made, directory)
+    return made
+
+
+def _takes_texts(entry: Entry) -> bool:
+    return entry.inputs[0].dtype.startswith("int")
+
+
+def _read(name: Name, entry: Entry, data: Path) -> Labelled:
+    if not _takes_texts(entry):
+        return pictures(data, entry)
+    module, _ = _families.build(entry, None, None, {})
+    return texts(data, _text.tokenizer(name), _text.limit(name, module))
+
+
+def _with_head(name: Name, entry: Entry, labelled: Labelled, recipe: Recipe) -> Model:
+    """The pretrained model with a new head, and a record of its own."""
+    config = dict(getattr(_families.family(entry), "CLASSIFIER", {}), num_classes=len(labelled.classes))
+    model = load(name, pretrained=True, seed=recipe.seed, **config)
+    assert model.entry is not None  # it was loaded
+    plain = re.sub(r"[^a-z0-9._-]+", "-", Path(entry.name).name.lower())
+    record = replace(
+        model.entry,
+        name=f"{plain}-finetuned",
+        weights=None,
+        layout=None,
+        metrics=Frozen(),
+        source=f"zoo finetune {entry.name}",
+        classes=None,
+        labels=labelled.classes,
+    )
+    return Model(model.module, model.variables, record, model.notes)
