@@ -1,7 +1,8 @@
 """Published weights for another number of classes, or for images with other channels.
 
-A family's HEAD names the layers that `num_classes` may make anew, its STEM the one that sees an image's
-channels, by the names it may have. Everything else has to fit as ever.
+A family's HEAD names the layers that give logits, its NECK those that only some files have, before them:
+`num_classes` may make both anew. Its STEM is the one that sees an image's channels, by the names it may have.
+Everything else has to fit as ever.
 """
 
 import logging
@@ -23,9 +24,15 @@ Shapes = Mapping[str, jax.ShapeDtypeStruct]
 _log = logging.getLogger("zoo")
 
 
+def head_layers(entry: Entry | None) -> tuple[str, ...]:
+    """The layers of the family's HEAD and NECK; none where it names none."""
+    family = _families.family(entry) if entry and entry.family else None
+    return (*getattr(family, "HEAD", ()), *getattr(family, "NECK", ()))
+
+
 def head(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
     """The layers that `num_classes`, if given, makes anew where the weights have other ones."""
-    return getattr(_families.family(entry), "HEAD", ()) if "num_classes" in config else ()
+    return head_layers(entry) if "num_classes" in config else ()
 
 
 def without_head(found: Fit, names: tuple[str, ...], ignore: tuple[str, ...]) -> Fit:

@@ -19,9 +19,9 @@ from zoo._layers import ACTIVATIONS, check_activation
 from zoo._outputs import TextOutput
 from zoo.transformer import key_mask
 
-__all__ = ["CLASSIFIER", "HEAD", "HUB", "TIED", "TORCH_NAMES", "UNUSED", "Bert", "create", "pooled"]
+__all__ = ["CLASSIFIER", "HEAD", "HUB", "NECK", "TIED", "TORCH_NAMES", "UNUSED", "Bert", "create", "pooled"]
 
-HEAD = ("pooler", "pre_classifier", "classifier")
+HEAD, NECK = ("classifier",), ("pooler", "pre_classifier")
 CLASSIFIER = {"head": "classification"}
 HEADS = ("none", "pooler", "masked_lm", "classification", "embedding")
 POOLING = ("cls", "mean", "max", "mean_sqrt_len")

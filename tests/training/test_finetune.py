@@ -142,6 +142,21 @@ def test_a_frozen_backbone_stays_as_it_was_without_gradients_or_state(pictures, 
     assert costs[0] < 0.4 * costs[1]  # forward alone is a third
 
 
+def test_as_many_classes_get_a_new_head_unless_they_are_the_same(tmp_path, recipe):
+    known = zoo.info("resnet20_cifar10").class_names
+    heads = []
+    for name, classes in (("other", [f"class {index}" for index in range(10)]), ("same", known)):
+        for split, label in [(split, label) for split in ("train", "val") for label in classes]:
+            (tmp_path / name / split / label).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / name / split / label / "1.png")
+        frozen = replace(recipe, epochs=1, batch_size=10, learning_rate=1e-9, backbone_rate=0.0)
+        model = finetune("resnet20_cifar10", tmp_path / "run" / name, data=tmp_path / name, recipe=frozen)
+        heads.append(model.variables["params"]["fc"]["kernel"])
+    published = zoo.load("resnet20_cifar10", pretrained=True).variables["params"]["fc"]["kernel"]
+    assert np.abs(heads[1] - published).max() < 1e-6
+    assert np.abs(heads[0] - published).max() > 0.1
+
+
 def test_the_backbone_learns_more_slowly(recipe):
     params = {"fc": {"kernel": jnp.ones(3)}, "conv1": {"kernel": jnp.ones(3)}}
     made = optimizer(replace(recipe, optimizer="sgd", clip_norm=0.0, warmup_steps=0), 10, ("fc",))

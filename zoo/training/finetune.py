@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from converters._files import atomic_write
-from zoo import _families, _text
+from zoo import _arrays, _families, _text
+from zoo._adapting import head_layers
 from zoo._entry import Entry, Frozen
 from zoo._errors import TrainingError
 from zoo._loading import Name, info, load
-from zoo._model import Model
+from zoo._model import Model, flatten, unflatten
 from zoo._saving import save
 from zoo.training._directory import METRICS, claim, clear_result
 from zoo.training.curves import draw_confusion
@@ -60,8 +61,7 @@ def finetune(
             number any more.
     """
     entry = info(name)
-    head = getattr(_families.family(entry), "HEAD", ()) if entry.family else ()
-    if not head:
+    if not head_layers(entry):
         raise TrainingError(
             f"{entry.name!r} has no head that could be replaced; choose a resnet, vit or bert."
         )
@@ -104,6 +104,12 @@ def _with_head(name: Name, entry: Entry, labelled: Labelled, recipe: Recipe) -> 
     config = dict(getattr(_families.family(entry), "CLASSIFIER", {}), num_classes=len(labelled.classes))
     model = load(name, pretrained=True, seed=recipe.seed, **config)
     assert model.entry is not None  # it was loaded
+    variables = flatten(model.variables)
+    if labelled.classes != entry.class_names:
+        # A head for as many classes was taken over, which are other ones.
+        head = _families.family(entry).HEAD
+        kept = {path for path in variables if path.split("/")[1] not in head}
+        variables |= _arrays.initialise(model.module, model.entry.inputs, recipe.seed, None, None, kept)
     plain = re.sub(r"[^a-z0-9._-]+", "-", Path(entry.name).name.lower())
     record = replace(
         model.entry,
@@ -115,4 +121,4 @@ def _with_head(name: Name, entry: Entry, labelled: Labelled, recipe: Recipe) -> 
         classes=None,
         labels=labelled.classes,
     )
-    return Model(model.module, model.variables, record, model.notes)
+    return Model(model.module, unflatten(variables), record, model.notes)

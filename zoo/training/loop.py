@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from zoo import _families, _xla
+from zoo import _xla
+from zoo._adapting import head_layers
 from zoo._model import Model
 from zoo.training.augment import flip, shift
 from zoo.training.data import Examples
@@ -30,7 +31,7 @@ def compile_epoch(model: Model, recipe: Recipe, steps: int) -> Epoch:
         recipe: How to train it.
         steps: Updates an epoch.
     """
-    step = make_step(model, recipe, optimizer(recipe, steps * recipe.epochs, head(model)))
+    step = make_step(model, recipe, optimizer(recipe, steps * recipe.epochs, head_layers(model.entry)))
 
     def epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Measures]:
         key = state.random(ORDER, state.step)
@@ -58,7 +59,7 @@ def make_step(
             mirrored = flip(state.random(FLIPS, state.step), jnp.asarray(batch.inputs), recipe.flip)
             batch = batch._replace(inputs=mirrored)
         grads, measures, changed = gradients(state.variables, batch, state.random(NOISE, state.step))
-        before = trained(state.variables["params"], recipe, head(model))
+        before = trained(state.variables["params"], recipe, head_layers(model.entry))
         updates, opt_state = optimizer.update(grads, state.opt_state, before)
         params = optax.apply_updates(before, updates)
         state = state.replace(
@@ -85,7 +86,7 @@ def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, j
             means = {name: values.mean() for name, values in measured.items()}
             return means["loss"], (means, changed)
 
-        params = trained(variables["params"], recipe, head(model))
+        params = trained(variables["params"], recipe, head_layers(model.entry))
         grads, (means, changed) = jax.grad(loss, has_aux=True)(params)
         return grads, means, changed
 
@@ -105,14 +106,6 @@ def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, j
         return grads, means, changed
 
     return whole
-
-
-def head(model: Model) -> tuple[str, ...]:
-    """The layers that a family calls its head; none where it names none."""
-    if model.entry is None or model.entry.family is None:
-        return ()
-    names: tuple[str, ...] = getattr(_families.family(model.entry), "HEAD", ())
-    return names
 
 
 def _averaged(state: TrainState, params: Variables, longest: float) -> Any:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from converters._files import atomic_write
+from zoo._adapting import head_layers
 from zoo._entry import Frozen
 from zoo._errors import TrainingError
 from zoo._loading import info, load
@@ -19,7 +20,7 @@ from zoo.training._directory import CHECKPOINTS, METRICS, claim, clear_result
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.evaluate import evaluate, named
-from zoo.training.loop import compile_epoch, head
+from zoo.training.loop import compile_epoch
 from zoo.training.metrics import append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.recipes import Recipe, find_recipe
@@ -86,9 +87,9 @@ def run(
     report: Report,
 ) -> Variables:
     """The variables after the last epoch, or after the best one where examples are held back."""
-    steps = len(training.labels) // recipe.batch_size
-    made = optimizer(recipe, steps * recipe.epochs, head(model))
-    learning = trained(model.variables["params"], recipe, head(model))
+    steps, head = len(training.labels) // recipe.batch_size, head_layers(model.entry)
+    made = optimizer(recipe, steps * recipe.epochs, head)
+    learning = trained(model.variables["params"], recipe, head)
     state = TrainState.create(
         model.variables, made, average=recipe.average > 0, seed=recipe.seed, trained=learning
     )
