@@ -2,9 +2,9 @@
 
     python benchmarks/transfer.py [--data DIRECTORY] [--epochs 20] [--seeds 3]
 
-DIRECTORY has Fashion-MNIST's four idx files; by default it is where Debian's package dataset-fashion-mnist puts
-them. Each way trains on the same images, chooses its best epoch on a thousand others, and is measured on the
-whole test set.
+DIRECTORY has Fashion-MNIST's four idx files, by default those of Debian's package dataset-fashion-mnist. Each
+way trains on the same images, chooses its best epoch on a thousand others, and is measured on the whole test
+set.
 """
 
 import argparse
