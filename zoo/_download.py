@@ -1,6 +1,7 @@
 """One file over HTTP, resumed where the connection broke, and compared with its checksum."""
 
 import http.client
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from zoo._checksum import Checksum
 from zoo._patience import NetworkError, Patience, RefusedError
 
 CHUNK = 1 << 18  # bytes; so many are progress
+PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # Content-Range: where it begins, of how many
 
 Report: TypeAlias = Callable[[int, int | None], None]  # takes how many bytes there are, and of how many
 
@@ -73,6 +75,7 @@ class _Body:
     def __init__(self, file: BinaryIO, checksum: Checksum, report: Report) -> None:
         self._file, self._checksum, self._report = file, checksum, report
         self._version: str | None = None  # of the file at the server, as it says
+        self._furthest = 0  # that any attempt came
         self.restart()
 
     def restart(self) -> None:
@@ -101,10 +104,11 @@ class _Body:
             if request.expires and error.code == 403:
                 raise NetworkError("the signed address is refused (HTTP 403)", again=True) from None
             raise _patience.status_meaning(error.code, dict(error.headers)) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise _patience.meaning(error) from None
         with response:
-            self._take(response, patience)
+            total = self._begin(response)
+            self._take(response, total, patience)
 
     def _range(self) -> dict[str, str]:
         if not self._received:
@@ -112,27 +116,47 @@ class _Body:
         condition = {"If-Range": self._version} if self._version else {}
         return {"Range": f"bytes={self._received}-", **condition}
 
-    def _take(self, response: http.client.HTTPResponse, patience: Patience) -> None:
-        first = f"bytes {self._received}-"
-        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(first):
+    def _begin(self, response: http.client.HTTPResponse) -> int | None:
+        """Goes to where the body belongs, and says how long the file will be where the server does."""
+        if response.status not in (200, 206):
+            raise _patience.status_meaning(response.status, response.headers)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise MismatchError("comes compressed, which nobody asked for")
+        part = PART.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status == 200:
             self.restart()
+        elif not self._received or part is None or int(part[1]) != self._received:
+            self.restart()
+            raise NetworkError("the server sends another part than the one asked for", again=True)
         version = response.headers.get("ETag", "")
         self._version = version if version.startswith('"') else None  # a weak one does not mean equal bytes
         length = response.headers.get("Content-Length", "")
         total = self._received + int(length[:18]) if length.isdecimal() else None
+        if part and response.status == 206 and part[2] != "*":
+            total = int(part[2])  # of which a server may send less at a time than was asked for
         self._check_size(total)
+        return total or self._checksum.size
+
+    def _take(self, response: http.client.HTTPResponse, total: int | None, patience: Patience) -> None:
         seen = self._received
         while piece := _read(response):
             self._write(piece)
-            self._report(self._received, total or self._checksum.size)
+            self._report(self._received, total)
             if self._received - seen >= CHUNK:
                 seen = self._received
-                patience.progress()
+                patience.moving()
+                self._note_progress(patience)
             patience.check()
         if total is not None and self._received < total:
             raise NetworkError(
                 f"the connection broke after {self._received:,} of {total:,} bytes", again=True
             )
+
+    def _note_progress(self, patience: Patience) -> None:
+        """Progress is what no attempt before had: else a server that cannot resume is asked for ever."""
+        if self._received > self._furthest:
+            self._furthest = self._received
+            patience.progress()
 
     def _check_size(self, total: int | None) -> None:
         expected = self._checksum.size
@@ -162,8 +186,19 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         raise _patience.meaning(error) from None
 
 
+def check_move(old: str, new: str) -> None:
+    """Refuses to follow an address to another that is not HTTP, or from an encrypted one to a plain one.
+
+    Raises:
+        RefusedError: the server should not send anybody there.
+    """
+    allowed = ("https",) if old.startswith("https:") else ("https", "http")
+    if urlsplit(new).scheme not in allowed:
+        raise RefusedError("it redirects to an address that is not encrypted")
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Never from an encrypted connection to a plain one, and to nothing but HTTP."""
+    """Refuses those to where nobody should go."""
 
     def redirect_request(
         self,
@@ -174,9 +209,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        allowed = ("https",) if req.type == "https" else ("https", "http")
-        if urlsplit(newurl).scheme not in allowed:
-            raise RefusedError("it redirects to an address that is not encrypted")
+        check_move(req.full_url, newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

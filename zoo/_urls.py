@@ -27,9 +27,12 @@ class Url:
     def checksum(self) -> Checksum:
         return _cache.known(self.address, Checksum.of(self.weights))
 
+    def directory(self) -> Path:
+        return _cache.made(_files())
+
     def home(self) -> Path | None:
         checksum = self.checksum()
-        return _cache.root() / "files" / checksum.digest if checksum.complete else None
+        return _files() / checksum.digest if checksum.complete else None
 
     def cached(self) -> Path | None:
         home = self.home()
@@ -38,12 +41,16 @@ class Url:
     def plan(self) -> Plan:
         check_online(self.name)
         url = quote(str(self.weights.url), safe="%/:?=&#~+,;!$'()*[]")  # addresses are ASCII
-        return Plan(lambda: Request(url), self.checksum(), _cache.made(_cache.root() / "files"))
+        return Plan(lambda: Request(url), self.checksum())
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
-        _cache.keep(file, _cache.root() / "files" / found.digest)
+        _cache.keep(file, _files() / found.digest)
         if not Checksum.of(self.weights).complete:
             _cache.pin(self.address, found)
 
     def remove(self) -> None:
         (self.cached() or Path()).unlink(missing_ok=True)
+
+
+def _files() -> Path:
+    return _cache.root() / "files"

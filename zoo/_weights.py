@@ -70,14 +70,21 @@ def read(entry: Entry, directory: Path | None = None, *, token: Token = None) ->
 
 def _with_shards(entry: Entry, directory: Path | None, token: Token) -> Path:
     """The index, once its shards are beside it and were checked; they are then read tensor by tensor."""
-    index = source(entry, token)
-    if index is None:
-        return locate(entry, directory)
-    path = _obtained(index, entry)[1]
-    for shard in sorted(shards_of(path)):
-        part = replace(_weights(entry), file=shard, sha256=UNATTESTED, size=None)
-        _obtained(HubFile(entry.name, part, token), entry)
+    path = content_of(entry, directory, token=token)[1]
+    for shard in shards(entry, token):
+        _obtained(shard, entry)
     return path
+
+
+def shards(entry: Entry, token: Token = None) -> list[Source]:
+    """Where the other files are fetched from, if the one that the entry names is an index; once it is here."""
+    index = source(entry, token)
+    path = index.cached() if index and str(_weights(entry).file).endswith(INDEX) else None
+    parts = sorted(shards_of(path)) if path else []
+    return [
+        HubFile(entry.name, replace(_weights(entry), file=part, sha256=UNATTESTED, size=None), token)
+        for part in parts
+    ]
 
 
 def content_of(
