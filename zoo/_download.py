@@ -7,14 +7,24 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, TypeAlias
-from urllib.parse import urlsplit
+from typing import BinaryIO, TypeAlias
+from urllib.parse import quote, urljoin, urlsplit
 
 from converters._files import check_room
 from zoo import _patience
 from zoo._checksum import Checksum
 from zoo._patience import NetworkError, Patience, RefusedError
 
+REDIRECTS = 10
+# urllib's own list would follow redirections to `file:`, and keep connections that it cannot follow.
+HANDLERS = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.UnknownHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+)
 CHUNK = 1 << 18  # bytes; so many are progress
 PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # Content-Range: where it begins, of how many
 
@@ -91,13 +101,9 @@ class _Body:
             MismatchError: it is longer or shorter than it should be.
         """
         everywhere = {"User-Agent": "flax-zoo", "Accept-Encoding": "identity", **self._range()}
-        message = urllib.request.Request(request.url, headers=everywhere)
-        for name, value in request.headers.items():
-            message.add_unredirected_header(name, value)
         try:
-            response = _opener().open(message, timeout=_patience.LIMITS.silence)
+            response = _open(request.url, {**everywhere, **request.headers}, everywhere)
         except urllib.error.HTTPError as error:
-            error.close()
             if error.code == 416:
                 self.restart()
                 raise NetworkError("the server cannot resume", again=True) from None
@@ -119,7 +125,7 @@ class _Body:
     def _begin(self, response: http.client.HTTPResponse) -> int | None:
         """Goes to where the body belongs, and says how long the file will be where the server does."""
         if response.status not in (200, 206):
-            raise _patience.status_meaning(response.status, response.headers)
+            raise _patience.status_meaning(response.status, dict(response.headers))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise MismatchError("comes compressed, which nobody asked for")
         part = PART.fullmatch(response.headers.get("Content-Range", ""))
@@ -186,6 +192,31 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         raise _patience.meaning(error) from None
 
 
+def _open(url: str, headers: Mapping[str, str], elsewhere: Mapping[str, str]) -> http.client.HTTPResponse:
+    """What a server answers, with these headers; redirected, the others are sent."""
+    for _ in range(REDIRECTS):
+        message = urllib.request.Request(url, headers=dict(headers))
+        try:
+            response: http.client.HTTPResponse = _opener().open(message, timeout=_patience.LIMITS.silence)
+            return response
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code not in (301, 302, 303, 307, 308) or "Location" not in error.headers:
+                raise
+            target = urljoin(url, error.headers["Location"])
+            check_move(url, target)
+            url, headers = quoted(target, "iso-8859-1"), elsewhere  # the encoding of headers
+    raise RefusedError(_patience.REDIRECTS)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # Made each time: the proxies of the environment are read when it is made.
+    opener = urllib.request.OpenerDirector()
+    for handler in HANDLERS:
+        opener.add_handler(handler())
+    return opener
+
+
 def check_move(old: str, new: str) -> None:
     """Refuses to follow an address to another that is not HTTP, or from an encrypted one to a plain one.
 
@@ -194,25 +225,9 @@ def check_move(old: str, new: str) -> None:
     """
     allowed = ("https",) if old.startswith("https:") else ("https", "http")
     if urlsplit(new).scheme not in allowed:
-        raise RefusedError("it redirects to an address that is not encrypted")
+        raise RefusedError("it redirects to no web address, or to one that is not encrypted")
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Refuses those to where nobody should go."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        check_move(req.full_url, newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    # Made each time: the proxies of the environment are read when it is made.
-    return urllib.request.build_opener(_Redirects)
+def quoted(address: str, encoding: str = "utf-8") -> str:
+    """The address in ASCII, as servers are asked for it."""
+    return quote(address, safe="%/:?=&#~+,;!$'()*[]@", encoding=encoding)

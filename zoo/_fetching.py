@@ -56,7 +56,7 @@ def remove(name: str) -> Cached:
 def of_each(
     verb: Callable[[str], Cached], names: Sequence[str]
 ) -> tuple[list[Cached], ZooError | ConverterError | None]:
-    """What a verb makes of the names, and what it refuses of them; one refusal does not keep it from the rest."""
+    """What a verb makes of the names, and how it refuses others, which does not keep it from the rest."""
     done: list[Cached] = []
     refused: list[ZooError | ConverterError] = []
     for name in names:

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 from zoo import _cache
 from zoo._checksum import Checksum
-from zoo._download import Request
+from zoo._download import Request, quoted
 from zoo._entry import Weights
 from zoo._hub import check_online
 from zoo._sources import Plan
@@ -40,8 +39,7 @@ class Url:
 
     def plan(self) -> Plan:
         check_online(self.name)
-        url = quote(str(self.weights.url), safe="%/:?=&#~+,;!$'()*[]")  # addresses are ASCII
-        return Plan(lambda: Request(url), self.checksum())
+        return Plan(lambda: Request(quoted(str(self.weights.url))), self.checksum())
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
         _cache.keep(file, _files() / found.digest)

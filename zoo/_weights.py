@@ -77,7 +77,7 @@ def _with_shards(entry: Entry, directory: Path | None, token: Token) -> Path:
 
 
 def shards(entry: Entry, token: Token = None) -> list[Source]:
-    """Where the other files are fetched from, if the one that the entry names is an index; once it is here."""
+    """Where the shards are fetched from, if the entry names an index, and once that is here."""
     index = source(entry, token)
     path = index.cached() if index and str(_weights(entry).file).endswith(INDEX) else None
     parts = sorted(shards_of(path)) if path else []
