@@ -1,5 +1,6 @@
 """What the command line has in common: tables, and how it ends."""
 
+import io
 import os
 import signal
 import sys
@@ -56,6 +57,8 @@ def is_terminal() -> bool:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
     """Prints a table to a person, and tab-separated rows without a head to a program."""
     if not is_terminal():
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text, as they are
         for row in rows:
             print(*row, sep="\t")
         return

@@ -71,7 +71,7 @@ def of_each(
 
 
 def _found(name: str, entry: Entry) -> Cached | None:
-    paths = [path for source in _files(entry) if (path := source.cached())]
+    paths = [path for source in _files(entry) if (path := _sources.kept(source))]
     return Cached(name, sum(path.stat().st_size for path in paths), str(paths[-1])) if paths else None
 
 

@@ -36,7 +36,12 @@ class HubFile:
         return str(self.weights)
 
     def checksum(self) -> Checksum:
-        return _cache.known(self.address, Checksum.of(self.weights))
+        known = _cache.known(self.address, Checksum.of(self.weights))
+        snapshot = self._snapshot()
+        if known.complete or not (snapshot.is_symlink() and snapshot.is_file()):
+            return known
+        # Another program's, which names blobs by the hash that the Hub gave.
+        return _named(snapshot.readlink().name, snapshot.stat().st_size, known) or known
 
     def directory(self) -> Path:
         return _cache.made(self._blobs(), HOME)
@@ -81,7 +86,12 @@ class HubFile:
         answer = Patience().run(self.ask)
         checksum = self.checksum()
         if not checksum.complete:
-            checksum = _hub_checksum(answer, checksum)
+            named = _named(str(answer.etag), answer.size, checksum)
+            if named is None:
+                raise RefusedError(
+                    f"{_hub.endpoint()} gives no hash of it, nor does the manifest, so it cannot be verified"
+                )
+            checksum = named
         if (self._blobs() / checksum.digest).is_file():  # of another commit
             self._enter(checksum)
             return None
@@ -170,14 +180,12 @@ def _url(weights: Weights) -> str:
     return hf_hub_url(str(weights.repo), str(weights.file), revision=weights.revision)
 
 
-def _hub_checksum(answer: Any, begins: Checksum) -> Checksum:
-    """The Hub's own hash of a file: a sha256 of large ones, git's id of small ones."""
-    etag, kinds = str(answer.etag), {SHA256: False, GIT: True}
-    if not re.fullmatch("[0-9a-f]+", etag) or len(etag) not in kinds or answer.size is None:
-        raise RefusedError(
-            f"{_hub.endpoint()} gives no hash of it, nor does the manifest, so it cannot be verified"
-        )
-    return Checksum(etag, begins.size if begins.size is not None else answer.size, kinds[len(etag)])
+def _named(etag: str, size: int | None, begins: Checksum) -> Checksum | None:
+    """The Hub's own hash of a file, a sha256 of large ones and git's id of small ones; None for others."""
+    kinds = {SHA256: False, GIT: True}
+    if not re.fullmatch("[0-9a-f]+", etag) or len(etag) not in kinds or size is None:
+        return None
+    return Checksum(etag, size if begins.size is None else begins.size, kinds[len(etag)])
 
 
 def _link(snapshot: Path, blob: Path) -> None:

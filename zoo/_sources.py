@@ -80,6 +80,14 @@ def obtain(source: Source) -> tuple[np.ndarray, Path]:
     raise WeightsError(f"{problem or source.address + ' disappears from the cache'}, again; check the disk.")
 
 
+def kept(source: Source) -> Path | None:
+    """What is in the cache: the file, or what became of it."""
+    path, home = source.cached(), source.home()
+    if path is None and home and _cache.damaged(home).exists():
+        return _cache.damaged(home)
+    return path
+
+
 def discard(source: Source) -> None:
     """Takes a file out of the cache, and what is known of it."""
     home = source.home()

@@ -65,7 +65,8 @@ def read(entry: Entry, directory: Path | None = None, *, token: Token = None) ->
         content, path = content_of(entry, directory, token=token)
         return _parse(weights, path, content)
     except CheckpointError as error:
-        raise WeightsError(str(error)) from error
+        advice = f"; `zoo fetch --remove {entry.name}` takes it out of the cache" if weights.url else ""
+        raise WeightsError(f"{entry.name!r}: {error}{advice}") from error
 
 
 def _with_shards(entry: Entry, directory: Path | None, token: Token) -> Path:

@@ -1,5 +1,6 @@
 import os
 import pty
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -102,6 +103,45 @@ def test_misuse_is_told(run, net):
     assert run("fetch", "--list", "--remove", "net")[0] == 2
     code, _, error = run("fetch", "q*")
     assert (code, error) == (1, "zoo: no weights match 'q*'; `zoo list` and `zoo fetch --list` show all.\n")
+
+
+def test_a_refusal_does_not_keep_fetch_from_the_rest(net, run, flax):
+    code, out, error = run("fetch", "odd", "net", "hf://someone/none")
+    assert (code, out.split("\t")[0], out.count("\n")) == (1, "net", 1)
+    first, *rest = error.splitlines()
+    assert first == "zoo: 2 of 3 models are refused:"
+    assert [line.split(" ")[2] for line in rest] == ["no", "'hf://someone/none'"]
+    assert run("fetch", "odd", "net")[2].startswith("zoo: no model named 'odd'")
+
+
+def test_remove_takes_a_damaged_file_too(net, run, cache, offline):
+    _, out, _ = run("fetch", "net")
+    path = Path(out.split("\t")[2].strip())
+    path.write_bytes(flipped(path.read_bytes()))
+    offline()
+    assert run("fetch", "net")[0] == 1
+    assert litter(cache) != []
+    code, out, _ = run("fetch", "--list")
+    assert (code, out.rstrip().endswith(".damaged")) == (0, True)
+    assert run("fetch", "--remove", "net") == (0, out, "")
+    assert litter(cache) == []
+
+
+def test_a_path_that_is_not_text_is_printed_as_it_is(files, pth, declare, cache):
+    files.files["/net.pth"] = pth.content
+    declare(url=f"{files.url}/net.pth", sha256=pth.sha256, layout="torch")
+    place = os.fsencode(cache) + b"/\xff a"
+    code = "import sys; from pathlib import Path; from zoo import _manifest, cli, mlp\n"
+    code += "_manifest._packaged = lambda: _manifest.read(Path(sys.argv[1]))\n"
+    code += "mlp.TORCH_NAMES = {'torch': ()}\n"
+    code += "cli.app(['fetch', 'net'], prog_name='zoo')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, cache / "weights_manifest.yaml"],
+        env=os.environ | {"ZOO_CACHE": os.fsdecode(place), "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.split(b"\t")[2] == place + b"/files/" + pth.sha256.encode() + b"\n"
 
 
 def test_a_repository_is_fetched_by_its_name(hub, directory, run, cache):
