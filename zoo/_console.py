@@ -49,6 +49,11 @@ def _terminate(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def warn(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Shows a warning as refusals are shown, without the line of code that it is about."""
+    print(f"zoo: {message}", file=sys.stderr)
+
+
 def is_terminal() -> bool:
     """Whether a person reads the results."""
     return sys.stdout is not None and sys.stdout.isatty()

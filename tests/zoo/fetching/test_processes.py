@@ -152,6 +152,17 @@ def test_ten_processes_fetch_once_and_load_the_same(net, cache, flax):
     assert flax.loads()
 
 
+def test_ten_processes_fetch_a_repository_once(hub, directory, declare, cache):
+    declare(url="https://example.org/none.pth", sha256="ab" * 32)
+    commit = hub.commit("someone/net", {path.name: path.read_bytes() for path in directory.iterdir()})
+    hub.fault(changed(pace=0.01), times=9)
+    digests = run(TEN.replace('"net"', '"hf://someone/net"'), cache, hub).split()
+    assert (len(digests), len(set(digests))) == (10, 1)
+    assert hub.count(path="/store/") == hub.count(path="config.json") == 1
+    assert litter(cache) == []
+    assert (cache / "hub/models--someone--net/refs/main").read_text() == commit
+
+
 def test_after_twenty_kills_the_next_fetch_is_right_and_leaves_nothing(net, cache, flax):
     net.fault(changed(pace=0.001), times=60)
     run(KILLED, cache, net)
