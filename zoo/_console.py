@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from typer.core import TyperGroup
 
 from converters._errors import ConverterError
+from converters._files import leave
 from zoo._errors import ZooError
 
 
@@ -24,7 +25,9 @@ class Verbs(TyperGroup):
         return super().parse_args(ctx, sorted(args, key=lambda each: each != "--debug"))
 
     def invoke(self, ctx: Any) -> Any:
-        previous = signal.signal(signal.SIGTERM, _terminate)
+        # Ctrl-C is ignored in a shell's jobs in the background, and stays that.
+        ours = [each for each in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(each) != signal.SIG_IGN]
+        previous = {number: signal.signal(number, leave) for number in ours}
         try:
             result = super().invoke(ctx)
             # Here, and not when the interpreter ends and can only complain.
@@ -41,12 +44,8 @@ class Verbs(TyperGroup):
             print(f"zoo: {error}", file=sys.stderr)
             raise SystemExit(1) from None
         finally:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    # As an exception, so that temporary files are removed.
-    raise SystemExit(128 + number)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def warn(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
