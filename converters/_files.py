@@ -198,8 +198,8 @@ def sync_directory(path: Path) -> None:
 
 def leave(number: int, frame: FrameType | None) -> None:
     """Handles a signal by an exception, so that files and locks are cleaned up."""
-    if _is_collecting(frame):
-        # Python ignores exceptions of what it calls then, jax's function among it: a moment later.
+    if _is_ignored(frame):
+        # A moment later, then.
         again = threading.Timer(0.01, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()
@@ -207,10 +207,10 @@ def leave(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
-def _is_collecting(frame: FrameType | None) -> bool:
-    """Whether the frame was called by the collection of garbage."""
+def _is_ignored(frame: FrameType | None) -> bool:
+    """Whether Python would ignore an exception, as in what it calls when it collects garbage (jax has it do)."""
     codes = [getattr(callback, "__code__", None) for callback in gc.callbacks]
-    while frame is not None and frame.f_code not in codes:
+    while frame is not None and frame.f_code not in codes and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None
 

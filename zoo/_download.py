@@ -160,7 +160,7 @@ class _Body:
 
     def _note_progress(self, patience: Patience) -> None:
         """Progress is what no attempt before had: else a server that cannot resume is asked for ever."""
-        if self._received > self._furthest:
+        if self._received - self._furthest >= CHUNK:
             self._furthest = self._received
             patience.progress()
 
