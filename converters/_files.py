@@ -208,7 +208,7 @@ def leave(number: int, frame: FrameType | None) -> None:
 
 
 def _is_ignored(frame: FrameType | None) -> bool:
-    """Whether Python would ignore an exception, as in what it calls when it collects garbage (jax has it do)."""
+    """Whether Python would ignore an exception, as it does in what it calls to collect garbage."""
     codes = [getattr(callback, "__code__", None) for callback in gc.callbacks]
     while frame is not None and frame.f_code not in codes and frame.f_code.co_name != "__del__":
         frame = frame.f_back
