@@ -1,5 +1,6 @@
 """Files on disk: regular ones, read at positions, and new ones that appear whole or not at all."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -195,13 +196,28 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def leave(number: int, frame: FrameType | None) -> None:
+    """Handles a signal by an exception, so that files and locks are cleaned up."""
+    if _is_ignored(frame):
+        # A moment later, then.
+        again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
+def _is_ignored(frame: FrameType | None) -> bool:
+    """Whether Python would ignore an exception, as it does in what it calls to collect garbage."""
+    codes = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    while frame is not None and frame.f_code not in codes and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
 @contextmanager
 def orderly_exit() -> Iterator[None]:
     """Turns the signals that end a process without cleaning up into SystemExit, as Ctrl-C is an exception."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
     ours = [
         number
         for number in (signal.SIGTERM, signal.SIGHUP)

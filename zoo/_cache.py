@@ -1,17 +1,20 @@
 """The zoo's own cache, ZOO_CACHE: files by the hash of their content, and what is known of addresses.
 
     files/<sha256>          what came from plain addresses; files from the Hub are in its own cache
-    files/<sha256>.damaged  what became of it, until it is fetched again
     pins/<key>              the full hash of what an address gave, where the manifest has only a part of it
-    locks/<key>             while it is being fetched
 
-A key is the hash of an address. Locks are the operating system's: none outlives its process.
+A key is the hash of an address. Beside a file, in either cache, there may be:
+
+    .<key>.lock             while it is being fetched: of the operating system, so none outlives its process
+    .<key>.<random>.part    what has come of it
+    <sha256>.damaged        what became of it, until it is fetched again
 """
 
 import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -25,7 +28,9 @@ from zoo._checksum import Checksum
 from zoo._errors import WeightsError
 
 # What network file systems without locks say; there, several may fetch the same, which does no harm.
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+NO_LOCK = -1
+LEFT = re.compile(r"\.([0-9a-f]{32})\.(lock|[0-9a-f]{8}\.part)")
 
 
 def root() -> Path:
@@ -66,20 +71,26 @@ def known(address: str, checksum: Checksum) -> Checksum:
 
 def pin(address: str, found: Checksum) -> None:
     """Remembers what an address gave; for whoever has the turn."""
-    path = made(root() / "pins") / key(address)
-    with incoming(path.parent, address) as file:
-        file.write(f"{'git' if found.git else 'sha256'} {found.digest} {found.size}\n".encode())
-        keep(file, path)
+    kind = "git" if found.git else "sha256"
+    # As good as none if it is cut off: then the file is fetched again.
+    (made(root() / "pins") / key(address)).write_text(f"{kind} {found.digest} {found.size}\n")
+
+
+def unpin(address: str) -> None:
+    """Forgets it."""
+    (root() / "pins" / key(address)).unlink(missing_ok=True)
 
 
 @contextmanager
-def turn(address: str) -> Iterator[None]:
-    """One process, and one thread of it, at a time; the others wait.
+def turn(directory: Path, address: str) -> Iterator[None]:
+    """One process, and one thread of it, at a time fetches an address to a directory; the others wait.
+
+    What killed processes left behind there is removed first.
 
     Raises:
         WeightsError: another one does not come to an end.
     """
-    path = made(root() / "locks") / key(address)
+    path = _lock_path(directory, key(address))
     end = time.monotonic() + _patience.LIMITS.turn
     while (lock := _try_lock(path)) is None:
         if time.monotonic() > end:
@@ -88,41 +99,63 @@ def turn(address: str) -> Iterator[None]:
             )
         time.sleep(0.05)
     try:
+        if lock != NO_LOCK:
+            _sweep(directory, key(address))
         yield
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # while it is locked: who waits for it sees that it is gone
-        os.close(lock)
+        _release(path, lock)
+
+
+def _lock_path(directory: Path, key: str) -> Path:
+    return directory / f".{key}.lock"
 
 
 def _try_lock(path: Path) -> int | None:
-    """The locked file; None where it is another's."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """The locked file; None where it is another's, NO_LOCK where there are no locks."""
+    fd, ours = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(path).st_ino == os.fstat(fd).st_ino:
-            return fd
+        ours = os.stat(path).st_ino == os.fstat(fd).st_ino
+        return fd if ours else None
     except (BlockingIOError, FileNotFoundError):
-        pass
+        return None
     except OSError as error:
-        if error.errno in NO_LOCKS:
-            return fd
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None
+        if error.errno not in UNSUPPORTED:
+            raise
+        path.unlink(missing_ok=True)
+        return NO_LOCK
+    finally:
+        if not ours:
+            os.close(fd)
+
+
+def _release(path: Path, lock: int) -> None:
+    if lock != NO_LOCK:
+        path.unlink(missing_ok=True)  # while it is locked: who waits for it sees that it is gone
+        os.close(lock)
+
+
+def _sweep(directory: Path, own: str) -> None:
+    """Removes what was left of `own`, and of what nobody fetches now."""
+    _remove_parts(directory, own)
+    for other in {found[1] for path in directory.iterdir() if (found := LEFT.fullmatch(path.name))} - {own}:
+        path = _lock_path(directory, other)
+        with suppress(OSError):  # another user's
+            lock = _try_lock(path)
+            if lock is not None:
+                _remove_parts(directory, other)
+                _release(path, lock)
+
+
+def _remove_parts(directory: Path, key: str) -> None:
+    for part in directory.glob(f".{key}.*.part"):
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
 def incoming(directory: Path, address: str) -> Iterator[BinaryIO]:
-    """A file for what arrives, gone after the block unless `keep` has given it a name.
-
-    Those that killed processes left behind are removed first; whoever has the turn is alone.
-    """
-    stem = f".{key(address)}."
-    for orphan in directory.glob(f"{stem}*"):
-        orphan.unlink(missing_ok=True)
-    path = directory / f"{stem}{secrets.token_hex(4)}"
+    """A file for what arrives, gone after the block unless `keep` has given it a name."""
+    path = directory / f".{key(address)}.{secrets.token_hex(4)}.part"
     with orderly_exit():
         try:
             with open(path, "xb") as file:

@@ -20,12 +20,16 @@ def fetch(
         raise typer.BadParameter("--list and --remove exclude each other.")
     if not names and not list_:
         raise typer.BadParameter("NAME is missing.")
+    refused = None
     if list_:
         found = [each for pattern in names or ["*"] for each in _fetching.cached(pattern)]
     else:
         verb = _fetching.remove if remove else _fetching.fetch
-        found = [verb(name) for pattern in names or [] for name in _names(pattern, cached=remove)]
+        chosen = [name for pattern in names or [] for name in _names(pattern, cached=remove)]
+        found, refused = _fetching.of_each(verb, chosen)
     _console.table(_fetching.Cached._fields, found)
+    if refused:
+        raise refused
 
 
 def _names(pattern: str, *, cached: bool) -> list[str]:

@@ -1,14 +1,16 @@
 """What the command line has in common: tables, and how it ends."""
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from typer.core import TyperGroup
 
 from converters._errors import ConverterError
+from converters._files import leave
 from zoo._errors import ZooError
 
 
@@ -23,7 +25,9 @@ class Verbs(TyperGroup):
         return super().parse_args(ctx, sorted(args, key=lambda each: each != "--debug"))
 
     def invoke(self, ctx: Any) -> Any:
-        previous = signal.signal(signal.SIGTERM, _terminate)
+        # Ctrl-C is ignored in a shell's jobs in the background, and stays that.
+        ours = [each for each in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(each) != signal.SIG_IGN]
+        previous = {number: signal.signal(number, leave) for number in ours}
         try:
             result = super().invoke(ctx)
             # Here, and not when the interpreter ends and can only complain.
@@ -40,12 +44,13 @@ class Verbs(TyperGroup):
             print(f"zoo: {error}", file=sys.stderr)
             raise SystemExit(1) from None
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
-    # As an exception, so that temporary files are removed.
-    raise SystemExit(128 + number)
+def warn(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Shows a warning as refusals are shown, without the line of code that it is about."""
+    print(f"zoo: {message}", file=sys.stderr)
 
 
 def is_terminal() -> bool:
@@ -56,6 +61,8 @@ def is_terminal() -> bool:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
     """Prints a table to a person, and tab-separated rows without a head to a program."""
     if not is_terminal():
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text, as they are
         for row in rows:
             print(*row, sep="\t")
         return

@@ -1,20 +1,32 @@
 """One file over HTTP, resumed where the connection broke, and compared with its checksum."""
 
 import http.client
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, TypeAlias
-from urllib.parse import urlsplit
+from typing import BinaryIO, TypeAlias
+from urllib.parse import quote, urljoin, urlsplit
 
 from converters._files import check_room
 from zoo import _patience
 from zoo._checksum import Checksum
 from zoo._patience import NetworkError, Patience, RefusedError
 
+REDIRECTS = 10
+# urllib's own list would follow redirections to `file:`, and keep connections that it cannot follow.
+HANDLERS = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.UnknownHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+)
 CHUNK = 1 << 18  # bytes; so many are progress
+PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # Content-Range: where it begins, of how many
 
 Report: TypeAlias = Callable[[int, int | None], None]  # takes how many bytes there are, and of how many
 
@@ -73,6 +85,7 @@ class _Body:
     def __init__(self, file: BinaryIO, checksum: Checksum, report: Report) -> None:
         self._file, self._checksum, self._report = file, checksum, report
         self._version: str | None = None  # of the file at the server, as it says
+        self._furthest = 0  # that any attempt came
         self.restart()
 
     def restart(self) -> None:
@@ -88,23 +101,20 @@ class _Body:
             MismatchError: it is longer or shorter than it should be.
         """
         everywhere = {"User-Agent": "flax-zoo", "Accept-Encoding": "identity", **self._range()}
-        message = urllib.request.Request(request.url, headers=everywhere)
-        for name, value in request.headers.items():
-            message.add_unredirected_header(name, value)
         try:
-            response = _opener().open(message, timeout=_patience.LIMITS.silence)
+            response = _open(request.url, {**everywhere, **request.headers}, everywhere)
         except urllib.error.HTTPError as error:
-            error.close()
             if error.code == 416:
                 self.restart()
                 raise NetworkError("the server cannot resume", again=True) from None
             if request.expires and error.code == 403:
                 raise NetworkError("the signed address is refused (HTTP 403)", again=True) from None
             raise _patience.status_meaning(error.code, dict(error.headers)) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise _patience.meaning(error) from None
         with response:
-            self._take(response, patience)
+            total = self._begin(response)
+            self._take(response, total, patience)
 
     def _range(self) -> dict[str, str]:
         if not self._received:
@@ -112,27 +122,47 @@ class _Body:
         condition = {"If-Range": self._version} if self._version else {}
         return {"Range": f"bytes={self._received}-", **condition}
 
-    def _take(self, response: http.client.HTTPResponse, patience: Patience) -> None:
-        first = f"bytes {self._received}-"
-        if response.status != 206 or not response.headers.get("Content-Range", "").startswith(first):
+    def _begin(self, response: http.client.HTTPResponse) -> int | None:
+        """Goes to where the body belongs, and says how long the file will be where the server does."""
+        if response.status not in (200, 206):
+            raise _patience.status_meaning(response.status, dict(response.headers))
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise MismatchError("comes compressed, which nobody asked for")
+        part = PART.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status == 200:
             self.restart()
+        elif not self._received or part is None or int(part[1]) != self._received:
+            self.restart()
+            raise NetworkError("the server sends another part than the one asked for", again=True)
         version = response.headers.get("ETag", "")
         self._version = version if version.startswith('"') else None  # a weak one does not mean equal bytes
         length = response.headers.get("Content-Length", "")
         total = self._received + int(length[:18]) if length.isdecimal() else None
+        if part and response.status == 206 and part[2] != "*":
+            total = int(part[2])  # of which a server may send less at a time than was asked for
         self._check_size(total)
+        return total or self._checksum.size
+
+    def _take(self, response: http.client.HTTPResponse, total: int | None, patience: Patience) -> None:
         seen = self._received
         while piece := _read(response):
             self._write(piece)
-            self._report(self._received, total or self._checksum.size)
+            self._report(self._received, total)
             if self._received - seen >= CHUNK:
                 seen = self._received
-                patience.progress()
+                patience.moving()
+                self._note_progress(patience)
             patience.check()
         if total is not None and self._received < total:
             raise NetworkError(
                 f"the connection broke after {self._received:,} of {total:,} bytes", again=True
             )
+
+    def _note_progress(self, patience: Patience) -> None:
+        """Progress is what no attempt before had: else a server that cannot resume is asked for ever."""
+        if self._received - self._furthest >= CHUNK:
+            self._furthest = self._received
+            patience.progress()
 
     def _check_size(self, total: int | None) -> None:
         expected = self._checksum.size
@@ -162,24 +192,42 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         raise _patience.meaning(error) from None
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Never from an encrypted connection to a plain one, and to nothing but HTTP."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        allowed = ("https",) if req.type == "https" else ("https", "http")
-        if urlsplit(newurl).scheme not in allowed:
-            raise RefusedError("it redirects to an address that is not encrypted")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _open(url: str, headers: Mapping[str, str], elsewhere: Mapping[str, str]) -> http.client.HTTPResponse:
+    """What a server answers, with these headers; redirected, the others are sent."""
+    for _ in range(REDIRECTS):
+        message = urllib.request.Request(url, headers=dict(headers))
+        try:
+            response: http.client.HTTPResponse = _opener().open(message, timeout=_patience.LIMITS.silence)
+            return response
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code not in (301, 302, 303, 307, 308) or "Location" not in error.headers:
+                raise
+            target = urljoin(url, error.headers["Location"])
+            check_move(url, target)
+            url, headers = quoted(target, "iso-8859-1"), elsewhere  # the encoding of headers
+    raise RefusedError(_patience.REDIRECTS)
 
 
 def _opener() -> urllib.request.OpenerDirector:
     # Made each time: the proxies of the environment are read when it is made.
-    return urllib.request.build_opener(_Redirects)
+    opener = urllib.request.OpenerDirector()
+    for handler in HANDLERS:
+        opener.add_handler(handler())
+    return opener
+
+
+def check_move(old: str, new: str) -> None:
+    """Refuses to follow an address to another that is not HTTP, or from an encrypted one to a plain one.
+
+    Raises:
+        RefusedError: the server should not send anybody there.
+    """
+    allowed = ("https",) if old.startswith("https:") else ("https", "http")
+    if urlsplit(new).scheme not in allowed:
+        raise RefusedError("it redirects to no web address, or to one that is not encrypted")
+
+
+def quoted(address: str, encoding: str = "utf-8") -> str:
+    """The address in ASCII, as servers are asked for it."""
+    return quote(address, safe="%/:?=&#~+,;!$'()*[]@", encoding=encoding)

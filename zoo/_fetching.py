@@ -1,9 +1,12 @@
 """What `zoo fetch` does: weights into the caches before they are needed, what is in them, and out again."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zoo import _loading, _manifest, _weights
-from zoo._errors import WeightsError
+from converters._errors import ConverterError
+from zoo import _loading, _manifest, _repositories, _sources, _text, _weights
+from zoo._entry import Entry
+from zoo._errors import WeightsError, ZooError
 
 
 class Cached(NamedTuple):
@@ -15,25 +18,24 @@ class Cached(NamedTuple):
 
 
 def fetch(name: str, *, token: str | bool | None = None) -> Cached:
-    """Sees to it that a model's weights are here and right.
+    """Sees to it that a model's weights, and what makes tokens of texts, are here and right.
 
     Raises:
         WeightsError: they cannot be had, or are not what they should be.
     """
     entry = _loading.find(name, token=token)
     content, path = _weights.content_of(entry, _loading.directory_of(name), token=token)
-    return Cached(name, content.size, str(path))
+    size = content.size + sum(_sources.obtain(shard)[0].size for shard in _weights.shards(entry, token))
+    if entry.weights and entry.weights.repo and any(each.dtype.startswith("int") for each in entry.inputs):
+        _repositories.optional(name, entry.weights, token, _text.FILE, _text.LIMIT)
+    return Cached(name, size, str(path))
 
 
 def cached(pattern: str = "*") -> list[Cached]:
     """The fetched weights of the manifest's models whose name matches; loading is what checks them."""
-    found = []
-    for name in _loading.list_models(pattern, pretrained=True):
-        source = _weights.source(_manifest.read().models[name])
-        path = source.cached() if source else None
-        if path:
-            found.append(Cached(name, path.stat().st_size, str(path)))
-    return found
+    models = _manifest.read().models
+    found = (_found(name, models[name]) for name in _loading.list_models(pattern, pretrained=True))
+    return [each for each in found if each]
 
 
 def remove(name: str) -> Cached:
@@ -42,10 +44,38 @@ def remove(name: str) -> Cached:
     Raises:
         WeightsError: they are not in one.
     """
-    source = _weights.source(_loading.find(name))
-    path = source.cached() if source else None
-    if source is None or path is None:
+    entry = _loading.find(name)
+    taken = _found(name, entry)
+    if taken is None:
         raise WeightsError(f"{name!r} has nothing in the cache; `zoo fetch --list` shows what is there.")
-    taken = Cached(name, path.stat().st_size, str(path))
-    source.remove()
+    for source in _files(entry):
+        _sources.discard(source)
     return taken
+
+
+def of_each(
+    verb: Callable[[str], Cached], names: Sequence[str]
+) -> tuple[list[Cached], ZooError | ConverterError | None]:
+    """What a verb makes of the names, and how it refuses others, which does not keep it from the rest."""
+    done: list[Cached] = []
+    refused: list[ZooError | ConverterError] = []
+    for name in names:
+        try:
+            done.append(verb(name))
+        except (ZooError, ConverterError) as error:
+            refused.append(error)
+    if len(refused) > 1:
+        lines = "".join(f"\n  {error}" for error in refused)
+        return done, WeightsError(f"{len(refused)} of {len(names)} models are refused:{lines}")
+    return done, refused[0] if refused else None
+
+
+def _found(name: str, entry: Entry) -> Cached | None:
+    paths = [path for source in _files(entry) if (path := _sources.kept(source))]
+    return Cached(name, sum(path.stat().st_size for path in paths), str(paths[-1])) if paths else None
+
+
+def _files(entry: Entry) -> list[_sources.Source]:
+    """Where an entry's files are fetched from; an index last, so that its shards are known until it goes."""
+    first = _weights.source(entry)
+    return [*_weights.shards(entry), first] if first else []

@@ -15,10 +15,12 @@ from zoo._patience import NetworkError, RefusedError
 COMMIT = re.compile("[0-9a-f]{40}")
 LOGIN = "log in with `hf auth login`, or pass token="
 ODD_TOKEN = "the token holds characters that no token has; copy it again"
-# Of the errors that an HTTP client raises without an operating system's behind them.
+# Of the errors that an HTTP client raises without an operating system's behind them, by their names, since
+# nothing says which client it is.
 PROTOCOL = {
     "TooManyRedirects": (_patience.REDIRECTS, False),
     "UnsupportedProtocol": ("HF_ENDPOINT is no address of a server", False),
+    "InvalidURL": ("HF_ENDPOINT, or a proxy's address, is malformed", False),
     "LocalProtocolError": (ODD_TOKEN, False),
     "RemoteProtocolError": ("the connection broke", True),
 }
@@ -44,10 +46,12 @@ def check_online(name: str) -> None:
 
 def check_token(token: str | bool | None) -> None:
     """Refuses what cannot be a token, without showing it: HTTP clients would."""
-    if isinstance(token, str) and not (
-        token and token.isascii() and token.isprintable() and " " not in token
-    ):
+    if isinstance(token, str) and _is_odd(token):
         raise ZooError(f"{ODD_TOKEN}.")
+
+
+def _is_odd(token: str) -> bool:
+    return not (token and token.isascii() and token.isprintable() and " " not in token)
 
 
 def endpoint() -> str:
@@ -63,28 +67,19 @@ def ask(repo: str, revision: str, file: str, token: str | bool | None) -> Any:
     Raises:
         NetworkError: nothing, or nothing useful.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
 
+    if token in (None, True) and _is_odd(get_token() or "none"):
+        raise RefusedError(ODD_TOKEN)
     try:
-        answer = get_hf_file_metadata(
-            hf_hub_url(repo, file, revision=revision), token=token, timeout=_patience.LIMITS.silence
-        )
-    except UnicodeError:
-        raise RefusedError(ODD_TOKEN) from None
-    except _client_errors() as error:
+        url = hf_hub_url(repo, file, revision=revision)
+        answer = get_hf_file_metadata(url, token=token, timeout=_patience.LIMITS.silence)
+    except Exception as error:  # HTTP clients raise ImportError, too, for a proxy of a kind they do not know
         # Not chained: an HTTP client's messages show addresses and headers.
         raise _meaning(error, repo, revision, file) from None
     if not COMMIT.fullmatch(answer.commit_hash or "") or answer.etag is None:
         raise RefusedError(f"{endpoint()} does not answer as the Hub does; check HF_ENDPOINT")
     return answer
-
-
-def _client_errors() -> tuple[type[Exception], ...]:
-    """What the Hub's client raises: its own errors, and those of its HTTP client, whichever that is."""
-    from huggingface_hub import errors
-
-    http_client, system = errors.HfHubHTTPError.__bases__
-    return http_client, system, errors.HFValidationError
 
 
 def _meaning(error: Exception, repo: str, revision: str, file: str) -> NetworkError:

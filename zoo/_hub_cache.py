@@ -6,14 +6,15 @@ Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. The
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-from zoo import _cache, _hub
+from zoo import _cache, _hub, _patience
 from zoo._checksum import GIT, SHA256, Checksum
-from zoo._download import Request
+from zoo._download import Request, check_move
 from zoo._entry import Weights
 from zoo._patience import Patience, RefusedError
 from zoo._sources import Plan
@@ -35,11 +36,22 @@ class HubFile:
         return str(self.weights)
 
     def checksum(self) -> Checksum:
-        return _cache.known(self.address, Checksum.of(self.weights))
+        known = _cache.known(self.address, Checksum.of(self.weights))
+        snapshot = self._snapshot()
+        if known.complete or not (snapshot.is_symlink() and snapshot.is_file()):
+            return known
+        # Another program's, which names blobs by the hash that the Hub gave.
+        return _named(snapshot.readlink().name, snapshot.stat().st_size, known) or known
+
+    def directory(self) -> Path:
+        return _cache.made(self._blobs(), HOME)
 
     def home(self) -> Path | None:
         checksum = self.checksum()
-        return folder(str(self.weights.repo)) / "blobs" / checksum.digest if checksum.complete else None
+        return self._blobs() / checksum.digest if checksum.complete else None
+
+    def _blobs(self) -> Path:
+        return folder(str(self.weights.repo)) / "blobs"
 
     def cached(self) -> Path | None:
         # Whether it exists, not whether the link does, which may lead nowhere.
@@ -50,27 +62,41 @@ class HubFile:
         return folder(str(weights.repo)) / "snapshots" / str(weights.revision) / str(weights.file)
 
     def absent(self) -> bool:
-        """Whether the Hub has said that there is no such file."""
-        return self._no_exist().is_file()
+        """Whether the Hub has said that there is no such file, or its client has listed all there are."""
+        from huggingface_hub import errors, get_cached_repo_tree
+
+        if self._no_exist().is_file():
+            return True
+        try:
+            listed = get_cached_repo_tree(str(self.weights.repo), revision=self.weights.revision)
+        except (errors.CachedRepoTreeNotFoundError, errors.HFValidationError):
+            return False
+        return all(each.path != self.weights.file for each in listed)
 
     def note_absent(self) -> None:
         """Remembers that the Hub has said so; a commit never changes."""
-        _cache.made(self._no_exist().parent, HOME)
-        self._no_exist().touch()
+        _note(self._no_exist(), "")
 
     def _no_exist(self) -> Path:
         weights = self.weights
         return folder(str(weights.repo)) / ".no_exist" / str(weights.revision) / str(weights.file)
 
-    def plan(self) -> Plan:
+    def plan(self) -> Plan | None:
         _hub.check_online(self.name)
         answer = Patience().run(self.ask)
         checksum = self.checksum()
         if not checksum.complete:
-            checksum = _hub_checksum(answer, checksum)
+            named = _named(str(answer.etag), answer.size, checksum)
+            if named is None:
+                raise RefusedError(
+                    f"{_hub.endpoint()} gives no hash of it, nor does the manifest, so it cannot be verified"
+                )
+            checksum = named
+        if (self._blobs() / checksum.digest).is_file():  # of another commit
+            self._enter(checksum)
+            return None
         answers = [answer]
-        directory = _cache.made(folder(str(self.weights.repo)) / "blobs", HOME)
-        return Plan(lambda: self._request(answers.pop() if answers else self.ask()), checksum, directory)
+        return Plan(lambda: self._request(answers.pop() if answers else self.ask()), checksum)
 
     def ask(self) -> Any:
         """What the Hub says of it; one attempt."""
@@ -89,17 +115,24 @@ class HubFile:
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         headers = {str(name): str(value) for name, value in build_hf_headers(token=self.token).items()}
-        url = urljoin(_url(self.weights), answer.location)
-        own = urlsplit(url)[:2] == urlsplit(_hub.endpoint())[:2]
+        try:
+            url = urljoin(_url(self.weights), answer.location)
+            own = urlsplit(url)[:2] == urlsplit(_hub.endpoint())[:2]
+        except ValueError as error:
+            raise _patience.meaning(error) from None
+        check_move(_hub.endpoint(), url)
         if not own:
             # A signed address of a store, which is no business of the token's.
             headers.pop("authorization", None)
         return Request(url, headers, expires=not own)
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
-        blob = folder(str(self.weights.repo)) / "blobs" / found.digest
-        _cache.keep(file, blob)
-        _link(self._snapshot(), blob)
+        _cache.keep(file, self._blobs() / found.digest)
+        self._enter(found)
+
+    def _enter(self, found: Checksum) -> None:
+        """Gives a blob its name at the commit."""
+        _link(self._snapshot(), self._blobs() / found.digest)
         if not Checksum.of(self.weights).complete:
             _cache.pin(self.address, found)
 
@@ -130,10 +163,15 @@ def cached_commit(repo: str, revision: str) -> str | None:
 
 def remember(repo: str, revision: str, commit: str) -> None:
     """Notes the commit that a branch or tag is at, as the Hub's own client does."""
-    path = folder(repo) / "refs" / revision
     if cached_commit(repo, revision) != commit:
-        _cache.made(path.parent, HOME)
-        path.write_text(commit)
+        _note(folder(repo) / "refs" / revision, commit)
+
+
+def _note(path: Path, text: str) -> None:
+    """Writes down what saves a question; in a cache that may only be read, it is asked again."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def _url(weights: Weights) -> str:
@@ -142,14 +180,12 @@ def _url(weights: Weights) -> str:
     return hf_hub_url(str(weights.repo), str(weights.file), revision=weights.revision)
 
 
-def _hub_checksum(answer: Any, begins: Checksum) -> Checksum:
-    """The Hub's own hash of a file: a sha256 of large ones, git's id of small ones."""
-    etag, kinds = str(answer.etag), {SHA256: False, GIT: True}
-    if not re.fullmatch("[0-9a-f]+", etag) or len(etag) not in kinds or answer.size is None:
-        raise RefusedError(
-            f"{_hub.endpoint()} gives no hash of it, nor does the manifest, so it cannot be verified"
-        )
-    return Checksum(etag, begins.size if begins.size is not None else answer.size, kinds[len(etag)])
+def _named(etag: str, size: int | None, begins: Checksum) -> Checksum | None:
+    """The Hub's own hash of a file, a sha256 of large ones and git's id of small ones; None for others."""
+    kinds = {SHA256: False, GIT: True}
+    if not re.fullmatch("[0-9a-f]+", etag) or len(etag) not in kinds or size is None:
+        return None
+    return Checksum(etag, size if begins.size is None else begins.size, kinds[len(etag)])
 
 
 def _link(snapshot: Path, blob: Path) -> None:

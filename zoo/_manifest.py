@@ -4,11 +4,12 @@ A directory that `zoo.save` wrote has one entry of the same form in its config.j
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from converters._errors import CheckpointError
 from converters._files import InputFile, blamed_on
@@ -21,6 +22,8 @@ MAX_SIZE = 1_000_000
 UNATTESTED = "unattested"
 CONFIG = "config.json"
 
+Problems: TypeAlias = Iterator[tuple[str, str]]
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -30,40 +33,53 @@ class Manifest:
     model_types: Mapping[str, str] = field(default_factory=Frozen)  # of the Hub -> families
 
 
-def _weights_rules(weights: Weights) -> Iterator[tuple[str, str]]:
-    """What shapes of single fields cannot say: which of them go together."""
-    places = ("file", "repo", "revision", "url")
-    given = {name for name in places if getattr(weights, name) is not None}
-    if given not in ({"file"}, {"repo", "revision", "file"}, {"url"}):
-        found = ", ".join(name for name in places if name in given) or "none of them"
+# What shapes of single fields cannot say: which of them go together.
+
+PLACES = ("file", "repo", "revision", "url")
+
+
+def _place(weights: schema.Fields) -> Problems:
+    given = [name for name in PLACES if weights[name] is not None]
+    if given not in (["file"], ["file", "repo", "revision"], ["url"]):
+        found = ", ".join(given) or "none of them"
         yield "", f"expected file, or repo + revision + file, or url; found {found}"
-    prefix = re.search(r"-([0-9a-f]{8})\.\w+$", weights.url or "")
-    if weights.sha256 == UNATTESTED:
-        if prefix or given == {"file"}:
-            yield "sha256", "expected the hash, found 'unattested'"
-    elif not weights.sha256.strip("0"):
-        yield "sha256", "expected the hash, found zeros"
-    elif len(weights.sha256) < 64 and not (weights.url and prefix):
-        yield "sha256", f"expected 64 hexadecimal digits, found {len(weights.sha256)}"
-    elif prefix and not weights.sha256.startswith(prefix[1]):
-        yield "sha256", f"expected {prefix[1]}... as the url says, found {weights.sha256}"
-    if given == {"file"} and weights.size is None:
+    if given == ["file"] and weights["size"] is None:
         yield "size", "missing"
 
 
-def _entry_rules(entry: Entry) -> Iterator[tuple[str, str]]:
-    if entry.family and not entry.inputs:
+def _hash(weights: schema.Fields) -> Problems:
+    sha256, prefix = weights["sha256"], re.search(r"-([0-9a-f]{8})\.\w+$", weights["url"] or "")
+    if sha256 == UNATTESTED:
+        if prefix or not (weights["url"] or weights["repo"]):
+            yield "sha256", "expected the hash, found 'unattested'"
+    elif not sha256.strip("0"):
+        yield "sha256", "expected the hash, found zeros"
+    elif len(sha256) < 64 and not prefix:
+        yield "sha256", f"expected 64 hexadecimal digits, found {len(sha256)}"
+    elif prefix and not sha256.startswith(prefix[1]):
+        yield "sha256", f"expected {prefix[1]}... as the url says, found {sha256}"
+
+
+def _inputs(entry: schema.Fields) -> Problems:
+    if entry["family"] and not entry["inputs"]:
         # Without them, nothing would compare the weights with the module.
         yield "inputs", "expected one or more, found none"
+
+
+def _belongs_to_weights(entry: schema.Fields) -> Problems:
     for name in ("layout", "metrics"):
-        if getattr(entry, name) and not entry.weights:
+        if entry[name] and not entry["weights"]:
             yield name, "is there without weights; leave it out, or say where the weights are"
 
 
-def _photos_rules(photos: Photos) -> Iterator[tuple[str, str]]:
-    if photos.crop > photos.resize:
-        yield "crop", f"expected at most resize, {photos.resize}, found {photos.crop}"
-    if len(photos.mean) != 3 or len(photos.std) != 3 or not all(std > 0 for std in photos.std):
+def _crop(photos: schema.Fields) -> Problems:
+    if photos["crop"] > photos["resize"]:
+        yield "crop", f"expected at most resize, {photos['resize']}, found {photos['crop']}"
+
+
+def _colours(photos: schema.Fields) -> Problems:
+    mean, std = (photos[name] or getattr(Photos, name) for name in ("mean", "std"))
+    if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
         yield "", "expected three numbers as mean, and three above 0 as std"
 
 
@@ -83,7 +99,7 @@ WEIGHTS = schema.record(
         "url": schema.text(r"(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s@]+", "an https address"),
     },
     required=("sha256",),
-    rules=_weights_rules,
+    rules=(_place, _hash),
 )
 DIGITS = schema.record(Digits, {"ink": schema.text("light", "'light'")}, required=("ink",))
 PHOTOS = schema.record(
@@ -96,7 +112,7 @@ PHOTOS = schema.record(
         "std": schema.sequence(schema.number),
     },
     required=("resize", "crop", "interpolation"),
-    rules=_photos_rules,
+    rules=(_crop, _colours),
 )
 
 
@@ -150,11 +166,25 @@ def _versions(
     return _Versions(fields, tags or {}, default)
 
 
-def _versions_rules(versions: _Versions) -> Iterator[tuple[str, str]]:
-    if versions.default and versions.default not in versions.tags:
-        yield "default", f"no tag {versions.default!r}; the tags are {', '.join(versions.tags) or 'none'}"
-    for name, entry in versions.entries("").items():
-        yield from ((f"tags{name}.{key}" if name else key, text) for key, text in _entry_rules(entry))
+def _default(model: schema.Fields) -> Problems:
+    tags = model["tags"] or {}
+    if model["default"] and model["default"] not in tags:
+        yield "default", f"no tag {model['default']!r}; the tags are {', '.join(tags) or 'none'}"
+
+
+def _of_each(rule: schema.Rule) -> schema.Rule:
+    """A rule of entries, for each that a model of the manifest makes."""
+
+    def rule_of_model(model: schema.Fields) -> Problems:
+        tags = model["tags"] or {}
+        yield from rule(model.replaced(tags.get(model["default"], {})))
+        for tag, own in tags.items():
+            yield from ((f"tags.{tag}.{key}", text) for key, text in rule(model.replaced(own)))
+
+    return rule_of_model
+
+
+VERSIONS_RULES = (_default, _of_each(_inputs), _of_each(_belongs_to_weights))
 
 
 def _models(value: Any, path: str, problems: list[str]) -> Any:
@@ -162,20 +192,28 @@ def _models(value: Any, path: str, problems: list[str]) -> Any:
     required = ("family", "config", "inputs", "num_params", "license", "source")
     tag = schema.record(dict, {name: FIELDS[name] for name in TAGGED}, required=("weights",))
     fields = {**FIELDS, "tags": schema.mapping(NAME, tag, dict), "default": NAME}
-    model = schema.record(_versions, fields, required=required, rules=_versions_rules)
+    model = schema.record(_versions, fields, required=required, rules=VERSIONS_RULES)
     models = schema.mapping(NAME, model, dict)(value, path, problems)
-    entries: dict[str, Entry] = {}
-    for name, versions in {} if problems else models.items():
-        made = versions.entries(name)
-        problems.extend(f"{path}.{name}: is the name of two models" for name in made.keys() & entries)
-        entries |= made
-    return Frozen(entries)
+    counts = Counter(_names(value))
+    problems.extend(f"{path}.{name}: is the name of two models" for name in counts if counts[name] > 1)
+    made = [] if problems else [versions.entries(name) for name, versions in models.items()]
+    return Frozen({name: entry for entries in made for name, entry in entries.items()})
+
+
+def _names(models: Any) -> Iterator[str]:
+    """The names that models would be loaded by, whatever else is wrong with them."""
+    for name, model in models.items() if isinstance(models, dict) else ():
+        tags = model.get("tags") if isinstance(model, dict) else None
+        yield from (name, *(f"{name}.{tag}" for tag in tags or () if isinstance(tags, dict)))
 
 
 MODEL_TYPES = schema.mapping(schema.IDENTIFIER, schema.IDENTIFIER, Frozen)
 MANIFEST = schema.record(Manifest, {"models": _models, "model_types": MODEL_TYPES}, required=("models",))
 SAVED = schema.record(
-    Entry, {"name": schema.TEXT, **FIELDS}, required=("name", "num_params", "weights"), rules=_entry_rules
+    Entry,
+    {"name": schema.TEXT, **FIELDS},
+    required=("name", "num_params", "weights"),
+    rules=(_inputs, _belongs_to_weights),
 )
 
 

@@ -55,7 +55,12 @@ class Patience:
 
     def progress(self) -> None:
         """Notes that something was achieved: the count of failures starts again."""
-        self._failures, self._since = 0, time.monotonic()
+        self._failures = 0
+        self.moving()
+
+    def moving(self) -> None:
+        """Notes that a connection does its work, if only what another one has done before."""
+        self._since = time.monotonic()
 
     def check(self) -> None:
         """Refuses a connection that is alive, but leads nowhere."""
@@ -95,7 +100,10 @@ MEANINGS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
     (ssl.SSLCertVerificationError, "the certificate is not accepted; check the clock and the proxy", False),
     (ConnectionRefusedError, "the host refuses connections; check the network", False),
     (TimeoutError, "the connection fell silent", True),
-    ((ConnectionError, ssl.SSLError, http.client.HTTPException), "the connection broke", True),
+    (ssl.SSLError, "the connection broke", True),
+    # What an address is found to be when it is used; UnicodeError among them.
+    ((http.client.InvalidURL, ValueError), "an address is malformed, of the server or of a proxy", False),
+    ((ConnectionError, http.client.HTTPException), "the connection broke", True),
 )
 
 REDIRECTS = "it redirects without end, or to where no file is"
@@ -145,5 +153,5 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value[:12])
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

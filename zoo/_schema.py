@@ -7,6 +7,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 Check: TypeAlias = Callable[[Any, str, list[str]], Any]
@@ -85,17 +86,38 @@ def mapping(key: Check, item: Check, build: Callable[[dict[str, Any]], Any]) -> 
     return check
 
 
+class WrongFieldError(Exception):
+    """A rule asks for a field that has a problem of its own."""
+
+
+class Fields:
+    """A record's fields, for rules; None where one is absent."""
+
+    def __init__(self, values: Mapping[str, Any], wrong: Collection[str]) -> None:
+        self._values, self._wrong = values, {*wrong}
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._wrong:
+            raise WrongFieldError(name)
+        return self._values.get(name)
+
+    def replaced(self, others: Mapping[str, Any]) -> "Fields":
+        """The same with other values of some."""
+        return Fields({**self._values, **others}, self._wrong - others.keys())
+
+
+# Yields pairs of a field, or "" for several, and a problem; it is left where it asks for a wrong field.
+Rule: TypeAlias = Callable[[Fields], Iterable[tuple[str, str]]]
+
+
 def record(
     build: Callable[..., Any],
     fields: Mapping[str, Check],
     *,
     required: Collection[str],
-    rules: Callable[[Any], Iterable[tuple[str, str]]] = lambda built: (),
+    rules: Collection[Rule] = (),
 ) -> Check:
-    """A mapping of known fields; `rules` tells what is wrong with fields that are right one by one.
-
-    It yields pairs of a field, or "" for several, and the problem.
-    """
+    """A mapping of known fields; `rules` tell what is wrong with fields that are right one by one."""
 
     def check(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
@@ -104,19 +126,18 @@ def record(
         before = len(problems)
         for name in value.keys() - fields.keys():
             problems.append(f"{join(path, name)}: unknown field{_nearest(name, fields)}")
-        for name in fields:
-            if name in required and name not in value:
-                problems.append(f"{join(path, name)}: missing")
-        known = {
-            name: fields[name](element, join(path, name), problems)
-            for name, element in value.items()
-            if name in fields
-        }
-        if len(problems) > before:
-            return value
-        built = build(**known)
-        problems.extend(f"{join(path, name)}: {problem}" for name, problem in rules(built))
-        return built
+        wrong = {name for name in required if name not in value}
+        problems.extend(f"{join(path, name)}: missing" for name in fields if name in wrong)
+        known = {}
+        for name in (name for name in value if name in fields):
+            found = len(problems)
+            known[name] = fields[name](value[name], join(path, name), problems)
+            if len(problems) > found:
+                wrong.add(name)
+        for rule in rules:
+            with suppress(WrongFieldError):
+                problems.extend(f"{join(path, name)}: {text}" for name, text in rule(Fields(known, wrong)))
+        return value if len(problems) > before else build(**known)
 
     return check
 

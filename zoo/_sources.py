@@ -23,12 +23,10 @@ class Plan:
     Attributes:
         request: Says where to ask, before each attempt.
         checksum: What the file must be.
-        directory: On the disk where it will be kept.
     """
 
     request: Callable[[], Request]
     checksum: Checksum
-    directory: Path
 
 
 class Source(Protocol):
@@ -41,14 +39,17 @@ class Source(Protocol):
     def checksum(self) -> Checksum:
         """What it must be, as far as that is known."""
 
+    def directory(self) -> Path:
+        """Where its bytes are kept; made where it is missing."""
+
     def home(self) -> Path | None:
-        """Where its bytes are kept, by the name of their hash; None while that is not known."""
+        """The file of its bytes there, by the name of their hash; None while that is not known."""
 
     def cached(self) -> Path | None:
         """Where it is read; None while it has to be fetched."""
 
-    def plan(self) -> Plan:
-        """How it is fetched."""
+    def plan(self) -> Plan | None:
+        """How it is fetched; None where its bytes turned out to be here."""
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
         """Puts the fetched file into the cache."""
@@ -79,10 +80,27 @@ def obtain(source: Source) -> tuple[np.ndarray, Path]:
     raise WeightsError(f"{problem or source.address + ' disappears from the cache'}, again; check the disk.")
 
 
+def kept(source: Source) -> Path | None:
+    """What is in the cache: the file, or what became of it."""
+    path, home = source.cached(), source.home()
+    if path is None and home and _cache.damaged(home).exists():
+        return _cache.damaged(home)
+    return path
+
+
+def discard(source: Source) -> None:
+    """Takes a file out of the cache, and what is known of it."""
+    home = source.home()
+    source.remove()
+    _cache.unpin(source.address)
+    if home:
+        _cache.damaged(home).unlink(missing_ok=True)
+
+
 def _fetch(source: Source, problem: str) -> Path:
     """Where the file is, after it was fetched by this process or another one."""
     try:
-        with _cache.turn(source.address):
+        with _cache.turn(source.directory(), source.address):
             path = source.cached()
             if path is None:
                 _download(source)
@@ -111,8 +129,10 @@ def _before(source: Source, problem: str) -> str:
 
 def _download(source: Source) -> None:
     plan = source.plan()
+    if plan is None:
+        return
     label = source.address.rpartition("/")[2]
-    with _cache.incoming(plan.directory, source.address) as file, _progress.bar(label) as report:
+    with _cache.incoming(source.directory(), source.address) as file, _progress.bar(label) as report:
         digest = download(plan.request, file, plan.checksum, report)
         found = Checksum(digest, file.tell(), plan.checksum.git)
         source.keep(file, found)
@@ -139,7 +159,7 @@ def _is_as_named(source: Source, path: Path, content: np.ndarray) -> bool:
 def _quarantine(source: Source, problem: str) -> None:
     """Puts a damaged file aside, unless another process has mended it meanwhile."""
     try:
-        with _cache.turn(source.address):
+        with _cache.turn(source.directory(), source.address):
             path = source.cached()
             content = _read(path) if path else None
             if path and content is not None and source.checksum().problem_of(content):

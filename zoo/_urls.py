@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 from zoo import _cache
 from zoo._checksum import Checksum
-from zoo._download import Request
+from zoo._download import Request, quoted
 from zoo._entry import Weights
 from zoo._hub import check_online
 from zoo._sources import Plan
@@ -27,9 +26,12 @@ class Url:
     def checksum(self) -> Checksum:
         return _cache.known(self.address, Checksum.of(self.weights))
 
+    def directory(self) -> Path:
+        return _cache.made(_files())
+
     def home(self) -> Path | None:
         checksum = self.checksum()
-        return _cache.root() / "files" / checksum.digest if checksum.complete else None
+        return _files() / checksum.digest if checksum.complete else None
 
     def cached(self) -> Path | None:
         home = self.home()
@@ -37,13 +39,16 @@ class Url:
 
     def plan(self) -> Plan:
         check_online(self.name)
-        url = quote(str(self.weights.url), safe="%/:?=&#~+,;!$'()*[]")  # addresses are ASCII
-        return Plan(lambda: Request(url), self.checksum(), _cache.made(_cache.root() / "files"))
+        return Plan(lambda: Request(quoted(str(self.weights.url))), self.checksum())
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
-        _cache.keep(file, _cache.root() / "files" / found.digest)
+        _cache.keep(file, _files() / found.digest)
         if not Checksum.of(self.weights).complete:
             _cache.pin(self.address, found)
 
     def remove(self) -> None:
         (self.cached() or Path()).unlink(missing_ok=True)
+
+
+def _files() -> Path:
+    return _cache.root() / "files"

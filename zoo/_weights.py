@@ -65,19 +65,27 @@ def read(entry: Entry, directory: Path | None = None, *, token: Token = None) ->
         content, path = content_of(entry, directory, token=token)
         return _parse(weights, path, content)
     except CheckpointError as error:
-        raise WeightsError(str(error)) from error
+        advice = f"; `zoo fetch --remove {entry.name}` takes it out of the cache" if weights.url else ""
+        raise WeightsError(f"{entry.name!r}: {error}{advice}") from error
 
 
 def _with_shards(entry: Entry, directory: Path | None, token: Token) -> Path:
     """The index, once its shards are beside it and were checked; they are then read tensor by tensor."""
-    index = source(entry, token)
-    if index is None:
-        return locate(entry, directory)
-    path = _obtained(index, entry)[1]
-    for shard in sorted(shards_of(path)):
-        part = replace(_weights(entry), file=shard, sha256=UNATTESTED, size=None)
-        _obtained(HubFile(entry.name, part, token), entry)
+    path = content_of(entry, directory, token=token)[1]
+    for shard in shards(entry, token):
+        _obtained(shard, entry)
     return path
+
+
+def shards(entry: Entry, token: Token = None) -> list[Source]:
+    """Where the shards are fetched from, if the entry names an index, and once that is here."""
+    index = source(entry, token)
+    path = index.cached() if index and str(_weights(entry).file).endswith(INDEX) else None
+    parts = sorted(shards_of(path)) if path else []
+    return [
+        HubFile(entry.name, replace(_weights(entry), file=part, sha256=UNATTESTED, size=None), token)
+        for part in parts
+    ]
 
 
 def content_of(

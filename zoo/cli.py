@@ -3,6 +3,7 @@
 import gc
 import logging
 import math
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -140,4 +141,5 @@ def main() -> None:
     logger = logging.getLogger("zoo")
     logger.addHandler(said)
     logger.propagate = False
+    warnings.showwarning = _console.warn
     app(prog_name="zoo")

@@ -1,11 +1,15 @@
 import errno
+import gc
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 import zoo
+from converters._files import leave
 from tests.servers import changed, flipped
 from tests.zoo.fetching.conftest import litter
 from zoo import _cache
@@ -86,6 +90,31 @@ def test_a_cache_that_is_a_file_or_not_writable_is_named(net, cache, monkeypatch
     monkeypatch.setenv("ZOO_CACHE", "/proc/zoo")
     with pytest.raises(zoo.WeightsError, match=r"/proc/zoo.*; set ZOO_CACHE to a directory"):
         zoo.load("net", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "ended"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_while_garbage_is_collected_is_not_lost(number, ended):
+    sent = []
+
+    def send(phase, details):
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), number)
+
+    def collect():
+        gc.collect()
+        time.sleep(9)
+
+    previous = signal.signal(number, leave)
+    gc.callbacks.append(send)
+    try:
+        with pytest.raises(ended):
+            collect()
+    finally:
+        gc.callbacks.remove(send)
+        signal.signal(number, previous)
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):

@@ -1,14 +1,14 @@
 import ssl
 import urllib.error
-import urllib.request
 
 import pytest
 
 import zoo
 from tests.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.fetching.conftest import litter
-from zoo import _patience
+from zoo import _download, _patience
 
+CHUNKED = {"Transfer-Encoding": "chunked"}
 FAULTS = {
     "a flipped byte": [rewritten(flipped)],
     "a byte too many, as announced": [rewritten(lambda body: body + b"x")],
@@ -30,9 +30,25 @@ FAULTS = {
     "503, 500, 502": [status(503), status(500), status(502)],
     "429": [status(429, Retry_After="0")],
     "429 until a date in the past": [status(429, Retry_After="Mon, 01 Jan 2024 00:00:00 GMT")],
+    "429 until no date": [status(429, Retry_After=f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT")],
+    "429 until nonsense": [status(429, Retry_After="-5")],
     "408": [status(408)],
     "503 to the resumption": [changed(cut=300_000), status(503)],
     "416 to the resumption": [changed(cut=300_000), status(416)],
+    "cut off, unannounced": [changed(cut=300_000, length=None)],
+    "cut off in a chunk": [
+        lambda asked, reply: Reply(200, CHUNKED, b"fffff\r\n" + reply.body[:99_999], length=None)
+    ],
+    "chunks of no length": [lambda asked, reply: Reply(200, CHUNKED, b"zz\r\n" + reply.body, length=None)],
+    "compressed": [changed(headers={"Content-Encoding": "gzip"})],
+    "empty": [changed(body=b"")],
+    "a part unasked for": [changed(status=206, headers={"Content-Range": "bytes 0-9/10"}, body=bytes(10))],
+    "another part": [
+        changed(cut=300_000),
+        changed(status=206, headers={"Content-Range": "bytes 200000-200009/409298"}, body=bytes(10)),
+    ],
+    "other bytes to the resumption": [changed(cut=300_000), rewritten(lambda body: body[::-1])],
+    "a hundred headers": [changed(headers={f"X-{number}": "a" for number in range(200)})],
 }
 
 
@@ -99,8 +115,25 @@ REFUSED = {
         [status(503, Retry_After="Fri, 31 Dec 2100 23:59:59 GMT")],
         r"\(HTTP 503\) and asks to wait [\d,]+ s; try again later",
     ),
-    "to another protocol": ([status(302, Location="ftp://127.0.0.1/net.pth")], "not encrypted"),
-    "to a file": ([status(302, Location="file:///etc/passwd")], r"or to where no file is \(HTTP 302\)"),
+    "to another protocol": ([status(302, Location="ftp://127.0.0.1/net.pth")], "redirects to no web address"),
+    "to a file": ([status(302, Location="file:///etc/passwd")], "redirects to no web address"),
+    "to nowhere": ([status(302)], r"or to where no file is \(HTTP 302\)"),
+    "to a malformed host": ([status(302, Location="http://[::1/net.pth")], "an address is malformed"),
+    "to a malformed port": ([status(302, Location="http://a:b/net.pth")], "an address is malformed"),
+    "to a name too long": ([status(302, Location=f"http://{'a' * 80}/")], "an address is malformed"),
+    "not modified": ([status(304)], r"\(HTTP 304\)"),
+    "202": ([changed(status=202)], r"the server refuses \(HTTP 202\)"),
+    "204": ([status(204)], r"the server refuses \(HTTP 204\)"),
+    "451": ([status(451)], r"the server refuses \(HTTP 451\)"),
+    "compressed, always": (
+        [changed(headers={"Content-Encoding": "gzip"})] * 2,
+        "it comes compressed, which nobody asked for, twice",
+    ),
+    "nothing, always": ([changed(body=b"")] * 2, r"has 0 bytes, expected [\d,]+, twice"),
+    "a part that nobody asked for, always": (
+        [changed(status=206, headers={"Content-Range": "bytes 9-99/100"})] * 4,
+        "sends another part than the one asked for, attempt 4 of 4",
+    ),
 }
 
 
@@ -112,6 +145,42 @@ def test_what_does_not_get_better_is_refused(fault, message, net, files, pth, ca
     assert str(caught.value).startswith(f"'net': {files.url}{net} cannot be fetched: ")
     assert files.count() == len(fault)
     assert [path for path in cache.rglob("*") if path.is_file()] == [cache / "weights_manifest.yaml"]
+    assert pth.loads()
+
+
+def test_a_server_that_breaks_and_cannot_resume_is_not_asked_for_ever(net, files):
+    files.ranges = False
+    files.fault(changed(cut=300_000), times=99)
+    with pytest.raises(zoo.WeightsError, match=r"broke after 300,000 of [\d,]+ bytes, attempt 4 of 4"):
+        zoo.load("net", pretrained=True)
+    assert files.count() == 4
+
+
+def test_a_server_that_sends_less_at_a_time_than_is_asked_for_is_asked_again(net, files, pth):
+    def capped(asked, reply):
+        start = int(asked.headers["range"][6:-1])
+        part = f"bytes {start}-{start + 99_999}/{len(pth.content)}"
+        return changed(body=reply.body[:100_000], headers={"Content-Range": part})(asked, reply)
+
+    files.fault(changed(cut=50_000), capped, capped)
+    assert pth.loads()
+    assert [asked.headers.get("range") for asked in files.asked[1:]] == [
+        f"bytes={start}-" for start in (50_000, 150_000, 250_000)
+    ]
+
+
+def test_names_and_cookies_that_a_server_offers_are_ignored(net, files, pth, cache):
+    offered = {"Content-Disposition": 'attachment; filename="../../../x"', "Set-Cookie": "a=b"}
+    files.fault(changed(cut=300_000, headers=offered))
+    assert pth.loads()
+    assert "cookie" not in files.asked[1].headers
+    assert litter(cache) == []
+    assert [path.name for path in (cache / "zoo").rglob("*") if path.is_file()] == [pth.sha256]
+
+
+def test_an_old_server_will_do(net, files, pth, monkeypatch):
+    monkeypatch.setattr("tests.servers._Handler.protocol_version", "HTTP/1.0")
+    files.fault(changed(cut=300_000, length=None))
     assert pth.loads()
 
 
@@ -132,11 +201,9 @@ def test_a_redirect_is_followed_and_a_loop_is_not(net, files, pth, cache):
 
 
 def test_an_encrypted_connection_never_becomes_a_plain_one():
-    from zoo._download import _Redirects
-
-    request = urllib.request.Request("https://example.org/a")
     with pytest.raises(_patience.RefusedError, match="not encrypted"):
-        _Redirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")
+        _download.check_move("https://example.org/a", "http://example.org/a")
+    _download.check_move("http://example.org/a", "https://example.org/a")
 
 
 def test_a_stalled_connection_ends(net, files, cache):

@@ -1,8 +1,10 @@
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils import close_session
 
 import zoo
-from tests.servers import status
+from tests.hub import Hub
+from tests.servers import Reply, status
 from tests.zoo.fetching.conftest import FILE, REPO, refused
 
 
@@ -95,13 +97,73 @@ def test_a_login_that_is_not_there_is_named(hosted):
     refused("token=True, and nobody is logged in; log in with", token=True)
 
 
-def test_a_host_that_is_not_there_is_named(hosted, monkeypatch):
-    for url, message in (
-        ("http://127.0.0.1:9", "refuses connections"),
-        ("ftp://a", "HF_ENDPOINT is no address"),
-    ):
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        refused(message)
+ENDPOINTS = {
+    "http://127.0.0.1:9": "refuses connections",
+    "ftp://a": "HF_ENDPOINT is no address",
+    "not an address": "HF_ENDPOINT is no address",
+    "http://[::1": "HF_ENDPOINT, or a proxy's address, is malformed",
+    "http://a:b": "HF_ENDPOINT, or a proxy's address, is malformed",
+    "http://a..b": "an address is malformed",
+}
+
+
+@pytest.mark.parametrize(("url", "message"), ENDPOINTS.items())
+def test_an_endpoint_that_is_none_is_named(url, message, hosted, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    refused(message)
+
+
+PROXIES = {
+    "http://127.0.0.1:9": "refuses connections",
+    "http://a:b": "a proxy's address, is malformed",
+    "foo://a": "an address is malformed, of the server or of a proxy",
+    "http://someone:s1gnature@127.0.0.1:9": "refuses connections",
+}
+
+
+@pytest.mark.parametrize(("proxy", "message"), PROXIES.items())
+def test_a_proxy_that_is_none_is_named(proxy, message, hosted, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    monkeypatch.setenv("no_proxy", "")
+    close_session()
+    refused(message)
+    close_session()
+
+
+# Versions of the Hub's client differ in what they say of these themselves.
+LOCATIONS = {
+    "file:///etc/passwd": "redirects to no web address, or to one that is not encrypted",
+    "ftp://127.0.0.1/x": "redirects to no web address|is no address of a server",
+    "http://[::1/x": "an address is malformed|the connection broke",
+    "http://a:b/x": "an address is malformed|the connection broke",
+    "http://a..b/x": "an address is malformed",
+    "/nowhere": r"there is no such file \(HTTP 404\)",
+}
+
+
+@pytest.mark.parametrize(("location", "message"), LOCATIONS.items())
+def test_a_store_that_is_none_is_refused(location, message, hosted, hub):
+    hub.fault(
+        lambda asked, reply: Reply(302, {**reply.headers, "Location": f"{location}?X={Hub.SECRET}"}),
+        method="HEAD",
+        times=9,
+    )
+    refused(message)
+
+
+def test_an_encrypted_hub_sends_nobody_to_a_plain_store(hosted, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "https://127.0.0.1")
+    refused("redirects to no web address, or to one that is not encrypted")
+
+
+@pytest.mark.parametrize("elsewhere", ["http://localhost:{port}/elsewhere", "/elsewhere"])
+def test_the_token_does_not_follow_a_redirection(elsewhere, hub, declare, monkeypatch):
+    hub.tokens.add("hf_right")
+    commit = hub.commit(REPO, {"net.bin": bytes(100)}, private=True, readers={"hf_right"})
+    declare(repo=REPO, revision=commit, file="net.bin", sha256="unattested", layout="torch")
+    hub.fault(status(302, Location=elsewhere.format(port=hub.port)), path="net.bin")
+    refused(r"there is no such file \(HTTP 404\)", token="hf_right")
+    assert [asked.token for asked in hub.asked] == ["hf_right", "hf_right", None]

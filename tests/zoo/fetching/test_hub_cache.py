@@ -215,3 +215,25 @@ def test_a_cache_that_is_a_file_is_named(hosted, cache, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "occupied"))
     with pytest.raises(zoo.WeightsError, match=r"(Not a directory|File exists); set HF_HOME to a directory"):
         zoo.load("net", pretrained=True)
+
+
+def test_the_same_bytes_at_another_commit_are_not_fetched_again(hosted, hub, flax, declare, cache, offline):
+    assert flax.loads()
+    newer = hub.commit(REPO, {"README.md": b"new"})
+    for sha256 in (flax.sha256, "unattested"):
+        declare(repo=REPO, revision=newer, file=FILE, sha256=sha256)
+        assert flax.loads()
+    assert hub.count(path="/store/") == 1
+    offline()
+    assert flax.loads()
+    assert os.path.realpath(hf_hub_download(REPO, FILE, revision=newer)) == str(blob(cache, flax))
+
+
+def test_damaged_bytes_of_another_commit_are_mended(hosted, hub, flax, declare, cache):
+    assert flax.loads()
+    blob(cache, flax).write_bytes(flipped(flax.content))
+    newer = hub.commit(REPO, {"README.md": b"new"})
+    declare(repo=REPO, revision=newer, file=FILE, sha256=flax.sha256)
+    assert flax.loads()
+    assert hub.count(path="/store/") == 2
+    assert litter(cache) == []

@@ -1,14 +1,17 @@
 """Repositories that transformers wrote."""
 
+import errno
 import json
 
 import pytest
+from huggingface_hub import hf_hub_download
 
 import zoo
 from tests import text_models
 from tests.equivalence import randomise, state_dict
 from tests.zoo.fetching.conftest import litter
 from tests.zoo.test_hf import BERT, GPT2, agrees, sentences, write
+from zoo import _fetching
 
 NAME = "hf://someone/gpt2"
 
@@ -81,3 +84,50 @@ def test_without_weights_it_is_refused(hub):
     hub.commit("someone/gpt2", {"config.json": json.dumps(GPT2).encode()})
     with pytest.raises(zoo.WeightsError, match=r"has none of model\.safetensors, "):
         zoo.info(NAME)
+
+
+def test_fetch_gets_the_shards_and_the_tokenizer_and_removes_the_shards(hub, gpt2, tmp_path, cache, offline):
+    written = files(write(tmp_path / "gpt2", GPT2, state_dict(gpt2), 3))
+    hub.commit("someone/gpt2", {**written, "tokenizer.json": b"{}"})
+    name, size, path = _fetching.fetch(NAME)
+    weights = [content for file, content in written.items() if file.startswith("model")]
+    assert (name, size) == (NAME, sum(map(len, weights)))
+    assert path.endswith("model.safetensors.index.json")
+    offline()
+    assert agrees(zoo.load(NAME, pretrained=True), gpt2)
+    assert list((cache / "hub").rglob("tokenizer.json"))
+    assert _fetching.remove(NAME) == (name, size, path)
+    left = [path.name for path in (cache / "hub").rglob("*") if path.is_symlink()]
+    assert sorted(left) == ["config.json", "tokenizer.json"]
+
+
+def test_what_the_hubs_client_has_listed_is_not_asked_for(hub, tmp_path, cache, offline, monkeypatch):
+    """As `hf download` leaves it: every file of the commit, and a list of them."""
+    twin = randomise(text_models.bert("BertForMaskedLM")).float()
+    written = files(write(tmp_path / "bert", BERT, state_dict(twin)))
+    commit = hub.commit("someone/bert", written)
+    for file in written:
+        hf_hub_download("someone/bert", file)
+    offline()
+    with pytest.raises(zoo.WeightsError, match=r"modules\.json cannot be looked up: HF_HUB_OFFLINE is set"):
+        zoo.info("hf://someone/bert")
+    listing = {file: {"size": 1, "blob_id": "a" * 40} for file in written}
+    path = cache / "hub" / "models--someone--bert" / "trees" / f"{commit}.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"format_version": 1, "files": listing}))
+    assert zoo.load("hf://someone/bert", pretrained=True).entry.config["head"] == "masked_lm"
+
+
+def test_a_cache_that_may_only_be_read_does_without_notes(hub, gpt2, tmp_path, cache, monkeypatch):
+    hub.commit("someone/gpt2", files(write(tmp_path / "gpt2", GPT2, state_dict(gpt2))))
+    for file in ("config.json", "model.safetensors"):
+        hf_hub_download("someone/gpt2", file, revision=hub.repositories["someone/gpt2"].refs["main"])
+
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    zoo.info(NAME)
+    before = sorted((cache / "hub").rglob("*"))
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    assert agrees(zoo.load(NAME, pretrained=True), gpt2)
+    assert sorted((cache / "hub").rglob("*")) == before

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -60,22 +61,56 @@ os.write(release, bytes(10))
 assert [wait(child) for child in children] == [0] * 10
 """
 
+# The moments are lines of the code that fetches, from the lock over each piece of the body to the last name.
 KILLED = """
-most = 0
-for moment in range(20):
-    child = fork(fetch)
-    time.sleep(0.01 + 0.02 * moment)
-    os.kill(child, signal.SIGKILL)
-    assert wait(child) in (-signal.SIGKILL, 0)
-    most = max(most, len(parts()))
-assert most == 1, most
+import random
+from zoo import _cache, _download, _fetching, _hub, _hub_cache, _sources, _urls
+
+FILES = {each.__file__ for each in (_cache, _download, _fetching, _hub, _hub_cache, _sources, _urls)}
+
+def fetch_until(moment):
+    count = 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        if frame.f_code.co_filename not in FILES:
+            return None
+        count += event == "line"
+        if count == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        fetch()
+    finally:
+        sys.settrace(None)
+        os.write(counts, b"%d " % count)
+
+def forget():
+    for path in parts("*"):
+        if not path.name.startswith("."):
+            path.unlink()
+
+read, counts = os.pipe()
+assert wait(fork(lambda: fetch_until(None))) == 0
+total = int(os.read(read, 99))
+moments, killed = random.Random(0).sample(range(1, total), 20), 0
+for first, second in zip(moments[::2], moments[1::2]):
+    for moment in (first, second):
+        forget()
+        killed += wait(fork(lambda: fetch_until(moment))) == -signal.SIGKILL
+        assert len(parts(".*.part")) < 2 and len(parts(".*.lock")) < 2, (moment, parts(".*"))
+    assert wait(fork(fetch)) == 0, (first, second)
+assert killed > 15, killed
+forget()
 assert wait(fork(fetch)) == 0
 """
 
 SIGNALLED = """
 for number in (signal.SIGINT, signal.SIGTERM):
     child = fork(fetch)
-    while not parts():
+    while not parts(".*.part"):
         time.sleep(0.01)
     os.kill(child, number)
     assert wait(child) == 128 + number
@@ -117,8 +152,19 @@ def test_ten_processes_fetch_once_and_load_the_same(net, cache, flax):
     assert flax.loads()
 
 
+def test_ten_processes_fetch_a_repository_once(hub, directory, declare, cache):
+    declare(url="https://example.org/none.pth", sha256="ab" * 32)
+    commit = hub.commit("someone/net", {path.name: path.read_bytes() for path in directory.iterdir()})
+    hub.fault(changed(pace=0.01), times=9)
+    digests = run(TEN.replace('"net"', '"hf://someone/net"'), cache, hub).split()
+    assert (len(digests), len(set(digests))) == (10, 1)
+    assert hub.count(path="/store/") == hub.count(path="config.json") == 1
+    assert litter(cache) == []
+    assert (cache / "hub/models--someone--net/refs/main").read_text() == commit
+
+
 def test_after_twenty_kills_the_next_fetch_is_right_and_leaves_nothing(net, cache, flax):
-    net.fault(changed(pace=0.01), times=60)
+    net.fault(changed(pace=0.001), times=60)
     run(KILLED, cache, net)
     assert litter(cache) == []
     net.fault(changed(status=500), times=60)
@@ -145,18 +191,44 @@ def test_threads_fetch_once(net, cache, flax):
 def test_a_process_that_does_not_come_to_an_end_is_not_waited_for(net, cache, monkeypatch):
     monkeypatch.setattr(_patience, "LIMITS", _patience.Limits(turn=0.2))
     weights = zoo.info("net").weights
-    with _cache.turn(str(weights)):
-        (lock,) = (cache / "zoo" / "locks").iterdir()
+    directory = cache / "directory"
+    directory.mkdir()
+    monkeypatch.setattr(_cache, "made", lambda *arguments: directory)
+    with _cache.turn(directory, str(weights)):
+        (lock,) = directory.iterdir()
         with pytest.raises(zoo.WeightsError, match=rf"for too long; see '{re.escape(str(lock))}'"):
             zoo.load("net", pretrained=True)
     assert not lock.exists()
 
 
-def test_the_lock_of_a_killed_process_is_no_obstacle(net, cache, flax):
-    code = "import os, signal, sys; from zoo import _cache\n"
-    code += "with _cache.turn(sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)"
-    done = subprocess.run([sys.executable, "-c", code, str(zoo.info("net").weights)])
+LOCKED = """
+import os, signal, sys
+from pathlib import Path
+from zoo import _cache
+directory, address = Path(sys.argv[1]), sys.argv[2]
+directory.mkdir(parents=True)
+with _cache.turn(directory, address), _cache.incoming(directory, address):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("address", ["", "another"], ids=["its own", "another's"])
+def test_what_a_killed_process_left_is_removed_by_the_next_fetch(net, cache, flax, address):
+    weights = zoo.info("net").weights
+    repo = cache / "hub" / "models--someone--net"
+    directory = repo / "blobs" if weights.repo else cache / "zoo" / "files"
+    done = subprocess.run([sys.executable, "-c", LOCKED, str(directory), address or str(weights)])
     assert done.returncode == -signal.SIGKILL
-    assert len(list((cache / "zoo" / "locks").iterdir())) == 1
+    assert len(litter(cache)) == 2
     assert flax.loads()
+    assert litter(cache) == []
+
+
+def test_what_another_process_fetches_is_left_alone(net, cache, flax):
+    directory = cache / "hub" / "models--someone--net" / "blobs"
+    directory = directory if zoo.info("net").weights.repo else cache / "zoo" / "files"
+    directory.mkdir(parents=True)
+    with _cache.turn(directory, "another"), _cache.incoming(directory, "another") as file:
+        assert flax.loads()
+        assert Path(file.name).exists()
     assert litter(cache) == []

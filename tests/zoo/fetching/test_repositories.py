@@ -1,5 +1,8 @@
 import json
+import os
 import re
+import subprocess
+import sys
 
 import flax.linen as nn
 import jax
@@ -151,6 +154,31 @@ def test_a_hub_that_is_down_is_said_and_the_cached_commit_taken(commit, hub, fla
     ) as caught:
         assert flax.loads(NAME)
     assert caught[0].filename == __file__.replace("test_repositories", "conftest")
+
+
+def test_the_environment_is_the_hubs(commit, hub, cache):
+    hub.tokens.add("hf_right")
+    hub.repositories["someone/net"].private = True
+    hub.repositories["someone/net"].readers.add("hf_right")
+
+    def fetch(**variables):
+        environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache / "home"), **variables}
+        command = [sys.executable, "-m", "zoo", "fetch", NAME]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return done.returncode, done.stdout.split("\t")[0], done.stderr
+
+    assert fetch()[2].startswith(f"zoo: {NAME!r} cannot be looked up: there is no repository 'someone/net'")
+    assert fetch(HF_TOKEN="hf_right") == (0, NAME, "")
+    asked = len(hub.asked)
+    assert fetch(HF_HUB_OFFLINE="1") == (0, NAME, "")
+    assert len(hub.asked) == asked
+    assert list((cache / "home" / "hub").rglob("model.safetensors"))
+    hub.fault(status(503), method="HEAD")
+    code, name, error = fetch()
+    assert (code, name, error.count("\n")) == (0, NAME, 1)
+    assert error.startswith(
+        f"zoo: {NAME!r} cannot be looked up: the server is out of order (HTTP 503); taking"
+    )
 
 
 def test_a_hub_that_is_down_with_nothing_cached_is_named(commit, hub):

@@ -10,8 +10,9 @@ import torch
 
 import zoo
 from tests.published import torchvision_resnet
-from tests.servers import flipped, rewritten
+from tests.servers import changed, flipped, rewritten
 from tests.zoo.fetching.conftest import litter
+from zoo import _fetching
 
 
 def test_the_first_load_fetches_and_the_second_is_offline(net, files, pth, cache, offline):
@@ -104,6 +105,18 @@ def test_an_unattested_file_stays_what_it_was_at_first(declare, files, pth, cach
     files.files["/net.pth"] = flipped(pth.content)
     with pytest.raises(zoo.WeightsError, match=rf"expected {pth.sha256}, twice"):
         zoo.load("net", pretrained=True)
+
+
+def test_what_was_pinned_is_forgotten_when_it_is_removed(declare, files, pth, cache):
+    files.files["/net.pth"] = b"<!doctype html><p>Log in"
+    declare(url=f"{files.url}/net.pth", sha256="unattested", layout="torch")
+    files.files["/net.pth"], page = pth.content, files.files["/net.pth"]
+    files.fault(changed(body=page))
+    with pytest.raises(zoo.WeightsError, match=r"'net': .* is a web page; .*`zoo fetch --remove net`"):
+        zoo.load("net", pretrained=True)
+    _fetching.remove("net")
+    assert not any(path.is_file() for path in (cache / "zoo").rglob("*"))
+    assert pth.loads()
 
 
 def test_a_manifest_that_differs_from_an_intact_file_does_not_harm_it(net, declare, files, pth, cache):
