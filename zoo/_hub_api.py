@@ -1,0 +1,278 @@
+"""The Hub's API, as publishing needs it: who one is, what a repository holds, and one commit.
+
+Nothing that is raised here holds a token or a signed address.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo import _hub, _patience
+from zoo._errors import PublishError
+from zoo._patience import NetworkError, Patience, RefusedError
+
+Result = TypeVar("Result")
+
+ANSWER = 6  # times as long as a silence may be, a server may think about a commit
+SECRETS = re.compile(r"hf_\w+|(?<=\?)\S+")  # tokens, and what addresses have after the question mark
+REFUSALS = {
+    402: "the storage of its owner is full, or has to be paid for",
+    403: "the token may not write it",
+    409: "somebody else is changing it; try again",
+    412: "somebody else has changed it meanwhile; publish again, and look at the difference",
+    413: "the Hub takes no files so large",
+}
+LOGGERS = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a repository holds at its head.
+
+    Attributes:
+        commit: The head.
+        files: The Hub's hash of each file, by path: a sha256 of large ones, git's id of small ones.
+    """
+
+    commit: str
+    private: bool
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What one token may do with one repository; each method is one question or one change."""
+
+    repo: str
+    token: str | bool | None = field(default=None, repr=False)
+
+    @property
+    def page(self) -> str:
+        return f"{_hub.endpoint()}/{self.repo}"
+
+    def check_permission(self) -> None:
+        """Refuses a token that cannot write the repository, as far as the Hub tells.
+
+        Raises:
+            PublishError: it cannot, or there is none.
+        """
+        if self.token is False:
+            raise PublishError(f"publishing needs a token; {_hub.LOGIN}.")
+        account = self.ask("the token cannot be checked", lambda api: api.whoami())
+        problem = _lacks(account, *self.repo.split("/"))
+        if problem:
+            raise PublishError(f"{self.repo!r} cannot be published: {problem}.")
+
+    def state(self) -> State | None:
+        """What the repository holds; None where there is none, or none that the token may see."""
+        from huggingface_hub import errors
+
+        def ask(api: Any) -> Any:
+            try:
+                return api.model_info(self.repo, files_metadata=True)
+            except errors.GatedRepoError:
+                raise
+            except errors.RepositoryNotFoundError:
+                return None
+
+        found = self.ask(f"{self.repo!r} cannot be looked up", ask)
+        if found is None:
+            return None
+        files = {each.rfilename: each.lfs.sha256 if each.lfs else each.blob_id for each in found.siblings or ()}
+        if not _hub.COMMIT.fullmatch(found.sha or "") or not all(files.values()) or found.private is None:
+            raise PublishError(f"{_hub.endpoint()} does not answer as the Hub does; check HF_ENDPOINT.")
+        return State(found.sha, bool(found.private), files)
+
+    def tags(self) -> dict[str, str]:
+        """The commit of each tag."""
+        refs = self.ask(f"the tags of {self.repo!r} cannot be read", lambda api: api.list_repo_refs(self.repo))
+        return {tag.name: tag.target_commit for tag in refs.tags}
+
+    def create(self, *, private: bool) -> None:
+        """Makes the repository; one attempt, since a second one finds the first one's."""
+        self.once(
+            f"{self.repo!r} cannot be created",
+            lambda api: api.create_repo(self.repo, private=private, exist_ok=False),
+        )
+
+    def tag(self, name: str, commit: str) -> None:
+        """Sets a tag; one attempt."""
+        self.once(
+            f"the tag {name!r} of {self.repo!r} cannot be set",
+            lambda api: api.create_tag(self.repo, tag=name, revision=commit),
+        )
+
+    def commits_after(self, commit: str) -> dict[str, str]:
+        """The messages of what was committed since, by commit."""
+        found = self.ask(
+            f"the commits of {self.repo!r} cannot be read", lambda api: api.list_repo_commits(self.repo)
+        )
+        ids = [each.commit_id for each in found]
+        newer = found[: ids.index(commit)] if commit in ids else []
+        return {each.commit_id: each.message for each in newer}
+
+    def validate(self, card: Any) -> None:
+        """Asks the Hub whether it understands a card's metadata."""
+        self.ask("the model card cannot be checked", lambda api: card.validate())
+
+    def commit(
+        self, files: Mapping[str, Path], removed: Sequence[str], *, parent: str, title: str, message: str
+    ) -> str:
+        """One commit, which is refused where the head is not the parent any more.
+
+        Args:
+            files: What is added or changed, by path there.
+            removed: Paths.
+            parent: The commit that it follows.
+            title: Its first line.
+            message: The rest.
+
+        Raises:
+            PublishError: the Hub did not say that it happened.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        def act(api: Any) -> Any:
+            operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in removed]
+            for path, file in files.items():
+                # Of a file object the client sends the bytes over plain HTTP, by the protocol of Git LFS; of a
+                # path through its chunk store (Xet) where that is installed. One way for everybody, and one
+                # whose every byte the tests' server sees.
+                addition = CommitOperationAdd(path, opened[path])
+                # One by one: for several the client draws a bar of its own.
+                api.preupload_lfs_files(self.repo, [addition], revision="main", free_memory=False)
+                operations.append(addition)
+            return api.create_commit(
+                self.repo,
+                operations,
+                commit_message=title,
+                commit_description=message,
+                parent_commit=parent,
+            ).oid
+
+        opened = {path: file.open("rb") for path, file in files.items()}
+        try:
+            return str(self.once("nothing was committed", act))
+        finally:
+            for each in opened.values():
+                each.close()
+
+    def ask(self, otherwise: str, question: Callable[[Any], Result]) -> Result:
+        """The answer to what changes nothing, and so may be asked again."""
+        try:
+            return Patience().run(lambda: self._attempt(question))
+        except NetworkError as trouble:
+            raise PublishError(f"{otherwise}: {trouble}.") from None
+
+    def once(self, otherwise: str, action: Callable[[Any], Result]) -> Result:
+        """What an action gives, which is not repeated."""
+        try:
+            return self._attempt(action)
+        except NetworkError as trouble:
+            raise PublishError(f"{otherwise}: {trouble}.") from None
+
+    def _attempt(self, action: Callable[[Any], Result]) -> Result:
+        from huggingface_hub import HfApi, constants
+
+        if constants.HF_HUB_OFFLINE:
+            raise RefusedError("HF_HUB_OFFLINE is set, and publishing needs the network")
+        try:
+            with _session():
+                return action(HfApi(endpoint=_hub.endpoint(), token=self.token, library_name="flax-zoo"))
+        except UnicodeError:
+            raise RefusedError(_hub.ODD_TOKEN) from None
+        except Exception as error:
+            # Not chained, since an HTTP client's messages show addresses and headers; and of any kind, since the
+            # client's own are of many, and whether something happened only the Hub can say.
+            raise _meaning(error) from None
+
+
+@contextmanager
+def _session() -> Iterator[None]:
+    """The client with limits, and without words: it waits for ever otherwise, and logs signed addresses."""
+    from huggingface_hub import get_session
+
+    session, loggers = get_session(), [logging.getLogger(name) for name in LOGGERS]
+    before = session.timeout, session.event_hooks, [logger.level for logger in loggers]
+    limits, failures = _patience.LIMITS, 0
+
+    def watch(response: Any) -> None:
+        nonlocal failures
+        # The client waits as long as these say.
+        response.headers.pop("ratelimit", None)
+        if response.status_code not in (408, 429) and response.status_code < 500:
+            return
+        failures += 1
+        trouble = _patience.status_meaning(response.status_code, response.headers)
+        if failures >= limits.attempts or (trouble.wait or 0) > limits.patience:
+            raise NetworkError(f"{trouble}; try again later")
+
+    session.timeout = session.timeout.__class__(limits.silence, read=ANSWER * limits.silence)
+    session.event_hooks = {**before[1], "response": [*before[1].get("response", ()), watch]}
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        session.timeout, session.event_hooks = before[:2]
+        for logger, level in zip(loggers, before[2], strict=True):
+            logger.setLevel(level)
+
+
+def _meaning(error: BaseException) -> NetworkError:
+    """What an exception of the client means, without its secrets."""
+    from huggingface_hub import errors
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NetworkError):
+            return cause
+        if isinstance(cause, errors.LocalTokenNotFoundError):
+            return RefusedError(f"publishing needs a token; {_hub.LOGIN}")
+        if isinstance(cause, errors.HfHubHTTPError):
+            return _refusal(cause.response)
+        if isinstance(cause, ValueError) and "metadata" in str(cause):
+            return RefusedError(f"the Hub does not take the model card: {redacted(str(cause))}")
+        known = _hub.PROTOCOL.get(type(cause).__name__)
+        if known:
+            return NetworkError(known[0], again=known[1])
+        cause = cause.__cause__
+    return _patience.meaning(error)
+
+
+def _refusal(response: Any) -> NetworkError:
+    status = response.status_code
+    if status in (408, 429) or status >= 500:
+        return _patience.status_meaning(status, response.headers)
+    if status == 401:
+        return RefusedError(f"the token is not valid; {_hub.LOGIN}")
+    what = REFUSALS.get(status, "the Hub refuses")
+    said = response.headers.get("X-Error-Message")
+    return RefusedError(f"{what} (HTTP {status}{': ' + redacted(said) if said else ''})")
+
+
+def redacted(text: str) -> str:
+    """A server's words on one line, short and without secrets."""
+    return SECRETS.sub("...", " ".join(text.split()))[:300]
+
+
+def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:
+    """What a token lacks for writing the repository."""
+    user, orgs = account.get("name"), {each.get("name"): each for each in account.get("orgs") or ()}
+    if owner != user and owner not in orgs:
+        return f"the token is {user!r}'s, who is not in {owner!r}; use {f'{user}/{name}'!r}, or pass another token="
+    if orgs.get(owner, {}).get("roleInOrg") == "read":
+        return f"{user!r} may only read in {owner!r}; ask there for the right to write"
+    token = (account.get("auth") or {}).get("accessToken") or {}
+    if token.get("role") == "read":
+        return "the token may only read; make one that may write, and pass it as token= or log in with it"
+    if token.get("role") == "fineGrained":
+        scopes = (token.get("fineGrained") or {}).get("scoped") or ()
+        named = [each for each in scopes if (each.get("entity") or {}).get("name") in (owner, f"{owner}/{name}")]
+        if not any("repo.write" in (each.get("permissions") or ()) for each in named):
+            return f"the token has no right to write repositories of {owner!r}; give it that"
+    return None
