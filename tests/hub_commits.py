@@ -1,4 +1,4 @@
-"""What the server that stands for the Hugging Face Hub takes: who one is, repositories, uploads, commits, tags."""
+"""What the server that stands for the Hugging Face Hub takes: repositories, uploads, commits, tags."""
 
 import base64
 import hashlib

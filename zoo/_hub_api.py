@@ -82,14 +82,18 @@ class Api:
         found = self.ask(f"{self.repo!r} cannot be looked up", ask)
         if found is None:
             return None
-        files = {each.rfilename: each.lfs.sha256 if each.lfs else each.blob_id for each in found.siblings or ()}
+        files = {
+            each.rfilename: each.lfs.sha256 if each.lfs else each.blob_id for each in found.siblings or ()
+        }
         if not _hub.COMMIT.fullmatch(found.sha or "") or not all(files.values()) or found.private is None:
             raise PublishError(f"{_hub.endpoint()} does not answer as the Hub does; check HF_ENDPOINT.")
         return State(found.sha, bool(found.private), files)
 
     def tags(self) -> dict[str, str]:
         """The commit of each tag."""
-        refs = self.ask(f"the tags of {self.repo!r} cannot be read", lambda api: api.list_repo_refs(self.repo))
+        refs = self.ask(
+            f"the tags of {self.repo!r} cannot be read", lambda api: api.list_repo_refs(self.repo)
+        )
         return {tag.name: tag.target_commit for tag in refs.tags}
 
     def create(self, *, private: bool) -> None:
@@ -117,7 +121,7 @@ class Api:
 
     def validate(self, card: Any) -> None:
         """Asks the Hub whether it understands a card's metadata."""
-        self.ask("the model card cannot be checked", lambda api: card.validate())
+        self.ask("the model card is not right", lambda api: card.validate())
 
     def commit(
         self, files: Mapping[str, Path], removed: Sequence[str], *, parent: str, title: str, message: str
@@ -138,13 +142,13 @@ class Api:
 
         def act(api: Any) -> Any:
             operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in removed]
-            for path, file in files.items():
-                # Of a file object the client sends the bytes over plain HTTP, by the protocol of Git LFS; of a
-                # path through its chunk store (Xet) where that is installed. One way for everybody, and one
-                # whose every byte the tests' server sees.
-                addition = CommitOperationAdd(path, opened[path])
+            for path, file in opened.items():
+                # A file object's bytes go over plain HTTP, by the protocol of Git LFS; a path's through the
+                # client's chunk store (Xet) where that is installed. One way for everybody, and one whose
+                # every byte the tests' server sees.
+                addition = CommitOperationAdd(path, file)
                 # One by one: for several the client draws a bar of its own.
-                api.preupload_lfs_files(self.repo, [addition], revision="main", free_memory=False)
+                api.preupload_lfs_files(self.repo, [addition], free_memory=False)
                 operations.append(addition)
             return api.create_commit(
                 self.repo,
@@ -186,8 +190,8 @@ class Api:
         except UnicodeError:
             raise RefusedError(_hub.ODD_TOKEN) from None
         except Exception as error:
-            # Not chained, since an HTTP client's messages show addresses and headers; and of any kind, since the
-            # client's own are of many, and whether something happened only the Hub can say.
+            # Of any kind, since the client's own are of many, and whether something happened only the Hub can
+            # say. Not chained: an HTTP client's messages show addresses and headers.
             raise _meaning(error) from None
 
 
@@ -235,8 +239,8 @@ def _meaning(error: BaseException) -> NetworkError:
             return RefusedError(f"publishing needs a token; {_hub.LOGIN}")
         if isinstance(cause, errors.HfHubHTTPError):
             return _refusal(cause.response)
-        if isinstance(cause, ValueError) and "metadata" in str(cause):
-            return RefusedError(f"the Hub does not take the model card: {redacted(str(cause))}")
+        if type(cause) is ValueError:  # what the Hub says of a card, or of a large file
+            return RefusedError(f"the Hub refuses: {redacted(str(cause))}")
         known = _hub.PROTOCOL.get(type(cause).__name__)
         if known:
             return NetworkError(known[0], again=known[1])
@@ -264,7 +268,7 @@ def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:
     """What a token lacks for writing the repository."""
     user, orgs = account.get("name"), {each.get("name"): each for each in account.get("orgs") or ()}
     if owner != user and owner not in orgs:
-        return f"the token is {user!r}'s, who is not in {owner!r}; use {f'{user}/{name}'!r}, or pass another token="
+        return f"the token is {user!r}'s, who is not in {owner!r}; publish as {f'{user}/{name}'!r}"
     if orgs.get(owner, {}).get("roleInOrg") == "read":
         return f"{user!r} may only read in {owner!r}; ask there for the right to write"
     token = (account.get("auth") or {}).get("accessToken") or {}
@@ -272,7 +276,9 @@ def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:
         return "the token may only read; make one that may write, and pass it as token= or log in with it"
     if token.get("role") == "fineGrained":
         scopes = (token.get("fineGrained") or {}).get("scoped") or ()
-        named = [each for each in scopes if (each.get("entity") or {}).get("name") in (owner, f"{owner}/{name}")]
+        named = [
+            each for each in scopes if (each.get("entity") or {}).get("name") in (owner, f"{owner}/{name}")
+        ]
         if not any("repo.write" in (each.get("permissions") or ()) for each in named):
             return f"the token has no right to write repositories of {owner!r}; give it that"
     return None
