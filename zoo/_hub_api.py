@@ -3,8 +3,11 @@
 Nothing that is raised here holds a token or a signed address.
 """
 
+import json
 import logging
 import re
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ Result = TypeVar("Result")
 
 ANSWER = 6  # times as long as a silence may be, a server may think about a commit
 SECRETS = re.compile(r"hf_\w+|(?<=\?)\S+")  # tokens, and what addresses have after the question mark
+ODD = "it does not answer as the Hub does; check HF_ENDPOINT"
 REFUSALS = {
     402: "the storage of its owner is full, or has to be paid for",
     403: "the token may not write it",
@@ -26,6 +30,7 @@ REFUSALS = {
     412: "somebody else has changed it meanwhile; publish again, and look at the difference",
     413: "the Hub takes no files so large",
 }
+ONE = threading.RLock()  # the client is the process's, and has one set of limits
 LOGGERS = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2")
 
 
@@ -86,7 +91,7 @@ class Api:
             each.rfilename: each.lfs.sha256 if each.lfs else each.blob_id for each in found.siblings or ()
         }
         if not _hub.COMMIT.fullmatch(found.sha or "") or not all(files.values()) or found.private is None:
-            raise PublishError(f"{_hub.endpoint()} does not answer as the Hub does; check HF_ENDPOINT.")
+            raise PublishError(f"{self.repo!r} cannot be looked up: {ODD}.")
         return State(found.sha, bool(found.private), files)
 
     def tags(self) -> dict[str, str]:
@@ -185,7 +190,7 @@ class Api:
         if constants.HF_HUB_OFFLINE:
             raise RefusedError("HF_HUB_OFFLINE is set, and publishing needs the network")
         try:
-            with _session():
+            with session():
                 return action(HfApi(endpoint=_hub.endpoint(), token=self.token, library_name="flax-zoo"))
         except UnicodeError:
             raise RefusedError(_hub.ODD_TOKEN) from None
@@ -196,12 +201,10 @@ class Api:
 
 
 @contextmanager
-def _session() -> Iterator[None]:
+def session() -> Iterator[None]:
     """The client with limits, and without words: it waits for ever otherwise, and logs signed addresses."""
     from huggingface_hub import get_session
 
-    session, loggers = get_session(), [logging.getLogger(name) for name in LOGGERS]
-    before = session.timeout, session.event_hooks, [logger.level for logger in loggers]
     limits, failures = _patience.LIMITS, 0
 
     def watch(response: Any) -> None:
@@ -215,16 +218,21 @@ def _session() -> Iterator[None]:
         if failures >= limits.attempts or (trouble.wait or 0) > limits.patience:
             raise NetworkError(f"{trouble}; try again later")
 
-    session.timeout = session.timeout.__class__(limits.silence, read=ANSWER * limits.silence)
-    session.event_hooks = {**before[1], "response": [*before[1].get("response", ()), watch]}
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        session.timeout, session.event_hooks = before[:2]
-        for logger, level in zip(loggers, before[2], strict=True):
-            logger.setLevel(level)
+    with ONE, warnings.catch_warnings():
+        # It passes files to its HTTP client in a way that this calls old.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        client, loggers = get_session(), [logging.getLogger(name) for name in LOGGERS]
+        before = client.timeout, client.event_hooks, [logger.level for logger in loggers]
+        client.timeout = type(client.timeout)(limits.silence, read=ANSWER * limits.silence)
+        client.event_hooks = {**before[1], "response": [*before[1].get("response", ()), watch]}
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            client.timeout, client.event_hooks = before[:2]
+            for logger, level in zip(loggers, before[2], strict=True):
+                logger.setLevel(level)
 
 
 def _meaning(error: BaseException) -> NetworkError:
@@ -239,6 +247,8 @@ def _meaning(error: BaseException) -> NetworkError:
             return RefusedError(f"publishing needs a token; {_hub.LOGIN}")
         if isinstance(cause, errors.HfHubHTTPError):
             return _refusal(cause.response)
+        if isinstance(cause, json.JSONDecodeError | KeyError):
+            return RefusedError(ODD)
         if type(cause) is ValueError:  # what the Hub says of a card, or of a large file
             return RefusedError(f"the Hub refuses: {redacted(str(cause))}")
         known = _hub.PROTOCOL.get(type(cause).__name__)
@@ -255,6 +265,8 @@ def _refusal(response: Any) -> NetworkError:
     if status == 401:
         return RefusedError(f"the token is not valid; {_hub.LOGIN}")
     what = REFUSALS.get(status, "the Hub refuses")
+    if response.request.method == "PUT" and status == 403:
+        what = "the upload's address is not valid (any more)"
     said = response.headers.get("X-Error-Message")
     return RefusedError(f"{what} (HTTP {status}{': ' + redacted(said) if said else ''})")
 
@@ -268,7 +280,7 @@ def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:
     """What a token lacks for writing the repository."""
     user, orgs = account.get("name"), {each.get("name"): each for each in account.get("orgs") or ()}
     if owner != user and owner not in orgs:
-        return f"the token is {user!r}'s, who is not in {owner!r}; publish as {f'{user}/{name}'!r}"
+        return f"the token belongs to {user!r}, who is not in {owner!r}; publish as {f'{user}/{name}'!r}"
     if orgs.get(owner, {}).get("roleInOrg") == "read":
         return f"{user!r} may only read in {owner!r}; ask there for the right to write"
     token = (account.get("auth") or {}).get("accessToken") or {}

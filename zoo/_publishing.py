@@ -17,10 +17,10 @@ import jax
 from jax.typing import ArrayLike
 
 from converters._errors import ConverterError
-from zoo import _card, _download, _hub, _listing, _plan, _progress, _staging
+from zoo import _card, _download, _hub, _listing, _plan, _progress, _scratch, _staging
 from zoo._entry import Weights
 from zoo._errors import PublishError
-from zoo._hub_api import Api, State
+from zoo._hub_api import Api, State, session
 from zoo._hub_cache import HubFile
 from zoo._patience import NetworkError
 
@@ -98,7 +98,7 @@ def run(
     api = Api(wanted.repo, settings.token)
     api.check_permission()
     state = _repository(api, wanted)
-    with _staging.directory() as home:
+    with _scratch.directory() as home:
         staged, files = _staged(api, subject, home / "files", settings)
         plan = _plan.make(api, wanted, state, files, staged.notes)
         listing = _listing.Listing.of(staged.entry, wanted.repo, wanted.manifest, home)
@@ -214,14 +214,15 @@ def _fetch_back(api: Api, commit: str, plan: _plan.Plan, home: Path) -> None:
                 _download.download(partial(_request, source), target, source.checksum(), report)
         except (NetworkError, ConverterError, OSError) as trouble:
             raise PublishError(
-                f"{file.path!r} of {api.repo!r} at {commit} was published, and cannot be verified: {trouble}. "
+                f"{file.path!r} of {api.repo!r} at {commit} is published, but cannot be verified: {trouble}. "
                 "Publish again, which only verifies, or take it back."
             ) from None
         path.unlink()
 
 
 def _request(source: HubFile) -> _download.Request:
-    return source.request(source.ask())
+    with session():
+        return source.request(source.ask())
 
 
 def _tag(api: Api, tag: str, commit: str) -> None:

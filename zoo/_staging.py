@@ -1,13 +1,9 @@
-"""The files of a publication, made and verified in a directory that nobody else writes to."""
+"""The files of a publication: made of a model, and verified."""
 
-import fcntl
 import json
 import math
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,12 +14,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from converters import _safetensors, read_checkpoint
-from converters._files import orderly_exit
-from zoo import _cache, _families, _loading, _saving, _text, _verifying
-from zoo._entry import Entry, Weights
-from zoo._errors import PublishError, WeightsError
+from converters._files import atomic_write
+from zoo import _families, _loading, _saving, _text, _verifying, _weights
+from zoo._entry import Entry, Frozen, Weights
+from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._manifest import CONFIG
-from zoo._model import Model
+from zoo._model import Model, flatten
 
 SHARD = 5_000_000_000  # bytes
 INDEX = "model.safetensors.index.json"
@@ -50,7 +46,7 @@ class Staged:
 
     Attributes:
         entry: As its config.json says it.
-        origin: Where the weights came from, where that was not a file of the zoo's.
+        origin: Where the weights were fetched from, if they were.
         verified: What was found right.
         notes: What a user should know of it.
     """
@@ -63,75 +59,23 @@ class Staged:
     notes: tuple[str, ...]
 
 
-@contextmanager
-def directory() -> Iterator[Path]:
-    """A directory of the zoo's cache, gone after the block; those of killed processes are removed first."""
-    home = _cache.made(_cache.root() / "staging")
-    with orderly_exit(), _held(home):
-        for orphan in home.iterdir():
-            _remove_orphan(orphan)
-        path = home / secrets.token_hex(8)
-        path.mkdir(mode=0o700)
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        _lock(lock, wait=False)
-    with orderly_exit():
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Locked, so that no new directory is taken for an orphan before its own lock is set."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _lock(fd, wait=True)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int, *, wait: bool) -> bool:
-    """Whether it is locked; where the file system has no locks, no other process's can be seen."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        return error.errno in _cache.NO_LOCKS and wait
-    return True
-
-
-def _remove_orphan(path: Path) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return
-    try:
-        if _lock(fd, wait=False):
-            shutil.rmtree(path, ignore_errors=True)
-    finally:
-        os.close(fd)
-
-
 def stage(subject: Subject, target: Path, settings: Settings) -> Staged:
     """Writes all but the card.
 
     Raises:
-        PublishError: there is nothing to publish.
         WeightsError: the weights are not right, or cannot be written.
     """
-    model, origin, beside = _subject(subject, settings)
-    _saving.save(model, target, inputs=settings.inputs)
-    module, notes = settings.module or model.module, []
-    own = module if _loading.info(target).family is None else None
-    golden = target / _saving.GOLDEN
-    content = beside(_saving.GOLDEN) if _same_bytes(target, origin) else None
-    if content is not None:
-        golden.write_bytes(content)
+    subject = _name_of(subject, settings) if isinstance(subject, Model) else subject
+    made = _of_model(subject, settings) if isinstance(subject, Model) else _of_name(subject, settings)
+    _write(made, target, settings)
+    entry, notes = _loading.info(target), list[str]()
+    own = made.model.module if entry.family is None else None
+    golden = made.beside(_saving.GOLDEN) if made.content is not None else None
+    if golden is not None:
+        (target / _saving.GOLDEN).write_bytes(golden)
     else:
-        notes += _own_golden(golden, model, _loading.info(target))
-    tokenizer = beside(_text.FILE)
+        notes += _own_golden(target / _saving.GOLDEN, made.model, entry)
+    tokenizer = made.beside(_text.FILE)
     if tokenizer is not None:
         (target / _text.FILE).write_bytes(tokenizer)
     _shard(target)
@@ -140,39 +84,82 @@ def stage(subject: Subject, target: Path, settings: Settings) -> Staged:
         from zoo._converting import export
 
         export(target, target / TORCH, module=own)
-    _draw(model, target)
-    converted = origin if origin and (origin.repo or origin.url) else None
-    return Staged(target, model, _loading.info(target), converted, verified, tuple(notes))
+    _draw(made.model, target)
+    return Staged(target, made.model, _loading.info(target), made.origin, verified, tuple(notes))
 
 
-Beside: TypeAlias = Callable[[str], bytes | None]
+@dataclass(frozen=True)
+class _Made:
+    """A model with the entry that it gets.
+
+    Attributes:
+        origin: Where its weights were fetched from, if they were.
+        content: Of their file, where that is published as it is.
+        beside: The content of a file beside the weights, if there is one.
+    """
+
+    model: Model
+    origin: Weights | None = None
+    content: np.ndarray | None = None
+    beside: Callable[[str], bytes | None] = lambda file: None
 
 
-def _subject(subject: Subject, settings: Settings) -> tuple[Model, Weights | None, Beside]:
-    """The model with the entry that it gets, where its weights came from, and the files beside them."""
-    if isinstance(subject, Model):
-        model, directory = subject, None
-        found = subject.entry or Entry(type(subject.module).__name__, 0)
-        entry = found
-    else:
-        found, directory = _loading.find(subject, token=settings.token), _loading.directory_of(subject)
-        model = _loading.load(subject, pretrained=True, module=settings.module, token=settings.token)
-        # Its metrics were measured on these weights, whatever file they are from.
-        entry = replace(found, weights=None, name=found.name.rpartition("/")[2])
-    if settings.module is not None or found.family is None:
-        entry = replace(entry, family=None, config=type(found.config)())
-    if settings.license:
-        entry = replace(entry, license=settings.license)
-
-    def beside(file: str) -> bytes | None:
-        return _text.beside(found, directory, file, settings.token) if found.weights else None
-
-    return Model(model.module, model.variables, entry, model.notes), found.weights, beside
+def _name_of(model: Model, settings: Settings) -> Subject:
+    """The name that loads exactly this, if there is one: what is known of it holds for this model, too."""
+    entry = model.entry
+    if entry is None or entry.weights is None or entry.family is None:
+        return model
+    try:
+        if _loading.find(entry.name, token=settings.token) != entry:
+            return model
+        arrays = _loading.pretrained(entry.name)[1]
+    except ZooError:
+        return model
+    flat = flatten(model.variables)
+    same = flat.keys() == arrays.keys() and all(
+        flat[path].dtype == array.dtype and np.asarray(flat[path]).tobytes() == array.tobytes()
+        for path, array in arrays.items()
+    )
+    return entry.name if same else model
 
 
-def _same_bytes(target: Path, origin: Weights | None) -> bool:
-    written = _loading.info(target).weights
-    return bool(origin and written and origin.sha256 == written.sha256)
+def _of_model(model: Model, settings: Settings) -> _Made:
+    entry = _licensed(model.entry or Entry(type(model.module).__name__, 0), settings)
+    return _Made(Model(model.module, model.variables, entry, model.notes))
+
+
+def _of_name(name: str | os.PathLike[str], settings: Settings) -> _Made:
+    found, home = _loading.find(name, token=settings.token), _loading.directory_of(name)
+    model = _loading.load(name, pretrained=True, module=settings.module, token=settings.token)
+    # Its metrics were measured on these weights, whatever file they are from.
+    entry = replace(_licensed(found, settings), weights=None, name=found.name.rpartition("/")[2])
+    if settings.module is not None:
+        entry = replace(entry, family=None, config=Frozen())
+    whole = found.layout is None and not str(found.weights and found.weights.file).endswith(".json")
+    return _Made(
+        Model(model.module, model.variables, entry, model.notes),
+        found.weights if found.weights and (found.weights.repo or found.weights.url) else None,
+        _weights.content_of(found, home, token=settings.token)[0] if whole else None,
+        lambda file: _text.beside(found, home, file, settings.token),
+    )
+
+
+def _licensed(entry: Entry, settings: Settings) -> Entry:
+    return replace(entry, license=settings.license) if settings.license else entry
+
+
+def _write(made: _Made, target: Path, settings: Settings) -> None:
+    """The weights and config.json."""
+    content, entry = made.content, made.model.entry
+    if content is None or entry is None:
+        _saving.save(made.model, target, inputs=settings.inputs)
+        return
+
+    def put(path: Path) -> None:
+        with atomic_write(path, size=content.size) as file:
+            file.write(content.data)
+
+    _saving.write(target, entry, put, overwrite=False)
 
 
 def _own_golden(path: Path, model: Model, entry: Entry) -> list[str]:
