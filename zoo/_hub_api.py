@@ -203,7 +203,7 @@ class Api:
 @contextmanager
 def session() -> Iterator[None]:
     """The client with limits, and without words: it waits for ever otherwise, and logs signed addresses."""
-    from huggingface_hub import get_session
+    from huggingface_hub import constants, get_session, utils
 
     limits, failures = _patience.LIMITS, 0
 
@@ -227,9 +227,15 @@ def session() -> Iterator[None]:
         client.event_hooks = {**before[1], "response": [*before[1].get("response", ()), watch]}
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
+        # Of files that it does not send, it draws bars, too; where the environment asks for them, it may.
+        bars = constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not utils.are_progress_bars_disabled()
+        if bars:
+            utils.disable_progress_bars()
         try:
             yield
         finally:
+            if bars:
+                utils.enable_progress_bars()
             client.timeout, client.event_hooks = before[:2]
             for logger, level in zip(loggers, before[2], strict=True):
                 logger.setLevel(level)
