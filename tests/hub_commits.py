@@ -126,7 +126,7 @@ class Commits:
 
     def validate(self, asked: Asked) -> Reply:
         content = json.loads(asked.body)["content"]
-        fields = yaml.safe_load(content.split("---\n")[1])
+        fields = yaml.safe_load(content.split("---\n")[1]) if content else {}
         wrong = [
             f'"{name}" must be a {kind.__name__}'
             for name, kind in FIELDS.items()

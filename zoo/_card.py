@@ -141,12 +141,13 @@ def _parts(staged: _staging.Staged, repo: str) -> Iterator[str]:
 
 
 def _what(entry: Entry, model: Model) -> str:
-    kind = f"family `{entry.family}` of the zoo" if entry.family else "a module of its author's own"
-    config = ", ".join(f"{name}={value!r}" for name, value in entry.config.items())
-    return (
-        f"A [Flax](https://github.com/google/flax) (linen) model, `{type(model.module).__name__}`: {kind}"
-        f"{f' with {config}' if config else ''}, {entry.num_params:,} parameters."
-    )
+    kind, about = "a module of its author's own", ""
+    if entry.family:
+        config = ", ".join(f"{name}={value!r}" for name, value in entry.config.items())
+        kind = f"family `{entry.family}` of the zoo{f' with `{config}`' if config else ''}"
+        about = (inspect.getdoc(_families.family(entry)) or "").splitlines()[0] + "\n\n"
+    flax = "A [Flax](https://github.com/google/flax) (linen) model"
+    return f"{about}{flax}, `{type(model.module).__name__}`: {kind}, {entry.num_params:,} parameters."
 
 
 def _code(entry: Entry, model: Model, repo: str) -> str:
@@ -186,12 +187,12 @@ def _certificate(staged: _staging.Staged) -> str:
     if found.difference is None:
         return "There are no reference outputs, so what it computes was compared with nothing."
     versions = ", ".join(f"{name} {version(name)}" for name in ("flax", "jax", "numpy"))
-    whose = "PyTorch" if found.made_by.startswith("PyTorch") else "publisher"
+    maker = found.made_by
+    whose = f"that its implementation in {maker} gives" if maker.startswith("PyTorch") else f"of {maker}"
     return (
-        f"`golden.safetensors` has example inputs and the outputs in float64 of the {whose}"
-        f"{' implementation' if whose == 'PyTorch' else ''} ({found.made_by}). The largest difference from "
-        f"them, in float64 and as a share of the largest output, is {found.difference:.1e} ({versions}). "
-        "`zoo verify` compares them on your machine."
+        f"`golden.safetensors` has example inputs and the outputs {whose}, in float64. The largest "
+        f"difference from them, as a share of the largest output, is {found.difference:.1e}, in float64 with "
+        f"{versions}. `zoo verify` compares them on your machine."
     )
 
 

@@ -124,9 +124,20 @@ class Api:
         newer = found[: ids.index(commit)] if commit in ids else []
         return {each.commit_id: each.message for each in newer}
 
-    def validate(self, card: Any) -> None:
+    def validate(self, card: str) -> None:
         """Asks the Hub whether it understands a card's metadata."""
-        self.ask("the model card is not right", lambda api: card.validate())
+        from huggingface_hub import get_session
+        from huggingface_hub.utils import hf_raise_for_status
+
+        def ask(api: Any) -> None:
+            # As ModelCard.validate does, which in older versions asks huggingface.co whatever HF_ENDPOINT says.
+            content = {"repoType": "model", "content": card}
+            answer = get_session().post(f"{_hub.endpoint()}/api/validate-yaml", json=content)
+            if answer.status_code == 400:
+                raise ValueError(answer.text)
+            hf_raise_for_status(answer)
+
+        self.ask("the model card is not right", ask)
 
     def commit(
         self, files: Mapping[str, Path], removed: Sequence[str], *, parent: str, title: str, message: str

@@ -147,8 +147,8 @@ def _staged(
     """The files, by path in the repository."""
     try:
         staged = _staging.stage(subject, target, settings)
-        card = _card.card(staged, api.repo)
-        (target / README).write_text(str(card), encoding="utf-8")
+        card = str(_card.card(staged, api.repo))
+        (target / README).write_text(card, encoding="utf-8")
     except OSError as error:
         raise PublishError(
             f"the files cannot be prepared: {error}; ZOO_CACHE chooses another place."

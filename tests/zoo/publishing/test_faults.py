@@ -103,19 +103,6 @@ def impatient(hub: Hub, patch: Any) -> None:
     hub.fault(changed(late=2), method="POST", path="/commit/")
 
 
-class Blank:
-    """A card without content."""
-
-    def __init__(self, *arguments: object) -> None:
-        pass
-
-    def __str__(self) -> str:
-        return ""
-
-    def validate(self) -> None:
-        pass
-
-
 NAN = zoo.Model(Net(), {"params": {"kernel": np.full((2, 2), np.nan)}})
 FAULTS = {
     # who one is: asked before anything is hashed
@@ -166,7 +153,7 @@ FAULTS = {
     "no room": Fault(disk_full, "needs .* bytes, the disk has 10 free", silent=True),
     "quota of the disk": Fault(write_fails, "cannot be prepared: .*quota exceeded; ZOO_CACHE", silent=True),
     "an empty file": Fault(
-        lambda hub, patch: patch.setattr("zoo._card.card", Blank),
+        lambda hub, patch: patch.setattr("zoo._card.card", lambda staged, repo: ""),
         "'README.md' is no regular file with content",
     ),
     "the card is refused": Fault(
