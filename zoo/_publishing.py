@@ -20,8 +20,9 @@ from converters._errors import ConverterError
 from zoo import _card, _download, _hub, _listing, _plan, _progress, _scratch, _staging
 from zoo._entry import Weights
 from zoo._errors import PublishError
-from zoo._hub_api import Api, State, session
+from zoo._hub_api import Api, State
 from zoo._hub_cache import HubFile
+from zoo._hub_client import session
 from zoo._patience import NetworkError
 
 REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)

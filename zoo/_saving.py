@@ -53,7 +53,7 @@ def save(
         )
     flat = flatten(model.variables)
     _check_leaves(flat)
-    entry = replace(_record(model.entry, model.module, inputs), num_params=count_params(model.variables))
+    entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
     write(Path(directory), entry, lambda path: _safetensors.write(path, flat), overwrite=overwrite)
 
 
@@ -103,7 +103,7 @@ def _check_leaves(flat: Mapping[str, Any]) -> None:
         raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
 
 
-def _record(
+def recorded(
     entry: Entry | None, module: nn.Module, inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct]
 ) -> Entry:
     """The entry, or a new one for a module of one's own, with the inputs that are given."""

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,7 +37,7 @@ class Settings:
     inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = ()
     license: str | None = None
     torch: bool = False
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def stage(subject: Subject, target: Path, settings: Settings) -> Staged:
     """Writes all but the card.
 
     Raises:
+        PublishError: something that is asked for cannot be made.
         WeightsError: the weights are not right, or cannot be written.
     """
     subject = _name_of(subject, settings) if isinstance(subject, Model) else subject
@@ -81,9 +82,7 @@ def stage(subject: Subject, target: Path, settings: Settings) -> Staged:
     _shard(target)
     verified = _verifying.verify(target, module=own)
     if settings.torch:
-        from zoo._converting import export
-
-        export(target, target / TORCH, module=own)
+        _export(target, entry, own)
     _draw(made.model, target)
     return Staged(target, made.model, _loading.info(target), made.origin, verified, tuple(notes))
 
@@ -159,6 +158,7 @@ def _write(made: _Made, target: Path, settings: Settings) -> None:
         with atomic_write(path, size=content.size) as file:
             file.write(content.data)
 
+    entry = _saving.recorded(entry, made.model.module, settings.inputs)
     _saving.write(target, entry, put, overwrite=False)
 
 
@@ -178,6 +178,15 @@ def _own_golden(path: Path, model: Model, entry: Entry) -> list[str]:
     except WeightsError as error:
         return [f"no reference outputs: {str(error).splitlines()[0]}"]
     return []
+
+
+def _export(target: Path, entry: Entry, module: nn.Module | None) -> None:
+    """The state dict for PyTorch."""
+    from zoo._converting import export
+
+    if not entry.inputs:
+        raise PublishError(f"a state dict for PyTorch needs the inputs of {entry.name!r}; pass inputs=.")
+    export(target, target / TORCH, module=module)
 
 
 def _draw(model: Model, target: Path) -> None:
@@ -218,10 +227,10 @@ def _shard(target: Path) -> None:
 
 
 def files_of(staged: Path) -> dict[str, Path]:
-    """What is published, by path; nothing but regular files, and no pickles.
+    """What is published, by path.
 
     Raises:
-        PublishError: something else is there.
+        PublishError: something is no regular file, or is empty.
     """
     files = {path.name: path for path in sorted(staged.iterdir())}
     for name, path in files.items():

@@ -15,7 +15,7 @@ import zoo
 from tests.hub import Hub
 from tests.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.publishing.conftest import FILES, OLD, REPO, TOKEN, Net, same
-from zoo import _hub_api
+from zoo import _hub_client
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def write_fails(hub: Hub, patch: Any) -> None:
 
 
 def impatient(hub: Hub, patch: Any) -> None:
-    patch.setattr(_hub_api, "ANSWER", 0.3)
+    patch.setattr(_hub_client, "ANSWER", 0.3)
     hub.fault(changed(late=2), method="POST", path="/commit/")
 
 

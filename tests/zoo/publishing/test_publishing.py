@@ -209,6 +209,16 @@ def mlp_tensors(directory) -> bytes:
     return (directory / "mlp.safetensors").read_bytes()
 
 
+def test_a_directory_gets_its_inputs_when_it_is_published(hub, owner, publish, net, tmp_path):
+    zoo.save(net, tmp_path / "net")
+    publish(tmp_path / "net", create=True, module=Net(), inputs=INPUTS, torch=True)
+    assert zoo.info(f"hf://{REPO}").inputs[0].shape == (1, 3)
+    assert "golden.safetensors" in hub.head(REPO)
+    with pytest.raises(zoo.PublishError, match="needs the inputs of 'Net'; pass inputs="):
+        publish(net, "you/other", create=True, torch=True)
+    assert "you/other" not in hub.repositories
+
+
 def test_a_tokenizer_beside_the_weights_goes_along(hub, owner, publish, tmp_path):
     zoo.save(zoo.load("mlp_mnist", hidden=[4]), tmp_path / "net")
     (tmp_path / "net" / "tokenizer.json").write_text("{}")
