@@ -20,14 +20,14 @@ shapes = {"Dense_0": (3, 4), "Dense_1": (4, 2)}
 params = {name: {"kernel": np.ones(shape), "bias": np.ones(shape[1])} for name, shape in shapes.items()}
 model = zoo.Model(Net(), {"params": params})
 staging = Path(os.environ["ZOO_CACHE"]) / "staging"
-moment = count = 0
+moment = count = number = 0
 
 def tick(*_):
     "Counts the moments at which something can be half done, and ends the process at one of them."
     global count
     count += 1
     if count == moment:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 
 def watch(event, arguments):
     if event in ("open", "os.rename", "os.mkdir", "os.remove") and str(staging) in str(arguments[0]):
@@ -39,19 +39,21 @@ def act(repo):
         get_session().event_hooks[kind].append(tick)
     zoo.publish(model, repo, license="MIT", force=True)
 
-def run(repo, at):
-    "The exit code of a publication that is killed at a moment, and how many moments there were."
-    global moment
+def run(repo, at, by=signal.SIGKILL):
+    "The exit code of a publication that gets a signal at a moment, and how many moments there were."
+    global moment, number
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        moment = at
+        moment, number = at, by
         try:
             act(repo)
             os.write(writer, str(count).encode())
-        except BaseException as error:
-            print(repr(error), flush=True)
+        except (KeyboardInterrupt, SystemExit):
             os._exit(9)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
         os._exit(0)
     os.close(writer)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -70,11 +72,19 @@ for index, at in enumerate(chosen, 1):
     sys.stdin.readline()  # the parent looks at the repository
     assert run(repo, -1)[0] == 0
     assert not list(staging.iterdir())
+
+for by in (signal.SIGINT, signal.SIGTERM):
+    for at in random.sample(range(moments // 3, moments), 3):
+        assert run("you/net22", at, by)[0] == 9, (by, at, moments)
+        assert not list(staging.iterdir())
+assert run("you/net22", -1)[0] == 0
 """
 
 
-def test_after_twenty_kills_the_repository_is_old_or_new_and_the_next_run_is_right(hub, owner, tmp_path):
-    for index in range(22):
+def test_after_kills_and_interrupts_the_repository_is_old_or_new_and_the_next_run_is_right(
+    hub, owner, tmp_path
+):
+    for index in range(23):
         hub.commit(f"you/net{index}", OLD, private=True, readers={TOKEN})
     home = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "ZOO_CACHE": str(tmp_path / "cache")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -90,7 +100,7 @@ def test_after_twenty_kills_the_repository_is_old_or_new_and_the_next_run_is_rig
     rest, errors = process.communicate()
     assert process.returncode == 0, rest + errors
     assert (len(seen), set(seen)) == (20, {False, True})
-    for index in range(22):
+    for index in range(23):
         repository = hub.repositories[f"you/net{index}"]
         assert set(hub.head(f"you/net{index}")) == FILES
         assert len(repository.log) == 2
