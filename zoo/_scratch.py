@@ -10,25 +10,43 @@ from pathlib import Path
 
 from converters._files import orderly_exit
 from zoo import _cache
+from zoo._errors import PublishError
 
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """Gone after the block; those of killed processes are removed first."""
+    """Gone after the block; those of killed processes are removed first.
+
+    Raises:
+        PublishError: it cannot be made.
+    """
     home = _cache.made(_cache.root() / "staging")
-    with orderly_exit(), _held(home):
-        for orphan in home.iterdir():
-            _remove_orphan(orphan)
-        path = home / secrets.token_hex(8)
-        path.mkdir(mode=0o700)
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        _lock(lock, wait=False)
+    path = home / secrets.token_hex(8)
     with orderly_exit():
         try:
-            yield path
+            lock = _prepared(home, path)
+            try:
+                yield path
+            finally:
+                os.close(lock)
         finally:
             shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
+
+
+def _prepared(home: Path, path: Path) -> int:
+    """The new directory's descriptor, which is locked."""
+    try:
+        with _held(home):
+            for orphan in home.iterdir():
+                _remove_orphan(orphan)
+            path.mkdir(mode=0o700)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            _lock(lock, wait=False)
+            return lock
+    except OSError as error:
+        raise PublishError(
+            f"{str(path)!r} cannot be made: {error}; ZOO_CACHE chooses another place."
+        ) from error
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 import os
 
+import pytest
+
+import zoo
 from zoo import _scratch
 
 
@@ -12,3 +15,10 @@ def test_orphans_are_removed_and_others_work_is_not(cache):
         with _scratch.directory() as second:
             assert sorted(os.listdir(home)) == sorted([first.name, second.name])
     assert os.listdir(home) == []
+
+
+def test_a_directory_that_cannot_be_made_is_refused(cache):
+    (cache / "zoo").mkdir()
+    (cache / "zoo" / "staging").touch()
+    with pytest.raises(zoo.ZooError, match="staging.*ZOO_CACHE"), _scratch.directory():
+        pass
