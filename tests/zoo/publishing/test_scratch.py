@@ -20,5 +20,5 @@ def test_orphans_are_removed_and_others_work_is_not(cache):
 def test_a_directory_that_cannot_be_made_is_refused(cache):
     (cache / "zoo").mkdir()
     (cache / "zoo" / "staging").touch()
-    with pytest.raises(zoo.ZooError, match="staging.*ZOO_CACHE"), _scratch.directory():
+    with pytest.raises(zoo.ZooError, match=r"staging.*ZOO_CACHE"), _scratch.directory():
         pass
