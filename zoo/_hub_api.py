@@ -95,12 +95,12 @@ class Api:
         )
 
     def commits_after(self, commit: str) -> dict[str, str]:
-        """The messages of what was committed since, by commit."""
+        """The messages of what was committed since, by commit, the last one first."""
         found = self.ask(
             f"the commits of {self.repo!r} cannot be read", lambda api: api.list_repo_commits(self.repo)
         )
         ids = [each.commit_id for each in found]
-        newer = found[: ids.index(commit)] if commit in ids else []
+        newer = found[: ids.index(commit)] if commit in ids else found
         return {each.commit_id: each.message for each in newer}
 
     def validate(self, card: str) -> None:

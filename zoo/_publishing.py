@@ -186,21 +186,24 @@ def _commit(api: Api, plan: _plan.Plan, files: Mapping[str, Path], state: State,
             {path: files[path] for path in sent}, removed, parent=state.commit, title=title, message=message
         )
     except PublishError as error:
-        commit = _happened(api, state.commit, mark, error)
-        if commit is None:
-            raise PublishError(
-                f"{error} {api.repo!r} is as it was, at {state.commit}; what was uploaded is not sent again."
-            ) from None
-        return commit
+        return _found_out(api, state.commit, mark, error)
 
 
-def _happened(api: Api, parent: str, mark: str, error: PublishError) -> str | None:
-    """The commit, if it happened although the Hub did not say so."""
+def _found_out(api: Api, parent: str, mark: str, error: PublishError) -> str:
+    """The commit, if it happened although the Hub did not say so.
+
+    Raises:
+        PublishError: it did not, or that cannot be found out.
+    """
     try:
         newer = api.commits_after(parent)
     except PublishError as second:
         raise PublishError(f"{error} Whether it happened, see {api.page}/commits/main: {second}") from None
-    return next((commit for commit, message in newer.items() if mark in message), None)
+    for commit, message in newer.items():
+        if mark in message:
+            return commit
+    holds = f"is at {next(iter(newer))}, which is not this" if newer else f"is as it was, at {parent}"
+    raise PublishError(f"{error} {api.repo!r} {holds}; what was uploaded is not sent again.") from None
 
 
 def _fetch_back(api: Api, commit: str, plan: _plan.Plan, home: Path) -> None:

@@ -196,7 +196,7 @@ FAULTS = {
     ),
     # the commit
     "commit: 503 before it": Fault(
-        reply(503, "/commit/"), r"nothing was committed: .*out of order \(HTTP 503\)"
+        reply(503, "/commit/"), r"nothing was committed: .*\(HTTP 503\).* is as it was, at"
     ),
     "commit: 503 after it": Fault(lost("/commit/", status(503))),
     "commit: reset after it": Fault(lost("/commit/", changed(reset=True))),
@@ -209,7 +209,8 @@ FAULTS = {
         new=True,
     ),
     "somebody commits in between": Fault(
-        somebody_commits, r"somebody else has changed it meanwhile.*HTTP 412"
+        somebody_commits,
+        r"somebody else has changed it meanwhile.*HTTP 412.* is at \w{40}, which is not this",
     ),
     # afterwards
     "other bytes come back": Fault(
