@@ -65,7 +65,7 @@ def _lock(fd: int, *, wait: bool) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        return error.errno in _cache.NO_LOCKS and wait
+        return error.errno in _cache.UNSUPPORTED and wait
     return True
 
 
