@@ -16,7 +16,7 @@ from zoo import _manifest, _plan, _publishing, _staging
 from zoo._model import flatten
 from zoo._verifying import verify, write_golden
 
-BUNDLED = ("vae_mnist", "resnet20_cifar10")
+BUNDLED = ("vae_mnist", "resnet20_cifar10", "gpt_shakespeare")
 LOAD = """
 import hashlib, sys, zoo
 from zoo._model import flatten
@@ -52,6 +52,9 @@ def test_what_was_published_loads_in_another_process_with_an_empty_cache(hub, ow
         assert found.difference <= 1e-12
         assert found.sha256 == zoo.info(name).weights.sha256
         assert zoo.info(f"hf://{repo}").metrics == zoo.info(name).metrics
+    text = "To be, or not to be"
+    own, published = (zoo.tokenizer(each) for each in ("gpt_shakespeare", "hf://you/gpt-shakespeare"))
+    assert published.encode(text).ids == own.encode(text).ids
 
 
 def test_the_repository_gets_an_explicit_list_of_files(hub, owner, publish, tmp_path):
