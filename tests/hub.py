@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.hub_commits import LARGE, Commits, oid
 from tests.servers import Asked, Reply, Server
 
 
@@ -22,9 +23,10 @@ class Repository:
     readers: set[str] = field(default_factory=set)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
+    log: dict[str, tuple[str, str]] = field(default_factory=dict)  # titles and messages
 
 
-class Hub(Server):
+class Hub(Commits, Server):
     """The Hub's protocol, https://huggingface.co/docs/hub/api; large files are at signed addresses elsewhere.
 
     Attributes:
@@ -39,31 +41,52 @@ class Hub(Server):
         self.repositories: dict[str, Repository] = {}
         self.tokens: set[str] = set()
         self.signatures: set[str] = set()
-        self.routes: list[tuple[str, Callable[..., Reply]]] = [
-            (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.resolve),
-            (r"/store/([0-9a-f]{64})", self.store),
+        self.routes: list[tuple[str, str, Callable[..., Reply]]] = [
+            ("GET", r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.resolve),
+            ("GET", r"/store/([0-9a-f]{64})", self.store),
+            *self.writing,
         ]
 
-    def commit(self, name: str, files: Mapping[str, bytes], **fields: Any) -> str:
-        """Adds files to a repository, which is made where it is missing; the commit."""
+    def commit(
+        self,
+        name: str,
+        files: Mapping[str, bytes],
+        *,
+        whole: bool = False,
+        message: tuple[str, str] = ("a commit", ""),
+        **fields: Any,
+    ) -> str:
+        """Adds files to a repository, which is made where it is missing, or replaces all; the commit."""
         repository = self.repositories.setdefault(name, Repository(**fields))
-        content = {**repository.commits.get(repository.refs.get("main", ""), {}), **files}
+        present = {} if whole else repository.commits.get(repository.refs.get("main", ""), {})
+        content = {**present, **files}
         digests = sorted((path, hashlib.sha256(data).hexdigest()) for path, data in content.items())
         commit = hashlib.sha1(repr((digests, len(repository.commits))).encode()).hexdigest()
         repository.commits[commit] = content
+        repository.log[commit] = message
         repository.refs["main"] = commit
         return commit
 
     def answer(self, asked: Asked) -> Reply:
-        for pattern, route in self.routes:
+        reply = self.interrupted(asked)
+        if reply:
+            return reply
+        method = "GET" if asked.method == "HEAD" else asked.method
+        for expected, pattern, route in self.routes:
             match = re.fullmatch(pattern, asked.path)
-            if match:
+            if match and method == expected:
                 return route(asked, *match.groups())
         return Reply(404)
 
+    def sign(self) -> str:
+        """A signature that is valid until it is taken away."""
+        signature = f"{self.SECRET}{len(self.signatures)}"
+        self.signatures.add(signature)
+        return signature
+
     def resolve(self, asked: Asked, name: str, revision: str, path: str) -> Reply:
         repository = self.repositories.get(name)
-        refused = self._refused(asked, repository)
+        refused = self.refused(asked, repository)
         if refused or repository is None:
             return refused or Reply(404)
         commit = repository.refs.get(revision, revision)
@@ -74,18 +97,17 @@ class Hub(Server):
         if path not in files:
             return Reply(404, {**headers, "X-Error-Code": "EntryNotFound"})
         content = files[path]
-        if not path.endswith(".safetensors"):
-            digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        digest = oid(path, content)
+        if not path.endswith(LARGE):
             return Reply(200, {**headers, "ETag": f'"{digest}"'}, content)
-        digest = hashlib.sha256(content).hexdigest()
-        signature = f"{self.SECRET}{len(self.signatures)}"
-        self.signatures.add(signature)
+        signature = self.sign()
         # Another name of this machine, and so another origin.
         location = f"http://localhost:{self.port}/store/{digest}?X-Signature={signature}"
         linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content)), "Location": location}
         return Reply(302, {**headers, **linked})
 
-    def _refused(self, asked: Asked, repository: Repository | None) -> Reply | None:
+    def refused(self, asked: Asked, repository: Repository | None) -> Reply | None:
+        """The answer to who may not read, or to what is not there."""
         token = asked.token
         if token and token not in self.tokens:
             return Reply(401, {"X-Error-Message": "Invalid credentials in Authorization header"})

@@ -13,6 +13,7 @@ from zoo._model import Model
 from zoo._nnx import to_nnx
 from zoo._parts import graft, partition
 from zoo._preprocess import preprocess
+from zoo._publishing import publish
 from zoo._saving import save
 from zoo._text import tokenizer
 from zoo._xla import compiler_options
@@ -35,6 +36,7 @@ __all__ = [
     "load",
     "partition",
     "preprocess",
+    "publish",
     "save",
     "to_nnx",
     "tokenizer",

@@ -59,7 +59,7 @@ def convert(
             checkpoint,
             out,
             name=model,
-            module=_make(module),
+            module=make(module),
             inputs=[_input(index, text) for index, text in enumerate(input_ or ())],
             names=None if names is None else read_names(names),
             ignore=ignore or (),
@@ -94,7 +94,7 @@ def export(
         out,
         like=like,
         layout=layout,
-        module=_make(module),
+        module=make(module),
         names=None if names is None else read_names(names),
         overwrite=force,
     )
@@ -107,10 +107,10 @@ def verify(
     from zoo._console import table
     from zoo._verifying import verify as run
 
-    found = run(name, module=_make(module))
+    found = run(name, module=make(module))
     outputs = "outputs not verified: there is no golden file"
     if found.difference is not None:
-        outputs = f"within {found.difference:.1e} of PyTorch's, in float64"
+        outputs = f"within {found.difference:.1e} of {found.made_by}'s, in float64"
     rows = [
         ("sha256", found.sha256 or "not attested"),
         ("parameters", f"{found.num_params:,}, all finite"),
@@ -119,7 +119,7 @@ def verify(
     table(("checked", "found"), rows)
 
 
-def _make(text: str | None) -> Any:
+def make(text: str | None) -> Any:
     """The module that `pkg.mod:factory` makes, if any."""
     if text is None:
         return None

@@ -58,13 +58,13 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:
-    """Prints a table to a person, and tab-separated rows without a head to a program."""
-    if not is_terminal():
-        if isinstance(sys.stdout, io.TextIOWrapper):
+def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]], *, err: bool = False) -> None:
+    """Prints a table to a person, and tab-separated rows without a head to a program; `err` is where."""
+    if not (sys.stderr.isatty() if err else is_terminal()):
+        if isinstance(sys.stdout, io.TextIOWrapper) and not err:
             sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text, as they are
         for row in rows:
-            print(*row, sep="\t")
+            print(*row, sep="\t", file=sys.stderr if err else None)
         return
     # Slow to import, and needed on terminals only.
     import rich.box
@@ -76,7 +76,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -
         column.justify = "left" if isinstance(cell, str) else "right"
     for row in rows:
         drawn.add_row(*(_shown(cell) for cell in row))
-    Console(markup=False, highlight=False).print(drawn)
+    Console(markup=False, highlight=False, stderr=err).print(drawn)
 
 
 def _shown(cell: str | int | float) -> str:

@@ -96,7 +96,7 @@ class HubFile:
             self._enter(checksum)
             return None
         answers = [answer]
-        return Plan(lambda: self._request(answers.pop() if answers else self.ask()), checksum)
+        return Plan(lambda: self.request(answers.pop() if answers else self.ask()), checksum)
 
     def ask(self) -> Any:
         """What the Hub says of it; one attempt."""
@@ -110,7 +110,8 @@ class HubFile:
             raise RefusedError(f"it has {answer.size:,} bytes; the limit is {self.limit:,}")
         return answer
 
-    def _request(self, answer: Any) -> Request:
+    def request(self, answer: Any) -> Request:
+        """Where its bytes are, by what the Hub says of it."""
         # Documented there, but not marked as public for type checkers.
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 

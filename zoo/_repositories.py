@@ -92,7 +92,8 @@ def optional(
     Raises:
         WeightsError: nobody can say.
     """
-    source = _hub_cache.HubFile(name, replace(beside, file=file), token, limit=limit)
+    weights = replace(beside, file=file, sha256=UNATTESTED, size=None)
+    source = _hub_cache.HubFile(name, weights, token, limit=limit)
     if source.cached() is None and not _exists(name, source):
         return None
     return obtain(source)[0].tobytes()

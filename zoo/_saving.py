@@ -25,7 +25,7 @@ from zoo._manifest import CONFIG, read_saved
 from zoo._model import Model, count_params, flatten
 
 WEIGHTS = "model.safetensors"
-GOLDEN = "model.golden.safetensors"
+GOLDEN = "golden.safetensors"
 
 
 def save(
@@ -53,7 +53,7 @@ def save(
         )
     flat = flatten(model.variables)
     _check_leaves(flat)
-    entry = replace(_record(model.entry, model.module, inputs), num_params=count_params(model.variables))
+    entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
     write(Path(directory), entry, lambda path: _safetensors.write(path, flat), overwrite=overwrite)
 
 
@@ -103,7 +103,7 @@ def _check_leaves(flat: Mapping[str, Any]) -> None:
         raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
 
 
-def _record(
+def recorded(
     entry: Entry | None, module: nn.Module, inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct]
 ) -> Entry:
     """The entry, or a new one for a module of one's own, with the inputs that are given."""
@@ -117,23 +117,23 @@ def _record(
 
 def _complete(directory: Path, entry: Entry) -> None:
     """Writes config.json for the weights in the directory."""
-    weights = Weights(*_sha256(directory / WEIGHTS), file=WEIGHTS)
+    weights = Weights(*sha256_of(directory / WEIGHTS), file=WEIGHTS)
     # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
     stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
     entry = replace(entry, weights=weights, layout=None, metrics=Frozen() if stale else entry.metrics)
     with atomic_write(directory / CONFIG) as file:
-        file.write(_json(entry).encode())
+        file.write(to_json(entry).encode())
     if read_saved(directory) != entry:
         raise ZooError(f"config.json cannot hold {dict(entry.config)}; use numbers, text and lists.")
 
 
-def _sha256(path: Path) -> tuple[str, int]:
+def sha256_of(path: Path) -> tuple[str, int]:
     """The file's hash and size; in pieces, since the file may be larger than the memory."""
     with open(path, "rb", buffering=0) as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
-def _json(entry: Entry) -> str:
+def to_json(entry: Entry) -> str:
     """The fields that say something, spelt as in the manifest."""
 
     def plain(value: Any) -> Any:

@@ -32,7 +32,7 @@ def tokenizer(name: _loading.Name, *, token: str | bool | None = None) -> "Token
     except ImportError as error:
         raise ZooError("texts need the library tokenizers: pip install 'flax-zoo[text]'.") from error
     entry = _loading.find(name, token=token)
-    content = _beside(entry, _loading.directory_of(name), FILE, token)
+    content = beside(entry, _loading.directory_of(name), FILE, token)
     if content is None:
         raise ZooError(f"{entry.name!r} has no {FILE} beside its weights; give it token ids.")
     try:
@@ -44,7 +44,7 @@ def tokenizer(name: _loading.Name, *, token: str | bool | None = None) -> "Token
     return made
 
 
-def _beside(entry: Entry, directory: Path | None, file: str, token: str | bool | None = None) -> bytes | None:
+def beside(entry: Entry, directory: Path | None, file: str, token: str | bool | None = None) -> bytes | None:
     """Another file of a model: of its repository or directory, or bundled as `NAME.file`."""
     weights = entry.weights
     if weights and weights.repo:
@@ -95,7 +95,7 @@ def limit(name: _loading.Name, module: Any) -> int:
     offset = module.pad_token_id + 1 if getattr(module, "variant", "") == "roberta" else 0
     most: int = module.max_length - offset
     file = "sentence_bert_config.json"
-    content = _beside(entry, _loading.directory_of(name), file) if module.head == "embedding" else None
+    content = beside(entry, _loading.directory_of(name), file) if module.head == "embedding" else None
     said = _sentences.parsed(f"{entry.name}: {file}", content, dict) if content else {}
     return min(most, said.get("max_seq_length") or most)
 

@@ -1,13 +1,16 @@
 """Whether weights are what they should be, and compute on this machine what they should.
 
-A golden file has example inputs and what the PyTorch implementation makes of them in float64. It lies beside
-the weights: `NAME.golden.safetensors` for `NAME.safetensors`. Its keys are `METHOD/inputs/INDEX` and
+A golden file has example inputs and what the PyTorch implementation, or whoever its metadata names, makes of
+them in float64. It lies beside the weights: `golden.safetensors` in a model's directory or repository,
+`NAME.golden.safetensors` for `NAME.safetensors`. Its keys are `METHOD/inputs/INDEX` and
 `METHOD/outputs/INDEX`.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,16 @@ from converters import _safetensors
 from converters._arrays import kind, nonfinite
 from converters._errors import CheckpointError
 from converters._files import aligned_read, blamed_on
-from zoo import _loading, _weights
+from zoo import _loading, _repositories, _weights
 from zoo._errors import WeightsError
 from zoo._manifest import UNATTESTED
 from zoo._model import count_params, unflatten
+from zoo._saving import GOLDEN, WEIGHTS
 
 # In float64 the same arithmetic in another order differs by less, and any other arithmetic by more.
 TOLERANCE = 1e-12
+MAX_GOLDEN = 1 << 30  # bytes
+MADE_BY = "made_by"  # of the file's metadata
 
 Call = tuple[Sequence[ArrayLike], Sequence[ArrayLike]]  # inputs, outputs
 
@@ -41,12 +47,14 @@ class Verified:
         sha256: Its hash, which the model's record has; None where nobody has published one.
         num_params: As the record says, all finite.
         difference: The largest one from the golden outputs, as a share of the largest output; None without.
+        made_by: Who made the golden outputs.
     """
 
     file: Path
     sha256: str | None
     num_params: int
     difference: float | None
+    made_by: str = "PyTorch"
 
 
 def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> Verified:
@@ -69,28 +77,33 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
     if bad:
         raise WeightsError(f"{entry.name!r} has NaN or infinity in {', '.join(bad)}.")
     file = _weights.locate(entry, _loading.directory_of(name))
+    if entry.weights and entry.weights.repo:
+        _repositories.optional(entry.name, entry.weights, None, GOLDEN, MAX_GOLDEN)
     golden = golden_path(file)
     attested = entry.weights.sha256 if entry.weights else None
-    return Verified(
-        file,
-        None if attested == UNATTESTED else attested,
-        count,
-        _compare(built, variables, golden) if golden.exists() else None,
-    )
+    found = Verified(file, None if attested == UNATTESTED else attested, count, None)
+    if not golden.exists():
+        return found
+    difference = _compare(built, variables, golden)
+    return replace(found, difference=difference, made_by=_metadata(golden).get(MADE_BY, found.made_by))
 
 
 def golden_path(weights: Path) -> Path:
     """The golden file of a file of weights."""
-    return weights.with_suffix(".golden.safetensors")
+    own = weights.name.partition(".")[0] == Path(WEIGHTS).stem
+    return weights.with_name(GOLDEN) if own else weights.with_suffix(".golden.safetensors")
 
 
-def write_golden(path: Path, calls: Mapping[str, Call], *, overwrite: bool = False) -> None:
+def write_golden(
+    path: Path, calls: Mapping[str, Call], *, made_by: str = "PyTorch", overwrite: bool = False
+) -> None:
     """Writes a golden file.
 
     Args:
         path: `golden_path` of the weights.
         calls: For each method (`__call__`, `decode`), its inputs and what the PyTorch implementation makes of
             them in float64, its axes in Flax's order.
+        made_by: With its version; names whoever it is instead.
         overwrite: Whether a file there is replaced.
     """
     arrays = {
@@ -99,7 +112,38 @@ def write_golden(path: Path, calls: Mapping[str, Call], *, overwrite: bool = Fal
         for side, part in zip(("inputs", "outputs"), call, strict=True)
         for index, array in enumerate(part)
     }
-    _safetensors.write(path, arrays, overwrite=overwrite)
+    _safetensors.write(path, arrays, metadata={MADE_BY: made_by}, overwrite=overwrite)
+
+
+def own_golden(
+    path: Path, module: nn.Module, variables: Mapping[str, Any], inputs: Sequence[np.ndarray], made_by: str
+) -> None:
+    """Writes a golden file of what the module itself makes of the inputs.
+
+    Raises:
+        WeightsError: it does not take them, or not in float64 throughout.
+    """
+    arrays = jax.tree.map(np.asarray, variables)
+    outputs = _run(module, arrays, "__call__", inputs)
+    # Compiled, it does the same arithmetic in another order, as other machines will.
+    again = _run(module, arrays, "__call__", inputs, compiled=True)
+    found = max(map(_difference, again, outputs), default=np.inf)
+    if not found <= TOLERANCE / 10:
+        raise WeightsError(f"it computes in less than float64, to {found:.0e} of the largest output")
+    write_golden(path, {"__call__": (inputs, outputs)}, made_by=made_by)
+
+
+def _difference(output: np.ndarray, right: np.ndarray) -> float:
+    """The largest one, as a share of the largest output."""
+    return float(np.abs(output - right).max() / (np.abs(right).max() or 1.0))
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """That of a safetensors file which was parsed already."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
 
 
 def _compare(module: nn.Module, variables: Mapping[str, Any], path: Path) -> float:
@@ -111,7 +155,7 @@ def _compare(module: nn.Module, variables: Mapping[str, Any], path: Path) -> flo
         if shapes != golden_shapes:
             raise WeightsError(f"{method} gives shapes {shapes}; {str(path)!r} has {golden_shapes}.")
         for output, right in zip(outputs, expected, strict=True):
-            difference = float(np.abs(output - right).max() / (np.abs(right).max() or 1.0))
+            difference = _difference(output, right)
             if not difference <= TOLERANCE:
                 raise WeightsError(
                     f"{method} is {difference:.1e} of the largest output from {str(path)!r}, "
@@ -141,13 +185,19 @@ def _calls(path: Path) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
 
 
 def _run(
-    module: nn.Module, variables: Mapping[str, Any], method: str, inputs: Sequence[np.ndarray]
+    module: nn.Module,
+    variables: Mapping[str, Any],
+    method: str,
+    inputs: Sequence[np.ndarray],
+    *,
+    compiled: bool = False,
 ) -> list[np.ndarray]:
     """The outputs in float64, as NumPy arrays."""
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: a.astype(np.float64) if kind(a.dtype) == "float" else a, variables)
+        apply = partial(module.apply, method=method)
         try:
-            outputs = jax.tree.leaves(module.apply(wide, *inputs, method=method))
+            outputs = jax.tree.leaves((jax.jit(apply) if compiled else apply)(wide, *inputs))
         except (TypeError, ValueError, AttributeError, FlaxError) as error:
             raise WeightsError(f"{method} does not take the golden inputs: {error}") from error
         return [np.asarray(output) for output in outputs]

@@ -14,6 +14,7 @@ import zoo
 from zoo import (
     _cli_converting,
     _cli_fetching,
+    _cli_publishing,
     _cli_text,
     _cli_training,
     _console,
@@ -130,6 +131,7 @@ app.command()(_cli_training.train)
 app.command()(_cli_training.finetune)
 app.command("eval")(_cli_training.evaluate)
 app.command()(_cli_fetching.fetch)
+app.command()(_cli_publishing.publish)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import sys
 import zoo
 
 NAMES = [
-    *("Entry", "Model", "info", "list_models", "load", "preprocess", "save", "tokenizer"),
+    *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
     *("feature_gradients", "features", "graft", "partition", "to_nnx"),
     *("compiler_options", "fold_batch_norm", "unfold_batch_norm"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),

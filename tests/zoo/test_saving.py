@@ -135,7 +135,7 @@ def test_interrupted_saving_leaves_nothing(model, tmp_path, monkeypatch):
     def interrupt(entry):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zoo._saving._json", interrupt)
+    monkeypatch.setattr("zoo._saving.to_json", interrupt)
     with pytest.raises(KeyboardInterrupt):
         zoo.save(model, tmp_path)
     assert not list(tmp_path.iterdir())
