@@ -44,8 +44,7 @@ def _autoencode(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
 
 
 def _continue(twin: torch.nn.Module, entry: Entry) -> dict[str, Call]:
-    (asked,) = entry.inputs
-    tokens = np.random.default_rng(9).integers(entry.config["vocab_size"], size=asked.shape)
+    tokens = np.random.default_rng(9).integers(entry.config["vocab_size"], size=(1, 40))
     return {"__call__": ([tokens], [output.numpy() for output in twin(torch.from_numpy(tokens))])}
 
 
@@ -78,7 +77,8 @@ def make(name: str) -> None:
     twin.double()
     with torch.no_grad():
         calls = compute(twin, model.entry)
-    write_golden(golden_path(locate(model.entry, directory_of(name))), calls, overwrite=True)
+    path = golden_path(locate(model.entry, directory_of(name)))
+    write_golden(path, calls, made_by=f"PyTorch {torch.__version__.partition('+')[0]}", overwrite=True)
 
 
 if __name__ == "__main__":
