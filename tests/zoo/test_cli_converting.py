@@ -1,6 +1,6 @@
-import re
 import os
 import pty
+import re
 import subprocess
 import sys
 
