@@ -17,6 +17,9 @@ if hasattr(twins, model_name):
 elif model_name.startswith("GPT2"):
     published.declare_operators()  # transformers imports torchvision where it is installed
     from transformers import GPT2LMHeadModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 else:
     published.declare_operators()
     from torchvision.models import get_model
