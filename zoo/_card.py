@@ -155,6 +155,9 @@ def _code(entry: Entry, model: Model, repo: str) -> str:
     call = f"model({', '.join(each.name for each in entry.inputs) or '...'})"
     if entry.family and hasattr(_families.family(entry), "sample"):
         call = f"zoo.{entry.family}.sample(model, labels=[0, 1, 2])"
+    if _task(entry, model) == "text-generation":
+        ids = f'zoo.tokenizer("hf://{repo}").encode("Once upon a time").ids'
+        call = f"zoo.{entry.family}.generate(model, [{ids}], max_new_tokens=50)"
     return f'import zoo\nmodel = zoo.load("hf://{repo}", pretrained=True{module})\noutputs = {call}'
 
 
