@@ -8,6 +8,7 @@ from zoo._entry import Entry
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
 from zoo._features import feature_gradients, features
 from zoo._folding import fold_batch_norm, unfold_batch_norm
+from zoo._layers import BatchNorm
 from zoo._loading import info, list_models, load
 from zoo._model import Model
 from zoo._nnx import to_nnx
@@ -16,9 +17,11 @@ from zoo._preprocess import preprocess
 from zoo._publishing import publish
 from zoo._saving import save
 from zoo._text import tokenizer
+from zoo._verifying import verify, write_golden
 from zoo._xla import compiler_options
 
 __all__ = [
+    "BatchNorm",
     "Entry",
     "ManifestError",
     "Model",
@@ -41,6 +44,8 @@ __all__ = [
     "to_nnx",
     "tokenizer",
     "unfold_batch_norm",
+    "verify",
+    "write_golden",
 ]
 
 

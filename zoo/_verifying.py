@@ -95,12 +95,16 @@ def golden_path(weights: Path) -> Path:
 
 
 def write_golden(
-    path: Path, calls: Mapping[str, Call], *, made_by: str = "PyTorch", overwrite: bool = False
+    path: str | os.PathLike[str],
+    calls: Mapping[str, Call],
+    *,
+    made_by: str = "PyTorch",
+    overwrite: bool = False,
 ) -> None:
-    """Writes a golden file.
+    """Writes a golden file, which `verify` compares with what a model computes.
 
     Args:
-        path: `golden_path` of the weights.
+        path: `golden.safetensors` in the model's directory.
         calls: For each method (`__call__`, `decode`), its inputs and what the PyTorch implementation makes of
             them in float64, its axes in Flax's order.
         made_by: With its version; names whoever it is instead.
@@ -112,7 +116,7 @@ def write_golden(
         for side, part in zip(("inputs", "outputs"), call, strict=True)
         for index, array in enumerate(part)
     }
-    _safetensors.write(path, arrays, metadata={MADE_BY: made_by}, overwrite=overwrite)
+    _safetensors.write(Path(path), arrays, metadata={MADE_BY: made_by}, overwrite=overwrite)
 
 
 def own_golden(
