@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import Any
 
-from converters import _pickle
+from converters import _described
 from converters._errors import CheckpointError
 from converters._files import InputFile
 from converters._opcodes import MAX_BYTES
@@ -40,7 +40,7 @@ def open_archive(file: InputFile) -> tuple[Any, Storages]:
         order = _read_member(file, f"{prefix}byteorder", members[f"{prefix}byteorder"])
     if order not in (b"little", b"big"):
         raise CheckpointError(f"has byte order {order[:20]!r}, expected 'little' or 'big'")
-    root, _ = _pickle.load(io.BytesIO(data))
+    root, _ = _described.read(io.BytesIO(data))
     places = {
         name.removeprefix(f"{prefix}data/"): place
         for name, place in members.items()

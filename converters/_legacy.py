@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from converters import _pickle
+from converters import _described
 from converters._errors import CheckpointError
 from converters._files import InputFile
 from converters._storages import Place, Storages
@@ -37,19 +37,19 @@ class _Stream(io.RawIOBase):
 def open_legacy(file: InputFile) -> tuple[Any, Storages]:
     """What the fourth pickle holds, and the storages that its tensors refer to."""
     stream = io.BufferedReader(_Stream(file), 1 << 16)
-    magic, _ = _pickle.load(stream)
+    magic, _ = _described.read(stream)
     if magic != MAGIC:
         raise CheckpointError(
-            f"is a plain pickle of a {type(magic).__name__}, not written by torch.save; {_pickle.RESAVE}"
+            f"is a plain pickle of a {type(magic).__name__}, not written by torch.save; {_described.RESAVE}"
         )
-    protocol, _ = _pickle.load(stream)
-    system, _ = _pickle.load(stream)
+    protocol, _ = _described.read(stream)
+    system, _ = _described.read(stream)
     if protocol != PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise CheckpointError(
             "is of an unknown legacy version or byte order; save it again with PyTorch >= 1.6"
         )
-    root, storages = _pickle.load(stream)
-    keys, _ = _pickle.load(stream)
+    root, storages = _described.read(stream)
+    keys, _ = _described.read(stream)
     if (
         not isinstance(keys, list)
         or len(keys) != len(storages)

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -79,7 +80,7 @@ def flipped(content: bytes, at: int = 1000) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
-class Server:
+class Server(ABC):
     """A server while it is a context; `url` is its address.
 
     Attributes:
@@ -102,8 +103,9 @@ class Server:
         """How many requests there were."""
         return sum(asked.method == method and path in asked.path for asked in self.asked)
 
+    @abstractmethod
     def answer(self, asked: Asked) -> Reply:
-        raise NotImplementedError
+        """The answer without faults."""
 
     def respond(self, asked: Asked) -> Reply:
         """The answer with the next fault, or the part that was asked for."""

@@ -106,9 +106,7 @@ class Api:
     def validate(self, card: str) -> None:
         """Asks the Hub whether it understands a card's metadata."""
         from huggingface_hub import get_session
-
-        # Documented there, but not marked as public for type checkers.
-        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+        from huggingface_hub.utils import hf_raise_for_status
 
         def ask(api: Any) -> None:
             # As ModelCard.validate does, which in older versions asks huggingface.co whatever HF_ENDPOINT is.

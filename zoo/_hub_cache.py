@@ -112,8 +112,7 @@ class HubFile:
 
     def request(self, answer: Any) -> Request:
         """Where its bytes are, by what the Hub says of it."""
-        # Documented there, but not marked as public for type checkers.
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+        from huggingface_hub.utils import build_hf_headers
 
         headers = {str(name): str(value) for name, value in build_hf_headers(token=self.token).items()}
         try:

@@ -33,10 +33,8 @@ LOGGERS = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2")
 @contextmanager
 def session() -> Iterator[None]:
     """The client with limits, and without words: it waits for ever otherwise, and logs signed addresses."""
-    import huggingface_hub.utils
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import constants, get_session, utils
 
-    utils: Any = huggingface_hub.utils  # documented, but not marked as public for type checkers
     limits, failures = _patience.LIMITS, Counter[str]()
 
     def watch(response: Any) -> None:

@@ -129,9 +129,11 @@ class _Trace:
     def program(self, jaxpr: core.Jaxpr) -> None:
         """Finds which marked outputs, and which arrays, have more than one use."""
         atoms = [atom for equation in jaxpr.eqns for atom in equation.invars]
-        uses = Counter(atom for atom in [*atoms, *jaxpr.outvars] if isinstance(atom, core.Var))
+        uses: Counter[core.Atom] = Counter(
+            atom for atom in [*atoms, *jaxpr.outvars] if isinstance(atom, core.Var)
+        )
         for equation in jaxpr.eqns:
-            if equation.primitive.name == "name" and uses[equation.invars[0]] == 1:  # type: ignore[index]
+            if equation.primitive.name == "name" and uses[equation.invars[0]] == 1:
                 self.alone.add(equation.params["name"])
         # The inputs of the call come after the variables.
         read = {id(leaf): uses[var] for leaf, var in zip(self.leaves, jaxpr.invars, strict=False)}

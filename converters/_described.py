@@ -1,4 +1,4 @@
-"""Pickles read without unpickling: they become plain values and descriptions of tensors."""
+"""Pickles read without unpickling, by our own interpreter: plain values and descriptions of tensors."""
 
 import struct
 from typing import Any, BinaryIO
@@ -12,7 +12,7 @@ RESAVE = "save only the weights where this file was made: torch.save(model.state
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
 
 
-def load(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+def read(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
     """The value of the pickle at the file's position, which is moved behind it, and the storages it names.
 
     Raises:
