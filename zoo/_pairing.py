@@ -129,9 +129,7 @@ class _Trace:
     def program(self, jaxpr: core.Jaxpr) -> None:
         """Finds which marked outputs, and which arrays, have more than one use."""
         atoms = [atom for equation in jaxpr.eqns for atom in equation.invars]
-        uses: Counter[core.Atom] = Counter(
-            atom for atom in [*atoms, *jaxpr.outvars] if isinstance(atom, core.Var)
-        )
+        uses = Counter[Any](atom for atom in [*atoms, *jaxpr.outvars] if isinstance(atom, core.Var))
         for equation in jaxpr.eqns:
             if equation.primitive.name == "name" and uses[equation.invars[0]] == 1:
                 self.alone.add(equation.params["name"])
