@@ -9,7 +9,7 @@ import pytest
 
 import converters
 import zoo
-from tests import text_models
+from tests import published, text_models
 from tests.cases import images
 from tests.equivalence import randomise, state_dict
 from tests.zoo.test_hf import BERT, write
@@ -114,3 +114,16 @@ def test_a_classifiers_head_gives_way_to_another(bert, tmp_path):
     whole, model = (zoo.load(directory, pretrained=True, **c) for c in ({}, {"num_classes": 3}))
     assert same(model, whole, but=("classifier",))  # the pooler stays
     assert [note for note in model.notes if "classifier" in note and "pooler" not in note]
+
+
+def test_a_vision_transformers_head_and_stem_are_adapted(tmp_path):
+    twin = randomise(published.transformers_vit("ViTForImageClassification", image_size=32)).float()
+    published.write_vit(twin, tmp_path)
+    configs = ({}, {"num_classes": 7}, {"in_channels": 1})
+    whole, other, grey = (zoo.load(tmp_path, pretrained=True, **config) for config in configs)
+    assert same(other, whole, but=("head",))
+    assert other.notes[-1].startswith("initialised anew: params/head/")
+    assert same(grey, whole, but=("patch_embed",))
+    pixels = images(2, 32, 32, 1)
+    assert other(np.repeat(pixels, 3, -1)).shape == (2, 7)
+    np.testing.assert_allclose(grey(pixels), whole(np.repeat(pixels, 3, -1)), rtol=1e-4, atol=1e-5)

@@ -99,3 +99,10 @@ def test_what_a_model_cannot_do_is_refused(gpt2, bert):
         list(_text.generate(bert, "w5", **options))
     with pytest.raises(zoo.ZooError, match=r"has no tokenizer\.json beside its weights; give it token ids"):
         zoo.tokenizer("mlp_mnist")
+
+
+def test_a_text_that_the_tokenizer_has_no_tokens_for_is_refused_in_one_line():
+    done = CliRunner().invoke(app, ["generate", "gpt_shakespeare", "Café"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("zoo: the tokenizer has no tokens for all of this text: ")
+    assert done.stderr.count("\n") == 1

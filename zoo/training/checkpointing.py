@@ -50,10 +50,10 @@ class Checkpoints:
 
     @property
     def best(self) -> int:
-        """The best epoch, the last of several equally good ones, as Orbax keeps it; 0 without any."""
+        """The epoch that was best, the last of several equally good ones, as Orbax keeps it."""
         self._manager.wait_until_finished()
         epochs: list[int] = self._manager.all_steps()
-        return max(epochs, key=lambda epoch: (self._score(self._manager.metrics(epoch)), epoch), default=0)
+        return max(epochs, key=lambda epoch: (self._score(self._manager.metrics(epoch)), epoch))
 
     def save(self, epoch: int, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Writes the state in the background."""

@@ -21,11 +21,11 @@ from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.evaluate import evaluate, named
 from zoo.training.loop import compile_epoch
-from zoo.training.metrics import append_rows, forget_after, window_rows
+from zoo.training.metrics import append_rows, forget_after, read_rows, window_rows
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.recipes import Recipe, find_recipe
 from zoo.training.state import TrainState
-from zoo.training.tasks import TASKS, Variables
+from zoo.training.tasks import TASKS, Task, Variables
 
 Report: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
@@ -105,7 +105,7 @@ def run(
         compiled = compile_epoch(model, recipe, steps)
         on_device = jax.device_put(training)
         for epoch in range(done + 1, recipe.epochs + 1):
-            if recipe.patience and best and epoch - 1 - (checkpoints.best or epoch) >= recipe.patience:
+            if best and recipe.patience and _stale(directory, best, task) >= recipe.patience:
                 break
             start = time.monotonic()
             state, measures = compiled(state, on_device)
@@ -135,6 +135,13 @@ def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
 def _validation(model: Model, state: TrainState, examples: Examples, recipe: Recipe) -> dict[str, float]:
     measured = evaluate(model.replace(variables=state.result), examples, recipe)
     return {f"validation_{name}": value for name, value in measured.items()}
+
+
+def _stale(directory: Path, best: str, task: Task) -> int:
+    """Epochs since the measure came to its best; to come there again is not better."""
+    scores = [row[best] for row in read_rows(directory / METRICS) if best in row]
+    top = (max if task.highest else min)(scores, default=None)
+    return len(scores) - 1 - scores.index(top) if top is not None else 0
 
 
 def _check_finite(row: Mapping[str, float]) -> None:
