@@ -99,10 +99,9 @@ def _task(entry: Entry, model: Model) -> str | None:
     family = _families.family(entry)
     if hasattr(family, "sample"):
         return "unconditional-image-generation"
-    keywords = inspect.signature(family.create).parameters
-    head = entry.config.get("head", keywords["head"].default if "head" in keywords else None)
-    if entry.inputs[0].name == "input_ids":
-        return HEADS.get(head or "", "feature-extraction")
+    if entry.takes_tokens:
+        keyword = inspect.signature(family.create).parameters.get("head")
+        return HEADS.get(entry.config.get("head", keyword.default), "feature-extraction") if keyword else None
     classes = getattr(model.module, "num_classes", 1)
     return "image-classification" if classes else "image-feature-extraction"
 

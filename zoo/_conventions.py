@@ -1,7 +1,7 @@
 """The tensors of a PyTorch file for the arrays of a module: by its layout, and by what its family allows.
 
-A family's UNUSED names tensors that files hold beside those of a module, TIED what files keep twice. Both are
-noted, never silent.
+A family's UNUSED names tensors that files hold beside those of a module, OTHER_HEAD those that a module with
+another head leaves over, TIED what files keep twice. All are noted, never silent.
 """
 
 import re
@@ -34,7 +34,8 @@ def conversion(
     """
     tensors, layouts = as_mapping(source, None), _layouts(entry)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
-    inspection, allowed = inspect(module, *inputs), allowed_names(entry)
+    unused = _unused(entry, head)
+    inspection, allowed = inspect(module, *inputs), (*_tied_names(entry), *unused)
     layout, fit = "", None
     for tried, names in layouts.items():
         found = best_fit(inspection, tensors, names, (), allowed)
@@ -49,7 +50,7 @@ def conversion(
         names = layouts[layout]
         raise refusal(fit, module, lambda more: best_fit(inspection, tensors, [*names, *more], (), allowed))
     chosen = [f"its names are of the layout {layout!r}"] if entry.layout == _families.ANY else []
-    notes = (*chosen, *_left_out(entry, fit), *getattr(tensors, "notes", ()))
+    notes = (*chosen, *_left_out(entry, fit, unused), *getattr(tensors, "notes", ()))
     return Conversion(fit.links, tensors, notes, None, False)
 
 
@@ -60,18 +61,25 @@ def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:
 
 def allowed_names(entry: Entry) -> tuple[str, ...]:
     """Regular expressions for the tensors that the family's files may hold beside those of its module."""
+    return (*_tied_names(entry), *_unused(entry))
+
+
+def _tied_names(entry: Entry) -> Iterator[str]:
+    return (rf"(.*\.)?{re.escape(name)}" for name in getattr(_families.family(entry), "TIED", {}))
+
+
+def _unused(entry: Entry, head: tuple[str, ...] = ()) -> Mapping[str, str]:
     family = _families.family(entry)
-    tied = (rf"(.*\.)?{re.escape(name)}" for name in getattr(family, "TIED", {}))
-    return (*tied, *getattr(family, "UNUSED", {}))
+    return {**getattr(family, "UNUSED", {}), **(getattr(family, "OTHER_HEAD", {}) if head else {})}
 
 
-def _left_out(entry: Entry, fit: Fit) -> Iterator[str]:
+def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str]:
     """What was left out of the file and why, in sentences."""
     family, reasons = _families.family(entry), dict[str, list[str]]()
     for name in fit.ignored:
         reason = _tied(name, fit, getattr(family, "TIED", {}))
         plain = name.removeprefix(fit.prefix)
-        for pattern, meaning in getattr(family, "UNUSED", {}).items():
+        for pattern, meaning in unused.items():
             reason = reason or (meaning if re.fullmatch(pattern, plain) else "")
         reasons.setdefault(reason, []).append(name)
     for reason, names in reasons.items():

@@ -114,6 +114,11 @@ class Entry:
     labels: tuple[str, ...] = field(default=(), hash=False)
 
     @property
+    def takes_tokens(self) -> bool:
+        """Whether its first input are a text's tokens."""
+        return bool(self.inputs) and self.inputs[0].dtype.startswith("int")
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """What each of the logits stands for; empty where that is not known."""
         return _class_names(self.classes) if self.classes else self.labels

@@ -26,7 +26,7 @@ def fetch(name: str, *, token: str | bool | None = None) -> Cached:
     entry = _loading.find(name, token=token)
     content, path = _weights.content_of(entry, _loading.directory_of(name), token=token)
     size = content.size + sum(_sources.obtain(shard)[0].size for shard in _weights.shards(entry, token))
-    if entry.weights and entry.weights.repo and any(each.dtype.startswith("int") for each in entry.inputs):
+    if entry.weights and entry.weights.repo and entry.takes_tokens:
         _repositories.optional(name, entry.weights, token, _text.FILE, _text.LIMIT)
     return Cached(name, size, str(path))
 

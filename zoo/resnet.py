@@ -36,7 +36,7 @@ TORCH_NAMES = {
     "transformers_model": _TRANSFORMERS,  # ResNetModel: no head, num_classes=0
 }
 HEAD, STEM = ("fc",), ("conv1", "conv1_0")
-UNUSED = {r"(fc|linear|classifier\.1)\..*": "the head"}  # where num_classes is 0, or another number
+OTHER_HEAD = {r"(fc|linear|classifier\.1)\..*": "the head"}  # what is left over where num_classes is 0
 
 Layer: TypeAlias = Callable[..., Any]
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from tests import published, text_models
 from tests.cases import images
 from tests.equivalence import randomise, state_dict
 from tests.zoo.test_hf import BERT, write
+from zoo import _conventions
 
 CONFIG = {"head": "classification", "num_classes": 3}
 
@@ -82,6 +84,19 @@ def test_only_the_head_may_differ(saved):
     assert "params/fc" not in str(error.value)
     with pytest.raises(zoo.WeightsError, match="misshapen  params/conv1/kernel"):
         zoo.load(saved["resnet20_cifar10"], pretrained=True, num_classes=3, channels=8)
+
+
+def test_only_without_a_head_may_one_be_left_over():
+    model = zoo.load("resnet20_cifar10")
+    entry = replace(model.entry, layout="torchvision")
+    tensors = converters.to_torch(model.variables, model.module, images(1, 32, 32, 3))
+    tensors["linear.weight"] = np.ones((10, 64), np.float32)
+    with pytest.raises(converters.ConversionError, match=r"left over  linear\.weight"):
+        _conventions.conversion(entry, tensors, model.module)
+    features = zoo.load("resnet20_cifar10", num_classes=0).module
+    assert _conventions.conversion(entry, tensors, features, ("fc",)).notes == (
+        "left out 3 tensors, the head: fc.weight, fc.bias, linear.weight",
+    )
 
 
 def test_other_channels_keep_what_the_first_kernel_gives(saved, resnet):

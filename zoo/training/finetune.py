@@ -24,7 +24,7 @@ from zoo.training.run import Report, run
 
 def finetuning_recipe(name: Name) -> Recipe:
     """How a model is finetuned by default."""
-    return FINETUNING["texts" if _takes_texts(info(name)) else "pictures"]
+    return FINETUNING["texts" if info(name).takes_tokens else "pictures"]
 
 
 def finetune(
@@ -81,19 +81,15 @@ def finetune(
         made = Model(model.module, variables, replace(model.entry, metrics=Frozen(metrics)))
         draw_confusion(confusion(made, labelled.held_back, recipe), labelled.classes, directory)
         clear_result(directory)
-        if _takes_texts(entry):
+        if entry.takes_tokens:
             with atomic_write(directory / _text.FILE, overwrite=True) as file:
                 file.write(_text.tokenizer(name).to_str().encode())
         save(made, directory)
     return made
 
 
-def _takes_texts(entry: Entry) -> bool:
-    return entry.inputs[0].dtype.startswith("int")
-
-
 def _read(name: Name, entry: Entry, data: Path) -> Labelled:
-    if not _takes_texts(entry):
+    if not entry.takes_tokens:
         return pictures(data, entry)
     module, _ = _families.build(entry, None, None, {})
     return texts(data, _text.tokenizer(name), _text.limit(name, module))

@@ -96,6 +96,7 @@ TASKS = {
     "dinov2_small": "image-feature-extraction",
     "bert-base-uncased": "fill-mask",
     "all-minilm-l6-v2": "sentence-similarity",
+    "transformer_base": None,
 }
 
 
