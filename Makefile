@@ -16,7 +16,7 @@ help:
 	@echo "make bench     measure against PyTorch and print tables"
 
 demo: $(VENV)/base
-	$(VENV)/bin/zoo list
+	$(VENV)/bin/zoo list "*_mnist"
 	$(VENV)/bin/zoo sample vae_mnist --out digits.png
 	@mkdir -p build
 	$(VENV)/bin/zoo sample vae_mnist --label 3 --count 1 --out build/three.png

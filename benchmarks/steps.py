@@ -1,12 +1,12 @@
-"""A step of fine-tuning GPT-2's and BERT's smallest sizes, all of it or a part, against PyTorch doing the same.
+"""A step of fine-tuning GPT-2 and BERT at their smallest, all or a part of it, against PyTorch's.
 
     python benchmarks/steps.py [--batch 8] [--length 128] [--rounds 5]
     python benchmarks/steps.py --agree
 
-Weights are random, which costs the same as trained ones; dropout is as published. Each side has a process of its
-own, with AdamW; seconds are the median of steps after the first, memory is the process's peak without what
-imports take. With `--agree`, both sides take ten steps of SGD from equal weights in float64, without dropout,
-and how far the weights are from each other in the end is printed.
+Weights are random, which costs the same as trained ones; dropout is as published. Each side has a process
+of its own, with AdamW; seconds are the median of steps after the first, memory is the process's peak without
+what imports take. With `--agree`, both sides take ten steps of SGD from equal weights in float64, without
+dropout, and how far the weights are from each other in the end is printed.
 """
 
 import argparse
@@ -52,15 +52,13 @@ def main() -> None:
         run(side, name, part == "a part", options.batch, options.length, options.rounds)
         return
     rows = []
+    sizes = [f"--{name}={getattr(options, name)}" for name in ("batch", "length", "rounds")]
     for name in PARTS:
         commands = {
-            f"{side}, {part}": [
-                sys.executable, __file__, "--side", side, name, part,
-                *("--batch", str(options.batch), "--length", str(options.length), "--rounds", str(options.rounds)),
-            ]
+            f"{side}, {part}": [sys.executable, __file__, *sizes, "--side", side, name, part]
             for part in ("all of it", "a part")
             for side in ("zoo", "torch")
-        }  # fmt: skip
+        }
         for title, found in _harness.in_turns(commands, rounds=1).items():
             rows.append(
                 (
