@@ -135,7 +135,9 @@ def test_a_vision_transformers_head_and_stem_are_adapted(tmp_path):
     twin = randomise(published.transformers_vit("ViTForImageClassification", image_size=32)).float()
     published.write_vit(twin, tmp_path)
     configs = ({}, {"num_classes": 7}, {"in_channels": 1})
-    whole, other, grey = (zoo.load(tmp_path, pretrained=True, **config) for config in configs)
+    whole, other, grey = (
+        zoo.load(tmp_path, pretrained=True, param_dtype="float32", **config) for config in configs
+    )
     assert same(other, whole, but=("head",))
     assert other.notes[-1].startswith("initialised anew: params/head/")
     assert same(grey, whole, but=("patch_embed",))
