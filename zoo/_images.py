@@ -9,7 +9,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from converters._files import InputFile, atomic_write, blamed_on
 from zoo import _digits, _photos
@@ -105,6 +105,8 @@ def opened(path: str | os.PathLike[str]) -> Image.Image:
         content = file.read(0, file.size)
     try:
         return ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    except UnidentifiedImageError as error:  # which names the buffer
+        raise ZooError(f"{os.fspath(path)!r} is no image that Pillow can read.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ZooError(f"{os.fspath(path)!r} is no image that Pillow can read: {error}") from error
 
