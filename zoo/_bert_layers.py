@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._layers import ACTIVATIONS
+from zoo._series import Series
 from zoo.transformer import attention
 
 
@@ -144,16 +145,14 @@ class Encoder(nn.Module):
     """The layers one after the other."""
 
     settings: Settings
-    depth: int
+    series: Series
     drops_attention: bool
 
     def setup(self) -> None:
-        self.layer = [Layer(self.settings, self.drops_attention) for _ in range(self.depth)]
+        self.layer = self.series.of(partial(Layer, self.settings, self.drops_attention))
 
     def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        for layer in self.layer:
-            x = layer(x, mask, train=train)
-        return x
+        return self.series.run(self.layer, lambda layer, x: layer(x, mask, train=train), x)
 
 
 class Pooler(nn.Module):

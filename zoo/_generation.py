@@ -26,7 +26,7 @@ class State(NamedTuple):
     Attributes:
         tokens: (batch, size)
         mask: (batch, size), True for tokens to keep; all that come are.
-        caches: For each block the keys and the values, (batch, heads, size, head_dim).
+        caches: For each block the keys and the values, (batch, heads, size, head_dim); stacked with scan.
         finished: (batch,), whether a text has come to a stop token.
     """
 
@@ -198,5 +198,7 @@ def enlarged(state: State, size: int) -> State:
     return state._replace(
         tokens=jnp.pad(state.tokens, ((0, 0), (0, more))),
         mask=jnp.pad(state.mask, ((0, 0), (0, more)), constant_values=True),
-        caches=jax.tree.map(lambda each: jnp.pad(each, ((0, 0), (0, 0), (0, more), (0, 0))), state.caches),
+        caches=jax.tree.map(
+            lambda each: jnp.pad(each, [*[(0, 0)] * (each.ndim - 2), (0, more), (0, 0)]), state.caches
+        ),
     )

@@ -17,6 +17,7 @@ from zoo._bert_names import HUB, TIED, TORCH_NAMES, UNUSED
 from zoo._errors import ZooError
 from zoo._layers import ACTIVATIONS, check_activation
 from zoo._outputs import TextOutput
+from zoo._series import Series
 from zoo.transformer import key_mask
 
 __all__ = ["CLASSIFIER", "HEAD", "HUB", "NECK", "TIED", "TORCH_NAMES", "UNUSED", "Bert", "create", "pooled"]
@@ -69,7 +70,7 @@ class Bert(nn.Module):
     vocab_size: int
     max_length: int
     token_types: int
-    depth: int
+    series: Series
     settings: Settings
     variant: str
     pad_token_id: int
@@ -83,7 +84,7 @@ class Bert(nn.Module):
     def setup(self) -> None:
         settings, variant = self.settings._replace(dtype=self.dtype), VARIANTS[self.variant]
         self.embeddings = Embeddings(settings, self.vocab_size, self.max_length, self.token_types)
-        self.encoder = Encoder(settings, self.depth, variant.drops_attention)
+        self.encoder = Encoder(settings, self.series, variant.drops_attention)
         self.pooler = Pooler(settings)
         # RoBERTa's has the exact GELU whatever the activation of the layers is.
         activation = "gelu" if self.variant == "roberta" else settings.activation
@@ -167,6 +168,8 @@ def create(
     num_classes: int = 2,
     pooling: str = "mean",
     normalize: bool = False,
+    scan: bool = False,
+    remat: bool = False,
     dtype: DTypeLike | None = None,
 ) -> Bert:
     """Builds an encoder of text; the defaults are bert-base-uncased's.
@@ -191,6 +194,8 @@ def create(
         num_classes: Of the classifier.
         pooling: How states become an embedding, one of POOLING.
         normalize: Whether embeddings have length 1.
+        scan: Whether the layers are one in a loop, whose arrays are stacked: deep models compile sooner.
+        remat: Whether gradients compute what is in a layer anew instead of keeping it, for less memory.
         dtype: To compute in.
 
     Raises:
@@ -213,7 +218,7 @@ def create(
         vocab_size,
         max_length,
         token_types,
-        depth,
+        Series(depth, scan, remat),
         settings,
         variant,
         pad_token_id,

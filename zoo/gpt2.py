@@ -7,7 +7,7 @@ the attributes have the names of the Hub's files.
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -20,6 +20,7 @@ from zoo._generation import generate
 from zoo._gpt2_names import HUB, TIED, TORCH_NAMES, UNUSED
 from zoo._layers import ACTIVATIONS, check_activation
 from zoo._outputs import TextOutput
+from zoo._series import Series
 from zoo.transformer import attention, key_mask
 
 __all__ = ["GPT2", "HUB", "TIED", "TORCH_NAMES", "UNUSED", "Cache", "create", "generate"]
@@ -48,10 +49,13 @@ class Cache(NamedTuple):
         return Cache(put(self.keys, new.keys), put(self.values, new.values))
 
 
+Caches: TypeAlias = Sequence[Cache] | Cache
+
+
 class Settings(NamedTuple):
     """What every block is made of."""
 
-    depth: int
+    series: Series
     width: int
     heads: int
     feed_forward: int
@@ -91,7 +95,7 @@ class Attention(nn.Module):
 
     def setup(self) -> None:
         self.c_attn = self.settings.dense(3 * self.settings.width)
-        self.c_proj = self.settings.dense(self.settings.width, 2 * self.settings.depth)
+        self.c_proj = self.settings.dense(self.settings.width, 2 * self.settings.series.depth)
         self.attn_dropout = nn.Dropout(self.settings.attention_dropout)
         self.resid_dropout = nn.Dropout(self.settings.dropout)
 
@@ -121,7 +125,7 @@ class MLP(nn.Module):
 
     def setup(self) -> None:
         self.c_fc = self.settings.dense(self.settings.feed_forward)
-        self.c_proj = self.settings.dense(self.settings.width, 2 * self.settings.depth)
+        self.c_proj = self.settings.dense(self.settings.width, 2 * self.settings.series.depth)
         self.dropout = nn.Dropout(self.settings.dropout)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -162,7 +166,7 @@ class GPT2(nn.Module):
         self.wte = embed(self.vocab_size, embedding_init=nn.initializers.normal(0.02))
         self.wpe = embed(self.max_length, embedding_init=nn.initializers.normal(0.02))
         self.drop = nn.Dropout(self.embedding_dropout)
-        self.h = [Block(settings) for _ in range(settings.depth)]
+        self.h = settings.series.of(partial(Block, settings))
         self.ln_f = settings.norm()
 
     def __call__(
@@ -196,16 +200,16 @@ class GPT2(nn.Module):
         input_ids: jax.Array,
         position_ids: jax.Array,
         mask: jax.Array,
-        caches: Sequence[Cache] | None,
+        caches: Caches | None,
         last: jax.Array,
-    ) -> tuple[jax.Array, list[Cache]]:
+    ) -> tuple[jax.Array, Caches]:
         """What generation calls: texts from their beginning, or one more token of each.
 
         Args:
             input_ids: (batch, length), or (batch, 1) with caches.
             position_ids: The same shape.
             mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each block.
+            caches: One for each block; with scan one, whose arrays have the blocks for a first axis.
             last: The index of the last token: whose logits are wanted, and where it goes in the caches.
 
         Returns:
@@ -220,14 +224,13 @@ class GPT2(nn.Module):
         input_ids: jax.Array,
         position_ids: jax.Array,
         context: Context,
-        caches: Sequence[Cache] | None,
-    ) -> tuple[jax.Array, list[Cache]]:
+        caches: Caches | None,
+    ) -> tuple[jax.Array, Caches]:
         x = self.wte(input_ids) + self.wpe(position_ids)
         x = self.drop(x, deterministic=not context.train)
-        made = []
-        for index, block in enumerate(self.h):
-            x, cache = block(x, context, caches[index] if caches else None)
-            made.append(cache)
+        x, made = self.settings.series.run_with(
+            self.h, lambda block, x, cache: block(x, context, cache), x, caches
+        )
         return self.ln_f(x), made
 
 
@@ -245,6 +248,8 @@ def create(
     attention_dropout: float = 0.1,
     embedding_dropout: float = 0.1,
     head: str = "lm",
+    scan: bool = False,
+    remat: bool = False,
     dtype: DTypeLike | None = None,
 ) -> GPT2:
     """Builds a GPT-2; the defaults are the smallest of the four.
@@ -262,6 +267,8 @@ def create(
         attention_dropout: Of the attention's weights.
         embedding_dropout: Of the embeddings.
         head: "lm", which tells the next token, or "none".
+        scan: Whether the blocks are one in a loop, whose arrays are stacked: deep models compile sooner.
+        remat: Whether gradients compute what is in a block anew instead of keeping it, for less memory.
         dtype: To compute in.
 
     Raises:
@@ -273,7 +280,8 @@ def create(
         raise ZooError(f"{heads} heads do not divide a width of {width}.")
     feed_forward = feed_forward or 4 * width
     check_activation(activation)
+    rates = (dropout, attention_dropout)
     settings = Settings(
-        depth, width, heads, feed_forward, activation, epsilon, dropout, attention_dropout, None
+        Series(depth, scan, remat), width, heads, feed_forward, activation, epsilon, *rates, None
     )
     return GPT2(vocab_size, max_length, settings, embedding_dropout, head, dtype)

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from converters.rules import Fuse
 from zoo._errors import ZooError
 from zoo._layers import ACTIVATIONS, check_activation
+from zoo._series import Series
 
 # torch.nn.Transformer's names below `transformer`; it packs the three projections of an attention. Embeddings
 # and head, which it lacks, have the names of PyTorch's tutorial "Language Translation with nn.Transformer".
@@ -194,19 +195,18 @@ class Layer(nn.Module):
 class Stack(nn.Module):
     """Layers one after the other, and a norm: torch.nn.TransformerEncoder or torch.nn.TransformerDecoder."""
 
-    depth: int
+    series: Series
     sizes: Sizes
     is_decoder: bool
     dtype: DTypeLike | None
 
     def setup(self) -> None:
-        self.layers = [Layer(self.sizes, self.is_decoder, self.dtype) for _ in range(self.depth)]
+        self.layers = self.series.of(partial(Layer, self.sizes, self.is_decoder, self.dtype))
         self.norm = LayerNorm(dtype=self.dtype)
 
     def __call__(self, x: jax.Array, *others: jax.Array | None, train: bool = False) -> jax.Array:
         """As a layer."""
-        for layer in self.layers:
-            x = layer(x, *others, train=train)
+        x = self.series.run(self.layers, lambda layer, x: layer(x, *others, train=train), x)
         out: jax.Array = self.norm(x)
         return out
 
@@ -216,8 +216,8 @@ class Transformer(nn.Module):
 
     source_vocab_size: int
     target_vocab_size: int
-    encoder_layers: int
-    decoder_layers: int
+    encoder_series: Series
+    decoder_series: Series
     sizes: Sizes
     dtype: DTypeLike | None = None
 
@@ -226,8 +226,8 @@ class Transformer(nn.Module):
         init = nn.initializers.normal(1 / math.sqrt(width))
         self.src_tok_emb = nn.Embed(self.source_vocab_size, width, dtype=dtype, embedding_init=init)
         self.tgt_tok_emb = nn.Embed(self.target_vocab_size, width, dtype=dtype, embedding_init=init)
-        self.encoder = Stack(self.encoder_layers, self.sizes, is_decoder=False, dtype=dtype)
-        self.decoder = Stack(self.decoder_layers, self.sizes, is_decoder=True, dtype=dtype)
+        self.encoder = Stack(self.encoder_series, self.sizes, is_decoder=False, dtype=dtype)
+        self.decoder = Stack(self.decoder_series, self.sizes, is_decoder=True, dtype=dtype)
         self.generator = Dense(self.target_vocab_size, dtype=dtype)
         self.drop = nn.Dropout(self.sizes.dropout)
 
@@ -271,6 +271,8 @@ def create(
     activation: str = "relu",
     norm_first: bool = False,
     dropout: float = 0.1,
+    scan: bool = False,
+    remat: bool = False,
     dtype: DTypeLike | None = None,
 ) -> Transformer:
     """Builds a Transformer; the defaults are the paper's base model, with two embeddings and a head apart.
@@ -286,6 +288,8 @@ def create(
         activation: Between these.
         norm_first: Whether norms are of what layers read, instead of what they give.
         dropout: Rate of each, of the attention's weights too.
+        scan: Whether the layers are one in a loop, whose arrays are stacked: deep models compile sooner.
+        remat: Whether gradients compute what is in a layer anew instead of keeping it, for less memory.
         dtype: To compute in.
 
     Raises:
@@ -294,4 +298,5 @@ def create(
     if width % 2 or width % heads:
         raise ZooError(f"width={width}: expected an even number that {heads} heads can share.")
     sizes = Sizes(width, heads, feed_forward, check_activation(activation), norm_first, dropout)
-    return Transformer(source_vocab_size, target_vocab_size, encoder_layers, decoder_layers, sizes, dtype)
+    encoder, decoder = Series(encoder_layers, scan, remat), Series(decoder_layers, scan, remat)
+    return Transformer(source_vocab_size, target_vocab_size, encoder, decoder, sizes, dtype)

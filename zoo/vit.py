@@ -19,6 +19,7 @@ from jax.typing import DTypeLike
 from zoo._entry import Input
 from zoo._errors import ZooError
 from zoo._layers import bicubic, check_activation
+from zoo._series import Series
 from zoo._vit_blocks import INIT, Block, Dense, LayerNorm, Sizes
 from zoo._vit_names import HUB, TORCH_NAMES, UNUSED
 
@@ -40,7 +41,7 @@ class ViT(nn.Module):
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
     in_channels: int
-    depth: int
+    series: Series
     num_classes: int
     distilled: bool
     representation: int
@@ -62,7 +63,7 @@ class ViT(nn.Module):
         length = math.prod(self.grid) + 1 + self.distilled
         self.pos_embed = self.param("pos_embed", INIT, (1, length, width))
         self.drop = nn.Dropout(self.sizes.dropout)
-        self.blocks = [Block(self.sizes, dtype) for _ in range(self.depth)]
+        self.blocks = self.series.of(partial(Block, self.sizes, dtype))
         self.norm = LayerNorm(self.sizes.epsilon, dtype=dtype)
         self.pre_logits = Dense(self.representation, dtype=dtype)
         self.head = Dense(self.num_classes, dtype=dtype)
@@ -103,8 +104,7 @@ class ViT(nn.Module):
         first = [jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype) for token in first]
         x = jnp.concatenate([*first, x], axis=1) + self._positions(grid).astype(x.dtype)
         x = self.drop(x, deterministic=not train)
-        for block in self.blocks:
-            x = block(x, train=train)
+        x = self.series.run(self.blocks, lambda block, x: block(x, train=train), x)
         out: jax.Array = self.norm(x)
         return out
 
@@ -161,6 +161,8 @@ def create(
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
     mlp_dropout: float | None = None,
+    scan: bool = False,
+    remat: bool = False,
     dtype: DTypeLike | None = None,
 ) -> ViT:
     """Builds a vision transformer; the defaults are timm's vit_base_patch16_224.
@@ -185,6 +187,8 @@ def create(
         dropout: Rate after the position embeddings and after each part of a block.
         attention_dropout: Rate of the attention's weights.
         mlp_dropout: Rate between a block's two dense layers; by default `dropout`.
+        scan: Whether the blocks are one in a loop, whose arrays are stacked: deep models compile sooner.
+        remat: Whether gradients compute what is in a block anew instead of keeping it, for less memory.
         dtype: To compute in.
 
     Raises:
@@ -204,7 +208,7 @@ def create(
     sizes = Sizes(width, heads, inner, qkv_bias, layer_scale, check_activation(activation), epsilon, *rates)
     hidden = width if representation is True else int(representation)
     kind = (num_classes, distilled, hidden, maskable, resizing)
-    return ViT(image, patch, in_channels, depth, *kind, sizes, dtype)
+    return ViT(image, patch, in_channels, Series(depth, scan, remat), *kind, sizes, dtype)
 
 
 def inputs(module: ViT, examples: tuple[Input, ...]) -> tuple[Input, ...]:
