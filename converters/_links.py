@@ -80,6 +80,21 @@ def links(inspection: Inspection, names: Names, available: AbstractSet[str] | No
     return found
 
 
+def in_order(links: Sequence[Link]) -> Iterator[str]:
+    """The names of all tensors; those of a lifted layer block by block, as a list of layers has them."""
+    for lifted, run in itertools.groupby(links, _lifted):
+        blocks, each = lifted[1] if lifted else 1, [link.tensors for link in run]
+        for block in range(blocks):
+            for names in each:
+                yield from names[block * len(names) // blocks : (block + 1) * len(names) // blocks]
+
+
+def _lifted(link: Link) -> tuple[Path, int] | None:
+    """The outermost lifted layer in which a link's arrays are, and its size."""
+    array = link.arrays[0]
+    return (array.path[1 : array.lifts[0].depth + 1], array.lifts[0].size) if array.lifts else None
+
+
 def _relative(array: Array, path: Path) -> str:
     if array.path[1 : len(path) + 1] == path:
         return "/".join(array.path[len(path) + 1 :])

@@ -16,7 +16,7 @@ from converters._conversion import Conversion
 from converters._draft import draft
 from converters._errors import ConversionError
 from converters._fit import Fit, fit
-from converters._links import Link, Names, links
+from converters._links import Link, Names, in_order, links
 from converters.inspection import Inspection, Path, inspect
 from converters.rules import Rule
 
@@ -141,7 +141,8 @@ def to_torch(
     if like is None:
         pairs, rules = _sorted(names, rules)
         found = _rewritten(links(inspection, pairs, None), rules)
-        return dict(item for link in found for item in _tensors(link, values))
+        tensors = dict(item for link in found for item in _tensors(link, values))
+        return {name: tensors[name] for name in in_order(found)}
     tensors = as_mapping(like, key)
     best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:

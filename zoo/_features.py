@@ -1,6 +1,6 @@
 """What the layers inside a model give, and gradients with respect to it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from zoo._errors import ZooError
-from zoo._model import Model, flatten
+from zoo._model import Model, flatten, unflatten
 from zoo._parts import matches
 
-CALL = "__call__"
+CALL, CAPTURED = "__call__", "intermediates"
+SHIFTS = "perturbations"  # Flax's own name for the collection, which loops over layers may know
 Features = dict[str, Any]
 
 
@@ -23,7 +24,8 @@ def features(model: Model, *inputs: Any, layers: Sequence[str], **kwargs: Any) -
         model: Any model.
         inputs: As the model takes them.
         layers: Regular expressions for whole paths, the names that `converters.compare` prints. An index may
-            be left out: `layer4` means each block of the list `layer4`.
+            be left out: `layer4` means each block of the list `layer4`. What the blocks of a loop (scan=True)
+            give is one array, with the blocks for its first axis.
         kwargs: As the model takes them.
 
     Raises:
@@ -65,13 +67,19 @@ def _captured(
 ) -> tuple[Any, Features]:
     """The model's output, and what the layers give with the shifts added to it."""
 
+    added = {
+        f"{SHIFTS}/{path}/{CALL}": each if isinstance(each, tuple) else (each,)
+        for path, each in shifts.items()
+    }
+    shifted = model.replace(variables=unflatten(flatten(model.variables) | added)) if added else model
+
     def run(wanted: Callable[[str], bool]) -> tuple[Any, Features]:
-        calls = _Calls(wanted, shifts)
+        calls = _Calls(wanted, shifts.keys())
         with nn.intercept_methods(calls.intercept):
-            output, state = model(
-                *inputs, capture_intermediates=calls.is_wanted, mutable=["intermediates"], **kwargs
+            output, state = shifted(
+                *inputs, capture_intermediates=calls.is_wanted, mutable=[CAPTURED], **kwargs
             )
-        given = flatten(state.get("intermediates", {}))
+        given = flatten(state.get(CAPTURED, {}))
         found = {path.removesuffix(CALL).removesuffix("/"): outputs for path, outputs in given.items()}
         return output, {path: outputs if outputs[1:] else outputs[0] for path, outputs in found.items()}
 
@@ -86,9 +94,9 @@ def _captured(
 class _Calls:
     """The calls under way: a layer's own, not those of the class that its class extends."""
 
-    def __init__(self, wanted: Callable[[str], bool], shifts: Mapping[str, Any]) -> None:
+    def __init__(self, wanted: Callable[[str], bool], shifted: Collection[str]) -> None:
         self._wanted = wanted
-        self._shifts = {path: [*each] if isinstance(each, tuple) else [each] for path, each in shifts.items()}
+        self._shifted = shifted
         self._active: list[int] = []
 
     def is_wanted(self, module: nn.Module, method: str) -> bool:
@@ -99,12 +107,17 @@ class _Calls:
         """A call, with the next shift of its layer added to what it gives."""
         if context.method_name != CALL:
             return call(*args, **kwargs)
-        self._active.append(id(context.module))
+        layer = context.module
+        self._active.append(id(layer))
         try:
             output = call(*args, **kwargs)
         finally:
             self._active.pop()
-        waiting = self._shifts.get("/".join(context.module.path))
-        if not waiting or id(context.module) in self._active:
+        path = "/".join(layer.path)
+        if path not in self._shifted or id(layer) in self._active:
             return output
-        return jax.tree.map(jnp.add, output, waiting.pop(0))
+        shifts = layer.get_variable(SHIFTS, CALL)
+        if shifts is None:
+            raise ZooError(f"{path!r} is in a loop whose variable_axes= lack {SHIFTS!r}; add it there.")
+        # What earlier calls gave is kept already.
+        return jax.tree.map(jnp.add, output, shifts[len(layer.get_variable(CAPTURED, CALL, ()))])

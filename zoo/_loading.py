@@ -12,7 +12,17 @@ import jax
 from jax.typing import DTypeLike
 
 from converters._arrays import contiguous
-from zoo import _adapting, _arrays, _conventions, _families, _hub, _manifest, _repositories, _weights
+from zoo import (
+    _adapting,
+    _arrays,
+    _conventions,
+    _families,
+    _hub,
+    _manifest,
+    _repositories,
+    _stacking,
+    _weights,
+)
 from zoo._entry import Entry, Frozen
 from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._model import Model, count_params, unflatten
@@ -162,6 +172,7 @@ def _pretrained(
         )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
         arrays, shapes = _adapting.without_other(arrays, _arrays.shapes(module, entry.inputs), head)
+        arrays = _stacking.arranged(arrays, shapes)
         _arrays.check_fit(arrays, shapes, module)
     return dict(arrays), ()
 

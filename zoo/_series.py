@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
+from zoo._errors import ZooError
+
 
 class Series(NamedTuple):
     """How many blocks there are, and how they are run.
@@ -21,7 +23,13 @@ class Series(NamedTuple):
     remat: bool = False
 
     def of(self, make: Callable[[], nn.Module]) -> Any:
-        """What a module keeps as its attribute: a list of the blocks, or the one of the loop."""
+        """What a module keeps as its attribute: a list of the blocks, or the one of the loop.
+
+        Raises:
+            ZooError: there is no block for a loop.
+        """
+        if self.scan and not self.depth:
+            raise ZooError("scan=True takes a block at least, and the depth is 0; leave it out.")
         return make() if self.scan else [make() for _ in range(self.depth)]
 
     def run(self, blocks: Any, call: Callable[[Any, jax.Array], jax.Array], x: jax.Array) -> jax.Array:
