@@ -101,12 +101,13 @@ def check_close(ours: Any, theirs: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("options", [{"scan": True}, {"remat": True}, {"scan": True, "remat": True}], ids=str)
 @pytest.mark.parametrize("name", FAMILIES)
-def test_outputs_and_gradients_are_those_of_the_model_without(name, options):
-    found = pair(name, **options)
-    ours, theirs = (outputs_and_gradients(model, found) for model in (found.other, found.plain))
-    check_close(ours, theirs)
+def test_outputs_and_gradients_are_those_of_the_model_without(name):
+    found = pair(name)
+    theirs = outputs_and_gradients(found.plain, found)
+    for options in ({"scan": True}, {"remat": True}, {"scan": True, "remat": True}):
+        found = pair(name, **options)
+        check_close(outputs_and_gradients(found.other, found), theirs)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -205,9 +206,7 @@ def test_what_the_blocks_give_is_stacked_and_so_are_gradients_there():
         for model in (found.other, found.plain)
     )
     for mine, others in zip(ours, theirs, strict=True):
-        assert list(mine) == ["encoder/layer/output/dense", "encoder/layer", "cls/predictions", "cls"][
-            0:2
-        ] + ["cls"]
+        assert set(mine) == {"encoder/layer", "encoder/layer/output/dense", "cls"}
         for path in ("encoder/layer", "encoder/layer/output/dense"):
             one, rest = path.replace("layer", "layer_0", 1), path.replace("layer", "layer_1", 1)
             check_close(mine[path], np.stack([others[one], others[rest]]))
