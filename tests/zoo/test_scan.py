@@ -114,10 +114,12 @@ def test_outputs_and_gradients_are_those_of_the_model_without(name):
 def test_every_block_of_a_loop_drops_its_own_units(name):
     found = pair(name, scan=True, **RATES)
 
+    @jax.jit
+    def run(model: zoo.Model, rngs: Any) -> Any:
+        return zoo.features(model, *found.inputs, layers=[DROPS[name]], train=True, rngs=rngs)
+
     def masks(rngs: Any) -> np.ndarray:
-        (given,) = zoo.features(
-            found.other, *found.inputs, layers=[DROPS[name]], train=True, rngs=rngs
-        ).values()
+        (given,) = run(found.other, rngs).values()
         return np.asarray(given[-1] if isinstance(given, tuple) else given) == 0
 
     dropped = masks(RNGS)
@@ -153,8 +155,11 @@ def test_a_looped_model_compares_with_pytorch_layer_by_layer():
     comparison = converters.compare(
         twin, *found.other, *found.inputs, torch_inputs=found.inputs, names=found.names
     )
-    assert comparison.equal, comparison
-    assert [row.torch for row in comparison.rows if row.flax == "h"] == ["transformer.h.0", "transformer.h.1"]
+    assert comparison.ok, str(comparison)
+    assert [row.torch_name for row in comparison.rows if row.layer == "h"] == [
+        "transformer.h.0",
+        "transformer.h.1",
+    ]
 
 
 @pytest.mark.parametrize("options", [{"scan": True}, {"remat": True}], ids=str)
@@ -164,7 +169,9 @@ def test_bfloat16_is_for_computing_only(options):
         model.replace(variables=jax.tree.map(np.float32, model.variables))
         for model in (pair("gpt2").plain, found.other)
     )
-    exact, rounded = (np.asarray(model(*found.inputs).logits) for model in (plain, other))
+    exact, rounded = (
+        np.asarray(jax.jit(lambda model: model(*found.inputs).logits)(model)) for model in (plain, other)
+    )
     assert (exact.dtype, rounded.dtype) == (np.float32, jnp.bfloat16)
     assert 1e-4 < np.abs(exact - rounded.astype(np.float32)).max() / np.abs(exact).max() < 0.05
 
@@ -201,10 +208,12 @@ def test_what_the_blocks_give_is_stacked_and_so_are_gradients_there():
         return (output.logits**2).sum()
 
     layers = ["encoder/layer", "encoder/layer(_.)?/output/dense", "cls"]
-    ours, theirs = (
-        zoo.feature_gradients(model, objective, *found.inputs, layers=layers)
-        for model in (found.other, found.plain)
-    )
+
+    @jax.jit
+    def run(model: zoo.Model) -> Any:
+        return zoo.feature_gradients(model, objective, *found.inputs, layers=layers)
+
+    ours, theirs = run(found.other), run(found.plain)
     for mine, others in zip(ours, theirs, strict=True):
         assert set(mine) == {"encoder/layer", "encoder/layer/output/dense", "cls"}
         for path in ("encoder/layer", "encoder/layer/output/dense"):
@@ -287,7 +296,7 @@ def test_a_looped_model_takes_a_new_head(tmp_path):
     config = {**CASES["bert, masked"].config, "head": "classification", "scan": True}
     zoo.save(zoo.load("bert-base-uncased", **config, num_classes=3), tmp_path / "saved")
     model = zoo.load(tmp_path / "saved", pretrained=True, num_classes=5)
-    assert model.notes == ("initialised anew: params/classifier/bias (5,), params/classifier/kernel (24, 5)",)
+    assert model.notes == ("initialised anew: params/classifier/kernel (24, 5), params/classifier/bias (5,)",)
 
 
 def test_a_loop_without_blocks_is_refused():
