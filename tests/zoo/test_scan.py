@@ -3,7 +3,7 @@ without, in float64."""
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -174,6 +174,20 @@ def test_bfloat16_is_for_computing_only(options):
     )
     assert (exact.dtype, rounded.dtype) == (np.float32, jnp.bfloat16)
     assert 1e-4 < np.abs(exact - rounded.astype(np.float32)).max() / np.abs(exact).max() < 0.05
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_loop_takes_any_dtype_to_compute_in_and_of_params(name):
+    case = CASES[name]
+    inputs = [np.float32(x) if x.dtype.kind == "f" else x for x in case.inputs]
+    for compute, params in ((jnp.bfloat16, np.float32), (None, jnp.bfloat16), (np.float32, jnp.float16)):
+        module = _families.module(case.family).create(**case.config, scan=True, dtype=compute)
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+        variables = jax.tree.map(partial(jax.ShapeDtypeStruct.update, dtype=np.dtype(params)), shapes)
+        found = jax.eval_shape(partial(module.apply, train=True), variables, *inputs, rngs=RNGS)
+        images = compute is None and case.family == "vit"
+        expected = np.float32 if images else compute or params
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(expected)}
 
 
 def test_a_loop_is_compiled_once_however_many_blocks_there_are():
