@@ -19,7 +19,7 @@ def arranged(
     """
     found, taken = dict(arrays), Counter[str]()
     for path, shape in shapes.items():
-        if path not in found and shape.shape:
+        if path not in found and any(shape.shape[:1]):
             _stack(found, path, shape.shape)
         if path not in found:
             taken.update(_take(found, path, shape.shape))
