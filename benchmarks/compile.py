@@ -41,11 +41,22 @@ def main() -> None:
                         *(f"{figures[part]:.2f}" for part in ("trace", "lower", "compile")),
                         f"{total(figures):.2f}",
                         f"{figures['cpu']:.2f}",
-                        f"{total(plain) / total(figures):.1f}",
                         f"{plain['cpu'] / figures['cpu']:.1f}",
+                        f"{total(plain) / total(figures):.1f}",
+                        f"{figures['peak']:.0f}",
                     )
                 )
-    header = ("GPT-2 to be compiled", "trace s", "lower s", "compile s", "sum s", "CPU s", "ratio", "of CPU")
+    header = (
+        "GPT-2 to be compiled",
+        "trace s",
+        "lower s",
+        "compile s",
+        "sum s",
+        "CPU s",
+        "times CPU",
+        "times sum",
+        "peak MB",
+    )
     print(_harness.table(header, rows))
     print(f"width {options.width}; {_harness.machine('jax', 'flax', 'optax')}")
 
@@ -61,6 +72,7 @@ def total(figures: dict[str, float]) -> float:
 
 def run(step: str, depth: int, width: int, scan: bool) -> None:
     """One model, compiled in a process of its own."""
+    import resource
     import time
 
     import jax
@@ -101,7 +113,8 @@ def run(step: str, depth: int, width: int, scan: bool) -> None:
     lowered.compile()
     times.append(time.perf_counter())
     figures = dict(zip(("trace", "lower", "compile"), np.diff(times).tolist(), strict=True))
-    print(json.dumps(figures | {"cpu": time.process_time() - used}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(figures | {"cpu": time.process_time() - used, "peak": peak}))
 
 
 if __name__ == "__main__":
