@@ -267,7 +267,8 @@ def create(
         attention_dropout: Of the attention's weights.
         embedding_dropout: Of the embeddings.
         head: "lm", which tells the next token, or "none".
-        scan: Whether the blocks are one in a loop, whose arrays are stacked: deep models compile sooner.
+        scan: Whether the blocks are one in a loop, whose arrays are stacked: deep models compile sooner, and
+            generate more slowly.
         remat: Whether gradients compute what is in a block anew instead of keeping it, for less memory.
         dtype: To compute in.
 
