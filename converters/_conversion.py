@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from flax.traverse_util import unflatten_dict
 from converters._arrays import cast_floats, contiguous, kind, nonfinite
 from converters._errors import ConversionError
 from converters._links import Link
+from converters._slices import FileArray, computed, in_files
 from converters.inspection import Path
 
 
@@ -72,6 +74,22 @@ class Conversion:
         if lines:
             text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"
             raise ConversionError("\n".join([text, *lines]))
+
+    def in_files(self) -> dict[Path, FileArray]:
+        """The arrays as they are in the files, of which any slice can be read; neither cast nor looked into.
+
+        Slices of arrays that a rule does not move but computes, such as sums of biases, are cut from them.
+        """
+        found: dict[Path, FileArray] = {}
+        extent = getattr(self.source, "extent", lambda name: None)
+        for link in self.links:
+            extents, read = [extent(name) for name in link.tensors], partial(self._read, link)
+            made = in_files(extents, link.to_flax, read) if all(extents) else computed(link.tensors, read)
+            found |= {array.path: value for array, value in zip(link.arrays, made, strict=True)}
+        return found
+
+    def _read(self, link: Link) -> tuple[np.ndarray, ...]:
+        return link.to_flax(tuple(self.source[name] for name in link.tensors))
 
     def variables(self) -> dict[str, Any]:
         """The nested dict of NumPy arrays that `module.apply` takes."""

@@ -53,6 +53,7 @@ class InputFile:
 
     Attributes:
         memory: For what is read.
+        identity: Device, inode, size and time of the last change: another file, or other bytes, has another.
     """
 
     def __init__(self, path: str | os.PathLike[str], memory: Memory | None = None) -> None:
@@ -66,7 +67,7 @@ class InputFile:
         status = os.fstat(self._fd)
         _require_regular(status.st_mode)
         self.size = status.st_size
-        self._version = (status.st_size, status.st_mtime_ns)
+        self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def read(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset`; for small parts, whose bounds the caller has checked."""
@@ -84,7 +85,7 @@ class InputFile:
                 raise CheckpointError("became shorter while it was read; try again when nobody writes it")
             view, offset = view[count:], offset + count
         status = os.fstat(self._fd)
-        if (status.st_size, status.st_mtime_ns) != self._version:
+        if (status.st_size, status.st_mtime_ns) != self.identity[2:]:
             raise CheckpointError("changed while it was read; try again when nobody writes it")
 
 
@@ -94,6 +95,7 @@ class BufferFile(InputFile):
     def __init__(self, path: str | os.PathLike[str], buffer: np.ndarray) -> None:
         self.path, self.memory = Path(path), Memory()
         self.size, self._buffer = buffer.size, buffer
+        self.identity = (0, 0, buffer.size, 0)
 
     def read_into(self, offset: int, buffer: np.ndarray) -> None:
         """Fills the contiguous uint8 array from `offset` on."""

@@ -11,6 +11,7 @@ import flax.linen as nn
 import numpy as np
 
 from converters._errors import ConversionError
+from converters._joining import stack
 from converters.inspection import Array, Inspection, Lift, Path
 from converters.layers import UNKNOWN_AXES, Leaf, Shape, rows
 
@@ -222,7 +223,7 @@ def _stack(parts: Sequence[np.ndarray], lifts: Sequence[Lift]) -> np.ndarray:
         return parts[0]
     size = len(parts) // lifts[0].size
     chunks = [_stack(parts[i : i + size], lifts[1:]) for i in range(0, len(parts), size)]
-    return np.stack(chunks, axis=lifts[0].axis)
+    return stack(chunks, lifts[0].axis)
 
 
 def _take(array: np.ndarray, lifts: Sequence[Lift], indices: Sequence[int]) -> np.ndarray:

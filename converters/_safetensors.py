@@ -32,6 +32,12 @@ class Tensor(NamedTuple):
     start: int
     nbytes: int
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """In bytes; the format knows no other order than C's."""
+        sizes = (self.dtype.itemsize, *reversed(self.shape))
+        return tuple(math.prod(sizes[:count]) for count in range(len(self.shape), 0, -1))
+
 
 def parse(buffer: np.ndarray) -> dict[str, np.ndarray]:
     """The tensors of a whole file, as views of the buffer (uint8) that holds its bytes.

@@ -9,6 +9,7 @@ import numpy as np
 from converters._dtypes import check_bools, check_shape
 from converters._errors import CheckpointError
 from converters._files import InputFile
+from converters._slices import Extent
 from converters._torch_pickle import Tensor
 from converters._writing import CHUNK, contiguous
 
@@ -72,6 +73,15 @@ class Storages:
         array = contiguous(view)
         # Elements that a stride of 0 repeats must become independent of each other.
         return check_bools(name, array)
+
+    def extent(self, name: str, tensor: Tensor) -> Extent | None:
+        """Where the tensor is in the file; None where its bytes are in another order."""
+        if self._big_endian:
+            return None
+        dtype, place = tensor.kind.numpy, self._places[tensor.storage.key]
+        strides = tuple(stride * dtype.itemsize for stride in tensor.stride)
+        start = place.offset + _first(tensor) * dtype.itemsize
+        return Extent(self._file, name, start, dtype, tensor.shape, strides)
 
     def _verify(self, name: str, key: str) -> None:
         """Sums a storage of which only a part is wanted, once."""

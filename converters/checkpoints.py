@@ -17,6 +17,7 @@ from converters._files import BufferFile, InputFile, blamed_on
 from converters._legacy import open_legacy
 from converters._memory import Memory
 from converters._names import check_names
+from converters._slices import Extent
 
 MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
 OPENERS = {_formats.ZIP: open_archive, _formats.PICKLE: open_legacy}
@@ -25,11 +26,12 @@ OPENERS = {_formats.ZIP: open_archive, _formats.PICKLE: open_legacy}
 class Stored(NamedTuple):
     """A tensor in a file."""
 
-    path: Path
+    file: InputFile
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     identity: Hashable  # equal for tensors that are one and the same in the file
     read: Callable[[], np.ndarray]
+    extent: Extent | None  # None where its numbers have another order of bytes
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
@@ -56,8 +58,16 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = self._tensors[name]
-        with blamed_on(tensor.path):
+        with blamed_on(tensor.file.path):
             return tensor.read()
+
+    def extent(self, name: str) -> Extent | None:
+        """Where a tensor is in its file; None where its bytes there are not those of the array."""
+        return self._tensors[name].extent
+
+    def files(self) -> list[InputFile]:
+        """The files that its tensors are in; they stay open."""
+        return list(dict.fromkeys(tensor.file for tensor in self._tensors.values()))
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors
@@ -153,7 +163,12 @@ def _open_file(file: InputFile, key: str | None) -> tuple[dict[str, Stored], tup
             notes += (f"the file has {file.size:,} bytes, of which the weights are {weights:,}",)
         return {
             name: Stored(
-                path, tensor.kind.numpy, tensor.shape, (path, tensor), partial(storages.read, name, tensor)
+                file,
+                tensor.kind.numpy,
+                tensor.shape,
+                (path, tensor),
+                partial(storages.read, name, tensor),
+                storages.extent(name, tensor),
             )
             for name, tensor in tensors.items()
         }, notes
@@ -166,7 +181,12 @@ def _open_safetensors(file: InputFile, key: str | None) -> dict[str, Stored]:
     check_names(header)
     return {
         name: Stored(
-            file.path, tensor.dtype, tensor.shape, name, partial(_safetensors.read_tensor, file, name, tensor)
+            file,
+            tensor.dtype,
+            tensor.shape,
+            name,
+            partial(_safetensors.read_tensor, file, name, tensor),
+            Extent(file, name, tensor.start, tensor.dtype, tensor.shape, tensor.strides),
         )
         for name, tensor in header.items()
     }

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from converters._errors import ConversionError
+from converters._joining import concatenate
 from converters._links import Arrays, Link
 from converters.layers import Shape
 
@@ -93,7 +94,7 @@ class Split:
                 parts.append(tuple(part))
             return _Change(
                 tuple(parts),
-                inward=lambda tensors: (np.concatenate(tensors, self.axis),),
+                inward=lambda tensors: (concatenate(tensors, self.axis),),
                 outward=lambda whole: tuple(np.split(whole[0], np.cumsum(sizes)[:-1], self.axis)),
             )
 
