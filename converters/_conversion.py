@@ -84,7 +84,9 @@ class Conversion:
         extent = getattr(self.source, "extent", lambda name: None)
         for link in self.links:
             extents, read = [extent(name) for name in link.tensors], partial(self._read, link)
-            made = in_files(extents, link.to_flax, read) if all(extents) else computed(link.tensors, read)
+            known = [each for each in extents if each is not None]
+            whole = len(known) < len(extents)
+            made = computed(link.tensors, read) if whole else in_files(known, link.to_flax, read)
             found |= {array.path: value for array, value in zip(link.arrays, made, strict=True)}
         return found
 

@@ -1,7 +1,9 @@
 """Checkpoints in several files with an index, and directories as on the Hugging Face Hub."""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 from converters._errors import CheckpointError
 from converters._files import InputFile, blamed_on
@@ -61,6 +63,20 @@ def shards_of(path: Path) -> dict[str, set[str]]:
         return shards
 
 
+def hashes_of(path: Path) -> dict[str, str]:
+    """The shards' sha256 by their names, where the index says it, as one of `zoo.save` does."""
+    with blamed_on(path):
+        metadata = _decoded(path).get("metadata")
+        hashes = metadata.get("sha256", {}) if isinstance(metadata, dict) else {}
+        shards = set(_weight_map(path).values())
+        if not isinstance(hashes, dict) or not all(
+            name in shards and isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)
+            for name, digest in hashes.items()
+        ):
+            raise CheckpointError(f"is not an index: its sha256 are {str(hashes)[:200]}")
+        return hashes
+
+
 def read_index(path: Path) -> dict[Path, set[str]]:
     """Each shard's path and the names of its tensors.
 
@@ -89,12 +105,16 @@ def check_shards(path: Path, expected: dict[Path, set[str]], found: dict[Path, s
             raise CheckpointError("; ".join(problems[:10]))
 
 
-def _weight_map(path: Path) -> dict[str, str]:
+def _decoded(path: Path) -> dict[str, Any]:
     file = InputFile(path)
     if file.size > MAX_INDEX:
         raise CheckpointError(f"has {file.size:,} bytes, the limit is {MAX_INDEX:,}")
     index = decode(file.read(0, file.size), "is not an index")
-    entries = index.get("weight_map") if isinstance(index, dict) else None
+    return index if isinstance(index, dict) else {}
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    entries = _decoded(path).get("weight_map")
     if not isinstance(entries, dict) or not entries:
         raise CheckpointError("is not an index: it has no 'weight_map' of names to files")
     if not all(isinstance(shard, str) for shard in entries.values()):

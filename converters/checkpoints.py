@@ -17,7 +17,7 @@ from converters._files import BufferFile, InputFile, blamed_on
 from converters._legacy import open_legacy
 from converters._memory import Memory
 from converters._names import check_names
-from converters._slices import Extent
+from converters._slices import Extent, FileArray, computed, in_files
 
 MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
 OPENERS = {_formats.ZIP: open_archive, _formats.PICKLE: open_legacy}
@@ -64,6 +64,13 @@ class Checkpoint(Mapping[str, np.ndarray]):
     def extent(self, name: str) -> Extent | None:
         """Where a tensor is in its file; None where its bytes there are not those of the array."""
         return self._tensors[name].extent
+
+    def in_file(self, name: str) -> FileArray:
+        """A tensor of which any slice can be read."""
+        extent = self.extent(name)
+        if extent is None:
+            return computed((name,), lambda: (self[name],))[0]
+        return in_files([extent], lambda tensors: tensors, lambda: (self[name],))[0]
 
     def files(self) -> list[InputFile]:
         """The files that its tensors are in; they stay open."""

@@ -13,6 +13,7 @@ from zoo._loading import info, list_models, load
 from zoo._model import Model
 from zoo._nnx import to_nnx
 from zoo._parts import graft, partition
+from zoo._placing import fsdp, tensor_parallel
 from zoo._preprocess import preprocess
 from zoo._publishing import publish
 from zoo._saving import save
@@ -33,6 +34,7 @@ __all__ = [
     "feature_gradients",
     "features",
     "fold_batch_norm",
+    "fsdp",
     "graft",
     "info",
     "list_models",
@@ -41,6 +43,7 @@ __all__ = [
     "preprocess",
     "publish",
     "save",
+    "tensor_parallel",
     "to_nnx",
     "tokenizer",
     "unfold_batch_norm",

@@ -54,8 +54,8 @@ def without_head(found: Fit, names: tuple[str, ...], ignore: tuple[str, ...]) ->
 
 
 def without_other(
-    arrays: Mapping[str, Array], shapes: Shapes, names: tuple[str, ...]
-) -> tuple[dict[str, Array], dict[str, jax.ShapeDtypeStruct]]:
+    arrays: Mapping[str, Any], shapes: Shapes, names: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, jax.ShapeDtypeStruct]]:
     """Both without the head's arrays that are not the same in both."""
     other = {
         path
@@ -84,7 +84,7 @@ def published(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
     return {keyword: value for keyword, value in config.items() if keyword != "in_channels" or not has_stem}
 
 
-def stem(entry: Entry, arrays: Mapping[str, Array], channels: int) -> dict[str, Array]:
+def stem(entry: Entry, arrays: Mapping[str, Any], channels: int) -> dict[str, Any]:
     """The arrays with the first kernel for images of other channels, as timm makes it.
 
     For one channel it is summed over those that there are: grey images then give what they gave as red, green
@@ -98,7 +98,7 @@ def _over(kernel: Array, channels: int) -> Array:
     before = kernel.shape[-2]
     if channels == before:
         return kernel
-    wide = kernel.astype(np.float64)
+    wide = np.asarray(kernel).astype(np.float64)
     if channels == 1:
         made = wide.sum(-2, keepdims=True)
     else:

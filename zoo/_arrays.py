@@ -100,7 +100,7 @@ def _init(module: nn.Module, inputs: Sequence[Input], key: jax.Array) -> dict[st
 
 
 def check_fit(
-    arrays: Mapping[str, Array], shapes: Mapping[str, jax.ShapeDtypeStruct], module: nn.Module
+    arrays: Mapping[str, Any], shapes: Mapping[str, jax.ShapeDtypeStruct], module: nn.Module
 ) -> None:
     """Compares names, shapes and kinds of dtype.
 
@@ -127,7 +127,7 @@ def differences(arrays: Mapping[str, Any], shapes: Mapping[str, jax.ShapeDtypeSt
     yield from (f"left over  {path}" for path in arrays if path not in shapes)
 
 
-def check_width(arrays: Mapping[str, Array]) -> None:
+def check_width(arrays: Mapping[str, Any]) -> None:
     """Refuses what jax would narrow silently.
 
     Raises:

@@ -2,6 +2,7 @@
 
     files/<sha256>          what came from plain addresses; files from the Hub are in its own cache
     pins/<key>              the full hash of what an address gave, where the manifest has only a part of it
+    seen/<device>-<inode>   what files that are read by slices were when they were hashed
 
 A key is the hash of an address. Beside a file, in either cache, there may be:
 

@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jax.typing import DTypeLike
 
 from converters._arrays import contiguous
+from converters.checkpoints import Checkpoint
 from zoo import (
     _adapting,
     _arrays,
@@ -19,7 +21,9 @@ from zoo import (
     _families,
     _hub,
     _manifest,
+    _placing,
     _repositories,
+    _slicing,
     _stacking,
     _weights,
 )
@@ -29,7 +33,7 @@ from zoo._model import Model, count_params, unflatten
 from zoo._schema import suggest
 
 Name: TypeAlias = str | os.PathLike[str]
-Loaded: TypeAlias = tuple[dict[str, _arrays.Array], tuple[str, ...]]  # by path; what was left out and why
+Loaded: TypeAlias = tuple[dict[str, _slicing.Array], tuple[str, ...]]  # by path; what was left out and why
 
 
 def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
@@ -81,6 +85,7 @@ def load(
     module: nn.Module | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
+    verify: bool = False,
     **config: Any,
 ) -> Model:
     """Builds a model, with its published weights or initialised.
@@ -95,10 +100,12 @@ def load(
         dtype: What the module computes in; by default what its inputs and params give.
         param_dtype: What floating-point params are cast to; by default they are as in the file. Statistics of
             batch norms have at least float32.
-        sharding: Where arrays go: one for all, or a function of an array's path and shape.
+        sharding: Where arrays go: one for all, or a function of an array's path and shape, such as `fsdp` and
+            `tensor_parallel` give. A process then reads of a file what its own devices have of the arrays.
         module: A module of your own that takes the weights, instead of the family's.
         revision: Of a repository: a commit, branch or tag.
         token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
+        verify: With `sharding`, whether files are hashed that were hashed before and have not changed since.
         **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
             head than a repository's config.json names. With `num_classes=`, a head that the weights lack or
             have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
@@ -116,16 +123,14 @@ def load(
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     flat: dict[str, jax.Array] = {}
     if pretrained:
-        arrays, notes = _fitting(entry, directory_of(name), built, described, token, config)
-        for path, array in arrays.items():
-            arrays[path] = _arrays.cast(path, _arrays.widened(path, array), cast)
-        _arrays.check_width(arrays)
-        # One by one out of the dictionary: where a device needs copies, there is one array twice at most.
-        flat = {path: _arrays.put(path, arrays.pop(path), sharding) for path in list(arrays)}
+        access = _weights.Access(directory_of(name), token, sharding is not None, verify)
+        arrays, notes = _fitting(entry, access, built, described, config)
+        flat = _slicing.put_all(arrays, cast, sharding)
     if not pretrained or _adapting.head(entry, config):
         new = _arrays.initialise(built, described.inputs, seed, cast, sharding, flat.keys())
         notes += _adapting.said(entry.name, new) if pretrained else ()
         flat |= new
+    notes += _placing.said(entry.name, sharding, flat)
     variables = unflatten(flat)
     return Model(built, variables, _describe(entry, described, variables, pretrained), notes)
 
@@ -134,37 +139,30 @@ def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, 
     """The module and the arrays of a model's weights, as NumPy has them."""
     entry = info(name)
     built, _ = _families.build(entry, module, None, {})
-    return built, _pretrained(entry, directory_of(name), built)[0]
+    arrays, _ = _pretrained(entry, _weights.Access(directory_of(name)), built)
+    return built, {path: np.asarray(array) for path, array in arrays.items()}
 
 
 def _fitting(
-    entry: Entry,
-    directory: Path | None,
-    built: nn.Module,
-    described: Entry,
-    token: _weights.Token,
-    config: Mapping[str, Any],
+    entry: Entry, access: _weights.Access, built: nn.Module, described: Entry, config: Mapping[str, Any]
 ) -> Loaded:
     """The arrays of an entry's weights for the module that was built with a changed config, and notes."""
     head, published = _adapting.head(entry, config), _adapting.published(entry, config)
     if published == config:
-        return _pretrained(replace(entry, inputs=described.inputs), directory, built, token, head)
+        return _pretrained(replace(entry, inputs=described.inputs), access, built, head)
     donor, fitting = _families.build(entry, None, None, published)
-    arrays, notes = _pretrained(replace(entry, inputs=fitting.inputs), directory, donor, token, head)
+    arrays, notes = _pretrained(replace(entry, inputs=fitting.inputs), access, donor, head)
     return _adapting.stem(entry, arrays, described.config["in_channels"]), notes
 
 
 def _pretrained(
-    entry: Entry,
-    directory: Path | None,
-    module: nn.Module,
-    token: _weights.Token = None,
-    head: tuple[str, ...] = (),
+    entry: Entry, access: _weights.Access, module: nn.Module, head: tuple[str, ...] = ()
 ) -> Loaded:
     """The arrays of an entry's weights, which fit the module but for its head, and notes."""
-    arrays = _weights.read(entry, directory, token=token)
+    tensors = _weights.read(entry, access)
     if entry.layout:
-        return _converted(entry, arrays, module, head)
+        return _converted(entry, tensors, module, head, access.sliced)
+    arrays = _slicing.pending(tensors) if isinstance(tensors, Checkpoint) else dict[str, Any](tensors)
     if not any(path.startswith("params/") for path in arrays):
         raise WeightsError(
             f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
@@ -178,10 +176,16 @@ def _pretrained(
 
 
 def _converted(
-    entry: Entry, tensors: Mapping[str, _arrays.Array], module: nn.Module, head: tuple[str, ...]
+    entry: Entry,
+    tensors: Mapping[str, _arrays.Array],
+    module: nn.Module,
+    head: tuple[str, ...],
+    sliced: bool,
 ) -> Loaded:
     """The arrays of a PyTorch file, whose convention the family knows."""
     conversion = _conventions.conversion(entry, tensors, module, head)
+    if sliced:
+        return _slicing.converted(conversion), conversion.notes
     return {"/".join(path): contiguous(array) for path, array in conversion.arrays()}, conversion.notes
 
 

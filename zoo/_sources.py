@@ -9,7 +9,7 @@ import numpy as np
 
 from converters._errors import CheckpointError
 from converters._files import aligned_read
-from zoo import _cache, _progress
+from zoo import _cache, _progress, _seen
 from zoo._checksum import Checksum
 from zoo._download import Request, download
 from zoo._errors import WeightsError
@@ -75,9 +75,42 @@ def obtain(source: Source) -> tuple[np.ndarray, Path]:
             return content, path
         problem = f"{str(path)!r} {found}"
         if _is_as_named(source, path, content):
-            raise WeightsError(f"{problem}: it is what {source.address} gives, and the manifest differs.")
+            raise _manifest_differs(source, problem)
         _quarantine(source, problem)
-    raise WeightsError(f"{problem or source.address + ' disappears from the cache'}, again; check the disk.")
+    raise _hopeless(source, problem)
+
+
+def _manifest_differs(source: Source, problem: str) -> WeightsError:
+    return WeightsError(f"{problem}: it is what {source.address} gives, and the manifest differs.")
+
+
+def _hopeless(source: Source, problem: str) -> WeightsError:
+    return WeightsError(f"{problem or source.address + ' disappears from the cache'}, again; check the disk.")
+
+
+def secure(source: Source, *, verify: bool) -> tuple[Path, _seen.Identity]:
+    """The same for a file whose bytes are not wanted yet: where it is, and which file that is.
+
+    Args:
+        source: Where it comes from.
+        verify: Whether it is hashed even if nothing has changed since it was.
+    """
+    problem = ""
+    for _ in range(3):
+        path = source.cached() or _fetch(source, problem)
+        try:
+            found, digest, identity = _seen.problem_of(path, source.checksum(), verify=verify)
+        except CheckpointError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                continue
+            raise
+        if not found:
+            return path, identity
+        problem = f"{str(path)!r} {found}"
+        if path.resolve().name == digest:
+            raise _manifest_differs(source, problem)
+        _quarantine(source, problem)
+    raise _hopeless(source, problem)
 
 
 def kept(source: Source) -> Path | None:
@@ -161,9 +194,8 @@ def _quarantine(source: Source, problem: str) -> None:
     try:
         with _cache.turn(source.directory(), source.address):
             path = source.cached()
-            content = _read(path) if path else None
-            if path and content is not None and source.checksum().problem_of(content):
+            if path and _seen.problem_of(path, source.checksum(), verify=True)[0]:
                 path = path.parent / path.readlink() if path.is_symlink() else path
                 path.rename(_cache.damaged(path))
-    except OSError as error:
+    except (CheckpointError, OSError) as error:
         raise WeightsError(f"{problem}, and cannot be put aside: {error}.") from error

@@ -43,7 +43,7 @@ def _pairs(mapping: Mapping[str, object]) -> str:
 def layers(entry: Entry, directory: Path | None = None) -> list[tuple[str, str, int]]:
     """Each layer that owns arrays: its path, its arrays' shapes, and how many numbers they hold."""
     if entry.family is None:
-        arrays = _weights.read(entry, directory)
+        arrays = _weights.read(entry, _weights.Access(directory))
         shapes = {path: array.shape for path, array in arrays.items()}
     else:
         module, _ = _families.build(entry, None, None, {})

@@ -1,26 +1,45 @@
 """An entry's weights: where they are, and their arrays once size and hash are right."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from converters import _formats, _safetensors
 from converters._errors import CheckpointError
 from converters._files import BufferFile, aligned_read, blamed_on
-from converters._sharded import shards_of
-from converters.checkpoints import read_buffer, read_checkpoint
+from converters._sharded import hashes_of, shards_of
+from converters.checkpoints import Checkpoint, read_buffer, read_checkpoint
+from zoo import _seen
 from zoo._checksum import Checksum
 from zoo._entry import Entry, Weights
 from zoo._errors import WeightsError
 from zoo._hub_cache import HubFile
 from zoo._manifest import UNATTESTED
-from zoo._sources import Source, obtain
+from zoo._sources import Source, obtain, secure
 from zoo._urls import Url
 
 Token = str | bool | None
 INDEX = ".index.json"
+
+
+class Access(NamedTuple):
+    """How weights are read.
+
+    Attributes:
+        directory: That the entry is of, if it is of one.
+        token: For the Hub.
+        sliced: Whether arrays are read from the file later, each in slices.
+        verify: Whether what is read in slices is hashed even if nothing has changed since it was.
+    """
+
+    directory: Path | None = None
+    token: Token = None
+    sliced: bool = False
+    verify: bool = False
 
 
 def source(entry: Entry, token: Token = None) -> Source | None:
@@ -47,37 +66,62 @@ def locate(entry: Entry, directory: Path | None = None, *, token: Token = None) 
     return (directory or Path(__file__).with_name("weights")) / str(_weights(entry).file)
 
 
-def read(entry: Entry, directory: Path | None = None, *, token: Token = None) -> Mapping[str, np.ndarray]:
-    """The arrays of an entry's file, by their names there.
+def read(entry: Entry, access: Access) -> Mapping[str, np.ndarray]:
+    """The arrays of an entry's file, by their names there; a `Checkpoint` where they are read later.
 
-    What was hashed are the very bytes that they are made of; a safetensors file's are views of them.
+    Else what was hashed are the very bytes that they are made of; a safetensors file's are views of them.
 
     Raises:
         WeightsError: no such file, another size or hash, or not a checkpoint.
     """
     weights = _weights(entry)
+    # With nothing to compare the bytes with, they need not be in memory at once either.
+    unattested = access.directory is not None and weights.sha256 == UNATTESTED
     try:
-        if weights.file and weights.file.endswith(INDEX):
-            return read_checkpoint(_with_shards(entry, directory, token))
-        if directory is not None and weights.sha256 == UNATTESTED:
-            # Nothing to compare the bytes with, so they need not be in memory at once.
-            return read_checkpoint(locate(entry, directory))
-        content, path = content_of(entry, directory, token=token)
+        if access.sliced or unattested or str(weights.file).endswith(INDEX):
+            return _in_files(entry, access)
+        content, path = content_of(entry, access.directory, token=access.token)
         return _parse(weights, path, content)
     except CheckpointError as error:
         advice = f"; `zoo fetch --remove {entry.name}` takes it out of the cache" if weights.url else ""
         raise WeightsError(f"{entry.name!r}: {error}{advice}") from error
 
 
-def _with_shards(entry: Entry, directory: Path | None, token: Token) -> Path:
-    """The index, once its shards are beside it and were checked; they are then read tensor by tensor."""
-    path = content_of(entry, directory, token=token)[1]
-    for shard in shards(entry, token):
-        _obtained(shard, entry)
-    return path
+def _in_files(entry: Entry, access: Access) -> Checkpoint:
+    """The same, to be read later; hashed the first time, and again where a file has changed since."""
+    path, known = _secured(entry, access)
+    checkpoint = read_checkpoint(path)
+    for file in checkpoint.files():
+        if known.get(file.path.name, file.identity) != file.identity:
+            raise WeightsError(f"{entry.name!r}: {str(file.path)!r} changed while it was read; try again.")
+    return checkpoint
 
 
-def shards(entry: Entry, token: Token = None) -> list[Source]:
+def _secured(entry: Entry, access: Access) -> tuple[Path, dict[str, _seen.Identity]]:
+    """The file, or an index with its shards beside it; and which of them were hashed, by name."""
+    directory, token, _, verify = access
+    weights, elsewhere = _weights(entry), source(entry, token)
+    if elsewhere is not None:
+        path, known = _secure(elsewhere, entry, verify)
+        parts = {str(shard.weights.file): _secure(shard, entry, verify)[1] for shard in shards(entry, token)}
+        return path, {path.name: known, **parts}
+    path = locate(entry, directory)
+    checksums = {} if weights.sha256 == UNATTESTED else {path.name: Checksum.of(weights)}
+    if path.name.endswith(INDEX):
+        checksums |= {name: Checksum(digest) for name, digest in hashes_of(path).items()}
+    return path, {
+        name: _checked(path.with_name(name), checksum, verify) for name, checksum in checksums.items()
+    }
+
+
+def _checked(path: Path, checksum: Checksum, verify: bool) -> _seen.Identity:
+    problem, _, identity = _seen.problem_of(path, checksum, verify=verify)
+    if problem:
+        raise WeightsError(f"{str(path)!r} {problem}; get it again.")
+    return identity
+
+
+def shards(entry: Entry, token: Token = None) -> list[HubFile]:
     """Where the shards are fetched from, if the entry names an index, and once that is here."""
     index = source(entry, token)
     path = index.cached() if index and str(_weights(entry).file).endswith(INDEX) else None
@@ -110,8 +154,20 @@ def _weights(entry: Entry) -> Weights:
 
 
 def _obtained(elsewhere: Source, entry: Entry) -> tuple[np.ndarray, Path]:
-    try:
+    with _named(entry):
         return obtain(elsewhere)
+
+
+def _secure(elsewhere: Source, entry: Entry, verify: bool) -> tuple[Path, _seen.Identity]:
+    with _named(entry):
+        return secure(elsewhere, verify=verify)
+
+
+@contextmanager
+def _named(entry: Entry) -> Iterator[None]:
+    """Says whose weights something is wrong with."""
+    try:
+        yield
     except WeightsError as error:
         raise WeightsError(f"{entry.name!r}: {error}") from error.__cause__
 

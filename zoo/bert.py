@@ -20,8 +20,27 @@ from zoo._outputs import TextOutput
 from zoo._series import Series
 from zoo.transformer import key_mask
 
-__all__ = ["CLASSIFIER", "HEAD", "HUB", "NECK", "TIED", "TORCH_NAMES", "UNUSED", "Bert", "create", "pooled"]
+__all__ = [
+    "CLASSIFIER",
+    "HEAD",
+    "HUB",
+    "NECK",
+    "TENSOR_PARALLEL",
+    "TIED",
+    "TORCH_NAMES",
+    "UNUSED",
+    "Bert",
+    "create",
+    "pooled",
+]
 
+# Which axes of an array are spread over devices; see zoo.tensor_parallel.
+TENSOR_PARALLEL = {
+    "word_embeddings/embedding": ("model", None),
+    "(query|key|value|intermediate/dense)/kernel": (None, "model"),
+    "(query|key|value|intermediate/dense)/bias": ("model",),
+    "output/dense/kernel": ("model", None),
+}
 HEAD, NECK = ("classifier",), ("pooler", "pre_classifier")
 CLASSIFIER = {"head": "classification"}
 HEADS = ("none", "pooler", "masked_lm", "classification", "embedding")

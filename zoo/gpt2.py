@@ -23,8 +23,15 @@ from zoo._outputs import TextOutput
 from zoo._series import Series
 from zoo.transformer import attention, key_mask
 
-__all__ = ["GPT2", "HUB", "TIED", "TORCH_NAMES", "UNUSED", "Cache", "create", "generate"]
+__all__ = ["GPT2", "HUB", "TENSOR_PARALLEL", "TIED", "TORCH_NAMES", "UNUSED", "Cache", "create", "generate"]
 
+# Which axes of an array are spread over devices; see zoo.tensor_parallel.
+TENSOR_PARALLEL = {
+    "wte/embedding": ("model", None),
+    "(c_attn|c_fc)/kernel": (None, "model"),
+    "(c_attn|c_fc)/bias": ("model",),
+    "c_proj/kernel": ("model", None),
+}
 HEADS = ("lm", "none")
 
 

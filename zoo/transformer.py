@@ -30,6 +30,14 @@ TORCH_NAMES = {
     ),
 }
 
+# Which axes of an array are spread over devices; see zoo.tensor_parallel.
+TENSOR_PARALLEL = {
+    "(src|tgt)_tok_emb/embedding": ("model", None),
+    "([qkv]_proj|linear1|generator)/kernel": (None, "model"),
+    "([qkv]_proj|linear1|generator)/bias": ("model",),
+    "(out_proj|linear2)/kernel": ("model", None),
+}
+
 Dropout = Callable[[jax.Array], jax.Array]
 Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform())
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)

@@ -23,10 +23,27 @@ from zoo._series import Series
 from zoo._vit_blocks import INIT, Block, Dense, LayerNorm, Sizes
 from zoo._vit_names import HUB, TORCH_NAMES, UNUSED
 
-__all__ = ["HEAD", "HUB", "RESIZING", "STEM", "TORCH_NAMES", "UNUSED", "ViT", "create", "inputs"]
+__all__ = [
+    "HEAD",
+    "HUB",
+    "RESIZING",
+    "STEM",
+    "TENSOR_PARALLEL",
+    "TORCH_NAMES",
+    "UNUSED",
+    "ViT",
+    "create",
+    "inputs",
+]
 
 HEAD, STEM = ("head", "head_dist"), ("patch_embed",)
 
+# Which axes of an array are spread over devices; see zoo.tensor_parallel.
+TENSOR_PARALLEL = {
+    "(qkv|fc1)/kernel": (None, "model"),
+    "(qkv|fc1)/bias": ("model",),
+    "(proj|fc2)/kernel": ("model", None),
+}
 # How each library resizes position embeddings for images of another size.
 RESIZING: dict[str, Callable[[int, int], np.ndarray]] = {
     "timm": partial(bicubic, antialias=True),
