@@ -167,7 +167,7 @@ def writing(
 
     Arrays are written in a second thread: they must not change until the block ends.
     """
-    header, offsets, size = _layout(arrays, dict(metadata or {}))
+    header, offsets, size = layout(arrays, dict(metadata or {}))
     with atomic_write(Path(path), overwrite=overwrite, size=size) as file:
         file.write(header)
         file.flush()
@@ -175,7 +175,7 @@ def writing(
             yield slots.put
 
 
-def _layout(arrays: Mapping[str, Array], metadata: dict[str, str]) -> tuple[bytes, dict[str, int], int]:
+def layout(arrays: Mapping[str, Array], metadata: dict[str, str]) -> tuple[bytes, dict[str, int], int]:
     """The header, padded to a block, each array's place in the file, and the file's size.
 
     Arrays that fill whole blocks come first, for direct writes, then those that fill whole cache lines: jax

@@ -62,7 +62,7 @@ class Storages:
         if count == place.nbytes:
             self._compare(name, place, self._sum(place.offset, buffer))
         else:
-            self._verify(name, tensor.storage.key)
+            self.verify(name, tensor.storage.key)
             self._file.read_into(place.offset + start, buffer)
         if self._big_endian:
             # Complex numbers are two floats, each swapped on its own.
@@ -83,8 +83,8 @@ class Storages:
         start = place.offset + _first(tensor) * dtype.itemsize
         return Extent(self._file, name, start, dtype, tensor.shape, strides)
 
-    def _verify(self, name: str, key: str) -> None:
-        """Sums a storage of which only a part is wanted, once."""
+    def verify(self, name: str, key: str) -> None:
+        """Sums a storage, once, of which only a part or nothing is wanted now."""
         place = self._places[key]
         if place.crc is None or key in self._verified:
             return

@@ -32,6 +32,7 @@ class Stored(NamedTuple):
     identity: Hashable  # equal for tensors that are one and the same in the file
     read: Callable[[], np.ndarray]
     extent: Extent | None  # None where its numbers have another order of bytes
+    verify: Callable[[], None] = lambda: None  # compares the file's checksum of it, if there is one
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
@@ -71,6 +72,16 @@ class Checkpoint(Mapping[str, np.ndarray]):
         if extent is None:
             return computed((name,), lambda: (self[name],))[0]
         return in_files([extent], lambda tensors: tensors, lambda: (self[name],))[0]
+
+    def verify(self) -> None:
+        """Compares the checksums that the files have of their own tensors, which slices are read without.
+
+        Raises:
+            CheckpointError: one of them differs.
+        """
+        for tensor in self._tensors.values():
+            with blamed_on(tensor.file.path):
+                tensor.verify()
 
     def files(self) -> list[InputFile]:
         """The files that its tensors are in; they stay open."""
@@ -176,6 +187,7 @@ def _open_file(file: InputFile, key: str | None) -> tuple[dict[str, Stored], tup
                 (path, tensor),
                 partial(storages.read, name, tensor),
                 storages.extent(name, tensor),
+                partial(storages.verify, name, tensor.storage.key),
             )
             for name, tensor in tensors.items()
         }, notes

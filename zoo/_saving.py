@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import secrets
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
@@ -18,6 +18,8 @@ from jax.typing import ArrayLike
 from converters import _safetensors
 from converters._errors import CheckpointError
 from converters._files import atomic_write
+from zoo import _shards
+from zoo._crew import Crew
 from zoo._entry import Entry, Frozen, Input, Weights
 from zoo._errors import WeightsError, ZooError
 from zoo._folding import Folded
@@ -26,6 +28,8 @@ from zoo._model import Model, count_params, flatten
 
 WEIGHTS = "model.safetensors"
 GOLDEN = "golden.safetensors"
+OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
+ALONE = Crew()
 
 
 def save(
@@ -36,6 +40,9 @@ def save(
     overwrite: bool = False,
 ) -> None:
     """Writes model.safetensors and config.json; `zoo.load(directory, pretrained=True)` is the way back.
+
+    Arrays that are spread over devices go into several files with an index, each from where it is. On several
+    processes, all of them call this, and the directory is one that they share.
 
     Args:
         model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
@@ -54,19 +61,35 @@ def save(
     flat = flatten(model.variables)
     _check_leaves(flat)
     entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
-    write(Path(directory), entry, lambda path: _safetensors.write(path, flat), overwrite=overwrite)
+    crew = Crew(together=_shards.are_spread(flat))
+
+    def put(path: Path) -> None:
+        if crew.together:
+            _shards.write(path.parent, flat, crew)
+        else:
+            _safetensors.write(path, flat)
+
+    write(Path(directory), entry, put, overwrite=overwrite, crew=crew)
 
 
-def write(target: Path, entry: Entry, put: Callable[[Path], None], *, overwrite: bool) -> None:
+def write(
+    target: Path,
+    entry: Entry,
+    put: Callable[[Path], None],
+    *,
+    overwrite: bool,
+    crew: Crew = ALONE,
+) -> None:
     """A model's directory; whole or not at all where it is new, else its files change once all are complete.
 
     Args:
         target: The directory.
         entry: What config.json says, but for the weights.
-        put: Writes the weights to a path.
+        put: Writes the weights to a path, or files and an index beside it.
         overwrite: Whether a model in the directory is replaced, instead of refused.
+        crew: The processes that do so together.
     """
-    taken = [name for name in (WEIGHTS, CONFIG) if os.path.lexists(target / name)]
+    taken = [name for name in (WEIGHTS, _shards.INDEX, CONFIG) if os.path.lexists(target / name)]
     if taken and not overwrite:
         raise ZooError(
             f"{str(target)!r} has {' and '.join(taken)} already; "
@@ -74,23 +97,37 @@ def write(target: Path, entry: Entry, put: Callable[[Path], None], *, overwrite:
         )
     try:
         new = not target.exists()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stage = (target.parent if new else target) / f".{secrets.token_hex(8)}.tmp"
-        stage.mkdir()
+        stage = (target.parent if new else target) / f".{crew.token()}.tmp"
+        if crew.leads:
+            stage.parent.mkdir(parents=True, exist_ok=True)
+            stage.mkdir()
+        crew.wait("the directory is made")
         try:
             put(stage / WEIGHTS)
-            _complete(stage, entry)
-            if new:
-                stage.rename(target)
-            else:
-                # What was computed with other weights is wrong for these.
-                (target / GOLDEN).unlink(missing_ok=True)
-                for name in (WEIGHTS, CONFIG):
-                    os.replace(stage / name, target / name)
+            if crew.leads:
+                _complete(stage, entry)
+                _move(stage, target, new=new)
+            crew.wait("the model is saved")
         finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            if crew.leads:
+                shutil.rmtree(stage, ignore_errors=True)
     except (CheckpointError, OSError) as error:
         raise WeightsError(f"{str(target)!r} cannot be saved: {error}") from error
+
+
+def _move(stage: Path, target: Path, *, new: bool) -> None:
+    """Gives the files their place; config.json last, which names the weights."""
+    if new:
+        stage.rename(target)
+        return
+    # What was computed with other weights is wrong for these.
+    (target / GOLDEN).unlink(missing_ok=True)
+    names = sorted(os.listdir(stage), key=lambda name: name == CONFIG)
+    for name in names:
+        os.replace(stage / name, target / name)
+    for path in target.iterdir():
+        if OWN.fullmatch(path.name) and path.name not in names:
+            path.unlink()
 
 
 def _check_leaves(flat: Mapping[str, Any]) -> None:
@@ -117,7 +154,8 @@ def recorded(
 
 def _complete(directory: Path, entry: Entry) -> None:
     """Writes config.json for the weights in the directory."""
-    weights = Weights(*sha256_of(directory / WEIGHTS), file=WEIGHTS)
+    name = WEIGHTS if (directory / WEIGHTS).exists() else _shards.INDEX
+    weights = Weights(*sha256_of(directory / name), file=name)
     # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
     stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
     entry = replace(entry, weights=weights, layout=None, metrics=Frozen() if stale else entry.metrics)

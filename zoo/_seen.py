@@ -3,6 +3,9 @@
 seen/<device>-<inode>   in the cache: size, time of the last change, kind of hash, hash
 """
 
+import os
+import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,27 +33,50 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
     """
     with blamed_on(path):
         file = InputFile(path)
-        digest = None if verify else _recalled(file.identity, checksum)
-        if digest is None:
-            digest = _hashed(path, file, checksum, verify)
+        kind = "git" if checksum.git else "sha256"
+        digest = once(file, kind, lambda: _digest(file, checksum), verify=verify)
         return checksum.problem(digest, file.size), digest, file.identity
 
 
-def _hashed(path: Path, file: InputFile, checksum: Checksum, verify: bool) -> str:
-    """The hash of all bytes; of several processes that ask at once, one reads them."""
+def once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool) -> str:
+    """What was computed of all the bytes of the file, once; of several processes that ask, by one.
+
+    Args:
+        file: It is another one once it has changed.
+        kind: Of what is computed.
+        compute: Gives a word.
+        verify: Whether to compute it even if that was done before.
+    """
+    found = None if verify else _recalled(file.identity, kind)
+    if found is not None:
+        return found
     try:
         directory = _cache.made(_cache.root() / "seen")
     except WeightsError:  # nowhere to remember it
-        return _digest(file, checksum)
-    with _cache.turn(directory, str(path)):
-        digest = None if verify else _recalled(file.identity, checksum)
-        if digest is None:
-            digest = _digest(file, checksum)
-            device, inode, *rest = file.identity
-            with suppress(OSError):  # it is hashed again, then
-                text = " ".join(map(str, (*rest, _kind(checksum), digest)))
-                (directory / f"{device}-{inode}").write_text(f"{text}\n")
-        return digest
+        return compute()
+    with _cache.turn(directory, str(file.path)):
+        found = None if verify else _recalled(file.identity, kind)
+        if found is None:
+            found = compute()
+            with suppress(OSError):  # it is computed again, then
+                _remember(directory, file.identity, kind, found)
+        return found
+
+
+def _remember(directory: Path, identity: Identity, kind: str, found: str) -> None:
+    device, inode, *rest = identity
+    part = directory / f".{secrets.token_hex(8)}.tmp"
+    part.write_text(" ".join(map(str, (*rest, kind, found))) + "\n")
+    os.replace(part, directory / f"{device}-{inode}")
+
+
+def _recalled(identity: Identity, kind: str) -> str | None:
+    device, inode, size, changed = identity
+    try:
+        *found, word = (_cache.root() / "seen" / f"{device}-{inode}").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return word if found == [str(size), str(changed), kind] else None
 
 
 def _digest(file: InputFile, checksum: Checksum) -> str:
@@ -62,18 +88,3 @@ def _digest(file: InputFile, checksum: Checksum) -> str:
         hasher.update(part.data)
     found: str = hasher.hexdigest()
     return found
-
-
-def _recalled(identity: Identity, checksum: Checksum) -> str | None:
-    device, inode, size, changed = identity
-    try:
-        text = (_cache.root() / "seen" / f"{device}-{inode}").read_text()
-        *found, kind, digest = text.split()
-    except (OSError, ValueError):
-        return None
-    same = found == [str(size), str(changed)] and kind == _kind(checksum)
-    return digest if same and len(digest) == checksum.hasher().digest_size * 2 else None
-
-
-def _kind(checksum: Checksum) -> str:
-    return "git" if checksum.git else "sha256"

@@ -56,20 +56,20 @@ class Pending:
             arranged: jax.Array = jax.device_put(self._read({everything})[everything])
             return arranged
         indices = place.addressable_devices_indices_map(self.shape).values()
-        parts = self._read({_box(index or (), self.shape) for index in indices})
+        parts = self._read({box_of(index or (), self.shape) for index in indices})
         return jax.make_array_from_callback(
-            self.shape, place, lambda index: parts[_box(index or (), self.shape)], dtype=self.dtype
+            self.shape, place, lambda index: parts[box_of(index or (), self.shape)], dtype=self.dtype
         )
 
     def _read(self, boxes: set[Box]) -> dict[Box, np.ndarray]:
         """What devices have of the array: read once however many have it, and together what lies together."""
         parts = {box: _empty(box, self.dtype) for box in boxes}
-        for group in _together(boxes):
+        for group in together(boxes):
             for box, piece in self.source.pieces(group):
                 self.bad += nonfinite(piece) if self.checked else 0
                 value = contiguous(self._finished(piece))
                 for own, part in parts.items():
-                    both = _overlap(own, box)
+                    both = overlap(own, box)
                     if both is not None:
                         part[slices(both, own)] = value[slices(both, box)]
         return parts
@@ -123,7 +123,8 @@ def put_all(
     return flat
 
 
-def _box(index: Index, shape: tuple[int, ...]) -> Box:
+def box_of(index: Index, shape: tuple[int, ...]) -> Box:
+    """What a device has of an array, as jax says it."""
     return tuple(each.indices(size)[:2] for each, size in zip(index, shape, strict=True))
 
 
@@ -133,12 +134,13 @@ def _empty(box: Box, dtype: np.dtype[Any]) -> np.ndarray:
     return aligned_empty(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize).view(dtype).reshape(shape)
 
 
-def _overlap(first: Box, second: Box) -> Box | None:
+def overlap(first: Box, second: Box) -> Box | None:
+    """What both have, if anything."""
     both = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
     return both if all(start < stop for start, stop in both) else None
 
 
-def _together(boxes: set[Box]) -> list[Box]:
+def together(boxes: set[Box]) -> list[Box]:
     """The boxes, or the larger ones that they make up: rows of a file are then read whole."""
     found = sorted(boxes)
     for axis in range(len(found[0]) if found else 0):

@@ -1,12 +1,11 @@
 """The files of a publication: made of a model, and verified."""
 
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import flax.linen as nn
 import jax
@@ -15,14 +14,12 @@ from jax.typing import ArrayLike
 
 from converters import _safetensors, read_checkpoint
 from converters._files import atomic_write
-from zoo import _families, _loading, _saving, _text, _verifying, _weights
+from zoo import _families, _loading, _saving, _shards, _text, _verifying, _weights
 from zoo._entry import Entry, Frozen, Weights
 from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._manifest import CONFIG
 from zoo._model import Model, flatten
 
-SHARD = 5_000_000_000  # bytes
-INDEX = "model.safetensors.index.json"
 TORCH = "pytorch_model.safetensors"
 SAMPLE = "sample.png"
 
@@ -204,24 +201,18 @@ def _draw(model: Model, target: Path) -> None:
 def _shard(target: Path) -> None:
     """Splits the weights where they are larger than the Hub advises."""
     whole = target / _saving.WEIGHTS
-    if whole.stat().st_size <= SHARD:
+    if not whole.exists() or whole.stat().st_size <= _shards.LARGEST:
         return
-    from huggingface_hub import split_state_dict_into_shards_factory
-
     arrays = read_checkpoint(whole)
-    split: Any = split_state_dict_into_shards_factory(
-        {name: math.prod(shape) * arrays.dtypes[name].itemsize for name, shape in arrays.shapes.items()},
-        get_storage_size=lambda size: size,
-        filename_pattern=_saving.WEIGHTS.replace(".", "{suffix}."),
-        max_shard_size=SHARD,
-    )
-    if not split.is_sharded:  # one array, larger than that
+    sizes = {name: math.prod(shape) * arrays.dtypes[name].itemsize for name, shape in arrays.shapes.items()}
+    files = _shards.layout(sizes)
+    if len(files) == 1:  # one array, larger than that
         return
-    for file, names in split.filename_to_tensors.items():
+    for file, names in files.items():
         _safetensors.write(target / file, {name: arrays[name] for name in names})
-    index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-    (target / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-    entry = replace(_loading.info(target), weights=Weights(*_saving.sha256_of(target / INDEX), file=INDEX))
+    _shards.write_index(target, files, sum(sizes.values()))
+    index = target / _shards.INDEX
+    entry = replace(_loading.info(target), weights=Weights(*_saving.sha256_of(index), file=index.name))
     (target / CONFIG).write_text(_saving.to_json(entry), encoding="utf-8")
     whole.unlink()
 

@@ -12,7 +12,7 @@ import converters
 import zoo
 from tests.zoo.fetching.conftest import ENTRY
 from tests.zoo.publishing.conftest import FILES, INPUTS, OLD, REPO, TOKEN, Net, same
-from zoo import _manifest, _plan, _publishing, _staging
+from zoo import _manifest, _plan, _publishing, _shards, _staging
 from zoo._model import flatten
 from zoo._verifying import verify, write_golden
 
@@ -173,7 +173,7 @@ def test_an_organisation_that_one_may_write_in(hub, owner, publish):
 
 
 def test_weights_in_shards_come_back(hub, owner, publish, net, monkeypatch):
-    monkeypatch.setattr(_staging, "SHARD", 64)
+    monkeypatch.setattr(_shards, "LARGEST", 64)
     publish(create=True, inputs=INPUTS)
     shards = {path for path in hub.head(REPO) if path.startswith("model-0000")}
     assert len(shards) > 1
