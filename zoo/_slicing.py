@@ -1,5 +1,6 @@
 """Arrays in files onto their devices: of each, a process reads what its own devices have."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -9,11 +10,12 @@ from jax.sharding import Sharding
 
 from converters._arrays import contiguous, nonfinite
 from converters._conversion import Conversion
-from converters._errors import ConversionError
+from converters._errors import CheckpointError, ConversionError
 from converters._memory import aligned_empty
 from converters._slices import Box, FileArray, read, slices, whole
 from converters.checkpoints import Checkpoint
 from zoo import _arrays
+from zoo._errors import WeightsError
 
 Index = tuple[slice, ...]
 Array: TypeAlias = "_arrays.Array | Pending"
@@ -65,7 +67,7 @@ class Pending:
         """What devices have of the array: read once however many have it, and together what lies together."""
         parts = {box: _empty(box, self.dtype) for box in boxes}
         for group in together(boxes):
-            for box, piece in self.source.pieces(group):
+            for box, piece in self._pieces(group):
                 self.bad += nonfinite(piece) if self.checked else 0
                 value = contiguous(self._finished(piece))
                 for own, part in parts.items():
@@ -73,6 +75,12 @@ class Pending:
                     if both is not None:
                         part[slices(both, own)] = value[slices(both, box)]
         return parts
+
+    def _pieces(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+        try:
+            yield from self.source.pieces(box)
+        except CheckpointError as error:
+            raise WeightsError(f"{self.path}: {error}") from error
 
     def _finished(self, array: np.ndarray) -> np.ndarray:
         return _arrays.cast(self.path, _arrays.widened(self.path, array), self.param_dtype)
