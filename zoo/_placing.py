@@ -144,6 +144,6 @@ def _check(mesh: Mesh, *axes: str) -> None:
     if AxisType.Auto not in mesh.axis_types or len(set(mesh.axis_types)) > 1:
         shape, names = tuple(mesh.shape.values()), mesh.axis_names
         raise ZooError(
-            f"the mesh's axes are {', '.join(str(kind) for kind in mesh.axis_types)}, expected Auto: "
-            f"jax.make_mesh({shape}, {names}, axis_types=({len(names)} * [jax.sharding.AxisType.Auto]))."
+            f"the mesh's axes are {', '.join(kind.name for kind in mesh.axis_types)}, expected Auto: "
+            f"jax.make_mesh({shape}, {names}, axis_types=(jax.sharding.AxisType.Auto,) * {len(names)})."
         )
