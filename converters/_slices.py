@@ -74,11 +74,12 @@ def slices(box: Box, origin: Box | None = None) -> tuple[slice, ...]:
     return tuple(slice(a - start, b - start) for (a, b), start in zip(box, starts, strict=True))
 
 
-def read(array: FileArray) -> np.ndarray:
-    """All of it."""
-    made = np.empty(array.shape, array.dtype)
-    for box, piece in array.pieces(whole(array.shape)):
-        made[slices(box)] = piece
+def read(array: FileArray, box: Box | None = None) -> np.ndarray:
+    """A slice of it, or all."""
+    box = whole(array.shape) if box is None else box
+    made = np.empty([stop - start for start, stop in box], array.dtype)
+    for part, piece in array.pieces(box):
+        made[slices(part, box)] = piece
     return made
 
 

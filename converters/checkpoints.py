@@ -17,7 +17,7 @@ from converters._files import BufferFile, InputFile, blamed_on
 from converters._legacy import open_legacy
 from converters._memory import Memory
 from converters._names import check_names
-from converters._slices import Extent, FileArray, computed, in_files
+from converters._slices import Extent, FileArray, computed, in_files, read, whole
 
 MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
 OPENERS = {_formats.ZIP: open_archive, _formats.PICKLE: open_legacy}
@@ -72,6 +72,15 @@ class Checkpoint(Mapping[str, np.ndarray]):
         if extent is None:
             return computed((name,), lambda: (self[name],))[0]
         return in_files([extent], lambda tensors: tensors, lambda: (self[name],))[0]
+
+    def are_equal(self, name: str, other: str) -> bool:
+        """Whether two tensors have the same shape and numbers; never in memory both."""
+        if self.aliases.get(name, name) == self.aliases.get(other, other):
+            return True
+        first, second = self.in_file(name), self.in_file(other)
+        return first.shape == second.shape and all(
+            np.array_equal(piece, read(second, box)) for box, piece in first.pieces(whole(first.shape))
+        )
 
     def verify(self) -> None:
         """Compares the checksums that the files have of their own tensors, which slices are read without.

@@ -15,6 +15,7 @@ import numpy as np
 from converters._arrays import as_mapping
 from converters._conversion import Conversion
 from converters._fit import Fit
+from converters.checkpoints import Checkpoint
 from converters.inspection import inspect
 from converters.state_dict import NamesAndRules, best_fit, refusal
 from zoo import _families
@@ -94,6 +95,12 @@ def _tied(name: str, fit: Fit, tied: Mapping[str, str]) -> str:
     owners = [other for other in fit.tensors if end and f".{other}".endswith(f".{tied[end]}")]
     if not owners:
         return ""
-    if not np.array_equal(fit.tensors[name], fit.tensors[owners[0]]):
+    if not _equal(fit.tensors, name, owners[0]):
         raise WeightsError(f"{name} differs from {owners[0]}; the zoo has models only in which they are one.")
     return f"{owners[0]} once more"
+
+
+def _equal(tensors: Mapping[str, Any], name: str, other: str) -> bool:
+    if isinstance(tensors, Checkpoint):
+        return tensors.are_equal(name, other)
+    return np.array_equal(tensors[name], tensors[other])

@@ -39,13 +39,6 @@ def box_in(data, shape):
     return tuple((start, stop) for start, stop in limits)
 
 
-def gathered(array, box):
-    made = np.zeros([stop - start for start, stop in box], array.dtype)
-    for part, piece in array.pieces(box):
-        made[_slices.slices(part, box)] = piece
-    return made
-
-
 def written(directory, suffix, tensors):
     path = directory.mktemp("slices") / f"x{suffix}"
     converters.write_checkpoint({"before": np.zeros(3, "uint8"), **tensors}, path)
@@ -93,7 +86,7 @@ def test_any_slice_of_a_moved_tensor_is_numpys(tmp_path_factory, suffix, data, d
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_slices, "SCRATCH", scratch)
         patch.setattr(_slices, "GAP", scratch % 7)
-        assert gathered(array, box).tobytes() == expected[_slices.slices(box)].tobytes()
+        assert _slices.read(array, box).tobytes() == expected[_slices.slices(box)].tobytes()
 
 
 @settings(max_examples=30, deadline=None)
@@ -113,7 +106,7 @@ def test_tensors_side_by_side_are_joined_without_being_read(
     expected = convert(tuple(np.array(tensor) for tensor in tensors.values()))[0]
     (array,) = _slices.in_files(extents, convert, unread)
     box = box_in(data, expected.shape)
-    assert gathered(array, box).tobytes() == expected[_slices.slices(box)].tobytes()
+    assert _slices.read(array, box).tobytes() == expected[_slices.slices(box)].tobytes()
 
 
 def test_joining_is_numpys_where_nothing_lies_side_by_side():
@@ -140,7 +133,7 @@ def test_a_slice_reads_its_bytes_and_no_others(tmp_path_factory, counted):
         ((256, 512), (8, 9)): [1024],
         ((0, 0), (0, 64)): [],
     }.items():
-        np.testing.assert_array_equal(gathered(array, box), tensor.T[_slices.slices(box)])
+        np.testing.assert_array_equal(_slices.read(array, box), tensor.T[_slices.slices(box)])
         assert counted == reads
         counted.clear()
 
@@ -150,7 +143,7 @@ def test_small_gaps_are_read_over(tmp_path_factory, counted):
     _, extents = written(tmp_path_factory, ".safetensors", {"x": tensor})
     counted.clear()
     (array,) = _slices.in_files(extents, lambda tensors: tensors, unread)
-    gathered(array, ((0, 64), (0, 8)))
+    _slices.read(array, ((0, 64), (0, 8)))
     assert counted == [63 * 256 + 32]
 
 
@@ -162,8 +155,8 @@ def test_what_is_computed_is_read_whole_and_then_cut(tmp_path_factory):
         return (tensors[0] + tensors[1], tensors[1][::-1])
 
     both = _slices.in_files(extents, convert, lambda: convert((checkpoint["a"], checkpoint["b"])))
-    np.testing.assert_array_equal(gathered(both[0], ((2, 5),)), (tensors["a"] + tensors["b"])[2:5])
-    np.testing.assert_array_equal(gathered(both[1], ((2, 5),)), tensors["b"][::-1][2:5])
+    np.testing.assert_array_equal(_slices.read(both[0], ((2, 5),)), (tensors["a"] + tensors["b"])[2:5])
+    np.testing.assert_array_equal(_slices.read(both[1], ((2, 5),)), tensors["b"][::-1][2:5])
     assert [type(each) for each in both] == [_slices.Computed, _slices.Moved]
 
 
@@ -204,7 +197,7 @@ def test_a_models_arrays_can_be_read_slice_by_slice(tmp_path, source):
         assert (found[path].shape, found[path].dtype) == (array.shape, array.dtype)
         np.testing.assert_array_equal(_slices.read(found[path]), array)
         box = tuple((size // 3, size) for size in array.shape)
-        np.testing.assert_array_equal(gathered(found[path], box), array[_slices.slices(box)])
+        np.testing.assert_array_equal(_slices.read(found[path], box), array[_slices.slices(box)])
     if source != "in memory":
         computed = {"/".join(path) for path, each in found.items() if isinstance(each, _slices.Computed)}
         assert computed == {f"params/lstm/h{gate}/bias" for gate in "ifgo"}
@@ -236,3 +229,15 @@ def test_a_file_that_changes_before_its_slices_are_read_is_refused(tmp_path_fact
     problem = "became shorter while" if change == "truncate" else "changed while"
     with pytest.raises(converters.CheckpointError, match=rf"x\.safetensors'.* {problem} it was read"):
         _slices.read(array)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_tensors_are_compared_in_pieces(tmp_path_factory, monkeypatch, suffix):
+    tensor = random((40, 30))
+    other = tensor.copy()
+    other[39, 29] += 1
+    checkpoint, _ = written(
+        tmp_path_factory, suffix, {"a": tensor, "b": tensor.copy(), "c": other, "d": tensor[:1]}
+    )
+    monkeypatch.setattr(_slices, "SCRATCH", 700)
+    assert [checkpoint.are_equal("a", name) for name in "abcd"] == [True, True, False, False]
