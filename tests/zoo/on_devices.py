@@ -2,7 +2,7 @@
 
 Run in a process of its own, since the number of devices is fixed when jax starts:
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.zoo.on_devices DIRECTORY
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m tests.zoo.on_devices DIRECTORY [FAMILY ...]
 """
 
 import json
@@ -65,13 +65,14 @@ def rules(family, mesh):
 def computed(model, inputs):
     """Logits, and gradients of a number that all of them enter, as NumPy arrays."""
 
-    def loss(variables):
+    def loss(variables, inputs):
         out = model.module.apply(variables, *inputs, rngs={"noise": jax.random.key(1)})
         leaves = [leaf for leaf in jax.tree.leaves(out) if jnp.issubdtype(leaf.dtype, jnp.floating)]
         weights = [jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape) for leaf in leaves]
         return sum((leaf * weight).sum() for leaf, weight in zip(leaves, weights, strict=True)), leaves
 
-    gradients, leaves = jax.jit(jax.grad(loss, has_aux=True))(model.variables)
+    # As an argument: what a function closes over is a constant, and on every device whole.
+    gradients, leaves = jax.jit(jax.grad(loss, has_aux=True))(model.variables, inputs)
     return jax.device_get(leaves), jax.device_get(gradients)
 
 
@@ -118,30 +119,29 @@ def results(family, directory, mesh):
         model = zoo.load(target, pretrained=True, sharding=sharding)
         leaves = jax.tree.leaves(model.variables)
         mine = computed(model, jax.device_put(inputs, batch))
-        yield (
-            rule,
-            {
-                "same arrays": jax.tree.all(jax.tree.map(np.array_equal, plain.variables, model.variables)),
-                "share": sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
-                / sum(leaf.nbytes for leaf in leaves),
-                "logits": difference(mine[0], logits),
-                "gradients": difference(mine[1], gradients),
-                "notes": model.notes,
-            },
-        )
+        found = {
+            "same arrays": jax.tree.all(jax.tree.map(np.array_equal, plain.variables, model.variables)),
+            "share": sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
+            / sum(leaf.nbytes for leaf in leaves),
+            "logits": difference(mine[0], logits),
+            "gradients": difference(mine[1], gradients),
+            "notes": model.notes,
+            "saved": saved_in_parts(model, directory / f"{family}, {rule}"),
+        }
+        yield rule, found
     if family == "resnet":  # by its batch alone, as convolutional networks are spread
         model = zoo.load(target, pretrained=True, sharding=NamedSharding(mesh, PartitionSpec()))
         mine = computed(model, jax.device_put(inputs, batch))
         yield "batch", {"logits": difference(mine[0], logits), "gradients": difference(mine[1], gradients)}
 
 
-def main(directory):
-    """Prints the differences of every family."""
+def main(directory, families):
+    """Prints the differences of every family, or of some."""
     jax.config.update("jax_enable_x64", True)
     _shards.LARGEST = 20_000
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-    print(json.dumps({family: dict(results(family, directory, mesh)) for family in MODELS}))
+    print(json.dumps({family: dict(results(family, directory, mesh)) for family in families or MODELS}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

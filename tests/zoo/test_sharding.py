@@ -103,7 +103,7 @@ def test_each_of_two_processes_reads_its_own_slices_and_writes_them(tmp_path):
     ]
     said = [process.communicate(timeout=300)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
-    for figures in map(json.loads, said):
+    for figures in (json.loads(each.splitlines()[-1]) for each in said):
         assert figures["devices"] == 8
         assert figures["read"] == figures["own"]
         assert (
