@@ -109,7 +109,7 @@ def main() -> None:
     print(_harness.machine("jax", "flax", "numpy"), end="\n\n")
     rows = []
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-        write(Path(directory), options.name, options.dtype)
+        write(Path(directory), options.name, jax.numpy.dtype(options.dtype))
         for title, (how, processes) in RUNS.items():
             found = run(Path(directory), how, processes)
             rows += [

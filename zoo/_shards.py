@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from converters import _safetensors
-from converters._files import check_room
+from converters._files import atomic_write, check_room
 from converters._slices import Box, slices, whole
 from converters._writing import CHUNK, Array, describe
 from zoo._crew import Crew
@@ -83,7 +83,8 @@ def write_index(directory: Path, files: Mapping[str, list[str]], total: int) -> 
         "metadata": {"total_size": total, "sha256": hashes},
         "weight_map": {name: file for file, names in files.items() for name in names},
     }
-    (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    with atomic_write(directory / INDEX) as file:
+        file.write((json.dumps(index, indent=2) + "\n").encode())
 
 
 def _sha256(path: Path) -> str:
