@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from converters._errors import CheckpointError
 from converters._files import InputFile, blamed_on
 from converters._writing import CHUNK
 from zoo import _cache
@@ -36,6 +37,18 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
         kind = "git" if checksum.git else "sha256"
         digest = once(file, kind, lambda: _digest(file, checksum), verify=verify)
         return checksum.problem(digest, file.size), digest, file.identity
+
+
+def hashed(path: Path, checksum: Checksum) -> tuple[str, int] | None:
+    """The file's hash and size, which nobody remembers; None where there is no such file any more."""
+    try:
+        with blamed_on(path):
+            file = InputFile(path)
+            return _digest(file, checksum), file.size
+    except CheckpointError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool) -> str:

@@ -194,7 +194,8 @@ def _quarantine(source: Source, problem: str) -> None:
     try:
         with _cache.turn(source.directory(), source.address):
             path = source.cached()
-            if path and _seen.problem_of(path, source.checksum(), verify=True)[0]:
+            found = _seen.hashed(path, source.checksum()) if path else None
+            if path and found and source.checksum().problem(*found):
                 path = path.parent / path.readlink() if path.is_symlink() else path
                 path.rename(_cache.damaged(path))
     except (CheckpointError, OSError) as error:
