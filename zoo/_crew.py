@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,16 @@ class Crew:
         """A name that nobody else has, the same in every process."""
         if not self._several:
             return secrets.token_hex(8)
+        from jax.experimental import multihost_utils
+
         own = np.frombuffer(secrets.token_bytes(8), np.uint8)
         return bytes(np.asarray(multihost_utils.broadcast_one_to_all(own))).hex()
 
     def wait(self, what: str) -> None:
         """Until every process has come here."""
         if self._several:
+            from jax.experimental import multihost_utils
+
             multihost_utils.sync_global_devices(what)
 
     @property
