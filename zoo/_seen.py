@@ -6,7 +6,7 @@ seen/<device>-<inode>   in the cache: size, time of the last change, kind of has
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +63,10 @@ def once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool
     found = None if verify else _recalled(file.identity, kind)
     if found is not None:
         return found
-    try:
-        directory = _cache.made(_cache.root() / "seen")
-    except WeightsError:  # nowhere to remember it
-        return compute()
-    with _cache.turn(directory, str(file.path)):
+    directory = _cache.root() / "seen"
+    with ExitStack() as stack:
+        with suppress(WeightsError, OSError):  # a cache that may only be read: each for itself
+            stack.enter_context(_cache.turn(_cache.made(directory), str(file.path)))
         found = None if verify else _recalled(file.identity, kind)
         if found is None:
             found = compute()
