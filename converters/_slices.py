@@ -218,3 +218,53 @@ class Computed:
         """The slice."""
         if math.prod(stop - start for start, stop in box):
             yield box, self.read()[self.index][slices(box)]
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Arrays of one shape and dtype along a new first axis."""
+
+    parts: tuple[FileArray, ...]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        return tuple(name for part in self.parts for name in part.tensors)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.parts), *self.parts[0].shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.parts[0].dtype
+
+    def pieces(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+        """The slice, in parts that are valid until the next is asked for."""
+        for index in range(*box[0]):
+            for inner, piece in self.parts[index].pieces(box[1:]):
+                yield ((index, index + 1), *inner), piece[None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of an array's entries along its first axis."""
+
+    source: FileArray
+    index: int
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        return self.source.tensors
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.source.dtype
+
+    def pieces(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+        """The slice, in parts that are valid until the next is asked for."""
+        for outer, piece in self.source.pieces(((self.index, self.index + 1), *box)):
+            yield outer[1:], piece[0]

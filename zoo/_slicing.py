@@ -1,6 +1,6 @@
 """Arrays in files onto their devices: of each, a process reads what its own devices have."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from converters._arrays import contiguous, nonfinite
 from converters._conversion import Conversion
 from converters._errors import CheckpointError, ConversionError
 from converters._memory import aligned_empty
-from converters._slices import Box, FileArray, read, slices, whole
+from converters._slices import Box, FileArray, Part, Stacked, read, slices, whole
 from converters.checkpoints import Checkpoint
 from zoo import _arrays
 from zoo._errors import WeightsError
@@ -51,6 +51,12 @@ class Pending:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return read(self.source).astype(dtype or self.source.dtype, copy=False)
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> "Pending":
+        return replace(self, path=f"{self.path}[{index}]", source=Part(self.source, index))
+
     def put(self, place: Sharding | None) -> jax.Array:
         """The array on its devices; None is jax's default one."""
         if place is None:
@@ -84,6 +90,15 @@ class Pending:
 
     def _finished(self, array: np.ndarray) -> np.ndarray:
         return _arrays.cast(self.path, _arrays.widened(self.path, array), self.param_dtype)
+
+
+def stack(parts: Sequence[Array]) -> Array:
+    """Arrays of one shape along a new first axis."""
+    sources = [part.source for part in parts if isinstance(part, Pending)]
+    one = len({source.dtype for source in sources}) == 1 and len(sources) == len(parts)
+    if not one or not isinstance(parts[0], Pending):
+        return np.stack([np.asarray(part) for part in parts])
+    return replace(parts[0], source=Stacked(tuple(sources)))
 
 
 def pending(checkpoint: Checkpoint) -> dict[str, Array]:

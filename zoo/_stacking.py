@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 
 import jax
-import numpy as np
+
+from zoo import _slicing
 
 
 def arranged(
-    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, jax.ShapeDtypeStruct]
-) -> dict[str, np.ndarray]:
+    arrays: Mapping[str, _slicing.Array], shapes: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, _slicing.Array]:
     """Arrays by path, stacked or taken apart where the model runs the blocks in the other way.
 
     Args:
@@ -26,16 +27,16 @@ def arranged(
     return {path: array for path, array in found.items() if not taken[path] or len(array) > taken[path]}
 
 
-def _stack(found: dict[str, np.ndarray], path: str, shape: tuple[int, ...]) -> None:
+def _stack(found: dict[str, _slicing.Array], path: str, shape: tuple[int, ...]) -> None:
     """Puts the arrays of a list's blocks in one, if they are there."""
     for slash in re.finditer("/", path):
         names = [f"{path[: slash.start()]}_{index}{path[slash.start() :]}" for index in range(shape[0])]
         if all(name in found and found[name].shape == shape[1:] for name in names):
-            found[path] = np.stack([found.pop(name) for name in names])
+            found[path] = _slicing.stack([found.pop(name) for name in names])
             return
 
 
-def _take(found: dict[str, np.ndarray], path: str, shape: tuple[int, ...]) -> list[str]:
+def _take(found: dict[str, _slicing.Array], path: str, shape: tuple[int, ...]) -> list[str]:
     """Puts the array of a list's block in its place, if there is a stacked one, and says which."""
     for number in re.finditer(r"_(\d+)(?=/)", path):
         stacked, index = path[: number.start()] + path[number.end() :], int(number[1])

@@ -425,3 +425,17 @@ def test_files_are_filled_in_order(monkeypatch):
     files = _shards.layout(sizes)
     assert list(files.values()) == [["a", "b"], ["c"], ["d"], ["e", "f"]]
     assert list(files) == [f"model-0000{index}-of-00004.safetensors" for index in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert", "vit", "transformer"])
+@pytest.mark.parametrize("scan", [True, False])
+def test_blocks_saved_in_the_other_way_are_read_by_slices(tmp_path, monkeypatch, family, scan):
+    name, config, _ = on_devices.MODELS[family]
+    module, entry = _families.build(zoo.info(name), None, None, config | {"scan": not scan})
+    flat, rng = _arrays.shapes(module, entry.inputs), np.random.default_rng(0)
+    arrays = {path: rng.standard_normal(leaf.shape).astype(np.float32) for path, leaf in flat.items()}
+    saved = replace(entry, weights=None, layout=None, metrics=type(entry.metrics)())
+    zoo.save(zoo.Model(module, unflatten(arrays), saved), tmp_path / "model")
+    plain = zoo.load(tmp_path / "model", pretrained=True, scan=scan)
+    monkeypatch.setattr(_slices, "read", pytest.fail)
+    assert equal(plain, zoo.load(tmp_path / "model", pretrained=True, scan=scan, sharding=here()))
