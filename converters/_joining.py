@@ -46,6 +46,7 @@ def _address(array: np.ndarray) -> int:
 
 
 def _owner(array: Any) -> Any:
-    while isinstance(array.base, np.ndarray):
+    # Between an array of strides of one's own and what it is of, NumPy has an object that is no array.
+    while getattr(array, "base", None) is not None:
         array = array.base
     return array

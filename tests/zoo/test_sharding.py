@@ -119,9 +119,11 @@ def test_each_of_two_processes_reads_its_own_slices_and_writes_them(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("more", [{}, {"scan": True}], ids=["blocks", "a loop"])
 @pytest.mark.parametrize("family", ["bert", "gpt2", "resnet", "transformer", "vit"])
-def test_every_layout_is_read_by_slices(tmp_path, family, suffix):
+def test_every_layout_is_read_by_slices(tmp_path, family, more, suffix):
     name, config, _ = on_devices.MODELS[family]
+    config = config | (more if family in TRANSFORMERS else {})
     module, entry = _families.build(zoo.info(name), None, None, config)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
     rng = np.random.default_rng(0)
