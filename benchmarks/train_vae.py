@@ -41,7 +41,7 @@ RECIPE = with_settings(find_recipe("vae_mnist"), SETTINGS)
 def scan(examples: Examples) -> Callable[[], float]:
     """An epoch as `zoo train` runs it."""
     model, state = start()
-    epoch = compile_epoch(model, RECIPE, STEPS)
+    epoch = compile_epoch(model, RECIPE, COUNT)
     on_device = jax.device_put(examples)
 
     def run() -> float:

@@ -17,6 +17,7 @@ from zoo._placing import fsdp, tensor_parallel
 from zoo._preprocess import preprocess
 from zoo._publishing import publish
 from zoo._saving import save
+from zoo._serving import predict_all
 from zoo._text import tokenizer
 from zoo._verifying import verify, write_golden
 from zoo._xla import compiler_options
@@ -40,6 +41,7 @@ __all__ = [
     "list_models",
     "load",
     "partition",
+    "predict_all",
     "preprocess",
     "publish",
     "save",

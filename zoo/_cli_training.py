@@ -23,6 +23,13 @@ Setting = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Changes the recipe.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")]
+Mesh = Annotated[
+    str | None, typer.Option(metavar="AXES", help="All devices, such as data=4,model=2.  [default: one]")
+]
+Process = Annotated[
+    str | None,
+    typer.Option(metavar="PLACE", help="One of several: 0/2@host:port, the first at that address; or auto."),
+]
 
 
 def train(
@@ -30,14 +37,17 @@ def train(
     out: Annotated[Path, typer.Option(help="The run's own directory; `zoo eval` and the others take it.")],
     data: Data = None,
     setting: Setting = None,
+    mesh: Mesh = None,
+    process: Process = None,
     resume: Resume = False,
 ) -> None:
     """Train a model by its recipe and measure it on the test set."""
     from zoo import training
 
     recipe = _changed(training.find_recipe(name), setting)
+    _join(process)
     with _progress(name, recipe.epochs) as report:
-        training.train(name, out, recipe=recipe, data=data, resume=resume, report=report)
+        training.train(name, out, recipe=recipe, data=data, mesh=mesh, resume=resume, report=report)
     _finish(out)
 
 
@@ -55,6 +65,8 @@ def finetune(
     ] = None,
     freeze: Annotated[bool, typer.Option("--freeze", help="Train the head alone.")] = False,
     setting: Setting = None,
+    mesh: Mesh = None,
+    process: Process = None,
     resume: Resume = False,
 ) -> None:
     """Train a pretrained model to tell your own classes apart."""
@@ -62,6 +74,7 @@ def finetune(
 
     recipe = _changed(training.finetuning_recipe(name), setting)
     recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
+    _join(process)
     with _progress(name, recipe.epochs) as report:
         training.finetune(
             name,
@@ -69,9 +82,10 @@ def finetune(
             data=data,
             recipe=recipe,
             num_classes=num_classes,
+            mesh=mesh,
             resume=resume,
             report=report,
-            examined=lambda found: typer.echo(_balance(found), err=True),
+            examined=_examined,
         )
     _finish(out)
 
@@ -98,7 +112,10 @@ def _changed(recipe: "Recipe", settings: list[str] | None) -> "Recipe":
 def _finish(out: Path) -> None:
     """Draws the curves and prints the metrics."""
     from zoo import training
+    from zoo.training.processes import leads
 
+    if not leads():
+        return
     try:
         training.draw_curves(out)
     except TrainingError as error:
@@ -106,10 +123,21 @@ def _finish(out: Path) -> None:
     table(("metric", "value"), [*info(out).metrics.items()])
 
 
-def _balance(found: "Labelled") -> str:
-    """How many examples of each class there are."""
+def _join(process: str | None) -> None:
+    from zoo.training import processes
+
+    if process is not None:
+        processes.join(process)
+
+
+def _examined(found: "Labelled") -> None:
+    """Says how many examples of each class there are."""
+    from zoo.training.processes import leads
+
+    if not leads():
+        return
     rows = (f"  {name}: {training:,} and {held_back:,}" for name, training, held_back in found.balance())
-    return "\n".join(("zoo: examples to train and to measure on:", *rows))
+    typer.echo("\n".join(("zoo: examples to train and to measure on:", *rows)), err=True)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""How far a fetch is, drawn where a person looks on."""
+"""How far long work is, drawn where a person looks on."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from zoo._download import Report
@@ -22,3 +23,27 @@ def bar(label: str) -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(escape(label), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def rate(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """The same for examples that are computed, and how many a second since the first ones."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total, said="compiling")
+        first: tuple[int, float] | None = None  # which took the compiler's time too
+
+        def report(done: int) -> None:
+            nonlocal first
+            now = time.monotonic()
+            first = first or (done, now)
+            speed = f", {(done - first[0]) / (now - first[1]):,.0f}/s" if now > first[1] else ""
+            progress.update(task, completed=done, said=f"{done:,} examples{speed}")
+
+        yield report

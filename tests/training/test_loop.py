@@ -43,7 +43,7 @@ def test_an_epoch_is_the_same_as_its_updates_one_by_one(data, dataset, recipe):
     for rows in order:
         expected, measures = step(expected, Examples(*(array[rows] for array in train)))
         losses.append(measures["loss"])
-    state, measures = compile_epoch(MODEL, recipe, 6)(state, jax.device_put(train))
+    state, measures = compile_epoch(MODEL, recipe, 96)(state, jax.device_put(train))
     assert int(state.step) == 6
     np.testing.assert_allclose(measures["loss"], losses, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), state, expected)
@@ -62,7 +62,7 @@ def test_micro_batches_have_the_gradients_of_their_batch(data, dataset, recipe):
     ends = {}
     for parts in (1, 4):
         split = replace(recipe, micro_batches=parts)
-        run = compile_epoch(model, split, 6)
+        run = compile_epoch(model, split, 96)
         ends[parts] = run(started(model.module, split, model.variables), jax.device_put(train))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ends[1], ends[4])
 
@@ -104,7 +104,7 @@ def test_without_an_average_the_params_are_the_result(recipe):
 def test_a_state_alone_decides_what_follows(data, dataset, recipe, shift):
     train = jax.device_put(load_split(dataset, "train", data))
     recipe = replace(recipe, shift=shift)
-    run = compile_epoch(MODEL, recipe, 6)
+    run = compile_epoch(MODEL, recipe, 96)
     middle, _ = run(started(Normalised(), recipe), train)
     rebuilt = jax.tree.map(lambda array: jnp.asarray(np.array(array)), middle)
     assert_equal(run(middle, train), run(rebuilt, train))

@@ -3,7 +3,7 @@
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from zoo._entry import Entry
 from zoo._errors import TrainingError
 from zoo._manifest import CONFIG
 from zoo._saving import WEIGHTS
+from zoo.training.processes import leads, together
 from zoo.training.recipes import Recipe
 
 RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
@@ -36,6 +37,15 @@ def claim(
         TrainingError: it holds something else, or another process works in it.
     """
     wanted = _description(entry, recipe, data)
+    with ExitStack() as held:
+        with together():
+            if leads():
+                held.enter_context(_claimed(directory, wanted, resume))
+        yield
+
+
+@contextmanager
+def _claimed(directory: Path, wanted: Mapping[str, Any], resume: bool) -> Iterator[None]:
     record = directory / RUN
     if not record.exists():
         _check_empty(directory)

@@ -11,7 +11,9 @@ import numpy as np
 from zoo import _xla
 from zoo._loading import Name, info, load
 from zoo._model import Model
+from zoo._serving import predict_all
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
+from zoo.training.layout import ONE, Layout
 from zoo.training.recipes import Recipe, find_recipe
 from zoo.training.tasks import LOGITS, TASKS, as_input
 
@@ -50,6 +52,7 @@ def evaluate(
     recipe: Recipe,
     *,
     batch_size: int = BATCH_SIZE,
+    layout: Layout = ONE,
 ) -> dict[str, float]:
     """The mean of each of the task's measures over all examples.
 
@@ -57,29 +60,32 @@ def evaluate(
     serves all. A VAE's noise is the same at each call.
     """
     count = len(examples.labels)
-    size = min(batch_size, count)
+    size = layout.multiple(min(batch_size, count))
     batches = -(-count // size)
     padded = jax.tree.map(lambda array: _batched(np.asarray(array), batches, size), examples)
     counted = np.arange(batches * size).reshape(batches, size) < count
-    sums = _compiled(recipe)(model, padded, counted)
+    sums = _compiled(recipe, layout)(model, *layout.batches((padded, counted)))
     return {name: float(np.asarray(values, np.float64).sum() / count) for name, values in sums.items()}
 
 
 def confusion(
-    model: Model, examples: Examples, recipe: Recipe, *, batch_size: int = BATCH_SIZE
+    model: Model,
+    examples: Examples,
+    recipe: Recipe,
+    *,
+    batch_size: int = BATCH_SIZE,
+    layout: Layout = ONE,
 ) -> np.ndarray:
     """(classes, classes) of how many examples of a class, by row, were taken for which, by column."""
     logits_of = LOGITS[recipe.task]
 
-    @jax.jit
     def taken(model: Model, inputs: jax.Array) -> jax.Array:
         known = as_input(Examples(inputs, inputs), model.entry).inputs
         return logits_of(*model, jnp.asarray(known), train=False, rngs={})[0].argmax(-1)
 
-    count = len(examples.labels)
-    size = min(batch_size, count)
-    batches = _batched(np.asarray(examples.inputs), -(-count // size), size)
-    found = np.concatenate([np.asarray(taken(model, inputs)) for inputs in batches])[:count]
+    inputs = np.asarray(examples.inputs)
+    size = layout.multiple(min(batch_size, len(inputs)))
+    found = [*predict_all(model, inputs, batch_size=size, mesh=layout.mesh, function=taken)]
     classes = model.module.num_classes
     pairs = np.asarray(examples.labels) * classes + found
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -91,13 +97,16 @@ def _batched(array: np.ndarray, batches: int, size: int) -> np.ndarray:
 
 
 @cache
-def _compiled(recipe: Recipe) -> Callable[[Model, Examples, np.ndarray], dict[str, jax.Array]]:
+def _compiled(
+    recipe: Recipe, layout: Layout
+) -> Callable[[Model, Examples, np.ndarray], dict[str, jax.Array]]:
     """The sum of each measure over each batch."""
     measure = TASKS[recipe.task].measure
 
     def sums(model: Model, examples: Examples, counted: np.ndarray) -> dict[str, jax.Array]:
         def batch(inputs: tuple[jax.Array, Examples, jax.Array]) -> dict[str, jax.Array]:
-            index, examples, counted = inputs
+            index, *divided = inputs
+            examples, counted = layout.divided(divided)
             key = jax.random.fold_in(jax.random.key(0), index)
             pixels = as_input(examples, model.entry)
             measured, _ = measure(*model, pixels, key, recipe, train=False)
@@ -106,4 +115,4 @@ def _compiled(recipe: Recipe) -> Callable[[Model, Examples, np.ndarray], dict[st
         measures: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
         return measures
 
-    return jax.jit(sums, compiler_options=_xla.compiler_options())
+    return jax.jit(sums, out_shardings=layout.whole, compiler_options=_xla.compiler_options())

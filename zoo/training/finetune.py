@@ -5,21 +5,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from converters._files import atomic_write
+from jax.sharding import Mesh
+
 from zoo import _arrays, _families, _text
 from zoo._adapting import head_layers
 from zoo._entry import Entry, Frozen
 from zoo._errors import TrainingError
 from zoo._loading import Name, info, load
 from zoo._model import Model, flatten, unflatten
-from zoo._saving import save
-from zoo.training._directory import METRICS, claim, clear_result
+from zoo.training._directory import METRICS, claim
 from zoo.training.curves import draw_confusion
 from zoo.training.evaluate import confusion, evaluate
 from zoo.training.folders import Labelled, pictures, texts
+from zoo.training.layout import layout
 from zoo.training.metrics import append_rows
+from zoo.training.processes import leads, together
 from zoo.training.recipes import FINETUNING, Recipe
-from zoo.training.run import Report, run
+from zoo.training.run import Report, keep, run
 
 
 def finetuning_recipe(name: Name) -> Recipe:
@@ -34,6 +36,8 @@ def finetune(
     data: Path,
     recipe: Recipe | None = None,
     num_classes: int | None = None,
+    mesh: Mesh | str | None = None,
+    sharding: _arrays.Placement | None = None,
     resume: bool = False,
     report: Report = lambda epoch, measures: None,
     examined: Callable[[Labelled], None] = lambda labelled: None,
@@ -51,7 +55,9 @@ def finetune(
             (.csv or .jsonl) of fields `text` and `label`.
         recipe: By default `finetuning_recipe`'s.
         num_classes: How many there should be; by default as many as there are.
-        resume: Whether to go on with the run in the directory.
+        mesh: As for `train`.
+        sharding: As for `train`.
+        resume: Whether to go on with the run in the directory, on whatever devices.
         report: Called with each finished epoch and its measures; at first with the epoch to go on from.
         examined: Called with the data before training begins.
 
@@ -66,25 +72,26 @@ def finetune(
             f"{entry.name!r} has no head that could be replaced; choose a resnet, vit or bert."
         )
     recipe = recipe or finetuning_recipe(name)
-    labelled = _read(name, entry, data)
-    if num_classes not in (None, len(labelled.classes)):
-        raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
+    with together():
+        where = layout(mesh, sharding, recipe)
+        labelled = _read(name, entry, data)
+        if num_classes not in (None, len(labelled.classes)):
+            raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
     examined(labelled)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
-        model = _with_head(name, entry, labelled, recipe)
-        variables = run(model, recipe, directory, labelled.training, labelled.held_back, report)
+        model = _with_head(name, entry, labelled, recipe, where.sharding)
+        variables = run(model, recipe, directory, labelled.training, labelled.held_back, report, where)
         model = model.replace(variables=variables)
-        measured = evaluate(model, labelled.held_back, recipe)
+        measured = evaluate(model, labelled.held_back, recipe, layout=where)
         metrics = {f"validation_{measure}": value for measure, value in measured.items()}
         append_rows(directory / METRICS, [metrics])
         assert model.entry is not None  # it was loaded
         made = Model(model.module, variables, replace(model.entry, metrics=Frozen(metrics)))
-        draw_confusion(confusion(made, labelled.held_back, recipe), labelled.classes, directory)
-        clear_result(directory)
-        if entry.takes_tokens:
-            with atomic_write(directory / _text.FILE, overwrite=True) as file:
-                file.write(_text.tokenizer(name).to_str().encode())
-        save(made, directory)
+        taken = confusion(made, labelled.held_back, recipe, layout=where)
+        if leads():
+            draw_confusion(taken, labelled.classes, directory)
+        beside = {_text.FILE: _text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
+        keep(made, directory, beside, where)
     return made
 
 
@@ -95,17 +102,19 @@ def _read(name: Name, entry: Entry, data: Path) -> Labelled:
     return texts(data, _text.tokenizer(name), _text.limit(name, module))
 
 
-def _with_head(name: Name, entry: Entry, labelled: Labelled, recipe: Recipe) -> Model:
+def _with_head(
+    name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: _arrays.Placement | None
+) -> Model:
     """The pretrained model with a new head, and a record of its own."""
     config = dict(getattr(_families.family(entry), "CLASSIFIER", {}), num_classes=len(labelled.classes))
-    model = load(name, pretrained=True, seed=recipe.seed, **config)
+    model = load(name, pretrained=True, seed=recipe.seed, sharding=sharding, **config)
     assert model.entry is not None  # it was loaded
     variables = flatten(model.variables)
     if labelled.classes != entry.class_names:
         # A head for as many classes was taken over, which are other ones.
         head = _families.family(entry).HEAD
         kept = {path for path in variables if path.split("/")[1] not in head}
-        variables |= _arrays.initialise(model.module, model.entry.inputs, recipe.seed, None, None, kept)
+        variables |= _arrays.initialise(model.module, model.entry.inputs, recipe.seed, None, sharding, kept)
     plain = re.sub(r"[^a-z0-9._-]+", "-", Path(entry.name).name.lower())
     record = replace(
         model.entry,

@@ -12,6 +12,7 @@ from zoo._adapting import head_layers
 from zoo._model import Model
 from zoo.training.augment import flip, shift
 from zoo.training.data import Examples
+from zoo.training.layout import ONE, Layout
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.recipes import Recipe
 from zoo.training.state import TrainState
@@ -23,35 +24,42 @@ Gradients: TypeAlias = tuple[Variables, Measures, Variables]
 ORDER, NOISE, MOVES, FLIPS = range(4)  # what random keys are for
 
 
-def compile_epoch(model: Model, recipe: Recipe, steps: int) -> Epoch:
+def compile_epoch(
+    model: Model, recipe: Recipe, count: int, layout: Layout = ONE, places: Any = None
+) -> Epoch:
     """A function from a state and all examples, on the device, to the next state and each update's measures.
 
     Args:
         model: What is trained; its entry says how pixels become its input.
         recipe: How to train it.
-        steps: Updates an epoch.
+        count: How many examples there are.
+        layout: How they are divided.
+        places: Where the results go, as the layout says.
     """
-    step = make_step(model, recipe, optimizer(recipe, steps * recipe.epochs, head_layers(model.entry)))
+    steps = count // recipe.batch_size
+    made = optimizer(recipe, steps * recipe.epochs, head_layers(model.entry))
+    step = make_step(model, recipe, made, layout)
 
     def epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Measures]:
         key = state.random(ORDER, state.step)
-        order = jax.random.permutation(key, len(examples.labels))[: steps * recipe.batch_size]
+        order = jax.random.permutation(key, count)[: steps * recipe.batch_size]
         return jax.lax.scan(
             lambda state, rows: step(state, Examples(*(array[rows] for array in examples))),
             state,
             order.reshape(steps, recipe.batch_size),
         )
 
-    return jax.jit(epoch, compiler_options=_xla.compiler_options())
+    return jax.jit(epoch, out_shardings=places, compiler_options=_xla.compiler_options())
 
 
 def make_step(
-    model: Model, recipe: Recipe, optimizer: optax.GradientTransformation
+    model: Model, recipe: Recipe, optimizer: optax.GradientTransformation, layout: Layout = ONE
 ) -> Callable[[TrainState, Examples], tuple[TrainState, Measures]]:
     """One update, by one batch."""
-    gradients = _gradients(model, recipe)
+    gradients = _gradients(model, recipe, layout)
 
     def step(state: TrainState, batch: Examples) -> tuple[TrainState, Measures]:
+        batch = layout.divided(batch)
         if recipe.shift:
             moved = shift(state.random(MOVES, state.step), jnp.asarray(batch.inputs), recipe.shift)
             batch = batch._replace(inputs=moved)
@@ -73,7 +81,9 @@ def make_step(
     return step
 
 
-def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, jax.Array], Gradients]:
+def _gradients(
+    model: Model, recipe: Recipe, layout: Layout
+) -> Callable[[Variables, Examples, jax.Array], Gradients]:
     """The loss's gradients, the measures, both averaged over the batch, and the changed collections."""
     measure = TASKS[recipe.task].measure
 
@@ -95,7 +105,8 @@ def _gradients(model: Model, recipe: Recipe) -> Callable[[Variables, Examples, j
 
     def whole(variables: Variables, batch: Examples, key: jax.Array) -> Gradients:
         def add(changed: Any, inputs: tuple[Examples, jax.Array]) -> tuple[Any, Any]:
-            grads, means, changed = part({**variables, **changed}, *inputs)
+            examples, key = inputs
+            grads, means, changed = part({**variables, **changed}, layout.divided(examples), key)
             return changed, (grads, means)
 
         parts = recipe.micro_batches

@@ -1,4 +1,4 @@
-"""A run's metrics as JSON lines, one object a line, in the order of training."""
+"""A run's metrics as JSON lines, one object a line, in the order of training; one process writes them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from converters._files import atomic_write
+from zoo.training.processes import leads
 
 Row: TypeAlias = Mapping[str, float]
 WINDOW = 100  # updates that a row averages
@@ -21,17 +22,20 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in whole]
 
 
-def forget_after(path: Path, epoch: int) -> None:
+def forget_after(path: Path, epoch: int) -> list[dict[str, float]]:
     """Keeps the rows up to the end of that epoch, since the ones after it will be written again."""
     rows = [row for row in read_rows(path) if row.get("epoch", epoch + 1) <= epoch]
-    with atomic_write(path, overwrite=True) as file:
-        file.write(_lines(rows).encode())
+    if leads():
+        with atomic_write(path, overwrite=True) as file:
+            file.write(_lines(rows).encode())
+    return rows
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:
     """Adds rows at the end."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_lines(rows))
+    if leads():
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_lines(rows))
 
 
 def window_rows(measures: Mapping[str, Any], epoch: int) -> list[dict[str, float]]:

@@ -1,16 +1,17 @@
 """A training run in a directory of its own: from a name to weights, resumable at any moment."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from converters._files import atomic_write
 from zoo._adapting import head_layers
+from zoo._arrays import Placement
 from zoo._entry import Frozen
 from zoo._errors import TrainingError
 from zoo._loading import info, load
@@ -20,9 +21,11 @@ from zoo.training._directory import CHECKPOINTS, METRICS, claim, clear_result
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.evaluate import evaluate, named
+from zoo.training.layout import ONE, Layout, layout
 from zoo.training.loop import compile_epoch
-from zoo.training.metrics import append_rows, forget_after, read_rows, window_rows
+from zoo.training.metrics import Row, append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
+from zoo.training.processes import leads, together
 from zoo.training.recipes import Recipe, find_recipe
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Task, Variables
@@ -37,6 +40,8 @@ def train(
     recipe: Recipe | None = None,
     data: Path | None = None,
     dataset: Dataset | None = None,
+    mesh: Mesh | str | None = None,
+    sharding: Placement | None = None,
     resume: bool = False,
     report: Report = lambda epoch, measures: None,
 ) -> Model:
@@ -52,7 +57,10 @@ def train(
         recipe: By default the one that made the published weights.
         data: Where the data set's files are; by default they are downloaded.
         dataset: By default the one that the recipe names.
-        resume: Whether to go on with the run in the directory.
+        mesh: Over whose axis `data` each batch is divided, such as "data=4,model=2" of all devices; by
+            default one device trains.
+        sharding: Where the variables go on the mesh, as for `load`; by default each device has them all.
+        resume: Whether to go on with the run in the directory, on whatever devices.
         report: Called with each finished epoch and its measures; at first with the epoch to go on from.
 
     Raises:
@@ -62,20 +70,33 @@ def train(
     entry = info(name)
     recipe = recipe or find_recipe(name)
     dataset = dataset or DATASETS[recipe.dataset]
-    splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
+    with together():
+        made = layout(mesh, sharding, recipe)
+        splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
+        training, held_back = _split(splits["train"], recipe)
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
     with claim(directory, entry, recipe, data_files, resume=resume):
-        model = load(name, seed=recipe.seed)
-        variables = run(model, recipe, directory, *_split(splits["train"], recipe), report)
-        metrics = named(evaluate(model.replace(variables=variables), splits["test"], recipe), dataset)
+        model = load(name, seed=recipe.seed, sharding=made.sharding)
+        variables = run(model, recipe, directory, training, held_back, report, made)
+        measured = evaluate(model.replace(variables=variables), splits["test"], recipe, layout=made)
+        metrics = named(measured, dataset)
         append_rows(directory / METRICS, [metrics])
         trained = Model(model.module, variables, replace(entry, weights=None, metrics=Frozen(metrics)))
-        clear_result(directory)
-        for file, content in dataset.beside.items():
-            with atomic_write(directory / file, overwrite=True) as out:
-                out.write(content())
-        save(trained, directory)
+        beside = {file: content() for file, content in dataset.beside.items()}
+        keep(trained, directory, beside, made)
     return trained
+
+
+def keep(model: Model, directory: Path, beside: Mapping[str, bytes], layout: Layout) -> None:
+    """Writes what a run ends with, once, and files beside it."""
+    model = model.replace(variables=layout.gathered(model.variables))
+    with together():
+        if leads():
+            clear_result(directory)
+            for file, content in beside.items():
+                with atomic_write(directory / file, overwrite=True) as out:
+                    out.write(content)
+            save(model, directory)
 
 
 def run(
@@ -85,14 +106,17 @@ def run(
     training: Examples,
     held_back: Examples,
     report: Report,
+    layout: Layout = ONE,
 ) -> Variables:
     """The variables after the last epoch, or after the best one where examples are held back."""
-    steps, head = len(training.labels) // recipe.batch_size, head_layers(model.entry)
+    count, head = len(training.labels), head_layers(model.entry)
+    steps = count // recipe.batch_size
     made = optimizer(recipe, steps * recipe.epochs, head)
     learning = trained(model.variables["params"], recipe, head)
     state = TrainState.create(
         model.variables, made, average=recipe.average > 0, seed=recipe.seed, trained=learning
     )
+    state = layout.state(state)
     task = TASKS[recipe.task]
     best = f"validation_{task.best}" if len(held_back.labels) else None
     with Checkpoints(
@@ -100,22 +124,23 @@ def run(
     ) as checkpoints:
         done = checkpoints.latest
         state = checkpoints.restore(done, state) if done else state
-        forget_after(directory / METRICS, done)
+        known = forget_after(directory / METRICS, done)
         report(done, {})
-        compiled = compile_epoch(model, recipe, steps)
-        on_device = jax.device_put(training)
+        compiled = compile_epoch(model, recipe, count, layout, layout.places(state))
+        on_device = layout.examples(training)
         for epoch in range(done + 1, recipe.epochs + 1):
-            if best and recipe.patience and _stale(directory, best, task) >= recipe.patience:
+            if best and recipe.patience and _stale(known, best, task) >= recipe.patience:
                 break
             start = time.monotonic()
             state, measures = compiled(state, on_device)
             rows = window_rows(measures, epoch)
             _check_finite(rows[-1])
             seconds = round(time.monotonic() - start, 3)
-            validation = _validation(model, state, held_back, recipe) if best else {}
+            validation = _validation(model, state, held_back, recipe, layout) if best else {}
             ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
             # The rows before the checkpoint: who finds the checkpoint finds them too.
             append_rows(directory / METRICS, [*rows, ending])
+            known += [*rows, ending]
             checkpoints.save(epoch, state, validation)
             report(epoch, {name: rows[-1][name] for name in measures} | validation)
         return (checkpoints.restore(checkpoints.best, state) if best else state).result
@@ -132,14 +157,16 @@ def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
     return Examples(*(array[:count] for array in examples)), Examples(*(array[count:] for array in examples))
 
 
-def _validation(model: Model, state: TrainState, examples: Examples, recipe: Recipe) -> dict[str, float]:
-    measured = evaluate(model.replace(variables=state.result), examples, recipe)
+def _validation(
+    model: Model, state: TrainState, examples: Examples, recipe: Recipe, layout: Layout
+) -> dict[str, float]:
+    measured = evaluate(model.replace(variables=state.result), examples, recipe, layout=layout)
     return {f"validation_{name}": value for name, value in measured.items()}
 
 
-def _stale(directory: Path, best: str, task: Task) -> int:
+def _stale(rows: Sequence[Row], best: str, task: Task) -> int:
     """Epochs since the measure came to its best; to come there again is not better."""
-    scores = [row[best] for row in read_rows(directory / METRICS) if best in row]
+    scores = [row[best] for row in rows if best in row]
     top = (max if task.highest else min)(scores, default=None)
     return len(scores) - 1 - scores.index(top) if top is not None else 0
 
