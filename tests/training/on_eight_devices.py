@@ -1,8 +1,9 @@
-"""Five updates of each family on one of eight devices and on a mesh of all: prints the differences as JSON."""
+"""Five updates of each family on one of eight devices and on meshes of all; prints how far apart they end."""
 
 import json
-from dataclasses import replace
-from functools import partial
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import zoo
 from zoo.training import Examples, Recipe, TrainState, evaluate
@@ -53,99 +54,113 @@ def pixels(height: int, width: int, channels: int) -> Examples:
     return Examples(RNG.integers(0, 256, (COUNT, height, width, channels)).astype(np.uint8), LABELS)
 
 
-# Family -> keywords of its `create`, recipe, examples.
-CASES: dict[str, tuple[dict[str, Any], Recipe, Examples]] = {
-    "mlp": ({"hidden": (16,)}, PHOTOS, pixels(6, 5, 1)),
-    "cnn": ({"channels": (4, 8)}, replace(PHOTOS, micro_batches=2), pixels(12, 8, 3)),
+def scaled(examples: Examples) -> tuple[jax.Array, ...]:
+    return (examples.inputs / 255.0,)
+
+
+def pairs(examples: Examples) -> tuple[jax.Array, ...]:
+    return examples.inputs[:, 0], examples.inputs[:, 1]
+
+
+# Family -> keywords of its `create`, recipe, examples, what the module takes of them.
+CASES: dict[str, tuple[dict[str, Any], Recipe, Examples, Callable[[Examples], tuple[Any, ...]]]] = {
+    "mlp": ({"hidden": (16,)}, PHOTOS, pixels(6, 5, 1), scaled),
+    "cnn": ({"channels": (4, 8)}, replace(PHOTOS, micro_batches=2), pixels(12, 8, 3), scaled),
     "resnet": (
         {"depth": 8, "channels": 4, "stem": "cifar", "shortcut": "pad", "num_classes": 10},
         replace(PHOTOS, optimizer="sgd"),
         pixels(10, 8, 3),
+        scaled,
     ),
     "vae": (
         {"input_shape": (6, 5, 1), "encoder_features": (16,), "decoder_features": (16,), "latent_dim": 4},
         replace(RECIPE, task="vae"),
         pixels(6, 5, 1),
+        lambda examples: (*scaled(examples), examples.labels),
     ),
     "gpt2": (
-        {"vocab_size": 30, "max_length": 9, "depth": 2, **SMALL, "dropout": 0.1},
+        {"vocab_size": 30, "max_length": 9, "depth": 2, **SMALL},
         replace(RECIPE, task="next_token"),
         Examples(TOKENS[:, 0], TOKENS[:, 1]),
+        lambda examples: (examples.inputs,),
     ),
     "bert": (
-        {"vocab_size": 30, "max_length": 12, "depth": 2, "head": "classification", "num_classes": 10, **SMALL},
+        {"vocab_size": 30, "max_length": 12, "depth": 2, "head": "classification", **SMALL},
         replace(RECIPE, task="text_classification"),
-        Examples(np.stack([TOKENS[:, 0], TOKENS[:, 1] > 8], 1).astype(np.int32), LABELS),
+        Examples(np.stack([TOKENS[:, 0], TOKENS[:, 1] > 8], 1).astype(np.int32), LABELS % 2),
+        pairs,
     ),
     "vit": (
         {"image_size": (8, 12), "patch_size": 4, "depth": 2, "num_classes": 10, **SMALL},
         PHOTOS,
         pixels(8, 12, 3),
+        scaled,
     ),
     "transformer": (
         {"source_vocab_size": 30, "target_vocab_size": 30, "encoder_layers": 1, "decoder_layers": 1, **SMALL},
         replace(RECIPE, task="translation"),
         Examples(TOKENS, LABELS),
+        pairs,
     ),
 }
 
 
-def over_model(mesh: jax.sharding.Mesh, path: str, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
-    """The first axis that the axis `model` divides."""
-    axes = [axis for axis, size in enumerate(leaf.shape) if size % mesh.shape["model"] == 0][:1]
-    return NamedSharding(mesh, PartitionSpec(*("model" if axis in axes else None for axis in range(leaf.ndim))))
+@dataclass(frozen=True)
+class OverModel:
+    """Each array's first axis that the mesh's axis `model` divides."""
+
+    mesh: Mesh
+
+    def __call__(self, path: str, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+        axes = [axis for axis, size in enumerate(leaf.shape) if size % self.mesh.shape["model"] == 0]
+        return NamedSharding(
+            self.mesh, PartitionSpec(*[None] * min(axes), "model") if axes else PartitionSpec()
+        )
 
 
 def trained(where: Layout, model: zoo.Model, recipe: Recipe, examples: Examples) -> dict[str, Any]:
-    """All that five updates end with, as NumPy arrays."""
+    """All that five updates end with."""
     flat = zoo._model.flatten(model.variables)
     put = {path: zoo._arrays.put(path, array, where.sharding) for path, array in flat.items()}
-    variables = zoo._model.unflatten(put)
-    steps = COUNT // recipe.batch_size
-    made = optimizer(recipe, steps)
-    state = where.state(TrainState.create(variables, made, average=recipe.average > 0, seed=3))
-    epoch = compile_epoch(model, recipe, COUNT, where, where.places(state))
-    placed = where.examples(examples)
-    after, measures = epoch(state, placed)
+    made = optimizer(recipe, COUNT // recipe.batch_size)
+    created = TrainState.create(zoo._model.unflatten(put), made, average=True, seed=3)
+    state = where.state(created)
+    places = where.places(state)
+    after, measures = compile_epoch(model, recipe, COUNT, where, places)(state, where.examples(examples))
     assert int(after.step) == 5
-    assert all(a.sharding.is_equivalent_to(b.sharding, a.ndim) for a, b in zip(*map(jax.tree.leaves, (state, after)), strict=True)) or where is ONE
     measured = evaluate(model.replace(variables=after.result), examples, recipe, batch_size=32, layout=where)
-    return jax.tree.map(np.asarray, {"measures": measures, "state": after, "evaluated": measured})
+    return {"measures": measures, "state": after, "evaluated": measured}
 
 
 def difference(one: Any, other: Any) -> float:
     """The largest, as a share of the array's largest number where that is above one."""
-    each = jax.tree.map(lambda a, b: float(np.max(np.abs(a - b)) / max(1, np.max(np.abs(a)))), one, other)
-    return max(jax.tree.leaves(each))
+
+    def each(a: Any, b: Any) -> float:
+        a, b = np.asarray(a), np.asarray(b)
+        return float(np.max(np.abs(a - b)) / max(1, np.max(np.abs(a))))
+
+    return max(jax.tree.leaves(jax.tree.map(each, one, other)))
 
 
-def main() -> None:
-    assert jax.device_count() == 8
-    found = {}
-    for family, (config, recipe, examples) in CASES.items():
-        module = import_module(f"zoo.{family}").create(**config)
-        first = jax.tree.map(lambda array: jnp.asarray(array[:2]), examples)
-        inputs = {
-            "gpt2": lambda: (first.inputs,),
-            "bert": lambda: (first.inputs[:, 0], first.inputs[:, 1]),
-            "transformer": lambda: (first.inputs[:, 0], first.inputs[:, 1]),
-            "vae": lambda: (first.inputs / 255.0, first.labels),
-        }.get(family, lambda: (first.inputs / 255.0,))()
-        variables = jax.jit(module.init)(jax.random.key(1), *inputs)
-        wide = jax.tree.map(lambda array: array.astype(jnp.float64), variables)
-        model = zoo.Model(module, jax.tree.map(np.asarray, wide))
-        one = trained(ONE, model, recipe, examples)
-        found[family] = {"learnt": difference(jax.tree.map(np.asarray, wide["params"]), one["state"].variables["params"])}
-        for name, place in {"data": None, "data and model": over_model}.items():
-            if name == "data":
-                where = layout("data=8", None, recipe)
-            else:
-                mesh = layout("data=4,model=2", None, recipe).mesh
-                where = layout(mesh, partial(over_model, mesh), recipe)
-            found[family][name] = difference(one, trained(where, model, recipe, examples))
-    print(json.dumps(found))
+def differences(family: str) -> dict[str, float]:
+    config, recipe, examples, taken = CASES[family]
+    module = import_module(f"zoo.{family}").create(**config)
+    first = jax.tree.map(lambda array: jnp.asarray(array[:2]), examples)
+    variables = jax.jit(module.init)(jax.random.key(1), *taken(first))
+    model = zoo.Model(module, jax.tree.map(lambda array: np.asarray(array, np.float64), variables))
+    one = trained(ONE, model, recipe, examples)
+    mesh = jax.make_mesh((4, 2), ("data", "model"))  # its axes are of whatever type is the default
+    layouts = {
+        "data=8": layout("data=8", None, recipe),
+        "data=4,model=2": layout(mesh, OverModel(Mesh(mesh.devices, mesh.axis_names)), recipe),
+    }
+    return {
+        "learnt": difference(model.variables["params"], one["state"].variables["params"]),
+        **{name: difference(one, trained(where, model, recipe, examples)) for name, where in layouts.items()},
+    }
 
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
-    main()
+    assert jax.device_count() == 8
+    print(json.dumps({family: differences(family) for family in sys.argv[1:] or CASES}))

@@ -1,7 +1,5 @@
 """Finetuning on a folder of pictures and on tables of texts that the test makes."""
 
-import json
-import random
 import signal
 import subprocess
 import sys
@@ -18,10 +16,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zoo
-from tests import text_models, twins
-from tests.equivalence import state_dict
-from tests.zoo.test_hf import BERT, write
-from tests.zoo.test_text import add_tokenizer
+from tests import twins
+from tests.training import tables
 from zoo._converting import export
 from zoo.cli import app
 from zoo.training import DataError, TrainingError, finetune, finetuning_recipe
@@ -54,25 +50,12 @@ def recipe():
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory) -> Path:
-    """Whether w5 or w9 is among the words."""
-    folder, rng = tmp_path_factory.mktemp("texts"), random.Random(0)
-    for split, count, suffix in (("train", 256, "csv"), ("val", 32, "jsonl")):
-        rows = []
-        for index in range(count):
-            words = [f"w{rng.randrange(10, 16)}" for _ in range(rng.randrange(3, 7))]
-            words[rng.randrange(3)] = ("w5", "w9")[index % 2]
-            rows.append({"text": " ".join(words), "label": ("five", "nine")[index % 2]})
-        lines = ["text,label", *(f'"{row["text"]}",{row["label"]}' for row in rows)]
-        content = lines if suffix == "csv" else map(json.dumps, rows)
-        (folder / f"{split}.{suffix}").write_text("\n".join(content) + "\n")
-    return folder
+    return tables.write_texts(tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    twin = text_models.bert("BertForMaskedLM")
-    return add_tokenizer(write(tmp_path_factory.mktemp("bert") / "bert", BERT, state_dict(twin)))
+    return tables.write_bert(tmp_path_factory.mktemp("bert") / "bert")
 
 
 def flat(tree) -> dict[str, np.ndarray]:

@@ -29,9 +29,7 @@ def join(place: str) -> None:
     if found:
         index, count, address = found.groups()
         known = {"process_id": int(index), "num_processes": int(count), "coordinator_address": address}
-    jax.distributed.initialize(
-        **known, heartbeat_timeout_seconds=PATIENCE, shutdown_timeout_seconds=PATIENCE
-    )
+    jax.distributed.initialize(**known, heartbeat_timeout_seconds=PATIENCE, shutdown_timeout_seconds=PATIENCE)
 
 
 def leads() -> bool:
