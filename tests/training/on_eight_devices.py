@@ -67,7 +67,7 @@ CASES: dict[str, tuple[dict[str, Any], Recipe, Examples, Callable[[Examples], tu
     "mlp": ({"hidden": (16,)}, PHOTOS, pixels(6, 5, 1), scaled),
     "cnn": ({"channels": (4, 8)}, replace(PHOTOS, micro_batches=2), pixels(12, 8, 3), scaled),
     "resnet": (
-        {"depth": 8, "channels": 4, "stem": "cifar", "shortcut": "pad", "num_classes": 10},
+        {"depth": 10, "channels": 4, "stem": "cifar", "shortcut": "pad", "num_classes": 10},
         replace(PHOTOS, optimizer="sgd"),
         pixels(10, 8, 3),
         scaled,

@@ -47,8 +47,8 @@ class Sizes(NamedTuple):
     def moved(self, devices: int, *, fsdp: bool) -> int:
         """Bytes that each of the devices sends in a step of data parallelism.
 
-        The gradients are added up in a ring, which takes them around twice. With `fsdp` the params are gathered
-        for the forward pass and again for the backward pass, and the gradients taken around once.
+        The gradients are added up in a ring, which takes them around twice. With `fsdp` the params are
+        gathered for the forward pass and again for the backward pass, and the gradients taken around once.
         """
         return (3 if fsdp else 2) * self.gradients * (devices - 1) // devices
 
