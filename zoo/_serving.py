@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from zoo._errors import ZooError
 from zoo._model import Model
 
 Example: TypeAlias = tuple[np.ndarray[Any, Any], ...]  # what a model takes, without the batch's axis
+Shown: TypeAlias = AbstractContextManager[Callable[[int], None]]
 AXIS = "data"  # of a mesh, which divides batches
 AHEAD = 2  # batches that are computed before the first of them is waited for
 
@@ -28,11 +30,12 @@ def predict_all(
     batch_size: int = 64,
     mesh: Mesh | None = None,
     function: Callable[..., Any] = Model.__call__,
+    report: Callable[[int], None] | None = None,
 ) -> Iterator[Any]:
     """What the model gives for each example, one after the other, as NumPy arrays.
 
     The last batch is filled up, so that one program serves all, and what it gives for the filling is left
-    out. Examples are read while the device computes. A terminal shows how many there were, and how fast.
+    out. Examples are read while the device computes.
 
     Args:
         model: Its variables may be on a mesh.
@@ -42,17 +45,14 @@ def predict_all(
         mesh: Its axis `data` divides each batch; by default the mesh that the variables are on. Each of
             its devices gets a copy of variables that are not on it.
         function: Of the model and a batch; one with a name compiles once, a lambda at each call.
+        report: Called with how many examples are done; by default a bar on a terminal.
 
     Raises:
         ZooError: there are no examples, or one is not what the model takes or differs from the first; the
             batch or its outputs do not divide.
     """
-    on = next(iter(jax.tree.leaves(model.variables)), np.zeros(0))
-    if mesh is None and isinstance(getattr(on, "sharding", None), NamedSharding):
-        mesh = on.sharding.mesh if AXIS in on.sharding.mesh.axis_names else None
+    model, mesh = _placed(model, mesh)
     shares = _shares(mesh, batch_size)
-    if mesh and on.sharding.device_set != {*mesh.devices.flat}:
-        model = jax.device_put(model, NamedSharding(mesh, PartitionSpec()))
     rest = iter(examples)
     first = next(rest, None)
     if first is None:
@@ -60,18 +60,39 @@ def predict_all(
     # Another function may take something else.
     known = model.entry.inputs if model.entry and function is Model.__call__ else ()
     checked = _checked(_arrays(first), chain([first], rest), known)
-    total = len(examples) if isinstance(examples, Sized) else None
     compiled = _compiled(function, mesh and NamedSharding(mesh, PartitionSpec()))
-    return _outputs(lambda batch: compiled(model, *map(shares, batch)), checked, batch_size, total)
+    shown = nullcontext(report) if report else _bar(examples)
+    return _outputs(lambda batch: compiled(model, *map(shares, batch)), checked, batch_size, shown)
+
+
+def _bar(examples: Iterable[Any]) -> Shown:
+    if jax.process_index():
+        return nullcontext(lambda done: None)
+    return _progress.rate("predicting", len(examples) if isinstance(examples, Sized) else None)
+
+
+def _placed(model: Model, mesh: Mesh | None) -> tuple[Model, Mesh | None]:
+    """The model on the mesh that is given, or that it is on."""
+    leaves = jax.tree.leaves(model.variables)
+    on = leaves[0].sharding if leaves and isinstance(leaves[0], jax.Array) else None
+    if mesh is None:
+        known = on.mesh if isinstance(on, NamedSharding) else None
+        return model, known if isinstance(known, Mesh) and AXIS in known.axis_names else None
+    if on is None or on.device_set != {*mesh.devices.flat}:
+        model = jax.device_put(model, NamedSharding(mesh, PartitionSpec()))
+    return model, mesh
 
 
 def _outputs(
-    compute: Callable[[Example], Any], examples: Iterator[Example], size: int, total: int | None
+    compute: Callable[[Example], Any],
+    examples: Iterator[Example],
+    size: int,
+    shown: Shown,
 ) -> Iterator[Any]:
     """The outputs of each example, while the batches after it are computed."""
     done = 0
     computed: deque[tuple[Any, int]] = deque()
-    with _progress.rate("predicting", total) as report:
+    with shown as report:
         while (batch := [*islice(examples, size)]) or computed:
             if batch:
                 filled = batch + batch[:1] * (size - len(batch))

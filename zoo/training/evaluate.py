@@ -85,7 +85,8 @@ def confusion(
 
     inputs = np.asarray(examples.inputs)
     size = layout.multiple(min(batch_size, len(inputs)))
-    found = [*predict_all(model, inputs, batch_size=size, mesh=layout.mesh, function=taken)]
+    options = {"batch_size": size, "mesh": layout.mesh, "function": taken, "report": lambda done: None}
+    found = [*predict_all(model, inputs, **options)]
     classes = model.module.num_classes
     pairs = np.asarray(examples.labels) * classes + found
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
