@@ -1,5 +1,6 @@
 """The verbs `zoo train`, `zoo finetune` and `zoo eval`; what they do is in zoo.training."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -126,8 +127,11 @@ def _finish(out: Path) -> None:
 def _join(process: str | None) -> None:
     from zoo.training import processes
 
-    if process is not None:
-        processes.join(process)
+    if process is None:
+        return
+    processes.join(process)
+    if not processes.leads():
+        logging.getLogger("zoo").setLevel(logging.ERROR)
 
 
 def _examined(found: "Labelled") -> None:

@@ -13,7 +13,7 @@ from zoo._entry import Entry
 from zoo._errors import TrainingError
 from zoo._manifest import CONFIG
 from zoo._saving import WEIGHTS
-from zoo.training.processes import leads, together
+from zoo.training.processes import leads, noticing, together
 from zoo.training.recipes import Recipe
 
 RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
@@ -41,7 +41,8 @@ def claim(
         with together():
             if leads():
                 held.enter_context(_claimed(directory, wanted, resume))
-        yield
+        with noticing():
+            yield
 
 
 @contextmanager

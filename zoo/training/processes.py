@@ -32,6 +32,23 @@ def join(place: str) -> None:
     jax.distributed.initialize(**known, heartbeat_timeout_seconds=PATIENCE, shutdown_timeout_seconds=PATIENCE)
 
 
+@contextmanager
+def noticing() -> Iterator[None]:
+    """Says so when another process is gone, which JAX finds out when it next waits for it.
+
+    Raises:
+        TrainingError: one is.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        raise TrainingError(
+            "another process of the run has ended or is out of reach; start all of them again with --resume."
+        ) from error
+
+
 def leads() -> bool:
     """Whether this process is the one that writes and prints."""
     return jax.process_index() == 0
