@@ -85,8 +85,10 @@ def confusion(
 
     inputs = np.asarray(examples.inputs)
     size = layout.multiple(min(batch_size, len(inputs)))
-    options = {"batch_size": size, "mesh": layout.mesh, "function": taken, "report": lambda done: None}
-    found = [*predict_all(model, inputs, **options)]
+    outputs = predict_all(
+        model, inputs, batch_size=size, mesh=layout.mesh, function=taken, report=lambda done: None
+    )
+    found = np.array([*outputs])
     classes = model.module.num_classes
     pairs = np.asarray(examples.labels) * classes + found
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -106,8 +108,8 @@ def _compiled(
 
     def sums(model: Model, examples: Examples, counted: np.ndarray) -> dict[str, jax.Array]:
         def batch(inputs: tuple[jax.Array, Examples, jax.Array]) -> dict[str, jax.Array]:
-            index, *divided = inputs
-            examples, counted = layout.divided(divided)
+            index, examples, counted = inputs
+            examples, counted = layout.divided((examples, counted))
             key = jax.random.fold_in(jax.random.key(0), index)
             pixels = as_input(examples, model.entry)
             measured, _ = measure(*model, pixels, key, recipe, train=False)

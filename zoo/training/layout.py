@@ -7,7 +7,7 @@ one device, but for the order in which sums are added up.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,21 +42,21 @@ class Layout:
 
         Zeros at the end, which nobody draws, make the shares equal.
         """
-        return jax.tree.map(lambda array: self._shares(array, 0), examples)
+        return _mapped(lambda array: self._shares(array, 0), examples)
 
     def batches(self, batches: Tree) -> Tree:
         """The same for arrays (batches, size, ...), of whose second axis each device keeps its share."""
-        return jax.tree.map(lambda array: self._shares(array, 1), batches)
+        return _mapped(lambda array: self._shares(array, 1), batches)
 
     def divided(self, batch: Tree) -> Tree:
         """Inside of a compiled function: a batch of which each device computes its share."""
         if self.mesh is None:
             return batch
-        return jax.lax.with_sharding_constraint(batch, self._over(0))
+        return _mapped(lambda array: jax.lax.with_sharding_constraint(array, self._over(0)), batch)
 
     def state(self, state: Tree) -> Tree:
         """The state with what is not on the mesh, such as counts, on each of its devices."""
-        return jax.tree.map(self._everywhere, state)
+        return _mapped(self._everywhere, state)
 
     def places(self, state: Any) -> Any:
         """Where an epoch's results go: the state to where it was, the measures to each device."""
@@ -74,7 +74,7 @@ class Layout:
     @property
     def whole(self) -> Sharding | None:
         """What each device has a copy of."""
-        return self.mesh and NamedSharding(self.mesh, PartitionSpec())
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
     @property
     def shares(self) -> int:
@@ -89,13 +89,13 @@ class Layout:
         assert self.mesh is not None
         return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, DATA))
 
-    def _shares(self, array: Any, axis: int) -> jax.Array:
+    def _shares(self, array: Any, axis: int) -> Any:
         if self.mesh is None:
             return jax.device_put(array)
         size = self.multiple(array.shape[axis])
         shape = (*array.shape[:axis], size, *array.shape[axis + 1 :])
 
-        def share(index: tuple[slice, ...]) -> np.ndarray:
+        def share(index: Any) -> np.ndarray:
             part = np.asarray(array[index])
             sizes = [len(range(*each.indices(end))) for each, end in zip(index, shape, strict=True)]
             return np.pad(part, [(0, size - found) for size, found in zip(sizes, part.shape, strict=True)])
@@ -106,10 +106,16 @@ class Layout:
         if self.mesh is None or leaf.sharding.device_set == {*self.mesh.devices.flat}:
             return leaf
         value = np.asarray(leaf)
-        return jax.make_array_from_callback(value.shape, self.whole, lambda index: value[index])
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return jax.make_array_from_callback(value.shape, whole, lambda index: value[index])
 
 
 ONE = Layout()
+
+
+def _mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    mapped: Tree = jax.tree.map(function, tree)  # whose result has no type of its own
+    return mapped
 
 
 def layout(mesh: Mesh | str | None, sharding: Placement | None, recipe: Recipe) -> Layout:

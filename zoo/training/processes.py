@@ -1,6 +1,9 @@
 """Several processes of one run, on one host or many: how they join, and that none goes on alone."""
 
+import atexit
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,9 +47,17 @@ def noticing() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
+        # First of what is done in the end: JAX would wait for the other process, and then abort.
+        atexit.register(_leave)
         raise TrainingError(
             "another process of the run has ended or is out of reach; start all of them again with --resume."
         ) from error
+
+
+def _leave() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(1)
 
 
 def leads() -> bool:

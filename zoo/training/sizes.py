@@ -103,12 +103,13 @@ def _kept(jaxpr: core.Jaxpr) -> int:
 def _operations(jaxpr: core.Jaxpr) -> int:
     count = 0
     for equation in jaxpr.eqns:
-        made = equation.outvars[0].aval
+        made: Any = equation.outvars[0].aval if equation.outvars else None
         if equation.primitive is lax.dot_general_p:
             (contracted, _), _ = equation.params["dimension_numbers"]
-            count += 2 * made.size * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            summed: Any = equation.invars[0].aval
+            count += 2 * made.size * math.prod(summed.shape[axis] for axis in contracted)
         elif equation.primitive is lax.conv_general_dilated_p:
-            kernel = equation.invars[1].aval
+            kernel: Any = equation.invars[1].aval
             features = equation.params["dimension_numbers"].rhs_spec[0]
             count += 2 * made.size * kernel.size // kernel.shape[features]
         times = equation.params.get("length", 1)  # of a scan
