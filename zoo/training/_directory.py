@@ -11,8 +11,6 @@ from typing import Any
 from converters._files import atomic_write
 from zoo._entry import Entry
 from zoo._errors import TrainingError
-from zoo._manifest import CONFIG
-from zoo._saving import WEIGHTS
 from zoo.training.processes import leads, noticing, together
 from zoo.training.recipes import Recipe
 
@@ -63,12 +61,6 @@ def _claimed(directory: Path, wanted: Mapping[str, Any], resume: bool) -> Iterat
             raise TrainingError(f"another process is training in {str(directory)!r}; wait for it.") from error
         _check_same(record, json.load(file), wanted)
         yield
-
-
-def clear_result(directory: Path) -> None:
-    """Removes what a run writes last, so that a resumed one may write it again."""
-    for name in (WEIGHTS, CONFIG):
-        (directory / name).unlink(missing_ok=True)
 
 
 def _description(entry: Entry, recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:

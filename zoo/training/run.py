@@ -17,7 +17,7 @@ from zoo._errors import TrainingError
 from zoo._loading import info, load
 from zoo._model import Model
 from zoo._saving import save
-from zoo.training._directory import CHECKPOINTS, METRICS, claim, clear_result
+from zoo.training._directory import CHECKPOINTS, METRICS, claim
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.evaluate import evaluate, named
@@ -92,11 +92,10 @@ def keep(model: Model, directory: Path, beside: Mapping[str, bytes], layout: Lay
     model = model.replace(variables=layout.gathered(model.variables))
     with together():
         if leads():
-            clear_result(directory)
             for file, content in beside.items():
                 with atomic_write(directory / file, overwrite=True) as out:
                     out.write(content)
-            save(model, directory)
+            save(model, directory, overwrite=True)  # a resumed run has perhaps written it
 
 
 def run(
