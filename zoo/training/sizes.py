@@ -29,7 +29,7 @@ class Sizes(NamedTuple):
         gradients: Of the params.
         optimizer: Its state.
         activations: What the forward pass keeps for the backward pass.
-        operations: Multiplications and additions of all matrix products and convolutions.
+        operations: Multiplications and additions of matrix products and convolutions, those of padding too.
     """
 
     params: int
