@@ -46,6 +46,14 @@ def test_refusals_are_one_line_and_exit_code_one(zoo_command, data, tmp_path):
     assert "'t10k-images-idx3-ubyte'" in missing.stderr
 
 
+def test_a_mesh_that_there_is_not_is_refused_before_anything_is_written(zoo_command, data, tmp_path):
+    out = tmp_path / "run"
+    result = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, "--mesh", "data=1000")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("zoo: 'data=1000' is a mesh of 1000 devices; there are ")
+    assert not out.exists()
+
+
 def test_resume_is_asked_for(zoo_command, data, tmp_path):
     out = tmp_path / "run"
     first = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)

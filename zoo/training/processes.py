@@ -23,7 +23,7 @@ def join(place: str) -> None:
     "auto" is for what JAX finds out by itself: Slurm, Open MPI, Kubernetes and TPUs.
 
     Raises:
-        TrainingError: no such place, or the others were not there in time.
+        TrainingError: no such place, or JAX finds none.
     """
     found = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", place, re.ASCII)
     if place != "auto" and not (found and int(found[1]) < int(found[2])):
@@ -32,7 +32,11 @@ def join(place: str) -> None:
     if found:
         index, count, address = found.groups()
         known = {"process_id": int(index), "num_processes": int(count), "coordinator_address": address}
-    jax.distributed.initialize(**known, heartbeat_timeout_seconds=PATIENCE, shutdown_timeout_seconds=PATIENCE)
+    patience = {"heartbeat_timeout_seconds": PATIENCE, "shutdown_timeout_seconds": PATIENCE}
+    try:
+        jax.distributed.initialize(**known, **patience)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"{place!r} is no place among processes: {error}") from error
 
 
 @contextmanager
@@ -45,12 +49,13 @@ def noticing() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
             raise
         # First of what is done in the end: JAX would wait for the other process, and then abort.
         atexit.register(_leave)
         raise TrainingError(
-            "another process of the run has ended or is out of reach; start all of them again with --resume."
+            f"another process of the run has ended or is out of reach ({str(error).splitlines()[0]}); "
+            "start all of them again with --resume."
         ) from error
 
 
