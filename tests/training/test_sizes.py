@@ -59,7 +59,7 @@ def test_the_sizes_are_those_of_the_compiled_step(case):
     leaves = len(jax.tree.leaves((variables["params"], state)))
     assert memory.output_size_in_bytes == found.gradients + found.optimizer + 8 * leaves
     # XLA computes anew what it can add to another loop, and needs room to work in.
-    assert 0.6 < memory.temp_size_in_bytes / found.activations < 1.2
+    assert 0.5 < memory.temp_size_in_bytes / found.activations < 1.2
     # It counts other operations, too, and of convolutions none with the zeros of padding and strides.
     assert (0.7 if case == "resnet" else 1) <= cost["flops"] / found.operations < 1.1
 
