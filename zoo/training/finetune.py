@@ -73,7 +73,7 @@ def finetune(
         )
     recipe = recipe or finetuning_recipe(name)
     with together():
-        where = layout(mesh, sharding, recipe)
+        where = layout(mesh, sharding, recipe, entry.family)
         labelled = _read(name, entry, data)
         if num_classes not in (None, len(labelled.classes)):
             raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
@@ -91,7 +91,7 @@ def finetune(
         if leads():
             draw_confusion(taken, labelled.classes, directory)
         beside = {_text.FILE: _text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
-        keep(made, directory, beside, where)
+        keep(made, directory, beside)
     return made
 
 

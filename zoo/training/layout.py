@@ -7,7 +7,7 @@ one device, but for the order in which sums are added up.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,8 +15,10 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
+from zoo import _families
 from zoo._arrays import Placement
 from zoo._errors import TrainingError
+from zoo._placing import fsdp, tensor_parallel
 from zoo.training.data import Examples
 from zoo.training.recipes import Recipe
 
@@ -63,13 +65,6 @@ class Layout:
         if self.mesh is None:
             return None
         return jax.tree.map(lambda leaf: leaf.sharding, state), self.whole
-
-    def gathered(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The variables, whole for each process; as they are where one process has all of them."""
-        if self.mesh is None or jax.process_count() == 1:
-            return variables
-        gathered: Mapping[str, Any] = jax.jit(lambda tree: tree, out_shardings=self.whole)(variables)
-        return gathered
 
     @property
     def whole(self) -> Sharding | None:
@@ -118,7 +113,9 @@ def _mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
     return mapped
 
 
-def layout(mesh: Mesh | str | None, sharding: Placement | None, recipe: Recipe) -> Layout:
+def layout(
+    mesh: Mesh | str | None, sharding: Placement | None, recipe: Recipe, family: str | None = None
+) -> Layout:
     """The layout of a run on a mesh, such as "data=4,model=2".
 
     Several processes train on a mesh of all their devices if none is given.
@@ -135,7 +132,7 @@ def layout(mesh: Mesh | str | None, sharding: Placement | None, recipe: Recipe) 
         raise TrainingError(f"the mesh's axes are {mesh.axis_names}; one has to be {DATA!r}.")
     # The compiler divides the program over axes of this type, whatever those of the caller are.
     mesh = Mesh(mesh.devices, mesh.axis_names)
-    made = Layout(mesh, sharding or NamedSharding(mesh, PartitionSpec()))
+    made = Layout(mesh, sharding or _default(mesh, family))
     part = recipe.batch_size // recipe.micro_batches
     if part % made.shares:
         raise TrainingError(
@@ -143,6 +140,15 @@ def layout(mesh: Mesh | str | None, sharding: Placement | None, recipe: Recipe) 
             f"choose a batch_size of {recipe.micro_batches} x a multiple of {made.shares}."
         )
     return made
+
+
+def _default(mesh: Mesh, family: str | None) -> Placement:
+    """Whole params on each device, but for an axis `model`: Transformers' as their family says, or spread."""
+    if MODEL not in mesh.axis_names:
+        return NamedSharding(mesh, PartitionSpec())
+    if family and hasattr(_families.module(family), "TENSOR_PARALLEL"):
+        return tensor_parallel(mesh, family, axis=MODEL)
+    return fsdp(mesh, MODEL)
 
 
 def _read(text: str) -> Mesh:

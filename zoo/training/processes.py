@@ -32,9 +32,9 @@ def join(place: str) -> None:
     if found:
         index, count, address = found.groups()
         known = {"process_id": int(index), "num_processes": int(count), "coordinator_address": address}
-    patience = {"heartbeat_timeout_seconds": PATIENCE, "shutdown_timeout_seconds": PATIENCE}
+    known |= {"heartbeat_timeout_seconds": PATIENCE, "shutdown_timeout_seconds": PATIENCE}
     try:
-        jax.distributed.initialize(**known, **patience)
+        jax.distributed.initialize(**known)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"{place!r} is no place among processes: {error}") from error
 

@@ -15,8 +15,9 @@ from zoo._arrays import Placement
 from zoo._entry import Frozen
 from zoo._errors import TrainingError
 from zoo._loading import info, load
-from zoo._model import Model
+from zoo._model import Model, flatten
 from zoo._saving import save
+from zoo._shards import are_spread
 from zoo.training._directory import CHECKPOINTS, METRICS, claim
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
@@ -59,7 +60,8 @@ def train(
         dataset: By default the one that the recipe names.
         mesh: Over whose axis `data` each batch is divided, such as "data=4,model=2" of all devices; by
             default one device trains.
-        sharding: Where the variables go on the mesh, as for `load`; by default each device has them all.
+        sharding: Where the variables go on the mesh, as for `load`; by default each device has them
+            all, or with an axis `model` its share: by the table of a Transformer's family, or as by `fsdp`.
         resume: Whether to go on with the run in the directory, on whatever devices.
         report: Called with each finished epoch and its measures; at first with the epoch to go on from.
 
@@ -71,7 +73,7 @@ def train(
     recipe = recipe or find_recipe(name)
     dataset = dataset or DATASETS[recipe.dataset]
     with together():
-        made = layout(mesh, sharding, recipe)
+        made = layout(mesh, sharding, recipe, entry.family)
         splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
         training, held_back = _split(splits["train"], recipe)
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
@@ -83,18 +85,19 @@ def train(
         append_rows(directory / METRICS, [metrics])
         trained = Model(model.module, variables, replace(entry, weights=None, metrics=Frozen(metrics)))
         beside = {file: content() for file, content in dataset.beside.items()}
-        keep(trained, directory, beside, made)
+        keep(trained, directory, beside)
     return trained
 
 
-def keep(model: Model, directory: Path, beside: Mapping[str, bytes], layout: Layout) -> None:
+def keep(model: Model, directory: Path, beside: Mapping[str, bytes]) -> None:
     """Writes what a run ends with, once, and files beside it."""
-    model = model.replace(variables=layout.gathered(model.variables))
+    spread = are_spread(flatten(model.variables))
     with together():
         if leads():
             for file, content in beside.items():
                 with atomic_write(directory / file, overwrite=True) as out:
                     out.write(content)
+        if leads() or spread:
             save(model, directory, overwrite=True)  # a resumed run has perhaps written it
 
 
