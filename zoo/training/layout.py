@@ -8,7 +8,7 @@ one device, but for the order in which sums are added up.
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import jax
@@ -37,7 +37,7 @@ class Layout:
     """
 
     mesh: Mesh | None = None
-    sharding: Placement | None = None
+    sharding: Placement | None = field(default=None, hash=False)  # a Rule has none
 
     def examples(self, examples: Examples) -> Examples:
         """All examples: each device, and so each process, keeps its share, of which none overlap.
