@@ -269,6 +269,13 @@ def test_everything_wrong_with_tables_is_named(case, bert, tmp_path):
 def test_what_cannot_be_finetuned_is_refused(pictures, bert, tmp_path):
     with pytest.raises(TrainingError, match="has 3 classes, not 4"):
         finetune("resnet20_cifar10", tmp_path / "run", data=pictures, num_classes=4)
+    with pytest.raises(TrainingError, match="48 examples are no batch of 64; choose a smaller batch_size"):
+        finetune(
+            "resnet20_cifar10",
+            tmp_path / "run",
+            data=pictures,
+            recipe=replace(finetuning_recipe("resnet20_cifar10"), batch_size=64),
+        )
     with pytest.raises(TrainingError, match="'vae_mnist' has no head that could be replaced"):
         finetune("vae_mnist", tmp_path / "run", data=pictures)
     with pytest.raises(zoo.ZooError, match="'cnn_mnist' does not say how photos become its input"):

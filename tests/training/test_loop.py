@@ -55,6 +55,24 @@ def test_two_epochs_see_the_examples_in_different_order(recipe):
     assert not np.array_equal(*orders)
 
 
+def test_bfloat16_is_for_what_an_update_computes(data, dataset, recipe):
+    model = zoo.load("cnn_mnist", channels=(4, 8), hidden=16)
+    batch = Examples(*(array[:16] for array in load_split(dataset, "train", data)))
+    plain = replace(recipe, optimizer="sgd", learning_rate=1.0, warmup_steps=0, weight_decay=0.0)
+    ended = {}
+    for dtype in ("float32", "bfloat16"):
+        made = replace(plain, dtype=dtype)
+        state, measures = jax.jit(make_step(model, made, optimizer(made, 18)))(
+            started(model.module, made, model.variables), batch
+        )
+        assert {leaf.dtype for leaf in jax.tree.leaves((state.variables, measures))} == {np.dtype("float32")}
+        ended[dtype] = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(state.variables)])
+    start = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(model.variables)])
+    full, half = (ended[dtype] - start for dtype in ended)
+    difference = np.linalg.norm(half - full) / np.linalg.norm(full)
+    assert 1e-4 < difference < 0.05
+
+
 def test_micro_batches_have_the_gradients_of_their_batch(data, dataset, recipe):
     model = zoo.load("mlp_mnist", hidden=(16,))
     train = load_split(dataset, "train", data)

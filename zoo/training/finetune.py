@@ -77,6 +77,11 @@ def finetune(
         labelled = _read(name, entry, data)
         if num_classes not in (None, len(labelled.classes)):
             raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
+        if len(labelled.training.labels) < recipe.batch_size:
+            raise TrainingError(
+                f"{len(labelled.training.labels)} examples are no batch of {recipe.batch_size}; "
+                "choose a smaller batch_size."
+            )
     examined(labelled)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
         model = _with_head(name, entry, labelled, recipe, where.sharding)

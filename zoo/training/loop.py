@@ -85,14 +85,16 @@ def _gradients(
     model: Model, recipe: Recipe, layout: Layout
 ) -> Callable[[Variables, Examples, jax.Array], Gradients]:
     """The loss's gradients, the measures, both averaged over the batch, and the changed collections."""
-    measure = TASKS[recipe.task].measure
+    measure, module = TASKS[recipe.task].measure, model.module
+    if recipe.dtype != "float32":
+        module = module.clone(dtype=jnp.dtype(recipe.dtype))
 
     @_xla.arranged
     def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
         def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
             inputs = as_input(examples, model.entry)
             whole = {**variables, "params": {**variables["params"], **params}}
-            measured, changed = measure(model.module, whole, inputs, key, recipe, train=True)
+            measured, changed = measure(module, whole, inputs, key, recipe, train=True)
             means = {name: values.mean() for name, values in measured.items()}
             return means["loss"], (means, changed)
 

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 from zoo._errors import TrainingError
 from zoo._schema import suggest
 
+DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("constant", "linear", "cosine")
 
@@ -20,6 +21,7 @@ class Recipe:
         dataset: A key of `data.DATASETS`.
         epochs: Passes over the data; what is left after the last whole batch of a pass is not used.
         batch_size: Examples an update.
+        dtype: What an update computes in, one of DTYPES; params, measures and evaluation keep theirs.
         micro_batches: Parts that a batch is split into, one after the other, to need less memory.
         optimizer: "adamw", or "sgd" with Nesterov's momentum of 0.9.
         learning_rate: At its highest.
@@ -45,6 +47,7 @@ class Recipe:
     dataset: str
     epochs: int
     batch_size: int
+    dtype: str = "float32"
     micro_batches: int = 1
     optimizer: str = "adamw"
     learning_rate: float
@@ -76,6 +79,7 @@ class Recipe:
 _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("epochs", "at least 1", lambda r: r.epochs >= 1),
     ("batch_size", "at least 1", lambda r: r.batch_size >= 1),
+    ("dtype", f"one of {', '.join(DTYPES)}", lambda r: r.dtype in DTYPES),
     (
         "micro_batches",
         "a divisor of batch_size",

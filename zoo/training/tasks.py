@@ -127,7 +127,8 @@ def _apply(
 ) -> tuple[Any, Variables]:
     mutable = [name for name in variables if name != "params"] if train else []
     outputs, changed = module.apply(variables, *inputs, train=train, rngs=dict(rngs), mutable=mutable)
-    return outputs, changed
+    # Losses and means of bfloat16 would have two digits.
+    return jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), outputs), changed
 
 
 def as_input(examples: Examples, entry: Entry | None) -> Examples:
