@@ -69,8 +69,8 @@ def test_bfloat16_is_for_what_an_update_computes(data, dataset, recipe):
         ended[dtype] = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(state.variables)])
     start = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(model.variables)])
     full, half = (ended[dtype] - start for dtype in ended)
-    difference = np.linalg.norm(half - full) / np.linalg.norm(full)
-    assert 1e-4 < difference < 0.05
+    assert not np.array_equal(full, half)
+    assert full @ half > 0.95 * np.linalg.norm(full) * np.linalg.norm(half)
 
 
 def test_micro_batches_have_the_gradients_of_their_batch(data, dataset, recipe):

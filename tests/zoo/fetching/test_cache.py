@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import pytest
 
@@ -92,28 +93,52 @@ def test_a_cache_that_is_a_file_or_not_writable_is_named(net, cache, monkeypatch
         zoo.load("net", pretrained=True)
 
 
+def collected(send):
+    """Calls it while garbage is collected."""
+    gc.callbacks.append(lambda phase, details: send())
+    try:
+        gc.collect()
+        time.sleep(9)
+    finally:
+        gc.callbacks.pop()
+
+
+def forgotten(send):
+    """Calls it while a dictionary of weak references forgets one."""
+
+    class Key:
+        pass
+
+    class Data(dict):
+        def __delitem__(self, key):
+            send()
+            super().__delitem__(key)
+
+    weak, key = weakref.WeakKeyDictionary(), Key()
+    weak.data = Data()
+    weak[key] = 1
+    del key
+    assert not weak
+    time.sleep(9)
+
+
+@pytest.mark.parametrize("call", [collected, forgotten])
 @pytest.mark.parametrize(
     ("number", "ended"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
 )
-def test_a_signal_while_garbage_is_collected_is_not_lost(number, ended):
+def test_a_signal_that_python_would_lose_is_not_lost(number, ended, call):
     sent = []
 
-    def send(phase, details):
+    def send():
         if not sent:
-            sent.append(phase)
+            sent.append(number)
             os.kill(os.getpid(), number)
 
-    def collect():
-        gc.collect()
-        time.sleep(9)
-
     previous = signal.signal(number, leave)
-    gc.callbacks.append(send)
     try:
         with pytest.raises(ended):
-            collect()
+            call(send)
     finally:
-        gc.callbacks.remove(send)
         signal.signal(number, previous)
 
 
