@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo import _manifest
+from zoo import _manifest, _seen
 from zoo._converting import export
 
 SAVED = ("mlp_mnist", "cnn_mnist", "vae_mnist", "resnet20_cifar10")
@@ -37,3 +37,16 @@ def checkpoints(saved, tmp_path_factory) -> dict[str, Path]:
     for name, directory in saved.items():
         export(directory, root / f"{name}.pth")
     return {name: root / f"{name}.pth" for name in saved}
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The files that were hashed."""
+    found, digest = [], _seen._digest
+
+    def counted(file, checksum):
+        found.append(file.path.name)
+        return digest(file, checksum)
+
+    monkeypatch.setattr(_seen, "_digest", counted)
+    return found

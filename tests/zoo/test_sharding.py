@@ -16,7 +16,7 @@ import converters
 import zoo
 from converters import _slices
 from tests.zoo import on_devices
-from zoo import _arrays, _conventions, _families, _placing, _saving, _seen, _shards, _slicing, _staging
+from zoo import _arrays, _conventions, _families, _placing, _saving, _shards, _slicing, _staging
 from zoo._crew import Crew
 from zoo._model import flatten, unflatten
 
@@ -162,19 +162,6 @@ def test_other_classes_and_channels_are_made_of_slices_too(saved):
         plain = zoo.load(saved["resnet20_cifar10"], pretrained=True, **config)
         sliced = zoo.load(saved["resnet20_cifar10"], pretrained=True, sharding=here(), **config)
         assert equal(plain, sliced)
-
-
-@pytest.fixture
-def hashed(monkeypatch):
-    """The files that were hashed."""
-    found, digest = [], _seen._digest
-
-    def counted(file, checksum):
-        found.append(file.path.name)
-        return digest(file, checksum)
-
-    monkeypatch.setattr(_seen, "_digest", counted)
-    return found
 
 
 def test_a_file_is_hashed_once_and_again_when_it_is_asked_for(saved, tmp_path, monkeypatch, hashed):

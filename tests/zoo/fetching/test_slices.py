@@ -10,24 +10,11 @@ from jax.sharding import SingleDeviceSharding
 import zoo
 from tests.servers import flipped
 from tests.zoo.fetching.conftest import FILE, REPO, blob
-from zoo import _seen
 
 
 @pytest.fixture
 def here():
     return SingleDeviceSharding(jax.devices()[0])
-
-
-@pytest.fixture
-def hashed(monkeypatch):
-    found, digest = [], _seen._digest
-
-    def counted(file, checksum):
-        found.append(file.path.name)
-        return digest(file, checksum)
-
-    monkeypatch.setattr(_seen, "_digest", counted)
-    return found
 
 
 @pytest.mark.parametrize("source", ["flax", "pth"])
