@@ -17,6 +17,8 @@ import pytest
 
 import zoo
 
+pytestmark = pytest.mark.costly
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NETWORK = "<!-- needs the network -->"

@@ -15,6 +15,8 @@ from tests.cases import CASES, Case
 from tests.equivalence import difference
 from tests.test_equivalence import channels_first, prepare
 
+pytestmark = pytest.mark.costly
+
 STEPS, RATE, BOUND = 10, 1e-2, 1e-8
 # Case -> what is trained where not all is: by Flax's names, and by PyTorch's.
 PARTS = {

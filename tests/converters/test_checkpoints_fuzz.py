@@ -23,6 +23,8 @@ from converters._torch_pickle import CALLS, INERT
 from tests.converters.bad import members, safetensors_bytes, saved, zipped
 from tests.converters.test_checkpoints_torch import as_array
 
+pytestmark = pytest.mark.costly
+
 TENSORS = {
     "conv.weight": torch.arange(24.0).reshape(2, 3, 2, 2),
     "bn.num_batches_tracked": torch.tensor(7),

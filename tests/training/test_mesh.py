@@ -14,6 +14,8 @@ from tests.training import on_eight_devices
 from zoo.training import TrainingError
 from zoo.training.layout import layout
 
+pytestmark = pytest.mark.costly
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -18,6 +18,8 @@ from zoo.training import TrainingError
 from zoo.training.metrics import read_rows
 from zoo.training.processes import join
 
+pytestmark = pytest.mark.costly
+
 ROOT = Path(__file__).parents[2]
 SHARES = """
 import sys

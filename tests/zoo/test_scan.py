@@ -103,6 +103,7 @@ def check_close(ours: Any, theirs: Any) -> None:
     )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", FAMILIES)
 def test_outputs_and_gradients_are_those_of_the_model_without(name):
     found = pair(name)

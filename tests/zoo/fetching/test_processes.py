@@ -15,6 +15,8 @@ from tests.servers import changed
 from tests.zoo.fetching.conftest import litter
 from zoo import _cache, _patience
 
+pytestmark = pytest.mark.costly
+
 ZYGOTE = """
 import hashlib, os, signal, sys, time
 from pathlib import Path

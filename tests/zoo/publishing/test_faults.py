@@ -17,6 +17,8 @@ from tests.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.publishing.conftest import FILES, OLD, REPO, TOKEN, Net, same
 from zoo import _hub_client
 
+pytestmark = pytest.mark.costly
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -5,7 +5,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.zoo.publishing.conftest import FILES, OLD, TOKEN
+
+pytestmark = pytest.mark.costly
 
 ZYGOTE = """
 import json, os, random, signal, sys
