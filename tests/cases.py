@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 import torch
 
 import zoo
@@ -432,3 +433,9 @@ CASES |= {
     for layout, (names, make) in RESNETS.items()
     for name in names.split()
 }
+
+each_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case.slow else []) for case in CASES.values()],
+    ids=CASES,
+)

@@ -10,7 +10,7 @@ import torch
 
 import converters
 import zoo
-from tests.cases import CASES, DROPOUT_CASES, Case
+from tests.cases import CASES, DROPOUT_CASES, Case, each_case
 from tests.dropouts import same_dropout
 from tests.equivalence import (
     FORWARD,
@@ -24,12 +24,6 @@ from tests.equivalence import (
 )
 
 FLOAT32 = 1e-5  # of the largest output, as users run it
-
-each_case = pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=[pytest.mark.slow] if case.slow else []) for case in CASES.values()],
-    ids=CASES,
-)
 
 
 def prepare(case: Case) -> SimpleNamespace:

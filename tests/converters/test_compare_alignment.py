@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from converters import compare
-from tests.cases import CASES, Case
+from tests.cases import Case, each_case
 from tests.converters.test_compare import IMAGES, T, compared, findings, variables
 from tests.equivalence import randomise
 
@@ -261,7 +261,8 @@ def test_the_older_weight_norm_can_be_compared() -> None:
     assert comparison.ok, str(comparison)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.costly
+@each_case
 def test_the_models_of_the_zoo_do_not_diverge(case: Case) -> None:
     family = importlib.import_module(f"zoo.{case.family}")
     module, twin = family.create(**case.config), randomise(case.twin())

@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +50,16 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
         assert checkpoints.latest == 1
         checkpoints.save(2, state(2.0), {})
     assert kept(tmp_path) == ["1", "2"]
+
+
+def test_what_was_being_removed_when_a_process_was_killed_is_not_the_best(tmp_path):
+    with Checkpoints(tmp_path, keep=3, best="score", highest=True) as checkpoints:
+        for epoch in (1, 2, 3):
+            checkpoints.save(epoch, state(epoch), {"score": 1.0 / epoch})
+    shutil.rmtree(tmp_path / "1" / "metrics")
+    (tmp_path / "1" / "_CHECKPOINT_METADATA").unlink()
+    with Checkpoints(tmp_path, keep=3, best="score", highest=True) as checkpoints:
+        assert checkpoints.best == 2
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -52,8 +52,10 @@ class Checkpoints:
     def best(self) -> int:
         """The epoch that was best, the last of several equally good ones, as Orbax keeps it."""
         self._manager.wait_until_finished()
-        epochs: list[int] = self._manager.all_steps()
-        return max(epochs, key=lambda epoch: (self._score(self._manager.metrics(epoch)), epoch))
+        measured = {epoch: self._manager.metrics(epoch) for epoch in self._manager.all_steps()}
+        # A run that was killed while it removed an old one has left a part of it.
+        scores = {epoch: self._score(metrics) for epoch, metrics in measured.items() if metrics is not None}
+        return max(scores, key=lambda epoch: (scores[epoch], epoch))
 
     def save(self, epoch: int, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Writes the state in the background."""
