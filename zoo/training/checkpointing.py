@@ -52,7 +52,8 @@ class Checkpoints:
     def best(self) -> int:
         """The epoch that was best, the last of several equally good ones, as Orbax keeps it."""
         self._manager.wait_until_finished()
-        measured = {epoch: self._manager.metrics(epoch) for epoch in self._manager.all_steps()}
+        epochs: list[int] = self._manager.all_steps()
+        measured = {epoch: self._manager.metrics(epoch) for epoch in epochs}
         # A run that was killed while it removed an old one has left a part of it.
         scores = {epoch: self._score(metrics) for epoch, metrics in measured.items() if metrics is not None}
         return max(scores, key=lambda epoch: (scores[epoch], epoch))
