@@ -71,7 +71,7 @@ def torchvision_model(name: str, directory: Path):
     """torchvision's module with the zoo's weights."""
     import torch
 
-    from tests.published import torchvision_resnet
+    from tests.reference.published import torchvision_resnet
 
     model = torchvision_resnet(name)
     model.load_state_dict(torch.load(directory / f"{name}.pth", weights_only=True))

@@ -1,4 +1,4 @@
-"""One process of load.py: MODEL INPUTS FILE, of tests/twins.py, torchvision or transformers."""
+"""One process of load.py: MODEL INPUTS FILE, of tests/reference/twins.py, torchvision or transformers."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ begin = time.perf_counter()
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests import published, twins
+from tests.reference import published, twins
 
 _, model_name, described, file = sys.argv
 if hasattr(twins, model_name):

@@ -1,5 +1,5 @@
 """Makes torchvision importable beside a torch without CUDA, for which its wheels on PyPI are not built."""
 
-from tests.published import declare_operators
+from tests.reference.published import declare_operators
 
 declare_operators()

@@ -2,9 +2,9 @@
 
     python benchmarks/load.py [--rounds 9]
 
-PyTorch loads the same arrays from files of its own, into the modules of tests/twins.py, of torchvision and of
-transformers. The two large models have random weights: the ResNet in a directory that `zoo.save` wrote, GPT-2
-in one of the Hub's layout, whose PyTorch tensors both sides read.
+PyTorch loads the same arrays from files of its own, into the modules of tests/reference/twins.py, of
+torchvision and of transformers. The two large models have random weights: the ResNet in a directory that
+`zoo.save` wrote, GPT-2 in one of the Hub's layout, whose PyTorch tensors both sides read.
 """
 
 import argparse

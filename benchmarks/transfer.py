@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 import zoo
-from zoo import _photos
 from zoo._model import Model
+from zoo._preprocessing import photos
 from zoo.training import IdxFile, Recipe, evaluate, finetuning_recipe
 from zoo.training.data import DATASETS, Examples, load_split
 from zoo.training.run import run
@@ -103,7 +103,7 @@ def splits(directory: Path) -> tuple[Examples, Examples, Examples]:
 def prepared(examples: Examples) -> Examples:
     how = zoo.info(NAME).preprocess
     grey = (Image.fromarray(np.asarray(image)[..., 0]) for image in examples.inputs)
-    return Examples(np.stack([_photos.pixels(image, how) for image in grey]), examples.labels)
+    return Examples(np.stack([photos.pixels(image, how) for image in grey]), examples.labels)
 
 
 if __name__ == "__main__":

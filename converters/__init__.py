@@ -1,10 +1,10 @@
 """PyTorch checkpoints into Flax variables, exactly, and back. Needs no PyTorch."""
 
-from converters._errors import CheckpointError, ConversionError, ConverterError
-from converters._names_file import read_names, write_names
 from converters.checkpoints import read_checkpoint, write_checkpoint
-from converters.compare import Comparison, compare
-from converters.rules import Fuse, Split, Unflatten
+from converters.comparison.compare import Comparison, compare
+from converters.errors import CheckpointError, ConversionError, ConverterError
+from converters.matching.names_file import read_names, write_names
+from converters.matching.rules import Fuse, Split, Unflatten
 from converters.state_dict import convert, match, to_torch
 
 __all__ = [

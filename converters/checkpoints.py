@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from converters import _formats, _safetensors, _sharded, _torch_writer
-from converters._archive import open_archive
-from converters._containers import pick
-from converters._errors import CheckpointError
-from converters._files import BufferFile, InputFile, blamed_on
-from converters._legacy import open_legacy
-from converters._memory import Memory
-from converters._names import check_names
-from converters._slices import Extent, FileArray, computed, in_files, read, whole
+from converters.errors import CheckpointError
+from converters.formats import detect, safetensors, sharded, torch_writer
+from converters.formats.containers import pick
+from converters.formats.tensor_names import check_names
+from converters.formats.torch_legacy import open_legacy
+from converters.formats.torch_zip import open_archive
+from converters.io.files import BufferFile, InputFile, blamed_on
+from converters.io.memory import Memory
+from converters.io.slices import Extent, FileArray, computed, in_files, read, whole
 
 MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
-OPENERS = {_formats.ZIP: open_archive, _formats.PICKLE: open_legacy}
+OPENERS = {detect.ZIP: open_archive, detect.PICKLE: open_legacy}
 
 
 class Stored(NamedTuple):
@@ -124,13 +124,13 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     path, memory = Path(path), Memory()
     notes: tuple[str, ...] = ()
     if os.path.isdir(path):
-        path, notes = _sharded.file_in(path)
+        path, notes = sharded.file_in(path)
     if not path.name.endswith(".json"):
         tensors, more = _open_path(path, key, memory)
         return Checkpoint(tensors, notes + more)
-    index = _sharded.read_index(path)
+    index = sharded.read_index(path)
     shards = {shard: _open_path(shard, key, memory) for shard in index}
-    _sharded.check_shards(path, index, {shard: set(tensors) for shard, (tensors, _) in shards.items()})
+    sharded.check_shards(path, index, {shard: set(tensors) for shard, (tensors, _) in shards.items()})
     together: dict[str, Stored] = {}
     for tensors, more in shards.values():
         together |= tensors
@@ -157,14 +157,14 @@ def write_checkpoint(
         CheckpointError: the file exists, the suffix is another, or the format lacks an array's dtype.
     """
     path = Path(path)
-    kinds = _formats.SUFFIXES.get(path.suffix.lower())
+    kinds = detect.SUFFIXES.get(path.suffix.lower())
     if kinds is None:
-        raise CheckpointError(f"{str(path)!r}: expected a name that ends in {', '.join(_formats.SUFFIXES)}")
-    if _formats.SAFETENSORS in kinds:
+        raise CheckpointError(f"{str(path)!r}: expected a name that ends in {', '.join(detect.SUFFIXES)}")
+    if detect.SAFETENSORS in kinds:
         # Readers of PyTorch's weights expect this mark.
-        _safetensors.write(path, state_dict, metadata={"format": "pt"}, overwrite=overwrite)
+        safetensors.write(path, state_dict, metadata={"format": "pt"}, overwrite=overwrite)
     else:
-        _torch_writer.write(path, state_dict, overwrite=overwrite)
+        torch_writer.write(path, state_dict, overwrite=overwrite)
 
 
 def _open_path(path: Path, key: str | None, memory: Memory) -> tuple[dict[str, Stored], tuple[str, ...]]:
@@ -177,8 +177,8 @@ def _open_file(file: InputFile, key: str | None) -> tuple[dict[str, Stored], tup
     """The tensors of one file, and notes."""
     path = file.path
     with blamed_on(path):
-        kind = _formats.kind_of(file)
-        if kind == _formats.SAFETENSORS:
+        kind = detect.kind_of(file)
+        if kind == detect.SAFETENSORS:
             return _open_safetensors(file, key), ()
         root, storages = OPENERS[kind](file)
         tensors, notes = pick(root, key)
@@ -205,7 +205,7 @@ def _open_file(file: InputFile, key: str | None) -> tuple[dict[str, Stored], tup
 def _open_safetensors(file: InputFile, key: str | None) -> dict[str, Stored]:
     if key is not None:
         raise CheckpointError(f"has names of tensors only, nothing to choose key={key!r} from; leave it out")
-    header = _safetensors.open_header(file)
+    header = safetensors.open_header(file)
     check_names(header)
     return {
         name: Stored(
@@ -213,7 +213,7 @@ def _open_safetensors(file: InputFile, key: str | None) -> dict[str, Stored]:
             tensor.dtype,
             tensor.shape,
             name,
-            partial(_safetensors.read_tensor, file, name, tensor),
+            partial(safetensors.read_tensor, file, name, tensor),
             Extent(file, name, tensor.start, tensor.dtype, tensor.shape, tensor.strides),
         )
         for name, tensor in header.items()

@@ -18,7 +18,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from converters._errors import ConversionError
+from converters.errors import ConversionError
 
 Shape = tuple[int, ...]
 

@@ -11,14 +11,14 @@ import numpy as np
 from flax.core import meta
 from flax.traverse_util import flatten_dict
 
-from converters._arrays import as_mapping, as_numpy, contiguous
-from converters._conversion import Conversion
-from converters._draft import draft
-from converters._errors import ConversionError
-from converters._fit import Fit, fit
-from converters._links import Link, Names, in_order, links
+from converters.errors import ConversionError
 from converters.inspection import Inspection, Path, inspect
-from converters.rules import Rule
+from converters.matching.arrays import as_mapping, as_numpy, contiguous
+from converters.matching.conversion import Conversion
+from converters.matching.draft import draft
+from converters.matching.fit import Fit, fit
+from converters.matching.links import Link, Names, in_order, links
+from converters.matching.rules import Rule
 
 MAX_PREFIX = 3  # module._orig_mod.model. is the longest that training frameworks stack up
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zoo
-from tests import published, text_models, twins
+from tests.reference import published, text_models, twins
 from zoo import resnet
 
 

@@ -10,13 +10,13 @@ import torch
 
 import converters
 import zoo
-from tests import text_models, twins
 from tests.cases import images, labels
+from tests.reference import text_models, twins
 from zoo import gpt2, resnet
-from zoo._entry import Entry
-from zoo._loading import directory_of
-from zoo._verifying import Call, golden_path, write_golden
-from zoo._weights import locate
+from zoo._loading.load import directory_of
+from zoo._loading.weights import locate
+from zoo._registry.entry import Entry
+from zoo._saving.verify import Call, golden_path, write_golden
 
 
 class Twin(NamedTuple):

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from zoo import _manifest
+from zoo._registry import manifest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -32,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_packages_the_manifest_and_the_bundled_weights(built):
     (wheel,) = built.glob("*.whl")
-    entries = _manifest.read().models.values()
+    entries = manifest.read().models.values()
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
         assert tops == {"zoo", "converters", f"flax_zoo-{PROJECT['version']}.dist-info"}

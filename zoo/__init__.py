@@ -4,23 +4,23 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-from zoo._entry import Entry
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
-from zoo._features import feature_gradients, features
-from zoo._folding import fold_batch_norm, unfold_batch_norm
-from zoo._layers import BatchNorm
-from zoo._loading import info, list_models, load
+from zoo._inference.features import feature_gradients, features
+from zoo._inference.fold_batch_norm import fold_batch_norm, unfold_batch_norm
+from zoo._inference.nnx import to_nnx
+from zoo._inference.predict import predict_all
+from zoo._inference.xla import compiler_options
+from zoo._loading.load import info, list_models, load
 from zoo._model import Model
-from zoo._nnx import to_nnx
-from zoo._parts import graft, partition
-from zoo._placing import fsdp, tensor_parallel
-from zoo._preprocess import preprocess
-from zoo._publishing import publish
-from zoo._saving import save
-from zoo._serving import predict_all
-from zoo._text import tokenizer
-from zoo._verifying import verify, write_golden
-from zoo._xla import compiler_options
+from zoo._nn.layers import BatchNorm
+from zoo._preprocessing.preprocess import preprocess
+from zoo._preprocessing.text import tokenizer
+from zoo._publishing.publish import publish
+from zoo._registry.entry import Entry
+from zoo._saving.save import save
+from zoo._saving.verify import verify, write_golden
+from zoo._variables.partition import graft, partition
+from zoo._variables.sharding import fsdp, tensor_parallel
 
 __all__ = [
     "BatchNorm",

@@ -8,8 +8,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from zoo._entry import Entry
 from zoo._errors import WeightsError
+from zoo._registry.entry import Entry
 
 
 @partial(

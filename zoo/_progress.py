@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from zoo._download import Report
+from zoo._hub.download import Report
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
-from zoo._layers import ACTIVATIONS, check_activation
+from zoo._nn.layers import ACTIVATIONS, check_activation
 
 HEAD = ("fc2",)
 Conv3x3 = partial(nn.Conv, kernel_size=(3, 3), padding=1)

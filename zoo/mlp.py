@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
-from zoo._layers import ACTIVATIONS, check_activation
+from zoo._nn.layers import ACTIVATIONS, check_activation
 
 
 class MLP(nn.Module):

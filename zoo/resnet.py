@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._entry import Input
 from zoo._errors import ZooError
-from zoo._layers import BatchNorm
+from zoo._nn.layers import BatchNorm
+from zoo._registry.entry import Input
 
 _TRANSFORMERS = (
     *((rf"^layer{n}\.", f"encoder.stages.{n - 1}.layers.") for n in (1, 2, 3, 4)),

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from converters.rules import Fuse
+from converters.matching.rules import Fuse
 from zoo._errors import ZooError
-from zoo._layers import ACTIVATIONS, check_activation
-from zoo._series import Series
+from zoo._nn.layer_stack import Series
+from zoo._nn.layers import ACTIVATIONS, check_activation
 
 # torch.nn.Transformer's names below `transformer`; it packs the three projections of an attention. Embeddings
 # and head, which it lacks, have the names of PyTorch's tutorial "Language Translation with nn.Transformer".

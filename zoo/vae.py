@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from zoo._entry import Input
 from zoo._errors import ZooError
-from zoo._layers import ACTIVATIONS, check_activation
 from zoo._model import Model
+from zoo._nn.layers import ACTIVATIONS, check_activation
+from zoo._registry.entry import Input
 
 
 class FeedForward(nn.Module):

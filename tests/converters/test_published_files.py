@@ -1,4 +1,4 @@
-"""Small files of the forms that publishers give theirs; benchmarks/real_checkpoints.py has real ones."""
+"""Small files of the forms that publishers give theirs; benchmarks/real/checkpoints.py has real ones."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo import _manifest, _seen
-from zoo._converting import export
+from zoo._hub import hash_records
+from zoo._registry import manifest
+from zoo._saving.convert import export
 
 SAVED = ("mlp_mnist", "cnn_mnist", "vae_mnist", "resnet20_cifar10")
 
@@ -25,7 +26,7 @@ def use_manifest(tmp_path, monkeypatch):
     def use(text: str) -> None:
         path = tmp_path / "weights_manifest.yaml"
         path.write_text(text)
-        monkeypatch.setattr(_manifest, "_packaged", lambda: _manifest.read(path))
+        monkeypatch.setattr(manifest, "_packaged", lambda: manifest.read(path))
 
     return use
 
@@ -42,11 +43,11 @@ def checkpoints(saved, tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture
 def hashed(monkeypatch):
     """The files that were hashed."""
-    found, digest = [], _seen._digest
+    found, digest = [], hash_records._digest
 
     def counted(file, checksum):
         found.append(file.path.name)
         return digest(file, checksum)
 
-    monkeypatch.setattr(_seen, "_digest", counted)
+    monkeypatch.setattr(hash_records, "_digest", counted)
     return found

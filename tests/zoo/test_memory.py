@@ -12,7 +12,7 @@ import pytest
 
 import converters
 import zoo
-from tests.zoo.test_hf import write
+from tests.zoo.loading.test_transformers_config import write
 
 SHARED = 500_000_000  # bytes beside the weights: Python, JAX, and what is being read
 LOAD = """

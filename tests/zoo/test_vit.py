@@ -16,11 +16,12 @@ from PIL import Image
 
 import converters
 import zoo
-from tests import published
 from tests.cases import VIT, images
 from tests.equivalence import FORWARD, difference, randomise, run_torch, state_dict
-from zoo import _images, vit
-from zoo._layers import bicubic
+from tests.reference import published
+from zoo import vit
+from zoo._nn.layers import bicubic
+from zoo._preprocessing import images as _images
 from zoo.cli import app
 
 
@@ -218,7 +219,7 @@ def test_the_entry_says_which_images_a_changed_model_takes() -> None:
     model = zoo.load("vit_tiny_patch16_224", image_size=[32, 48], in_channels=1, depth=0, num_classes=4)
     assert model.entry is not None
     (taken,) = model.entry.inputs
-    assert dataclasses.replace(taken, name="") == zoo._entry.Input("", (1, 32, 48, 1), "float32")
+    assert dataclasses.replace(taken, name="") == zoo._registry.entry.Input("", (1, 32, 48, 1), "float32")
     assert model(np.zeros((2, 32, 48, 1))).shape == (2, 4)
 
 

@@ -1,11 +1,11 @@
 """The recipes that made the bundled weights, and what runs and measures them."""
 
 from zoo._errors import DataError, TrainingError
+from zoo._registry.recipes import RECIPES, Recipe, find_recipe, with_settings
 from zoo.training.curves import draw_curves
 from zoo.training.data import DATASETS, DataFile, Dataset, Examples, IdxFile, load_split
 from zoo.training.evaluate import evaluate, evaluate_pretrained
 from zoo.training.finetune import finetune, finetuning_recipe
-from zoo.training.recipes import RECIPES, Recipe, find_recipe, with_settings
 from zoo.training.run import train
 from zoo.training.state import TrainState
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from converters._files import atomic_write
+from converters.io.files import atomic_write
 from zoo._errors import TrainingError
-from zoo.training._directory import CONFUSION, CURVES, METRICS
 from zoo.training.metrics import read_rows
+from zoo.training.run_directory import CONFUSION, CURVES, METRICS
 
 
 def draw_curves(directory: Path) -> Path:

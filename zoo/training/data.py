@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
-from converters._errors import CheckpointError
-from converters._files import aligned_read
+from converters.errors import CheckpointError
+from converters.io.files import aligned_read
 from zoo._errors import DataError
-from zoo.training import _cifar, _text
+from zoo.training import characters, cifar
 from zoo.training._download import download
 
 SLACK = 65_536  # bytes that a compressed file may be larger than its content
@@ -67,11 +67,11 @@ def _of_idx(split: str, images: Array, labels: Array) -> Examples:
 
 
 def _of_cifar(split: str, *batches: Array) -> Examples:
-    return Examples(*_cifar.decode(batches))
+    return Examples(*cifar.decode(batches))
 
 
 def _of_text(split: str, text: Array) -> Examples:
-    return Examples(*_text.windows(text, split))
+    return Examples(*characters.windows(text, split))
 
 
 @dataclass(frozen=True)
@@ -142,34 +142,34 @@ DATASETS = {
             "train": (
                 DataFile(
                     "data_batch_1.bin",
-                    _cifar.SHAPE,
+                    cifar.SHAPE,
                     "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
                 ),
                 DataFile(
                     "data_batch_2.bin",
-                    _cifar.SHAPE,
+                    cifar.SHAPE,
                     "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
                 ),
                 DataFile(
                     "data_batch_3.bin",
-                    _cifar.SHAPE,
+                    cifar.SHAPE,
                     "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
                 ),
                 DataFile(
                     "data_batch_4.bin",
-                    _cifar.SHAPE,
+                    cifar.SHAPE,
                     "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
                 ),
                 DataFile(
                     "data_batch_5.bin",
-                    _cifar.SHAPE,
+                    cifar.SHAPE,
                     "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
                 ),
             ),
             "test": (
                 DataFile(
                     "test_batch.bin",
-                    _cifar.SHAPE,
+                    cifar.SHAPE,
                     "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
                 ),
             ),
@@ -181,7 +181,7 @@ DATASETS = {
             (170_052_171,),
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         ),
-        pictures=_cifar.from_pictures,
+        pictures=cifar.from_pictures,
     ),
     "tiny_shakespeare": Dataset(
         name="tiny_shakespeare",
@@ -190,7 +190,7 @@ DATASETS = {
             "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
         ),
         examples=_of_text,
-        beside={"tokenizer.json": _text.tokenizer},
+        beside={"tokenizer.json": characters.tokenizer},
     ),
 }
 
@@ -245,7 +245,7 @@ def _contents(
     if dataset.archive and (path := directory / dataset.archive.name).exists():
         packed = _read(path, dataset.archive)
         _check(packed, dataset.archive, str(path), advice)
-        return [(content, str(path)) for content in _cifar.unpack(packed, [file.name for file in files])]
+        return [(content, str(path)) for content in cifar.unpack(packed, [file.name for file in files])]
     found = []
     for file in files:
         if drawn := dataset.pictures(file.name, directory):

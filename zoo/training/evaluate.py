@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zoo import _xla
-from zoo._loading import Name, info, load
+from zoo._inference import xla
+from zoo._inference.predict import predict_all
+from zoo._loading.load import Name, info, load
 from zoo._model import Model
-from zoo._serving import predict_all
+from zoo._registry.recipes import Recipe, find_recipe
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
-from zoo.training.layout import ONE, Layout
-from zoo.training.recipes import Recipe, find_recipe
+from zoo.training.partitioning import ONE, Layout
 from zoo.training.tasks import LOGITS, TASKS, as_input
 
 BATCH_SIZE = 512
@@ -118,4 +118,4 @@ def _compiled(
         measures: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
         return measures
 
-    return jax.jit(sums, out_shardings=layout.whole, compiler_options=_xla.compiler_options())
+    return jax.jit(sums, out_shardings=layout.whole, compiler_options=xla.compiler_options())

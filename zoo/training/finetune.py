@@ -7,21 +7,23 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
-from zoo import _arrays, _families, _text
-from zoo._adapting import head_layers
-from zoo._entry import Entry, Frozen
 from zoo._errors import TrainingError
-from zoo._loading import Name, info, load
+from zoo._loading.heads import head_layers
+from zoo._loading.load import Name, info, load
 from zoo._model import Model, flatten, unflatten
-from zoo.training._directory import METRICS, claim
+from zoo._preprocessing import text
+from zoo._registry import families
+from zoo._registry.entry import Entry, Frozen
+from zoo._registry.recipes import FINETUNING, Recipe
+from zoo._variables import init
 from zoo.training.curves import draw_confusion
 from zoo.training.evaluate import confusion, evaluate
-from zoo.training.folders import Labelled, pictures, texts
-from zoo.training.layout import layout
+from zoo.training.labelled_data import Labelled, pictures, texts
 from zoo.training.metrics import append_rows
+from zoo.training.partitioning import layout
 from zoo.training.processes import leads, together
-from zoo.training.recipes import FINETUNING, Recipe
 from zoo.training.run import Report, keep, run
+from zoo.training.run_directory import METRICS, claim
 
 
 def finetuning_recipe(name: Name) -> Recipe:
@@ -37,7 +39,7 @@ def finetune(
     recipe: Recipe | None = None,
     num_classes: int | None = None,
     mesh: Mesh | str | None = None,
-    sharding: _arrays.Placement | None = None,
+    sharding: init.Placement | None = None,
     resume: bool = False,
     report: Report = lambda epoch, measures: None,
     examined: Callable[[Labelled], None] = lambda labelled: None,
@@ -95,7 +97,7 @@ def finetune(
         taken = confusion(made, labelled.held_back, recipe, layout=where)
         if leads():
             draw_confusion(taken, labelled.classes, directory)
-        beside = {_text.FILE: _text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
+        beside = {text.FILE: text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
         keep(made, directory, beside)
     return made
 
@@ -103,23 +105,23 @@ def finetune(
 def _read(name: Name, entry: Entry, data: Path) -> Labelled:
     if not entry.takes_tokens:
         return pictures(data, entry)
-    module, _ = _families.build(entry, None, None, {})
-    return texts(data, _text.tokenizer(name), _text.limit(name, module))
+    module, _ = families.build(entry, None, None, {})
+    return texts(data, text.tokenizer(name), text.limit(name, module))
 
 
 def _with_head(
-    name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: _arrays.Placement | None
+    name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: init.Placement | None
 ) -> Model:
     """The pretrained model with a new head, and a record of its own."""
-    config = dict(getattr(_families.family(entry), "CLASSIFIER", {}), num_classes=len(labelled.classes))
+    config = dict(getattr(families.family(entry), "CLASSIFIER", {}), num_classes=len(labelled.classes))
     model = load(name, pretrained=True, seed=recipe.seed, sharding=sharding, **config)
     assert model.entry is not None  # it was loaded
     variables = flatten(model.variables)
     if labelled.classes != entry.class_names:
         # A head for as many classes was taken over, which are other ones.
-        head = _families.family(entry).HEAD
+        head = families.family(entry).HEAD
         kept = {path for path in variables if path.split("/")[1] not in head}
-        variables |= _arrays.initialise(model.module, model.entry.inputs, recipe.seed, None, sharding, kept)
+        variables |= init.initialise(model.module, model.entry.inputs, recipe.seed, None, sharding, kept)
     plain = re.sub(r"[^a-z0-9._-]+", "-", Path(entry.name).name.lower())
     record = replace(
         model.entry,

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from zoo import _xla
-from zoo._adapting import head_layers
+from zoo._inference import xla
+from zoo._loading.heads import head_layers
 from zoo._model import Model
+from zoo._registry.recipes import Recipe
 from zoo.training.augment import flip, shift
 from zoo.training.data import Examples
-from zoo.training.layout import ONE, Layout
 from zoo.training.optimizer import optimizer, trained
-from zoo.training.recipes import Recipe
+from zoo.training.partitioning import ONE, Layout
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Variables, as_input
 
@@ -49,7 +49,7 @@ def compile_epoch(
             order.reshape(steps, recipe.batch_size),
         )
 
-    return jax.jit(epoch, out_shardings=places, compiler_options=_xla.compiler_options())
+    return jax.jit(epoch, out_shardings=places, compiler_options=xla.compiler_options())
 
 
 def make_step(
@@ -89,7 +89,7 @@ def _gradients(
     if recipe.dtype != "float32":
         module = module.clone(dtype=jnp.dtype(recipe.dtype))
 
-    @_xla.arranged
+    @xla.arranged
     def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
         def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
             inputs = as_input(examples, model.entry)

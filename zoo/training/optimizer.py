@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import optax
 
-from zoo.training.recipes import Recipe
+from zoo._registry.recipes import Recipe
 
 MOMENTUM = 0.9
 

@@ -9,25 +9,25 @@ from typing import TypeAlias
 import numpy as np
 from jax.sharding import Mesh
 
-from converters._files import atomic_write
-from zoo._adapting import head_layers
-from zoo._arrays import Placement
-from zoo._entry import Frozen
+from converters.io.files import atomic_write
 from zoo._errors import TrainingError
-from zoo._loading import info, load
+from zoo._loading.heads import head_layers
+from zoo._loading.load import info, load
 from zoo._model import Model, flatten
-from zoo._saving import save
-from zoo._shards import are_spread
-from zoo.training._directory import CHECKPOINTS, METRICS, claim
+from zoo._registry.entry import Frozen
+from zoo._registry.recipes import Recipe, find_recipe
+from zoo._saving.save import save
+from zoo._saving.shards import are_spread
+from zoo._variables.init import Placement
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.evaluate import evaluate, named
-from zoo.training.layout import ONE, Layout, layout
 from zoo.training.loop import compile_epoch
 from zoo.training.metrics import Row, append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
+from zoo.training.partitioning import ONE, Layout, layout
 from zoo.training.processes import leads, together
-from zoo.training.recipes import Recipe, find_recipe
+from zoo.training.run_directory import CHECKPOINTS, METRICS, claim
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Task, Variables
 

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from zoo._entry import Entry, Photos
+from zoo._registry.entry import Entry, Photos
+from zoo._registry.recipes import Recipe
 from zoo.training.data import Examples
-from zoo.training.recipes import Recipe
 
 Variables: TypeAlias = Mapping[str, Any]
 # Measures, each (batch,), and the collections that the model changed, such as batch_stats.

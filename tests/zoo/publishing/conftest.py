@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import constants
 
 import zoo
-from tests.hub import Hub
-from tests.zoo.fetching.conftest import cache, hub
-from zoo import _patience
+from tests.support.hub import Hub
+from tests.zoo.hub.conftest import cache, hub
+from zoo._hub import retry
 
 __all__ = ["cache", "hub"]
 
@@ -51,8 +51,8 @@ def publish(net):
 @pytest.fixture
 def owner(hub, monkeypatch):
     """Somebody who is logged in, and may write; the Hub's client does not wait before it tries again."""
-    limits = _patience.Limits(silence=3, patience=2, attempts=2, pause=0.01, turn=5)
-    monkeypatch.setattr(_patience, "LIMITS", limits)
+    limits = retry.Limits(silence=3, patience=2, attempts=2, pause=0.01, turn=5)
+    monkeypatch.setattr(retry, "LIMITS", limits)
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert hub.url == constants.ENDPOINT

@@ -7,8 +7,8 @@ from huggingface_hub import EvalResult, ModelCard
 
 import zoo
 from tests.zoo.publishing.conftest import REPO, TOKEN
-from zoo import _card, _staging
-from zoo._hub_api import Api
+from zoo._publishing import model_card, stage
+from zoo._publishing.hub_api import Api
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def card(cache, tmp_path, net):
     """The card of a model, and what was staged with it."""
 
     def card(subject=net, **settings):
-        staged = _staging.stage(subject, tmp_path / "staged", _staging.Settings(**settings))
-        return _card.card(staged, REPO), staged
+        staged = stage.stage(subject, tmp_path / "staged", stage.Settings(**settings))
+        return model_card.card(staged, REPO), staged
 
     return card
 
@@ -104,7 +104,7 @@ TASKS = {
 def test_the_task_follows_from_what_the_model_is(name, task):
     entry = zoo.info(name)
     module = SimpleNamespace(num_classes=entry.config.get("num_classes", 1000))
-    assert _card._task(entry, SimpleNamespace(module=module)) == task
+    assert model_card._task(entry, SimpleNamespace(module=module)) == task
 
 
 def test_text_that_means_something_in_a_page_does_no_harm(hub, owner, publish, net):

@@ -9,7 +9,7 @@ import pytest
 
 import zoo
 from tests.zoo.publishing.conftest import FILES, OLD, REPO, TOKEN
-from zoo import _manifest
+from zoo._registry import manifest
 from zoo.cli import app
 
 
@@ -38,7 +38,7 @@ def test_publish_prints_where_it_is_and_the_entry_to_paste(run, hub, tmp_path):
     assert hub.repositories[REPO].refs["v1.0"] == commit
     assert hub.repositories[REPO].log[commit][0] == "First"
     (tmp_path / "models.yaml").write_text(f"models:\n{entry}")
-    assert _manifest.read(tmp_path / "models.yaml").models["net"].weights.revision == commit
+    assert manifest.read(tmp_path / "models.yaml").models["net"].weights.revision == commit
     assert f"{hub.url}/{REPO}: public, which is made first, tagged v1.0" in done.err
     (row,) = [line.split("\t") for line in done.err.splitlines() if line.endswith("model.safetensors")][-1:]
     assert row == ["added", "407464", zoo.info("mlp_mnist").weights.sha256, "model.safetensors"]
@@ -54,7 +54,7 @@ def test_a_dry_run_sends_nothing(run, hub):
 def test_the_entry_goes_into_a_manifest(run, hub, tmp_path):
     done = run("mlp_mnist", REPO, "--create", "--yes", "--manifest", tmp_path / "models.yaml")
     assert done.out.count("\n") == 1
-    assert list(_manifest.read(tmp_path / "models.yaml").models) == ["net"]
+    assert list(manifest.read(tmp_path / "models.yaml").models) == ["net"]
 
 
 def test_other_content_is_shown_and_needs_force(run, hub, old):

@@ -12,10 +12,10 @@ import pytest
 from huggingface_hub import constants
 
 import zoo
-from tests.hub import Hub
-from tests.servers import Reply, changed, flipped, rewritten, status
+from tests.support.hub import Hub
+from tests.support.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.publishing.conftest import FILES, OLD, REPO, TOKEN, Net, same
-from zoo import _hub_client
+from zoo._publishing import hub_client
 
 pytestmark = pytest.mark.costly
 
@@ -101,7 +101,7 @@ def write_fails(hub: Hub, patch: Any) -> None:
 
 
 def impatient(hub: Hub, patch: Any) -> None:
-    patch.setattr(_hub_client, "ANSWER", 0.3)
+    patch.setattr(hub_client, "ANSWER", 0.3)
     hub.fault(changed(late=2), method="POST", path="/commit/")
 
 
@@ -155,7 +155,7 @@ FAULTS = {
     "no room": Fault(disk_full, "needs .* bytes, the disk has 10 free", silent=True),
     "quota of the disk": Fault(write_fails, "cannot be prepared: .*quota exceeded; ZOO_CACHE", silent=True),
     "an empty file": Fault(
-        lambda hub, patch: patch.setattr("zoo._card.card", lambda staged, repo: ""),
+        lambda hub, patch: patch.setattr("zoo._publishing.model_card.card", lambda staged, repo: ""),
         "'README.md' is no regular file with content",
     ),
     "the card is refused": Fault(

@@ -17,7 +17,9 @@ from pathlib import Path
 import jax, numpy as np
 from huggingface_hub import get_session
 import zoo
-from zoo import _card, _download, _publishing
+from zoo._publishing import model_card as _card
+from zoo._hub import download as _download
+from zoo._publishing import publish as _publishing
 from tests.zoo.publishing.conftest import Net
 
 shapes = {"Dense_0": (3, 4), "Dense_1": (4, 2)}

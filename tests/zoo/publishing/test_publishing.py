@@ -10,17 +10,21 @@ import pytest
 
 import converters
 import zoo
-from tests.zoo.fetching.conftest import ENTRY
+from tests.zoo.hub.conftest import ENTRY
 from tests.zoo.publishing.conftest import FILES, INPUTS, OLD, REPO, TOKEN, Net, same
-from zoo import _manifest, _plan, _publishing, _shards, _staging
 from zoo._model import flatten
-from zoo._verifying import verify, write_golden
+from zoo._publishing import plan as _plan
+from zoo._publishing import publish as _publishing
+from zoo._publishing import stage as _staging
+from zoo._registry import manifest as _manifest
+from zoo._saving import shards as _shards
+from zoo._saving.verify import verify, write_golden
 
 BUNDLED = ("vae_mnist", "resnet20_cifar10", "gpt_shakespeare")
 LOAD = """
 import hashlib, sys, zoo
 from zoo._model import flatten
-from tests.zoo.fetching.conftest import ENTRY
+from tests.zoo.hub.conftest import ENTRY
 from tests.zoo.publishing.conftest import Net
 
 for name in sys.argv[1:]:

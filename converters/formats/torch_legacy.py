@@ -1,0 +1,82 @@
+"""The files that torch.save wrote before PyTorch 1.6: five pickles, then the storages one after another."""
+
+import io
+from typing import Any
+
+import numpy as np
+
+from converters.errors import CheckpointError
+from converters.formats import pickle_reader
+from converters.formats.torch_pickle import Storage
+from converters.formats.torch_storages import Place, Storages
+from converters.io.files import InputFile
+
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+
+
+class _Stream(io.RawIOBase):
+    """A file from its beginning on, for whoever wants to read one after another."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), self._file.size - self._position)
+        self._file.read_into(self._position, np.frombuffer(buffer, np.uint8)[:count])
+        self._position += count
+        return count
+
+
+def open_legacy(file: InputFile) -> tuple[Any, Storages]:
+    """What the fourth pickle holds, and the storages that its tensors refer to."""
+    stream = io.BufferedReader(_Stream(file), 1 << 16)
+    magic, _ = pickle_reader.read(stream)
+    if magic != MAGIC:
+        raise CheckpointError(
+            f"is a plain pickle of a {type(magic).__name__}, not written by torch.save; "
+            f"{pickle_reader.RESAVE}"
+        )
+    protocol, _ = pickle_reader.read(stream)
+    system, _ = pickle_reader.read(stream)
+    if protocol != PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise CheckpointError(
+            "is of an unknown legacy version or byte order; save it again with PyTorch >= 1.6"
+        )
+    root, storages = pickle_reader.read(stream)
+    keys, _ = pickle_reader.read(stream)
+    if (
+        not isinstance(keys, list)
+        or len(keys) != len(storages)
+        or not all(isinstance(key, str) and key in storages for key in keys)
+    ):
+        raise CheckpointError("the list of storages does not fit the tensors; download the file again")
+    return root, Storages(file, _places(file, stream.tell(), [storages[key] for key in keys]))
+
+
+def _places(file: InputFile, offset: int, storages: list[Storage]) -> dict[str, Place]:
+    """Where the storages are: each is a count of elements, then so many, in little-endian order."""
+    places = {}
+    for storage in storages:
+        if offset + 8 > file.size:
+            raise CheckpointError(f"the file is cut off before storage {storage.key!r}; download it again")
+        elements = int.from_bytes(file.read(offset, 8), "little")
+        nbytes = elements * (storage.kind.numpy.itemsize if storage.kind else 1)
+        offset += 8
+        if offset + nbytes > file.size:
+            raise CheckpointError(
+                f"storage {storage.key!r} has {file.size - offset:,} bytes of {nbytes:,}; download it again"
+            )
+        places[storage.key] = Place(offset, nbytes)
+        offset += nbytes
+    if offset != file.size or len(places) != len(storages):
+        raise CheckpointError(
+            f"{file.size - offset:,} bytes follow the last storage; download the file again"
+        )
+    return places

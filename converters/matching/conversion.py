@@ -1,0 +1,100 @@
+"""A state dict and a module that fit: which arrays it makes, and these one by one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from converters.errors import ConversionError
+from converters.inspection import Path
+from converters.io.slices import FileArray, computed, in_files
+from converters.matching.arrays import cast_floats, contiguous, kind, nonfinite
+from converters.matching.links import Link
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A state dict and a module that fit each other.
+
+    Attributes:
+        links: which tensors make which arrays; names as in the state dict.
+        source: the tensors.
+        notes: what was stripped, left out or cannot be given back, in sentences.
+        dtype: of the floating-point arrays; None keeps the tensors' own.
+        allow_nonfinite: whether NaN and infinity pass.
+    """
+
+    links: tuple[Link, ...]
+    source: Any  # a mapping with shapes and dtypes
+    notes: tuple[str, ...]
+    dtype: np.dtype[Any] | None
+    allow_nonfinite: bool
+
+    @property
+    def dtypes(self) -> dict[Path, np.dtype[Any]]:
+        """Of the arrays; known before any tensor is read."""
+        found: dict[Path, np.dtype[Any]] = {}
+        for link in self.links:
+            dtypes = [self.source.dtypes[name] for name in link.tensors]
+            if len(set(dtypes)) == 1:
+                made = dtypes[:1] * len(link.arrays)
+            else:  # arrays without strides cost nothing
+                shapes = [self.source.shapes[name] for name in link.tensors]
+                blank = (np.broadcast_to(np.zeros((), d), s) for d, s in zip(dtypes, shapes, strict=True))
+                made = [array.dtype for array in link.to_flax(tuple(blank))]
+            for array, dtype in zip(link.arrays, made, strict=True):
+                found[array.path] = self.dtype if self.dtype and kind(dtype) == "float" else np.dtype(dtype)
+        return found
+
+    def arrays(self) -> Iterator[tuple[Path, np.ndarray]]:
+        """Paths and arrays, one link at a time: only one link's tensors are in memory.
+
+        The arrays may be views with the axes of a tensor in another order.
+
+        Raises:
+            ConversionError: at the end, naming every tensor that holds NaN or infinity.
+        """
+        bad: dict[str, int] = {}
+        for link in self.links:
+            tensors = tuple(self.source[name] for name in link.tensors)
+            if not self.allow_nonfinite:
+                bad |= {name: nonfinite(tensor) for name, tensor in zip(link.tensors, tensors, strict=True)}
+            values = [*zip(link.arrays, link.to_flax(tensors), strict=True)]
+            del tensors
+            while values:
+                array, value = values.pop(0)
+                value = cast_floats(value, self.dtype, str(array))
+                yield array.path, value
+                # Else they would be in memory together with the tensors that are read next.
+                del value
+        lines = [f"  {name}: {count} values" for name, count in bad.items() if count]
+        if lines:
+            text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"
+            raise ConversionError("\n".join([text, *lines]))
+
+    def in_files(self) -> dict[Path, FileArray]:
+        """The arrays as they are in the files, of which any slice can be read; neither cast nor looked into.
+
+        Slices of arrays that a rule does not move but computes, such as sums of biases, are cut from them.
+        """
+        found: dict[Path, FileArray] = {}
+        extent = getattr(self.source, "extent", lambda name: None)
+        for link in self.links:
+            extents, read = [extent(name) for name in link.tensors], partial(self._read, link)
+            known = [each for each in extents if each is not None]
+            whole = len(known) < len(extents)
+            made = computed(link.tensors, read) if whole else in_files(known, link.to_flax, read)
+            found |= {array.path: value for array, value in zip(link.arrays, made, strict=True)}
+        return found
+
+    def _read(self, link: Link) -> tuple[np.ndarray, ...]:
+        return link.to_flax(tuple(self.source[name] for name in link.tensors))
+
+    def variables(self) -> dict[str, Any]:
+        """The nested dict of NumPy arrays that `module.apply` takes."""
+        return cast(
+            dict[str, Any], unflatten_dict({path: contiguous(array) for path, array in self.arrays()})
+        )

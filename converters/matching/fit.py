@@ -1,0 +1,113 @@
+"""How well a state dict and the links of a module agree, and how to say so."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from converters.matching.arrays import kind
+from converters.matching.links import Link
+
+# BatchNorm's counter has no effect unless momentum is None, which Flax has no counterpart for.
+ALWAYS_IGNORED = (r"(.*\.)?num_batches_tracked",)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The links with the state dict's own names, and what is wrong or worth a note."""
+
+    links: tuple[Link, ...]
+    tensors: Any  # a mapping with shapes, dtypes and perhaps aliases
+    prefix: str
+    problems: Sequence[str]
+    missing: Sequence[str] = field(default=())
+    left_over: Sequence[str] = field(default=())
+    ignored: Sequence[str] = field(default=())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of a conversion that succeeded."""
+        notes = list(getattr(self.tensors, "notes", ()))
+        if self.prefix:
+            notes.append(f"took the prefix {self.prefix!r} off every name")
+        if self.ignored:
+            shown = ", ".join(self.ignored[:3]) + (" ..." if len(self.ignored) > 3 else "")
+            tensors = "1 tensor" if len(self.ignored) == 1 else f"{len(self.ignored)} tensors"
+            notes.append(f"left out {tensors} that Flax has no array for: {shown}")
+        for lossy, count in Counter(link.lossy for link in self.links if link.lossy).items():
+            notes.append(f"{lossy} ({count} times): exact only with like=")
+        return tuple(notes)
+
+    def ties(self) -> dict[str, str]:
+        """Tensors without an array of their own -> the tensor with one that is the very same."""
+        used = {name for link in self.links for name in link.tensors}
+        aliases: Mapping[str, str] = getattr(self.tensors, "aliases", {})
+        groups: dict[str, str] = {}
+        for name in used:
+            groups.setdefault(aliases.get(name, name), name)
+        found = {}
+        for name in self.tensors:
+            if name not in used:
+                twin = groups.get(aliases.get(name, name)) or self._same(name, used)
+                if twin:
+                    found[name] = twin
+        return found
+
+    def _same(self, name: str, used: set[str]) -> str | None:
+        """Files that cannot share tensors write a tied matrix twice; chance makes no equal matrices."""
+        shapes, dtypes = self.tensors.shapes, self.tensors.dtypes
+        if len(shapes[name]) < 2:
+            return None
+        for other in used:
+            if shapes[other] == shapes[name] and dtypes[other] == dtypes[name]:
+                tensor = self.tensors[name]
+                if tensor.tobytes() == self.tensors[other].tobytes() and (tensor != tensor.flat[0]).any():
+                    return other
+        return None
+
+    def explanation(self, module: str) -> str:
+        """All problems in one message, with the nearest names."""
+        lines = [f"the state dict does not fit {module}:", *(f"  {problem}" for problem in self.problems)]
+        for name in self.missing[:5]:
+            near = difflib.get_close_matches(name, self.left_over[:1000], n=2, cutoff=0.8)
+            if near:
+                lines.append(f"{name!r} is perhaps {' or '.join(map(repr, near))}")
+        if self.left_over and not self.missing:
+            example = re.escape(self.left_over[0].removeprefix(self.prefix))
+            lines.append(f"if the module needs none of what is left over, pass ignore=(r'{example}', ...)")
+        return "\n".join(lines)
+
+
+def fit(links: Sequence[Link], tensors: Any, prefix: str, ignore: Sequence[str]) -> Fit:
+    """Compares what the links ask for with what there is."""
+    links = tuple(replace(link, tensors=tuple(prefix + name for name in link.tensors)) for link in links)
+    wanted = Counter(name for link in links for name in link.tensors)
+    problems, missing = [], []
+    for link in links:
+        arrays = " and ".join(str(array) for array in link.arrays)
+        for name, shape in zip(link.tensors, link.shapes, strict=True):
+            if name not in tensors.shapes:  # a lazy mapping would read the tensor to answer
+                missing.append(name)
+                problems.append(f"missing    {name}, for {arrays}")
+            elif shape is not None and tensors.shapes[name] != shape:
+                problems.append(f"misshapen  {name}: {tensors.shapes[name]} for {shape}")
+            elif kind(tensors.dtypes[name]) != kind(link.arrays[0].dtype):
+                problems.append(f"wrong kind {name}: {tensors.dtypes[name]} for {link.arrays[0].dtype}")
+    for name, count in wanted.items():
+        if count > 1:
+            arrays = ", ".join(str(a) for link in links for a in link.arrays if name in link.tensors)
+            problems.append(f"duplicated {name}: asked for {count} times, by {arrays}")
+    aliases: Mapping[str, str] = getattr(tensors, "aliases", {})
+    shared = {aliases.get(name, name) for name in wanted}
+    rest = [name for name in tensors if name not in wanted]
+    may = [
+        name
+        for name in rest
+        if aliases.get(name, name) in shared
+        or any(re.fullmatch(p, name.removeprefix(prefix)) for p in (*ALWAYS_IGNORED, *ignore))
+    ]
+    left_over = [name for name in rest if name not in may]
+    problems += [f"left over  {name}" for name in left_over]
+    return Fit(links, tensors, prefix, problems, missing, left_over, may)

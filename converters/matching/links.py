@@ -1,0 +1,255 @@
+"""Links: which arrays of a module hold the same numbers as which tensors of a state dict."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from converters.errors import ConversionError
+from converters.inspection import Array, Inspection, Lift, Path
+from converters.layers import UNKNOWN_AXES, Leaf, Shape, rows
+from converters.matching.joining import stack
+
+Names = Sequence[tuple[str, str]]
+Arrays = tuple[np.ndarray, ...]
+Reading = tuple[str, ...]  # what stands for each name of a module path; "" where nothing does
+
+
+@dataclass(frozen=True)
+class Link:
+    """Some arrays and the tensors they are made of; most often one of each."""
+
+    arrays: tuple[Array, ...]
+    tensors: tuple[str, ...]
+    shapes: tuple[Shape | None, ...]  # of the tensors; None where only the checkpoint can tell
+    to_flax: Callable[[Arrays], Arrays]
+    to_torch: Callable[[Arrays], Arrays]
+    lossy: str = ""
+
+
+def links(inspection: Inspection, names: Names, available: AbstractSet[str] | None) -> list[Link]:
+    """Every array of the module, in exactly one link.
+
+    Args:
+        inspection: of the module.
+        names: pairs of (regular expression, replacement), Flax to PyTorch.
+        available: the names of the tensors there are. They decide where a layer can be read in several
+            ways; without them the first way counts.
+
+    Raises:
+        ConversionError: an array has no counterpart in PyTorch, or two readings of a name both exist.
+    """
+    found: list[Link] = []
+    problems: list[str] = []
+    claimed: set[Array] = set()
+    below: dict[Path, list[Array]] = {}
+    for array in inspection.arrays:
+        for depth in range(1, len(array.path)):
+            below.setdefault(array.path[1:depth], []).append(array)
+    for path, layer in inspection.layers.items():
+        # Compact modules put a wrapped layer beside its wrapper, so a row may reach to its siblings.
+        near = {_relative(array, path): array for array in below.get(path[:-1], ())}
+        own = {name: array for name, array in near.items() if array.path[1:-1] == path}
+        if own and claimed.issuperset(own.values()):
+            continue
+        try:
+            table = [
+                _leaves(row, near, claimed)
+                for row in rows(layer, {n: _inner(a) for n, a in near.items()}) or [{}]
+            ]
+            plain = _plain(
+                layer, {n: a for n, a in own.items() if not any(n in keys for keys, _ in table[0])}, claimed
+            )
+            choices = [
+                [_link([near[key] for key in keys], leaf, reading, names) for keys, leaf in (*row, *plain)]
+                for reading in readings(path, inspection.origins(path))
+                for row in table
+            ]
+            chosen = _choose(choices, available)
+        except ConversionError as error:
+            problems.append(f"  {'/'.join(path) or type(layer).__name__}: {error}")
+            continue
+        found += chosen
+        claimed.update(array for link in chosen for array in link.arrays)
+    if problems:
+        raise ConversionError("\n".join(["some layers have no counterpart in PyTorch:", *problems]))
+    return found
+
+
+def in_order(links: Sequence[Link]) -> Iterator[str]:
+    """The names of all tensors; those of a lifted layer block by block, as a list of layers has them."""
+    for lifted, run in itertools.groupby(links, _lifted):
+        blocks, each = lifted[1] if lifted else 1, [link.tensors for link in run]
+        for block in range(blocks):
+            for names in each:
+                yield from names[block * len(names) // blocks : (block + 1) * len(names) // blocks]
+
+
+def _lifted(link: Link) -> tuple[Path, int] | None:
+    """The outermost lifted layer in which a link's arrays are, and its size."""
+    array = link.arrays[0]
+    return (array.path[1 : array.lifts[0].depth + 1], array.lifts[0].size) if array.lifts else None
+
+
+def _relative(array: Array, path: Path) -> str:
+    if array.path[1 : len(path) + 1] == path:
+        return "/".join(array.path[len(path) + 1 :])
+    # A sibling's; spelt out, since a model of a thousand blocks asks millions of times.
+    return "../" + "/".join(array.path[len(path) :])
+
+
+def _inner(array: Array) -> Shape:
+    """The shape as the layer itself sees it, without lifted axes."""
+    shape = list(array.shape)
+    for lift in array.lifts:
+        shape.pop(lift.axis)
+    return tuple(shape)
+
+
+Leaves = list[tuple[tuple[str, ...], Leaf]]
+
+
+def _leaves(row: Mapping[Any, Leaf], near: Mapping[str, Array], claimed: set[Array]) -> Leaves:
+    """The part of a row whose arrays the layer has: one without a bias has no array for it."""
+    leaves: Leaves = []
+    for key, leaf in row.items():
+        keys = (key,) if isinstance(key, str) else key
+        present = [name in near for name in keys]
+        if any(present) and not all(present):
+            missing = ", ".join(name for name in keys if name not in near)
+            raise ConversionError(f"its row joins arrays of which it lacks {missing}")
+        if all(present) and not any(near[name] in claimed for name in keys):
+            leaves.append((keys, leaf))
+    return leaves
+
+
+def _plain(layer: nn.Module, own: Mapping[str, Array], claimed: set[Array]) -> Leaves:
+    """Arrays that no row mentions keep name and axes, where there is no doubt about either."""
+    leaves: Leaves = []
+    kind = type(layer)
+    for name, array in own.items():
+        if array in claimed:
+            continue
+        hint = f"give {kind.__name__} a class attribute `torch_row` that says where {name!r} is kept"
+        if kind.__module__.startswith("flax."):
+            raise ConversionError(
+                f"converters.layers has no row for flax's {kind.__name__}, which owns {name!r}"
+            )
+        if array.path[0] != "params":
+            raise ConversionError(f"{array} is no parameter and no layer of the table; {hint}")
+        if name in UNKNOWN_AXES:
+            raise ConversionError(f"nobody knows the order of the axes of {name!r} {_inner(array)}; {hint}")
+        leaves.append(((name,), Leaf(name)))
+    return leaves
+
+
+NUMBERED = re.compile(r"(.*?)[._]?(\d+)")
+
+
+def readings(path: Path, origins: Sequence[str | None]) -> Iterator[tuple[int, Reading]]:
+    """The ways to write a module path, each with its rank: a lower one is preferred.
+
+    A name of known origin is its attribute; where that does not exist, another style of numbering
+    may. Names of unknown origin have no preferred style.
+    """
+    options: list[list[tuple[int, str]]] = []
+    for name, origin in zip(path, origins, strict=True):
+        written = [name if origin is None else origin]
+        number = NUMBERED.fullmatch(written[0])
+        if number and origin != name and number[1]:
+            styles = (f"{number[1]}.{number[2]}", f"{number[1]}_{number[2]}", f"{number[1]}{number[2]}")
+            written += [style for style in styles if style not in written]
+        options.append(
+            [(int(origin is not None and index > 0), style) for index, style in enumerate(written)]
+        )
+    for combination in itertools.product(*options):
+        yield sum(rank for rank, _ in combination), tuple(style for _, style in combination)
+
+
+def tensor_name(
+    reading: Reading, lifts: Sequence[Lift], indices: Sequence[int], leaf: str, names: Names
+) -> str:
+    """Returns the PyTorch name of a leaf, with the indices of lifted axes in their places."""
+    parts = list(reading)
+    for lift, index in reversed(list(zip(lifts, indices, strict=True))):
+        parts.insert(lift.depth, str(index))
+    name = ".".join(part for part in (*parts, leaf) if part)
+    for pattern, replacement in names:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _link(
+    arrays: Sequence[Array], leaf: Leaf, reading: tuple[int, Reading], names: Names
+) -> tuple[int, Link]:
+    rank, parts = reading
+    lifts = arrays[0].lifts
+    if len({tuple((lift.depth, lift.size) for lift in array.lifts) for array in arrays}) > 1:
+        raise ConversionError(f"{arrays[0]} and the arrays that go with it are lifted differently")
+    leaves = (leaf.tensors,) if isinstance(leaf.tensors, str) else leaf.tensors
+    indices = list(itertools.product(*(range(lift.size) for lift in lifts)))
+    tensors = tuple(tensor_name(parts, lifts, index, name, names) for index in indices for name in leaves)
+    # The inverse says which shapes the tensors must have; an array without strides costs nothing.
+    blank = _tuple(leaf.to_torch(*(np.broadcast_to(np.False_, _inner(array)) for array in arrays)))
+    shapes = tuple(array.shape for array in blank) * len(indices)
+
+    def to_flax(tensors: Arrays) -> Arrays:
+        count = len(leaves)
+        made = [_tuple(leaf.to_flax(*tensors[i : i + count])) for i in range(0, len(tensors), count)]
+        return tuple(
+            _stack(parts, array.lifts) for parts, array in zip(zip(*made, strict=True), arrays, strict=True)
+        )
+
+    def to_torch(values: Arrays) -> Arrays:
+        each = (
+            _tuple(leaf.to_torch(*(_take(v, a.lifts, index) for v, a in zip(values, arrays, strict=True))))
+            for index in indices
+        )
+        return tuple(itertools.chain.from_iterable(each))
+
+    return rank, Link(tuple(arrays), tensors, shapes, to_flax, to_torch, leaf.lossy)
+
+
+def _tuple(value: Any) -> Arrays:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _stack(parts: Sequence[np.ndarray], lifts: Sequence[Lift]) -> np.ndarray:
+    if not lifts:
+        return parts[0]
+    size = len(parts) // lifts[0].size
+    chunks = [_stack(parts[i : i + size], lifts[1:]) for i in range(0, len(parts), size)]
+    return stack(chunks, lifts[0].axis)
+
+
+def _take(array: np.ndarray, lifts: Sequence[Lift], indices: Sequence[int]) -> np.ndarray:
+    for lift, index in zip(lifts, indices, strict=True):
+        array = np.moveaxis(array, lift.axis, 0)[index]
+    return array
+
+
+def _choose(choices: Sequence[Sequence[tuple[int, Link]]], available: AbstractSet[str] | None) -> list[Link]:
+    """One of the ways to read a layer: the first, or the one whose tensors there are.
+
+    Raises:
+        ConversionError: two ways of the same rank exist.
+    """
+    plain = [[link for _, link in choice] for choice in choices]
+    if available is None or not plain[0]:
+        return plain[0]
+    ranks = [choice[0][0] for choice in choices]
+    tensors = [{name for link in choice for name in link.tensors} for choice in plain]
+    whole = [index for index, names in enumerate(tensors) if names <= available]
+    if not whole:
+        return plain[max(range(len(plain)), key=lambda index: len(tensors[index] & available))]
+    best = min(whole, key=lambda index: ranks[index])
+    rivals = [index for index in whole if ranks[index] == ranks[best] and not tensors[index] & tensors[best]]
+    if rivals:
+        names = ", ".join(sorted(min(tensors[index]) for index in (best, *rivals)))
+        raise ConversionError(f"can be read in several ways that all exist: {names}; say which with names=")
+    return plain[best]

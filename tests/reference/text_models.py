@@ -1,0 +1,88 @@
+"""Models of text of transformers: outputs as tensors, and tied heads without a matrix of their own.
+
+With "sdpa" attention: the softmax of the other is in float32 whatever the inputs are in.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.reference.published import declare_operators
+
+GPT2 = {"vocab_size": 50, "n_positions": 40, "n_embd": 24, "n_layer": 2, "n_head": 3}
+GPT2_DROPOUT = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
+BERT = {
+    "vocab_size": 50,
+    "max_position_embeddings": 40,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+}
+BERT_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+DISTILBERT = {
+    "vocab_size": 50,
+    "max_position_embeddings": 40,
+    "dim": 24,
+    "n_layers": 2,
+    "n_heads": 3,
+    "hidden_dim": 40,
+}
+DISTILBERT_DROPOUT = ("dropout", "attention_dropout", "seq_classif_dropout")
+
+
+class Tied(nn.Module):
+    """A linear layer whose matrix is another's, and whose bias is another's or its own."""
+
+    def __init__(self, weight: nn.Module, bias: nn.Module | None = None, biases: int = 0) -> None:
+        super().__init__()
+        self.owners = (weight, bias)  # in a tuple, so that they are no submodules
+        self.bias = nn.Parameter(torch.zeros(biases)) if biases else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.owners
+        return F.linear(x, weight.weight, self.bias if bias is None else bias.bias)
+
+
+def model(name: str, sizes: dict[str, Any], rates: tuple[str, ...], rate: float = 0.0, **options: Any) -> Any:
+    """A model by its class's name, in which everything is dropped out at one rate."""
+    declare_operators()
+    import transformers
+
+    parent = getattr(transformers, name)
+
+    class Outputs(parent):
+        def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+            names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+            out = super().forward(**dict(zip(names, inputs, strict=False)))
+            return tuple(out[key] for key in ("logits", "last_hidden_state", "pooler_output") if key in out)
+
+    ids = {"bos_token_id": None, "eos_token_id": None}
+    config = parent.config_class(**sizes | dict.fromkeys(rates, rate) | ids | options)
+    config._attn_implementation = "sdpa"
+    return Outputs(config)
+
+
+def gpt2(name: str = "GPT2LMHeadModel", **options: Any) -> nn.Module:
+    made = model(name, GPT2, GPT2_DROPOUT, **options)
+    if name == "GPT2LMHeadModel":
+        made.lm_head = Tied(made.transformer.wte)
+    return made
+
+
+def bert(name: str = "BertModel", **options: Any) -> nn.Module:
+    made = model(name, BERT, BERT_DROPOUT, **options)
+    if name == "BertForMaskedLM":
+        made.cls.predictions.decoder = Tied(made.bert.embeddings.word_embeddings, made.cls.predictions)
+    if name == "RobertaForMaskedLM":
+        made.lm_head.decoder = Tied(made.roberta.embeddings.word_embeddings, made.lm_head)
+    return made
+
+
+def distilbert(name: str = "DistilBertModel", **options: Any) -> nn.Module:
+    made = model(name, DISTILBERT, DISTILBERT_DROPOUT, **options)
+    if name == "DistilBertForMaskedLM":
+        made.vocab_projector = Tied(made.distilbert.embeddings.word_embeddings, biases=BERT["vocab_size"])
+    return made

@@ -1,0 +1,192 @@
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from zoo.cli import app
+
+
+class Result(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a verb in this process."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            app([str(each) for each in arguments], prog_name="zoo")
+        return Result(caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+def rows(result):
+    return [line.split("\t") for line in result.stdout.splitlines()]
+
+
+def test_list_prints_a_row_for_each_model(run):
+    result = run("list")
+    assert result.exit_code == 0
+    assert [row[0] for row in rows(result)] == zoo.list_models()
+    (row,) = rows(run("list", "cnn_m*"))
+    assert row[:3] == ["cnn_mnist", "cnn", "824458"]
+    assert len(row) == 6
+
+
+def test_list_of_nothing_is_refused(run):
+    result = run("list", "nothing*")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "zoo: no model's name matches 'nothing*'; `zoo list` shows all.\n"
+
+
+def test_info_shows_entry_and_layers(run, saved):
+    for name in ("vae_mnist", saved["vae_mnist"]):
+        result = run("info", name)
+        assert result.exit_code == 0
+        lines = rows(result)
+        assert ["parameters", "491,920"] in lines
+        assert ["encoder/layers_0", "kernel (784, 256), bias (256,)", "200960"] in lines
+        assert sum(int(row[2]) for row in lines if len(row) == 3) == 491920
+    assert ["preprocess", "grey, light ink, pixels in [0, 1]"] in rows(run("info", "cnn_mnist"))
+
+
+def test_info_shows_a_module_of_ones_own(run, tmp_path):
+    import flax.linen as nn
+
+    zoo.save(zoo.Model(nn.Dense(2), {"params": {"kernel": np.ones((3, 2))}}), tmp_path / "mine")
+    assert ["", "kernel (3, 2)", "6"] in rows(run("info", tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ([], (640, 640)),
+        (["--label", 3, "--count", 5], (192, 128)),
+        (["--label", 3, "--label", 4], (640, 128)),
+    ],
+    ids=["ten of each", "five threes", "threes and fours"],
+)
+def test_sample_writes_a_picture(run, saved, tmp_path, options, size):
+    result = run("sample", saved["vae_mnist"], "--out", tmp_path / "digits.png", *options)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    with Image.open(tmp_path / "digits.png") as picture:
+        assert picture.size == size
+
+
+def test_predict_prints_the_likeliest_classes(run, saved, tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b c.png"]
+    for path in paths:
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)).save(path)
+    result = run("predict", saved["cnn_mnist"], *paths, "--top", 10)
+    assert result.exit_code == 0
+    table = rows(result)
+    assert [row[0] for row in table] == [str(path) for path in paths for _ in range(10)]
+    assert sorted(row[1] for row in table[:10]) == list("0123456789")
+    chances = [float(row[2]) for row in table[:10]]
+    assert chances == sorted(chances, reverse=True)
+    assert abs(sum(chances) - 1) < 1e-6
+
+
+REFUSED = {
+    "unknown name": (["info", "vae_minst"], "no model named 'vae_minst'; did you mean 'vae_mnist'?"),
+    "unknown directory": (["info", "no/where"], "there is no directory 'no/where'."),
+    "sample of a classifier": (["sample", "cnn_mnist", "--out", "a.png"], "'cnn_mnist' does not draw images"),
+    "unknown class": (["sample", "VAE", "--out", "a.png", "--label", 10], "no class 10"),
+    "no format": (["sample", "VAE", "--out", "digits"], "'digits' ends in no format"),
+    "no such folder": (["sample", "VAE", "--out", "no/where.png"], "there is no directory 'no'"),
+    "prediction by a vae": (
+        ["predict", "VAE", "a.png"],
+        "'vae_mnist' does not say how images become its input",
+    ),
+    "no such picture": (["predict", "CNN", "missing.png"], "'missing.png': No such file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_is_one_line_and_exit_code_1(run, saved, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"VAE": saved["vae_mnist"], "CNN": saved["cnn_mnist"]}
+    result = run(*(places.get(each, each) for each in arguments))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("zoo: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "info", "vae_minst"], ["info", "vae_minst", "--debug"]])
+def test_debug_shows_the_traceback_wherever_it_stands(arguments):
+    with pytest.raises(zoo.UnknownModelError):
+        app(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nothing"], ["info"], ["info", "a", "b"], ["list", "--nothing"], ["sample", "vae_mnist"]]
+    + [["sample", "vae_mnist", "--out", "a.png", "--count", count] for count in ("0", "x")],
+    ids=str,
+)
+def test_misuse_is_exit_code_2(run, arguments):
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Traceback" not in result.stderr
+
+
+def process(*arguments, **keywords):
+    return subprocess.Popen([sys.executable, "-m", "zoo", *arguments], stderr=subprocess.PIPE, **keywords)
+
+
+def test_a_closed_pipe_ends_the_command_quietly():
+    with process("list", stdout=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141
+
+
+SLOW = """
+import signal, sys, time
+from zoo import cli
+import zoo
+def slow(*arguments): print("ready", flush=True); time.sleep(60)
+zoo.list_models = slow
+sys.argv = ["zoo", "list"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_quietly(number, code):
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout.readline() == b"ready\n"
+        time.sleep(0.1)
+        running.send_signal(number)
+        assert running.stderr.read() == b""
+    assert running.returncode == code
+
+
+def test_a_terminal_gets_a_table():
+    leader, follower = pty.openpty()
+    with process(
+        "list", "*_mnist", stdout=follower, env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
+    ) as running:
+        assert running.wait() == 0
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "parameters" in shown
+    assert "824,458" in shown
+    assert "\t" not in shown

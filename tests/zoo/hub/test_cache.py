@@ -1,0 +1,153 @@
+import errno
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+
+import pytest
+
+import zoo
+from converters.io.files import leave
+from tests.support.servers import changed, flipped
+from tests.zoo.hub.conftest import litter
+from zoo._hub import cache as _cache
+
+
+def test_a_file_system_without_locks_is_no_obstacle(net, files, pth, cache, monkeypatch):
+    def refuse(fd, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert pth.loads()
+    assert litter(cache) == []
+
+
+def test_a_cache_that_may_only_be_read_serves_and_is_named_where_it_cannot(
+    net, files, pth, cache, monkeypatch
+):
+    assert pth.loads()
+
+    def refuse(path, flags, mode=0o777):
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, flags, mode)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", refuse)
+    assert pth.loads()
+    (cache / "zoo" / "files" / pth.sha256).write_bytes(flipped(pth.content))
+    with pytest.raises(
+        zoo.WeightsError, match=r"has sha256 .*, and cannot be put aside: .*Permission denied"
+    ):
+        zoo.load("net", pretrained=True)
+
+
+@pytest.mark.parametrize("size", [10**15, None], ids=["by the manifest", "by the server"])
+def test_a_disk_without_room_is_refused_before_the_first_byte(size, declare, files, pth, cache):
+    files.files["/net.pth"] = pth.content
+    files.fault(changed(length=10**15), times=3)
+    sizes = {} if size is None else {"size": size}
+    declare(url=f"{files.url}/net.pth", sha256=pth.sha256, layout="torch", **sizes)
+    with pytest.raises(
+        zoo.WeightsError, match=r"cannot be kept: needs 1,0{3},.* ZOO_CACHE and HF_HOME choose"
+    ):
+        zoo.load("net", pretrained=True)
+    assert litter(cache) == []
+
+
+FULL = """
+import resource, signal, sys, zoo
+from pathlib import Path
+from zoo import mlp
+from zoo._registry import manifest as _manifest
+_manifest._packaged = lambda: _manifest.read(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    zoo.load("net", pretrained=True)
+except zoo.WeightsError as error:
+    assert "cannot be kept: " in str(error) and "File too large" in str(error), error
+else:
+    raise AssertionError
+"""
+
+
+def test_a_disk_that_fills_up_leaves_nothing(net, cache):
+    subprocess.run([sys.executable, "-c", FULL, str(cache / "weights_manifest.yaml")], check=True)
+    assert litter(cache) == []
+    assert list((cache / "zoo" / "files").iterdir()) == []
+
+
+def test_a_cache_that_is_a_file_or_not_writable_is_named(net, cache, monkeypatch):
+    (cache / "occupied").write_text("")
+    for place in ("occupied", "occupied/below"):
+        monkeypatch.setenv("ZOO_CACHE", str(cache / place))
+        with pytest.raises(
+            zoo.WeightsError, match=r"(File exists|Not a directory); set ZOO_CACHE to a directory"
+        ):
+            zoo.load("net", pretrained=True)
+    monkeypatch.setenv("ZOO_CACHE", "/proc/zoo")
+    with pytest.raises(zoo.WeightsError, match=r"/proc/zoo.*; set ZOO_CACHE to a directory"):
+        zoo.load("net", pretrained=True)
+
+
+def collected(send):
+    """Calls it while garbage is collected."""
+    gc.callbacks.append(lambda phase, details: send())
+    try:
+        gc.collect()
+        time.sleep(9)
+    finally:
+        gc.callbacks.pop()
+
+
+def forgotten(send):
+    """Calls it while a dictionary of weak references forgets one."""
+
+    class Key:
+        pass
+
+    class Data(dict):
+        def __delitem__(self, key):
+            send()
+            super().__delitem__(key)
+
+    weak, key = weakref.WeakKeyDictionary(), Key()
+    weak.data = Data()
+    weak[key] = 1
+    del key
+    assert not weak
+    time.sleep(9)
+
+
+@pytest.mark.parametrize("call", [collected, forgotten])
+@pytest.mark.parametrize(
+    ("number", "ended"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_that_python_would_lose_is_not_lost(number, ended, call):
+    sent = []
+
+    def send():
+        if not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+
+    previous = signal.signal(number, leave)
+    try:
+        with pytest.raises(ended):
+            call(send)
+    finally:
+        signal.signal(number, previous)
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZOO_CACHE", "~/a")
+    assert _cache.root() == tmp_path.home() / "a"
+    monkeypatch.delenv("ZOO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _cache.root() == tmp_path / "flax-zoo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert _cache.root() == tmp_path.home() / ".cache" / "flax-zoo"

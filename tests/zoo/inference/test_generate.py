@@ -1,0 +1,161 @@
+"""Generation against transformers, in float64, and the distributions that it draws from."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import converters
+import zoo
+from tests.equivalence import randomise, state_dict
+from tests.reference import text_models
+from zoo import gpt2
+from zoo._inference import generate
+from zoo._inference.sampling import choices, sample
+
+CONFIG = {"vocab_size": 50, "max_length": 300, "width": 24, "depth": 2, "heads": 3}
+PROMPTS = np.random.default_rng(0).integers(2, 50, size=(4, 17))
+MASK = (np.arange(17) >= np.array([[0], [5], [12], [1]])).astype(int)
+DRAWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def twin() -> torch.nn.Module:
+    sizes = {**text_models.GPT2, "n_positions": 300}
+    made = randomise(text_models.model("GPT2LMHeadModel", sizes, ())).eval()
+    with torch.no_grad():
+        made.transformer.wpe.weight.mul_(30)  # so that the texts are not the same few tokens again and again
+    return made
+
+
+@pytest.fixture(autouse=True)
+def model(twin):
+    """In float64, as everything in this file is."""
+    with jax.enable_x64(True):
+        tensors = {name: tensor for name, tensor in state_dict(twin).items() if name != "lm_head.weight"}
+        module = gpt2.create(**CONFIG)
+        names = gpt2.TORCH_NAMES["transformers"]
+        yield zoo.Model(module, converters.convert(tensors, module, PROMPTS, names=names))
+
+
+def theirs(twin: torch.nn.Module, count: int) -> np.ndarray:
+    """The likeliest next tokens without a cache of ours: transformers' own generate."""
+    from transformers import GenerationConfig
+
+    base = type(twin).__mro__[1]
+    forward, type(twin).forward = type(twin).forward, base.forward
+    try:
+        config = GenerationConfig(max_new_tokens=count, do_sample=False, pad_token_id=0, eos_token_id=None)
+        ids, mask = torch.from_numpy(PROMPTS), torch.from_numpy(MASK)
+        return twin.generate(ids, attention_mask=mask, generation_config=config).numpy()
+    finally:
+        type(twin).forward = forward
+
+
+def test_two_hundred_tokens_of_four_prompts_are_transformers(twin, model):
+    """Of different lengths; the cache grows meanwhile."""
+    ours = gpt2.generate(model, PROMPTS, max_new_tokens=200, attention_mask=MASK)
+    assert ours.shape == (4, 217)
+    assert len(np.unique(ours[:, 17:])) > 10, "the texts say too little"
+    np.testing.assert_array_equal(ours, theirs(twin, 200))
+
+
+def test_logits_with_and_without_a_cache_are_equal(model):
+    """Each token's, by one step after the others, across the sizes of the cache."""
+    sampling, draw = choices(temperature=0, top_k=None, top_p=None, eos_token_id=None, seed=0)
+    tokens, mask = np.pad(PROMPTS, ((0, 0), (0, 15))), np.pad(MASK.astype(bool), ((0, 0), (0, 15)))
+    mask[:, 17:] = True
+    state = generate.begin(model, tokens, mask, 17, 32, sampling, draw)
+    for length in range(18, 31):
+        last = length - 1
+        seen = (state.mask & (jnp.arange(32) <= last))[:, None, None]
+        positions = state.mask[:, :length].sum(1)[:, None] - 1
+        column = jnp.asarray(last)
+        found, _ = model(state.tokens[:, last:length], positions, seen, state.caches, column, method="extend")
+        kept = np.asarray(state.mask)[:, :length]
+        places = np.maximum(np.cumsum(kept, 1) - 1, 0)
+        wanted = model(state.tokens[:, :length], kept, places).logits[:, -1]
+        assert np.abs(found - wanted).max() <= 1e-10 * np.abs(wanted).max()
+        state = generate.proceed(model, state, length + 1, sampling, draw)
+
+
+def test_padding_on_the_left_changes_nothing(model):
+    alone = gpt2.generate(model, PROMPTS[2:3, 12:], max_new_tokens=20)
+    among = gpt2.generate(model, PROMPTS, max_new_tokens=20, attention_mask=MASK)
+    np.testing.assert_array_equal(alone[0, 5:], among[2, 17:])
+
+
+def test_texts_end_at_stop_tokens(model):
+    free = gpt2.generate(model, PROMPTS, max_new_tokens=40, attention_mask=MASK)
+    stop = int(free[0, 25])
+    ended = gpt2.generate(model, PROMPTS, max_new_tokens=40, attention_mask=MASK, eos_token_id=[stop, 1])
+    for row, whole in zip(ended, free, strict=True):
+        places = np.flatnonzero(np.isin(whole[17:], [stop, 1]))
+        end = 17 + places[0] + 1 if places.size else len(row)
+        np.testing.assert_array_equal(row[:end], whole[:end])
+        assert set(row[end:]) <= {stop}
+    alone = gpt2.generate(model, PROMPTS[:1], max_new_tokens=40, eos_token_id=stop)
+    assert alone.shape[1] == 17 + list(free[0, 17:]).index(stop) + 1
+
+
+def frequencies(logits: np.ndarray, **options) -> np.ndarray:
+    sampling, draw = choices(
+        **{"temperature": 1.0, "top_k": None, "top_p": None, **options}, eos_token_id=None
+    )
+    rows = jnp.broadcast_to(jnp.asarray(logits), (DRAWS, len(logits)))
+    tokens = np.asarray(sample(rows, sampling, draw, jnp.asarray(0)))
+    return np.bincount(tokens, minlength=len(logits)) / DRAWS
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, range(6)),
+        ({"temperature": 0.5}, range(6)),
+        ({"temperature": 2.0}, range(6)),
+        ({"top_k": 3}, range(3)),
+        ({"top_p": 0.7}, range(3)),  # 0.4 + 0.25 is below, with 0.15 it is reached
+        ({"top_p": 0.64}, range(2)),
+        ({"top_k": 4, "top_p": 0.95}, range(4)),
+        ({"top_p": 0.1}, range(1)),
+    ],
+)
+def test_tokens_are_drawn_as_often_as_they_should(options, kept):
+    """Within five standard deviations of the count."""
+    probabilities = np.array([0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
+    wanted = np.where(np.isin(range(6), kept), probabilities, 0) ** (1 / options.get("temperature", 1))
+    wanted /= wanted.sum()
+    order = np.random.default_rng(0).permutation(6)
+    found = frequencies(np.log(probabilities)[order], seed=1, **options)
+    assert (np.abs(found - wanted[order]) <= 5 * np.sqrt(wanted[order] / DRAWS)).all(), (found, wanted[order])
+
+
+def test_a_seed_draws_the_same_and_another_one_others(model):
+    options = {"max_new_tokens": 30, "temperature": 1.0, "top_k": 20, "top_p": 0.9}
+    first, same, other = (gpt2.generate(model, PROMPTS, seed=seed, **options) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_new_tokens": 284}, "max_new_tokens=284 after 17 tokens; expected 1 to 283"),
+        ({"attention_mask": MASK[:, ::-1]}, "pad on the left"),
+        ({"temperature": -1.0}, "temperature=-1.0; expected 0"),
+        ({"top_k": 0}, "top_k=0; expected 1 or more"),
+        ({"top_p": 1.5}, "top_p=1.5; expected above 0 and at most 1"),
+        ({"input_ids": PROMPTS + 40}, "the model has 0 to 49"),
+        ({"input_ids": PROMPTS[0]}, r"expected whole numbers of shape \(batch, length\)"),
+    ],
+)
+def test_what_cannot_be_continued_is_refused(model, changes, message):
+    options = {"input_ids": PROMPTS, "max_new_tokens": 5, **changes}
+    with pytest.raises(zoo.ZooError, match=message):
+        gpt2.generate(model, **options)
+
+
+def test_longer_texts_than_positions_are_refused(model):
+    with pytest.raises(zoo.ZooError, match="texts of 301 tokens; the model takes at most 300"):
+        model(np.zeros((1, 301), int))

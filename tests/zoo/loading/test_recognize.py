@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+import converters
+import zoo
+from converters.matching.arrays import as_mapping
+from zoo._loading import recognize
+from zoo._loading.recognize import lookalike, owner, recognise
+
+ENTRY = """
+  {name}:
+    family: mlp
+    config: {{hidden: [{hidden}], activation: {activation}}}
+    inputs: [{{name: images, shape: [1, 28, 28, 1], dtype: float32}}]
+    num_params: {count}
+    license: Apache-2.0
+    source: nowhere
+"""
+
+
+def entry(name: str, hidden: int, activation: str = "relu") -> str:
+    return ENTRY.format(name=name, hidden=hidden, activation=activation, count=795 * hidden + 10)
+
+
+def tensors_of(arrays):
+    return as_mapping(arrays, None)
+
+
+@pytest.fixture
+def inspected(monkeypatch):
+    """Which entries were looked into, which takes some tenths of a second each."""
+    names = []
+    target = recognize.target
+    monkeypatch.setattr(
+        recognize, "target", lambda entry, **more: names.append(entry.name) or target(entry, **more)
+    )
+    return names
+
+
+@pytest.mark.parametrize("name", ["mlp_mnist", "cnn_mnist", "vae_mnist"])
+def test_a_checkpoint_is_recognised_by_its_names_and_shapes(name, checkpoints):
+    target, fit = recognise(converters.read_checkpoint(checkpoints[name]))
+    assert target.entry.name == name
+    assert fit.problems == []
+    assert lookalike(converters.read_checkpoint(checkpoints[name])) == name
+
+
+def test_among_many_entries_only_those_of_the_right_size_are_looked_into(
+    checkpoints, use_manifest, inspected
+):
+    use_manifest("models:" + "".join(entry(f"mlp_{hidden}", hidden) for hidden in range(50, 200)))
+    target, _ = recognise(converters.read_checkpoint(checkpoints["mlp_mnist"]))
+    assert target.entry.name == "mlp_128"
+    assert inspected == ["mlp_128"]
+
+
+def test_entries_that_fit_alike_are_all_named(checkpoints, use_manifest, inspected):
+    use_manifest(
+        "models:" + entry("one", 128) + entry("tagged", 128) + entry("gelu", 128, "gelu") + entry("odd", 12)
+    )
+    with pytest.raises(zoo.ZooError, match="fits one, tagged, gelu alike; choose one with --model"):
+        recognise(converters.read_checkpoint(checkpoints["mlp_mnist"]))
+    assert len(inspected) == 2
+
+
+def test_what_fits_nothing_is_told_so_with_the_nearest(checkpoints):
+    with pytest.raises(zoo.ZooError, match=r"no entry of the manifest fits these 1 tensors; choose"):
+        recognise(tensors_of({"weight": np.ones(3)}))
+    tensors = dict(converters.read_checkpoint(checkpoints["mlp_mnist"]))
+    tensors["extra"] = np.ones(3, np.float32)
+    with pytest.raises(zoo.ZooError, match="'mlp_mnist' is nearest: `--model mlp_mnist` lists 1 problems"):
+        recognise(tensors_of(tensors))
+    assert lookalike(tensors_of(tensors)) is None
+
+
+def test_the_owner_of_flax_arrays_is_found_by_paths_and_shapes(saved):
+    arrays = converters.read_checkpoint(saved["cnn_mnist"] / "model.safetensors")
+    assert owner(arrays).name == "cnn_mnist"
+    with pytest.raises(zoo.ZooError, match="no entry of the manifest has these paths and shapes"):
+        owner(tensors_of({"params/kernel": np.ones((2, 3))}))
+
+
+def test_several_owners_are_named(saved, use_manifest):
+    use_manifest("models:" + entry("one", 128) + entry("two", 128))
+    with pytest.raises(zoo.ZooError, match="one, two has these paths"):
+        owner(converters.read_checkpoint(saved["mlp_mnist"] / "model.safetensors"))

@@ -1,0 +1,169 @@
+"""Photos as model input, against torchvision's transforms."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import converters
+import zoo
+from tests.equivalence import state_dict
+from tests.reference.published import declare_operators, torchvision_resnet
+from zoo import resnet
+
+STEP = 1 / 255 / 0.224  # of a uint8 value, after normalisation
+SIZES = [
+    (301, 201),
+    (227, 641),
+    (224, 224),
+    (225, 223),
+    (37, 91),
+    (1, 1),
+    (1025, 767),
+    (256, 256),
+    (231, 232),
+]
+SIZES += [(19, 333)]
+
+
+def photo(width, height, seed=0):
+    """Smooth shapes with noise on them: neither resampling nor cropping is hidden."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8)).resize((width, height))
+    noise = rng.integers(-20, 21, (height, width, 3))
+    return Image.fromarray(np.clip(np.asarray(coarse, int) + noise, 0, 255).astype(np.uint8))
+
+
+def transform(how):
+    declare_operators()
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms._presets import ImageClassification
+
+    return ImageClassification(
+        crop_size=how.crop, resize_size=how.resize, interpolation=InterpolationMode(how.interpolation)
+    )
+
+
+@pytest.mark.parametrize("name", ["resnet50.tv1_in1k", "resnet50.tv2_in1k", "resnet50.a1_in1k"])
+def test_photos_of_odd_sizes_become_what_torchvisions_transforms_make_of_them(name):
+    pictures = [photo(*size, seed) for seed, size in enumerate(SIZES)]
+    theirs = transform(zoo.info(name).preprocess)
+    expected = np.stack([theirs(picture).numpy().transpose(1, 2, 0) for picture in pictures])
+    found = zoo.preprocess(name)(pictures)
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape == (10, 224, 224, 3)
+    assert np.abs(found - expected).max() < STEP / 100
+
+
+def test_the_logits_after_it_are_torchvisions(tmp_path):
+    """The whole way of `zoo predict`, from a file."""
+    theirs = torchvision_resnet("resnet18").eval()
+    module = zoo.load("resnet18").module
+    path = tmp_path / "photo.png"
+    photo(301, 201).save(path)
+    images = zoo.preprocess("resnet18")(path)
+    variables = converters.convert(
+        state_dict(theirs), module, images, names=resnet.TORCH_NAMES["torchvision"]
+    )
+    with torch.no_grad():
+        expected = theirs(transform(zoo.info("resnet18").preprocess)(Image.open(path))[None]).numpy()
+    assert np.abs(np.asarray(module.apply(variables, images)) - expected).max() <= 1e-4
+
+
+def test_the_published_transforms_are_the_entrys():
+    declare_operators()
+    from torchvision.models import get_model_weights
+
+    tags = {"IMAGENET1K_V1": "tv1_in1k", "IMAGENET1K_V2": "tv2_in1k"}
+    for name in ("resnet18", "resnet50", "wide_resnet101_2", "resnext101_64x4d", "resnext101_32x8d"):
+        for weights in get_model_weights(name):
+            entry = zoo.info(f"{name}.{tags[weights.name]}")
+            how, theirs = entry.preprocess, weights.transforms()
+            assert [how.resize, how.crop] == [*theirs.resize_size, *theirs.crop_size]
+            assert (list(how.mean), list(how.std)) == (theirs.mean, theirs.std)
+            assert how.interpolation == theirs.interpolation.value
+            assert entry.weights.url == weights.url
+            assert entry.num_params == weights.meta["num_params"]
+            assert list(entry.class_names) == weights.meta["categories"]
+            published = weights.meta["_metrics"]["ImageNet-1K"]
+            assert entry.metrics == pytest.approx(
+                {
+                    "imagenet1k_val_top1": published["acc@1"] / 100,
+                    "imagenet1k_val_top5": published["acc@5"] / 100,
+                }
+            )
+
+
+def test_small_images_stay_as_they_are():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    found = zoo.preprocess("resnet20_cifar10")(pixels)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(found, (pixels / 255 - mean) / std, atol=1e-6)
+
+
+def test_one_picture_in_any_form_gives_the_same_batch(tmp_path):
+    preprocess = zoo.preprocess(zoo.info("resnet18"))
+    picture = photo(300, 260)
+    picture.save(tmp_path / "photo.png")
+    expected = preprocess(picture)
+    assert expected.shape == (1, 224, 224, 3)
+    pixels = np.asarray(picture)
+    for same in (
+        tmp_path / "photo.png",
+        str(tmp_path / "photo.png"),
+        pixels,
+        pixels[None],
+        [pixels],
+        (picture,),
+    ):
+        np.testing.assert_array_equal(preprocess(same), expected)
+
+
+def test_pictures_without_colours_or_with_more_are_read():
+    preprocess = zoo.preprocess("resnet18")
+    grey = photo(230, 240).convert("L")
+    expected = preprocess(grey)
+    for same in (np.asarray(grey), np.asarray(grey)[..., None], grey.convert("RGBA"), grey.convert("P")):
+        np.testing.assert_array_equal(preprocess(same), expected)
+    palette = grey.convert("P")
+    palette.info["transparency"] = bytes(range(256))
+    np.testing.assert_array_equal(preprocess(palette), expected)
+
+
+def test_a_photo_that_a_camera_stored_sideways_is_upright(tmp_path):
+    picture = photo(300, 260)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "photo.png", exif=exif)
+    preprocess = zoo.preprocess("resnet18")
+    np.testing.assert_array_equal(preprocess(tmp_path / "photo.png"), preprocess(picture))
+
+
+REFUSED = {
+    "floats": (np.zeros((8, 8, 3)), r"shape \(8, 8, 3\) and dtype float64"),
+    "two channels": (np.zeros((8, 8, 2), np.uint8), r"shape \(8, 8, 2\) and dtype uint8"),
+    "channels first": (np.zeros((3, 8, 8), np.uint8), r"shape \(3, 8, 8\)"),
+    "a number": (7, "no picture: int"),
+    "nothing": ([], "no pictures"),
+    "a thread": (Image.new("RGB", (1, 100_000)), "a picture of 1 x 100000 pixels is too narrow"),
+}
+
+
+@pytest.mark.parametrize(("images", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_picture_is_refused(images, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.preprocess("resnet18")(images)
+
+
+def test_a_model_that_does_not_say_how_is_refused():
+    with pytest.raises(zoo.ZooError, match=r"'resnet18\.microsoft' does not say how images become its input"):
+        zoo.preprocess("resnet18.microsoft")
+    with pytest.raises(zoo.UnknownModelError, match="did you mean 'resnet18'"):
+        zoo.preprocess("resnet19")
+
+
+def test_every_classifiers_names_are_as_many_as_its_classes():
+    entries = [zoo.info(name) for name in zoo.list_models("*resne*")]
+    for entry in entries:
+        assert len(set(entry.class_names)) == len(entry.class_names) == entry.config.get("num_classes", 1000)
+    assert zoo.info("cnn_mnist").class_names == ()

@@ -1,0 +1,108 @@
+"""Texts in, texts and vectors out: the tokenizer is a small one of words."""
+
+import json
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from typer.testing import CliRunner
+
+import zoo
+from tests.equivalence import randomise, state_dict
+from tests.reference import text_models
+from tests.zoo.loading.test_transformers_config import BERT, GPT2, sentences, write
+from zoo._preprocessing import text
+from zoo.cli import app
+
+WORDS = {"[UNK]": 0, "<|endoftext|>": 1, **{f"w{index}": index for index in range(2, 50)}}
+
+
+def add_tokenizer(directory, **options):
+    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.enable_padding(length=30)
+    tokenizer.enable_truncation(30)
+    tokenizer.save(str(directory / "tokenizer.json"))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    twin = randomise(text_models.gpt2()).float()
+    directory = write(tmp_path_factory.mktemp("gpt2") / "gpt2", GPT2, state_dict(twin))
+    return add_tokenizer(directory)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    twin = randomise(text_models.bert("BertForMaskedLM")).float()
+    directory = write(tmp_path_factory.mktemp("bert") / "bert", BERT, state_dict(twin))
+    sentences(directory, ["Transformer", "Pooling", "Normalize"], pooling_mode_mean_tokens=True)
+    (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 3}')
+    return add_tokenizer(directory)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    twin = randomise(text_models.bert("BertForSequenceClassification")).float()
+    labels = {"id2label": {"0": "bad", "1": "good"}, "architectures": ["BertForSequenceClassification"]}
+    return add_tokenizer(write(tmp_path_factory.mktemp("cls") / "cls", {**BERT, **labels}, state_dict(twin)))
+
+
+def run(*arguments) -> str:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stdout
+
+
+def test_texts_become_tokens_and_a_mask(gpt2):
+    tokens = zoo.tokenizer(gpt2)
+    ids, mask = text.batch(["w5 w6 w7", "w8"], tokens, limit=2)
+    assert ids.tolist() == [[5, 6], [8, 0]]
+    assert mask.tolist() == [[1, 1], [1, 0]]
+    assert text.batch(["w5 w6", "w8"], tokens, limit=9, left=True)[0].tolist() == [[5, 6], [0, 8]]
+    with pytest.raises(zoo.ZooError, match="without tokens"):
+        text.batch(["w5", ""], tokens, limit=9)
+
+
+def test_generate_writes_the_prompt_and_what_follows(gpt2):
+    words = run("generate", gpt2, "w5 w6", "--tokens", 9, "--temperature", 0).split()
+    assert words[:2] == ["w5", "w6"]
+    model = zoo.load(gpt2, pretrained=True)
+    ids = zoo.gpt2.generate(model, [[5, 6]], max_new_tokens=9, eos_token_id=1)[0]
+    assert words == [f"w{index}" for index in ids]
+    assert run("generate", gpt2, "w5", "--seed", 3) == run("generate", gpt2, "w5", "--seed", 3)
+
+
+def test_embed_writes_json_or_an_array(bert, tmp_path):
+    vectors = np.array(json.loads(run("embed", bert, "w5 w6 w7", "w5 w6 w7 w8 w9", "w30")))
+    assert vectors.shape == (3, 24)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    # Cut at three tokens, as the file of sentence-transformers says.
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+    assert run("embed", bert, "w5 w6 w7", "-o", tmp_path / "out.npy") == ""
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), vectors[:1], atol=1e-6)
+
+
+def test_predict_classifies_texts(classifier):
+    rows = [line.split("\t") for line in run("predict", classifier, "w5 w6", "w9").splitlines()]
+    assert [row[0] for row in rows] == ["w5 w6", "w5 w6", "w9", "w9"]
+    assert {row[1] for row in rows} == {"good", "bad"}
+    assert sum(float(row[2]) for row in rows) == pytest.approx(2, abs=1e-3)
+
+
+def test_what_a_model_cannot_do_is_refused(gpt2, bert):
+    with pytest.raises(zoo.ZooError, match="makes no embeddings; try all-minilm-l6-v2"):
+        text.embed(gpt2, ["w5"])
+    options = {"max_new_tokens": 3, "temperature": 0, "top_k": None, "top_p": None, "seed": 0}
+    with pytest.raises(zoo.ZooError, match="continues no texts; try gpt2"):
+        list(text.generate(bert, "w5", **options))
+    with pytest.raises(zoo.ZooError, match=r"has no tokenizer\.json beside its weights; give it token ids"):
+        zoo.tokenizer("mlp_mnist")
+
+
+def test_a_text_that_the_tokenizer_has_no_tokens_for_is_refused_in_one_line():
+    done = CliRunner().invoke(app, ["generate", "gpt_shakespeare", "Café"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("zoo: the tokenizer has no tokens for all of this text: ")
+    assert done.stderr.count("\n") == 1

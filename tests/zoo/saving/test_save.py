@@ -1,0 +1,156 @@
+import dataclasses
+import json
+import os
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+import zoo
+from zoo._model import flatten
+from zoo._registry.manifest import read
+
+DTYPES = (
+    *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
+    *("uint64", "uint32", "uint16", "uint8", "bool", "complex64"),
+    *(ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2),
+)
+
+
+@pytest.fixture
+def model():
+    module = nn.Dense(2)
+    return zoo.Model(module, module.init(jax.random.key(0), jnp.ones((1, 3))))
+
+
+def test_every_dtype_comes_back_bit_for_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        arrays = {}
+        for dtype in map(np.dtype, DTYPES):
+            bits = rng.integers(0, 2 if dtype.kind == "b" else 256, (3, 4 * dtype.itemsize), np.uint8)
+            arrays[str(dtype)] = jnp.asarray(bits.view(dtype))
+        arrays |= {"scalar": jnp.float32(3), "empty": jnp.zeros((0, 3)), "numpy": np.arange(3.0)[::-1]}
+        zoo.save(zoo.Model(nn.Dense(1), {"params": arrays}), tmp_path / "model")
+        back = zoo.load(tmp_path / "model", module=nn.Dense(1), pretrained=True).variables["params"]
+        assert back.keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert back[name].dtype == array.dtype
+            assert back[name].shape == array.shape
+            assert np.asarray(back[name]).tobytes() == np.asarray(array).tobytes()
+
+
+@pytest.mark.parametrize("name", ["mlp_mnist", "cnn_mnist", "vae_mnist"])
+def test_a_model_comes_back_with_its_entry(name, saved):
+    first, back = zoo.load(name, seed=1), zoo.load(saved[name], pretrained=True)
+    assert jax.tree.all(jax.tree.map(np.array_equal, first.variables, back.variables))
+    assert back.module == first.module
+    assert dataclasses.replace(back.entry, weights=None) == first.entry
+    assert zoo.info(f"{saved[name]}{os.sep}") == back.entry
+
+
+def test_overrides_come_back_from_a_directory(tmp_path):
+    model = zoo.load("mlp_mnist", hidden=[4], num_classes=3)
+    zoo.save(model, tmp_path / "deep" / "model")
+    assert zoo.load(tmp_path / "deep" / "model", pretrained=True).module == model.module
+    assert zoo.load(tmp_path / "deep" / "model", num_classes=5).module.features == (4, 5)
+
+
+def test_a_module_of_ones_own_comes_back_with_module(model, tmp_path):
+    zoo.save(model, tmp_path / "model", inputs=[np.ones((1, 3), np.float32)])
+    back = zoo.load(tmp_path / "model", module=nn.Dense(2), pretrained=True)
+    assert jax.tree.all(jax.tree.map(np.array_equal, model.variables, back.variables))
+    assert back.entry.name == "Dense"
+    with pytest.raises(zoo.ZooError, match=r"'Dense' is a module of your own; pass it as module="):
+        zoo.load(tmp_path / "model", pretrained=True)
+    with pytest.raises(zoo.WeightsError, match=r"misshapen  params/kernel: \(3, 2\) for \(3, 5\)"):
+        zoo.load(tmp_path / "model", module=nn.Dense(5), pretrained=True)
+
+
+def test_without_inputs_a_module_of_ones_own_cannot_be_initialised(model, tmp_path):
+    zoo.save(model, tmp_path / "model")
+    zoo.load(tmp_path / "model", module=nn.Dense(2), pretrained=True)
+    with pytest.raises(zoo.ZooError, match="'Dense' was saved without inputs="):
+        zoo.load(tmp_path / "model", module=nn.Dense(2))
+
+
+def test_metrics_stay_with_the_bytes_that_they_were_measured_on(tmp_path):
+    model = zoo.load("mlp_mnist")
+    measured = dataclasses.replace(model.entry, metrics={"accuracy": 0.5})
+    zoo.save(zoo.Model(model.module, model.variables, measured), tmp_path / "first")
+    loaded = zoo.load(tmp_path / "first", pretrained=True)
+    assert loaded.entry.metrics == {"accuracy": 0.5}
+    zoo.save(loaded, tmp_path / "same")
+    assert zoo.info(tmp_path / "same") == loaded.entry
+    zoo.save(
+        loaded.replace(variables=jax.tree.map(lambda leaf: leaf + 1, loaded.variables)), tmp_path / "other"
+    )
+    assert zoo.info(tmp_path / "other").metrics == {}
+
+
+def test_saving_keeps_other_files_and_refuses_a_model(model, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("mine")
+    zoo.save(model, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before.keys() == {"metrics.jsonl", "model.safetensors", "config.json"}
+    with pytest.raises(zoo.ZooError, match=r"has model.safetensors and config.json already"):
+        zoo.save(model, tmp_path)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"params": {"key": jax.random.key(0), "n": 3}}, r"params/key: key<fry>\n  params/n: int"),
+        ({"params": {"text": np.array(["a"])}}, "params/text"),
+        ({"params": {"a/b": np.zeros(3)}}, "params/'a/b' cannot be a path"),
+        ({"params": {}}, "found: none"),
+    ],
+    ids=["key", "text", "slash", "nothing"],
+)
+def test_what_a_file_cannot_hold_is_refused(variables, message, tmp_path):
+    with pytest.raises(zoo.WeightsError, match=message):
+        zoo.save(zoo.Model(nn.Dense(1), variables), tmp_path / "model")
+    assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("value", [object(), {"a": {3: 4}}], ids=["object", "numbers as keys"])
+def test_a_config_that_does_not_come_back_is_refused_without_a_trace(value, model, tmp_path):
+    entry = zoo.Entry("mine", 8, config={"option": value})
+    with pytest.raises(zoo.ZooError, match=r"config.json cannot hold"):
+        zoo.save(zoo.Model(model.module, model.variables, entry), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_made_is_refused(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(zoo.WeightsError, match=r"cannot be saved: .*file"):
+        zoo.save(model, tmp_path / "file")
+
+
+def test_interrupted_saving_leaves_nothing(model, tmp_path, monkeypatch):
+    def interrupt(entry):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo._saving.save.to_json", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.save(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_config_is_a_manifest_entry_in_json(saved):
+    config = json.loads((saved["cnn_mnist"] / "config.json").read_text())
+    entry = read().models["cnn_mnist"]
+    assert config["family"] == "cnn"
+    assert config["num_params"] == entry.num_params
+    assert config["inputs"] == [{"name": "images", "shape": [1, 28, 28, 1], "dtype": "float32"}]
+
+
+def test_sharded_or_cast_models_save_what_they_hold(saved, tmp_path):
+    model = zoo.load(saved["mlp_mnist"], pretrained=True, param_dtype="bfloat16")
+    zoo.save(model, tmp_path / "narrow")
+    back = zoo.load(tmp_path / "narrow", pretrained=True)
+    assert {str(leaf.dtype) for leaf in flatten(back.variables).values()} == {"bfloat16"}

@@ -1,0 +1,282 @@
+"""Finetuning on a folder of pictures and on tables of texts that the test makes."""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import zoo
+from tests.reference import twins
+from tests.zoo.training import tables
+from zoo._saving.convert import export
+from zoo.cli import app
+from zoo.training import DataError, TrainingError, finetune, finetuning_recipe
+from zoo.training.loop import make_step
+from zoo.training.metrics import read_rows
+from zoo.training.optimizer import optimizer, trained
+from zoo.training.state import TrainState
+
+COLOURS = {"blue": (40, 60, 200), "green": (60, 190, 70), "red": (200, 50, 40)}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """Three classes of noisy patches, of several sizes."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 5)):
+        for name, colour in COLOURS.items():
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                noise = rng.integers(0, 50, (20 + index, 40 - index, 3))
+                pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def recipe():
+    return replace(finetuning_recipe("resnet20_cifar10"), epochs=3, batch_size=16, warmup_steps=2)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory) -> Path:
+    return tables.write_texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory) -> Path:
+    return tables.write_bert(tmp_path_factory.mktemp("bert") / "bert")
+
+
+def flat(tree) -> dict[str, np.ndarray]:
+    return {path: np.asarray(array) for path, array in zoo._model.flatten(tree).items()}
+
+
+def test_pictures_are_learnt_saved_and_recognised(pictures, recipe, tmp_path):
+    out = tmp_path / "run"
+    model = finetune(
+        "resnet20_cifar10", out, data=pictures, recipe=replace(recipe, epochs=6, learning_rate=1e-2)
+    )
+    assert {path.name for path in out.iterdir()} == {
+        *("checkpoints", "config.json", "confusion.png", "metrics.jsonl", "model.safetensors", "run.json")
+    }
+    assert model.entry.class_names == ("blue", "green", "red")
+    assert model.entry.metrics["validation_accuracy"] == 1
+    loaded = zoo.load(out, pretrained=True)
+    before = zoo.load("resnet20_cifar10", pretrained=True)
+    assert all(map(np.array_equal, jax.tree.leaves(loaded.variables), jax.tree.leaves(model.variables)))
+    changed = flat(loaded.variables)
+    for path, array in flat(before.variables).items():
+        if "/fc/" not in path:
+            assert not np.array_equal(changed[path], array), path
+    result = CliRunner().invoke(app, ["predict", str(out), str(pictures / "val" / "red" / "0.png")])
+    assert result.stdout.splitlines()[0].split("\t")[1] == "red"
+
+
+def test_the_export_loads_into_pytorch_and_is_as_good(pictures, recipe, tmp_path):
+    model = finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe=recipe)
+    export(tmp_path / "run", tmp_path / "it.pth", layout="cifar")
+    twin = twins.CifarResNet(20)
+    twin.linear = torch.nn.Linear(64, 3)
+    twin.load_state_dict(torch.load(tmp_path / "it.pth", weights_only=True), strict=True)
+    paths = sorted((pictures / "val").glob("*/*.png"))
+    inputs = torch.from_numpy(zoo.preprocess(model.entry)(paths)).movedim(-1, 1)
+    with torch.no_grad():
+        taken = twin.eval()(inputs).argmax(-1).numpy()
+    names = np.array(model.entry.class_names)[taken]
+    assert (names == [path.parent.name for path in paths]).mean() == model.entry.metrics[
+        "validation_accuracy"
+    ]
+
+
+def test_a_frozen_backbone_stays_as_it_was_without_gradients_or_state(pictures, recipe, tmp_path):
+    frozen = replace(recipe, backbone_rate=0.0, average=0.9)
+    model = finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe=frozen)
+    before, after = (flat(each.variables) for each in (zoo.load("resnet20_cifar10", pretrained=True), model))
+    assert all(np.array_equal(after[path], array) for path, array in before.items() if "/fc/" not in path)
+    made = optimizer(frozen, 10, ("fc",))
+    learning = trained(model.variables["params"], frozen, ("fc",))
+    state = TrainState.create(model.variables, made, average=False, seed=0, trained=learning)
+    assert sum(leaf.size for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim) == 2 * (64 * 3 + 3)
+    batch = zoo.training.Examples(jnp.zeros((8, 32, 32, 3), jnp.uint8), jnp.zeros(8, jnp.int32))
+    costs = [
+        jax.jit(make_step(model, each, optimizer(each, 10, ("fc",))))
+        .lower(
+            TrainState.create(
+                model.variables, optimizer(each, 10, ("fc",)), average=False, seed=0,
+                trained=trained(model.variables["params"], each, ("fc",)),
+            ),
+            batch,
+        )
+        .compile()
+        .cost_analysis()["flops"]
+        for each in (replace(frozen, average=0.0), recipe)
+    ]  # fmt: skip
+    assert costs[0] < 0.4 * costs[1]  # forward alone is a third
+
+
+def test_as_many_classes_get_a_new_head_unless_they_are_the_same(tmp_path, recipe):
+    known = zoo.info("resnet20_cifar10").class_names
+    heads = []
+    for name, classes in (("other", [f"class {index}" for index in range(10)]), ("same", known)):
+        for split, label in [(split, label) for split in ("train", "val") for label in classes]:
+            (tmp_path / name / split / label).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / name / split / label / "1.png")
+        frozen = replace(recipe, epochs=1, batch_size=10, learning_rate=1e-9, backbone_rate=0.0)
+        model = finetune("resnet20_cifar10", tmp_path / "run" / name, data=tmp_path / name, recipe=frozen)
+        heads.append(model.variables["params"]["fc"]["kernel"])
+    published = zoo.load("resnet20_cifar10", pretrained=True).variables["params"]["fc"]["kernel"]
+    assert np.abs(heads[1] - published).max() < 1e-6
+    assert np.abs(heads[0] - published).max() > 0.1
+
+
+def test_the_backbone_learns_more_slowly(recipe):
+    params = {"fc": {"kernel": jnp.ones(3)}, "conv1": {"kernel": jnp.ones(3)}}
+    made = optimizer(replace(recipe, optimizer="sgd", clip_norm=0.0, warmup_steps=0), 10, ("fc",))
+    updates, _ = made.update(jax.tree.map(jnp.ones_like, params), made.init(params), params)
+    np.testing.assert_allclose(updates["conv1"]["kernel"], 0.1 * updates["fc"]["kernel"], rtol=1e-6)
+
+
+def test_texts_are_learnt(texts, bert, tmp_path):
+    out = tmp_path / "run"
+    recipe = replace(finetuning_recipe(bert), epochs=6, learning_rate=3e-3, backbone_rate=1.0)
+    model = finetune(bert, out, data=texts, recipe=recipe)
+    assert model.entry.metrics["validation_accuracy"] > 0.9
+    assert model.entry.class_names == ("five", "nine")
+    result = CliRunner().invoke(app, ["predict", str(out), "w12 w9 w13"])
+    assert result.stdout.splitlines()[0].split("\t")[1] == "nine"
+
+
+def test_a_run_ends_when_nothing_gets_better(pictures, recipe, tmp_path):
+    # So slow that the accuracy stays the same, as statistics do; that is not better.
+    settings = replace(recipe, epochs=9, patience=2, backbone_rate=0.0, learning_rate=1e-12)
+    finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe=settings)
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    accuracies = [
+        row["validation_accuracy"] for row in rows if "epoch" in row and "validation_accuracy" in row
+    ]
+    assert len(set(accuracies)) == 1
+    assert len(accuracies) == 1 + 2
+
+
+def test_a_killed_run_is_resumed_to_the_same_arrays(pictures, tmp_path):
+    settings = [f"--set={name}={value}" for name, value in {"epochs": 3, "batch_size": 16}.items()]
+    command = [
+        sys.executable,
+        "-m",
+        "zoo",
+        "finetune",
+        "resnet20_cifar10",
+        "--data",
+        str(pictures),
+        *settings,
+    ]
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "killed")], stderr=subprocess.DEVNULL
+    ) as process:
+        while not list((tmp_path / "killed" / "checkpoints").glob("1/_CHECKPOINT_METADATA")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "killed"), "--resume"], check=True, capture_output=True, text=True
+    )
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1]
+    assert "zoo: examples to train and to measure on:\n  blue: 16 and 5\n" in done.stderr
+    assert "zoo: resnet20_cifar10: initialised anew: params/fc/kernel (64, 3)" in done.stderr
+
+
+def damaged(folder: Path) -> Path:
+    for split, label in (("train", "cat"), ("train", "dog"), ("val", "cat"), ("val", "bird")):
+        (folder / split / label).mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(folder / split / label / "1.png")
+    (folder / "train" / "dog" / "1.png").unlink()
+    (folder / "train" / "cat" / "2.jpg").write_bytes(b"no picture")
+    content = (folder / "val" / "cat" / "1.png").read_bytes()
+    (folder / "val" / "cat" / "cut.png").write_bytes(content[: len(content) // 2])
+    (folder / "train" / "list.txt").touch()
+    (folder / "train" / ".hidden").touch()
+    return folder
+
+
+def test_everything_wrong_with_pictures_is_named_before_training(tmp_path):
+    with pytest.raises(DataError) as error:
+        finetune("resnet20_cifar10", tmp_path / "run", data=damaged(tmp_path / "data"))
+    lines = str(error.value).splitlines()
+    assert lines[0].endswith("cannot be trained on:")
+    assert lines[1:5] == [
+        "  train/dog: is empty",
+        "  train/list.txt: is in no class's folder",
+        "  val: 'bird' is no class of train",
+        "  train: 1 classes; expected two or more",
+    ]
+    assert ["cat/2.jpg" in lines[5], "cat/cut.png" in lines[6]] == [True, True]
+    assert len(lines) == 7
+    assert not (tmp_path / "run").exists()
+
+
+TABLES = {
+    "no tables": (
+        {},
+        ["train: there is no train.csv or train.jsonl", "val: there is no val.csv or val.jsonl"],
+    ),
+    "another header": (
+        {"train.csv": "words,label\nhi,1\n"},
+        ["train.csv: cannot be read: its header lacks text"],
+    ),
+    "an empty text": ({"train.csv": 'text,label\n" ",1\n'}, ["train.csv, line 2: lacks a text or a label"]),
+    "no label": ({"train.jsonl": '{"text": "hi"}\n'}, ["train.jsonl, line 1: lacks a text or a label"]),
+    "no JSON": ({"train.jsonl": "hi\n"}, ["train.jsonl: cannot be read: "]),
+    "no object": ({"train.jsonl": "[1]\n"}, ["train.jsonl: cannot be read: line 1 is no object"]),
+    "an open quote": ({"train.csv": 'text,label\n"hi,1\n'}, ["train.csv: cannot be read: "]),
+    "not UTF-8": ({"train.csv": b"text,label\n\xff,1\n"}, ["train.csv: cannot be read: "]),
+    "both": (
+        {"train.csv": "text,label\nhi,1\n", "train.jsonl": "{}"},
+        ["train: there is more than one train.csv or train.jsonl"],
+    ),
+    "another class in val": (
+        {"train.csv": "text,label\nhi,1\nho,2\n", "val.csv": "text,label\nhi,3\n"},
+        ["val: '3' is no class of train"],
+    ),
+    "one class": ({"train.csv": "text,label\nhi,1\n"}, ["train: 1 classes; expected two or more"]),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_everything_wrong_with_tables_is_named(case, bert, tmp_path):
+    files, expected = TABLES[case]
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError) as error:
+        finetune(bert, tmp_path / "run", data=tmp_path)
+    for line in expected:
+        assert f"\n  {line}" in str(error.value)
+
+
+def test_what_cannot_be_finetuned_is_refused(pictures, bert, tmp_path):
+    with pytest.raises(TrainingError, match="has 3 classes, not 4"):
+        finetune("resnet20_cifar10", tmp_path / "run", data=pictures, num_classes=4)
+    with pytest.raises(TrainingError, match="48 examples are no batch of 64; choose a smaller batch_size"):
+        finetune(
+            "resnet20_cifar10",
+            tmp_path / "run",
+            data=pictures,
+            recipe=replace(finetuning_recipe("resnet20_cifar10"), batch_size=64),
+        )
+    with pytest.raises(TrainingError, match="'vae_mnist' has no head that could be replaced"):
+        finetune("vae_mnist", tmp_path / "run", data=pictures)
+    with pytest.raises(zoo.ZooError, match="'cnn_mnist' does not say how photos become its input"):
+        finetune("cnn_mnist", tmp_path / "run", data=pictures)

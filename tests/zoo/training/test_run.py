@@ -1,0 +1,194 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import zoo
+from tests.zoo.training import tiny
+from zoo.training import RECIPES, DataError, TrainingError, evaluate_pretrained, train
+from zoo.training.metrics import read_rows
+
+
+@pytest.fixture
+def run(tmp_path, data, dataset, recipe):
+    """Trains the smallest entry in a directory of that name."""
+
+    def go(directory: str = "run", *, resume: bool = False, **changes) -> Path:
+        changed = replace(recipe, **changes)
+        train("mlp_mnist", tmp_path / directory, recipe=changed, data=data, dataset=dataset, resume=resume)
+        return tmp_path / directory
+
+    return go
+
+
+def rows(directory: Path) -> list[dict[str, float]]:
+    """The metrics without the times."""
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in read_rows(directory / "metrics.jsonl")
+    ]
+
+
+def test_a_run_leaves_metrics_checkpoints_and_a_model_that_loads(run, data, dataset):
+    directory = run()
+    assert sorted(path.name for path in directory.iterdir()) == [
+        *("checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "run.json")
+    ]
+    assert [row.get("epoch") for row in rows(directory)] == [1, 1, 2, 2, 3, 3, None]
+    metrics = rows(directory)[-1]
+    assert metrics == dict(zoo.info(directory).metrics)
+    assert metrics == evaluate_pretrained(directory, data=data, dataset=dataset)
+    assert json.loads((directory / "run.json").read_text())["recipe"]["batch_size"] == 16
+
+
+def test_what_can_be_learnt_is_learnt(run):
+    directory = run(epochs=15, shift=0, clip_norm=0.0)
+    assert rows(directory)[-1]["tiny_test_accuracy"] > 0.95
+
+
+def test_the_same_seed_gives_the_same_file_and_another_seed_another(run):
+    files = [
+        (run(directory, seed=seed) / "model.safetensors").read_bytes()
+        for directory, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_an_existing_run_is_neither_overwritten_nor_resumed_unasked(run):
+    before = (run() / "metrics.jsonl").read_bytes()
+    with pytest.raises(TrainingError, match="holds a run; choose another directory, or --resume it"):
+        run()
+    assert (run(resume=True) / "metrics.jsonl").read_bytes().splitlines()[:6] == before.splitlines()[:6]
+
+
+def test_another_configuration_is_refused_on_resume_with_every_difference(run):
+    run()
+    with pytest.raises(TrainingError) as refusal:
+        run(resume=True, batch_size=8, seed=3)
+    assert str(refusal.value).splitlines()[1:] == [
+        "  recipe.batch_size: 16, now 8",
+        "  recipe.seed: 0, now 3",
+    ]
+
+
+def test_other_data_are_refused_on_resume(run, tmp_path, data, recipe):
+    directory = run()
+    other = tiny.write(data, train=80)
+    with pytest.raises(TrainingError, match=r"data\.train-images-idx3-ubyte"):
+        train("mlp_mnist", directory, recipe=recipe, data=data, dataset=other, resume=True)
+
+
+def test_a_directory_with_something_else_is_refused(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("precious")
+    for resume in (False, True):
+        with pytest.raises(TrainingError, match=r"holds 'thesis\.tex' but no run"):
+            run(resume=resume)
+
+
+def test_resuming_what_never_began_begins_it(run):
+    assert rows(run("resumed", resume=True)) == rows(run("plain"))
+
+
+def test_two_processes_do_not_train_in_one_directory(run, tmp_path, data, dataset, recipe):
+    def intrude(epoch, measures):
+        with pytest.raises(TrainingError, match="another process is training"):
+            train("mlp_mnist", tmp_path / "run", recipe=recipe, data=data, dataset=dataset, resume=True)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train("mlp_mnist", tmp_path / "run", recipe=recipe, data=data, dataset=dataset, report=intrude)
+    run(resume=True)
+
+
+def test_the_best_epoch_on_held_back_examples_is_the_result(run, tmp_path):
+    # So high a learning rate that later epochs are worse.
+    directory = run(validation=32, epochs=5, learning_rate=3.0, decay="constant", average=0.0, keep=1)
+    scores = {
+        row["epoch"]: row["validation_accuracy"] for row in rows(directory) if "validation_accuracy" in row
+    }
+    assert len(scores) == 5
+    best = max(scores, key=lambda epoch: (scores[epoch], epoch))
+    kept = sorted(path.name for path in (directory / "checkpoints").iterdir())
+    assert kept == sorted({str(best), "5"})
+    # A run to that epoch alone, of which the last is the result, ends with the same params.
+    shorter = run("shorter", validation=32, epochs=best, learning_rate=3.0, decay="constant", average=0.0)
+    assert_same_arrays(directory, shorter)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(run):
+    with pytest.raises(TrainingError, match=r"the loss is nan after .* updates; lower learning_rate"):
+        run(learning_rate=1e30, clip_norm=0.0, warmup_steps=0)
+
+
+def test_fewer_examples_than_a_batch_are_refused(run):
+    with pytest.raises(TrainingError, match="96 examples less 90 held back are no batch of 16"):
+        run(validation=90)
+
+
+def test_bad_data_are_refused_before_the_directory_is_touched(run, tmp_path, data):
+    (data / "t10k-labels-idx1-ubyte").write_bytes(b"\0")
+    with pytest.raises(DataError):
+        run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(zoo.UnknownModelError):
+        train("mlp_mnits", tmp_path / "run", recipe=RECIPES["mlp_mnist"])
+
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.zoo.training import tiny
+from zoo.training import find_recipe, train
+
+data, directory = map(Path, sys.argv[1:])
+recipe = replace(find_recipe("cnn_mnist"), epochs=8, batch_size=16, validation=16)
+train("cnn_mnist", directory, recipe=recipe, data=data, dataset=tiny.write(data), resume=True)
+"""
+
+
+def start(data: Path, directory: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(data), str(directory)], cwd=ROOT)
+
+
+def assert_same_arrays(one: Path, other: Path) -> None:
+    weights = [(directory / "model.safetensors").read_bytes() for directory in (one, other)]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_that_is_killed_twice_ends_as_one_that_is_not(data, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(data, whole).wait() == 0
+    seed = time.time_ns()
+    moments = random.Random(seed)
+    for last in (3, 6):
+        process = start(data, killed)
+        epoch = moments.randint(last - 2, last)
+        while process.poll() is None and not has_rows_of(killed, epoch):
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"ended by itself; seed {seed}"
+        assert not (killed / "config.json").exists()
+    assert start(data, killed).wait() == 0
+    assert_same_arrays(whole, killed)
+    assert (whole / "config.json").read_bytes() == (killed / "config.json").read_bytes()
+    assert rows(whole) == rows(killed)
+    for path in (whole / "checkpoints").iterdir():
+        assert (killed / "checkpoints" / path.name).is_dir()
+
+
+def has_rows_of(directory: Path, epoch: int) -> bool:
+    return any(row["epoch"] == epoch for row in read_rows(directory / "metrics.jsonl"))

@@ -1,0 +1,440 @@
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, SingleDeviceSharding
+
+import converters
+import zoo
+from converters.io import slices
+from tests.zoo.variables import on_devices
+from zoo._loading import layouts
+from zoo._model import flatten, unflatten
+from zoo._processes import Crew
+from zoo._publishing import stage
+from zoo._registry import families
+from zoo._saving import save, shards
+from zoo._variables import init, lazy
+from zoo._variables import sharding as _placing
+
+ROOT = Path(__file__).parents[3]
+FAMILIES, TRANSFORMERS = tuple(on_devices.MODELS), on_devices.TRANSFORMERS
+
+
+def run(module, devices, *arguments, **options):
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    command = [sys.executable, "-W", "error", "-m", module, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, **options)
+
+
+def here():
+    """A placement that makes `load` read slices, though there is one device."""
+    return SingleDeviceSharding(jax.devices()[0])
+
+
+def equal(first, second):
+    return jax.tree.all(jax.tree.map(np.array_equal, first.variables, second.variables))
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory):
+    """Of every family on eight devices from the same on one."""
+    process = run("tests.zoo.variables.on_devices", 8, tmp_path_factory.mktemp("devices"))
+    said = process.communicate()[0]
+    assert process.returncode == 0
+    return json.loads(said.splitlines()[-1])
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_spread_model_computes_what_it_does_on_one_device(differences, family):
+    rules = differences[family]
+    assert rules.keys() == {"fsdp", *(["tensor_parallel", "both"] if family in TRANSFORMERS else [])} | (
+        {"batch"} if family == "resnet" else set()
+    )
+    for rule, found in rules.items():
+        print(f"{family}, {rule}: logits {found['logits']:.1e}, gradients {found['gradients']:.1e}")
+        assert found["logits"] <= 1e-10, rule
+        assert found["gradients"] <= 1e-10, rule
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_spread_model_has_the_arrays_of_the_file_in_parts(differences, family):
+    limits = {"fsdp": 0.3, "tensor_parallel": 0.75, "both": 0.25}
+    for rule, found in differences[family].items():
+        if rule != "batch":
+            assert found["same arrays"], rule
+            assert found["share"] < limits[rule], rule
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_spread_model_is_saved_in_files_with_an_index_and_comes_back(differences, family):
+    for rule, found in differences[family].items():
+        if rule != "batch":
+            saved = found["saved"]
+            count = len(saved["files"]) - 1
+            names = [f"model-{index:05}-of-{count:05}.safetensors" for index in range(1, count + 1)]
+            assert saved["files"] == [*names, shards.INDEX]
+            assert saved["same"], rule
+
+
+@pytest.mark.costly
+def test_what_does_not_divide_is_said(differences):
+    (note,) = differences["mlp"]["fsdp"]["notes"]
+    assert note == (
+        "every device has 1 array of 80 bytes whole, which do not divide by data=4; "
+        "the largest is params/layers_1/bias (10,)"
+    )
+    assert differences["gpt2"]["fsdp"]["notes"] == []
+
+
+def test_each_of_two_processes_reads_its_own_slices_and_writes_them(tmp_path):
+    model = zoo.load("mlp_mnist", seed=2, hidden=(2048, 1024), num_classes=12)
+    zoo.save(model, tmp_path / "from")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        run("tests.zoo.variables.on_processes", 4, index, port, tmp_path / "from", tmp_path / "to")
+        for index in (0, 1)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    for figures in (json.loads(each.splitlines()[-1]) for each in said):
+        assert figures["devices"] == 8
+        assert figures["read"] == figures["own"]
+        assert (
+            0.5 <= figures["own"] / figures["all"] < 0.501
+        )  # half, and the last bias, which does not divide
+        assert "1 array of 48 bytes whole" in figures["notes"][0]
+    assert equal(zoo.load(tmp_path / "to", pretrained=True), model)
+    assert sorted(path.name for path in (tmp_path / "to").iterdir()) == [
+        "config.json",
+        "model-00001-of-00001.safetensors",
+        shards.INDEX,
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("more", [{}, {"scan": True}], ids=["blocks", "a loop"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "resnet", "transformer", "vit"])
+def test_every_layout_is_read_by_slices(tmp_path, family, more, suffix):
+    name, config, _ = on_devices.MODELS[family]
+    config = config | (more if family in TRANSFORMERS else {})
+    module, entry = families.build(zoo.info(name), None, None, config)
+    inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
+    rng = np.random.default_rng(0)
+    flat = init.shapes(module, entry.inputs)
+    variables = {path: rng.standard_normal(leaf.shape).astype(np.float32) for path, leaf in flat.items()}
+    for layout, names in families.torch_names(entry).items():
+        tensors = converters.to_torch(unflatten(variables), module, *inputs, names=names)
+        path = tmp_path / f"{layout}{suffix}"
+        converters.write_checkpoint(tensors, path)
+        entry = replace(entry, layout=layout)
+        found = layouts.conversion(entry, converters.read_checkpoint(path), module).in_files()
+        assert {"/".join(path) for path in found} == variables.keys()
+        for key, array in found.items():
+            assert isinstance(array, slices.Moved), (layout, key)
+            np.testing.assert_array_equal(slices.read(array), variables["/".join(key)])
+
+
+def test_half_precision_is_cast_and_widened_slice_by_slice(saved, tmp_path):
+    model = zoo.load(saved["resnet20_cifar10"], pretrained=True)
+    half = model.replace(variables=jax.tree.map(lambda leaf: leaf.astype("bfloat16"), model.variables))
+    zoo.save(half, tmp_path / "half")
+    plain = zoo.load(tmp_path / "half", pretrained=True, param_dtype="float16")
+    sliced = zoo.load(tmp_path / "half", pretrained=True, param_dtype="float16", sharding=here())
+    assert equal(plain, sliced)
+    assert jax.tree.map(lambda leaf: leaf.dtype, plain.variables) == jax.tree.map(
+        lambda leaf: leaf.dtype, sliced.variables
+    )
+    large = jax.tree.map(lambda leaf: leaf * 1e38, model.variables)
+    zoo.save(model.replace(variables=large), tmp_path / "large")
+    with pytest.raises(zoo.WeightsError, match=r"params/.* has numbers beyond float16's"):
+        zoo.load(tmp_path / "large", pretrained=True, param_dtype="float16", sharding=here())
+
+
+def test_other_classes_and_channels_are_made_of_slices_too(saved):
+    for config in ({"num_classes": 3}, {"in_channels": 1}):
+        plain = zoo.load(saved["resnet20_cifar10"], pretrained=True, **config)
+        sliced = zoo.load(saved["resnet20_cifar10"], pretrained=True, sharding=here(), **config)
+        assert equal(plain, sliced)
+
+
+def test_a_file_is_hashed_once_and_again_when_it_is_asked_for(saved, tmp_path, monkeypatch, hashed):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    for _ in range(3):
+        zoo.load(saved["mlp_mnist"], pretrained=True, sharding=here())
+    assert hashed == ["model.safetensors"]
+    zoo.load(saved["mlp_mnist"], pretrained=True, sharding=here(), verify=True)
+    assert len(hashed) == 2
+    (saved["mlp_mnist"] / "model.safetensors").touch()
+    zoo.load(saved["mlp_mnist"], pretrained=True, sharding=here())
+    assert len(hashed) == 3
+
+
+def test_without_a_cache_a_file_is_hashed_every_time(saved, tmp_path, monkeypatch, hashed):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        zoo.load(saved["mlp_mnist"], pretrained=True, sharding=here())
+    assert len(hashed) == 2
+
+
+@pytest.mark.parametrize("text", ["", "1 2", "nothing at all here now"])
+def test_a_damaged_record_counts_for_nothing(saved, tmp_path, monkeypatch, hashed, text):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    zoo.load(saved["mlp_mnist"], pretrained=True, sharding=here())
+    (record,) = (tmp_path / "cache" / "seen").iterdir()
+    record.write_text(text)
+    zoo.load(saved["mlp_mnist"], pretrained=True, sharding=here())
+    assert len(hashed) == 2
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_file_is_refused_before_slices_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    zoo.save(zoo.load("mlp_mnist"), tmp_path / "model")
+    zoo.load(tmp_path / "model", pretrained=True, sharding=here())
+    damage(tmp_path / "model" / "model.safetensors")
+    with pytest.raises(zoo.WeightsError, match=r"model\.safetensors' has sha256 \w+, expected \w+; get it"):
+        zoo.load(tmp_path / "model", pretrained=True, sharding=here())
+
+
+@pytest.fixture
+def in_parts(tmp_path, monkeypatch):
+    """A directory as several processes save it."""
+    monkeypatch.setattr(shards, "LARGEST", 100_000)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    model, crew = zoo.load("mlp_mnist", seed=5), Crew(together=True)
+    flat = flatten(model.variables)
+    save.write(
+        tmp_path / "parts",
+        model.entry,
+        lambda path: shards.write(path.parent, flat, crew),
+        overwrite=False,
+        crew=crew,
+    )
+    return model, tmp_path / "parts"
+
+
+def test_the_files_of_an_index_are_hashed_too(in_parts):
+    model, directory = in_parts
+    assert equal(zoo.load(directory, pretrained=True), model)
+    assert equal(zoo.load(directory, pretrained=True, sharding=here()), model)
+    shard = sorted(directory.glob("model-*"))[0]
+    damage(shard)
+    for sharding in (None, here()):
+        with pytest.raises(zoo.WeightsError, match=rf"{shard.name}' has sha256 \w+, expected"):
+            zoo.load(directory, pretrained=True, sharding=sharding)
+    shard.unlink()
+    with pytest.raises(zoo.WeightsError, match=f"{shard.name}.*No such file"):
+        zoo.load(directory, pretrained=True, sharding=here())
+
+
+def test_an_index_with_hashes_that_are_none_is_refused(in_parts):
+    _, directory = in_parts
+    index = json.loads((directory / shards.INDEX).read_text())
+    index["metadata"]["sha256"] = {"../elsewhere": "0" * 64}
+    (directory / shards.INDEX).write_text(json.dumps(index))
+    config = json.loads((directory / "config.json").read_text())
+    sha256, size = save.sha256_of(directory / shards.INDEX)
+    config["weights"] |= {"sha256": sha256, "size": size}
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(zoo.WeightsError, match="is not an index: its sha256 are"):
+        zoo.load(directory, pretrained=True)
+
+
+def test_a_directory_with_an_index_is_published_and_saved_over(in_parts, tmp_path):
+    model, directory = in_parts
+    staged = stage.stage(directory, tmp_path / "staged", stage.Settings())
+    assert equal(zoo.load(staged.directory, pretrained=True), model)
+    zoo.save(model, directory, overwrite=True)
+    assert sorted(path.name for path in directory.iterdir()) == ["config.json", "model.safetensors"]
+    assert equal(zoo.load(directory, pretrained=True), model)
+    with pytest.raises(zoo.ZooError, match=r"has model\.safetensors and config.json already"):
+        zoo.save(model, directory)
+
+
+@pytest.mark.parametrize("change", ["truncate", "replace"])
+def test_a_file_that_changes_between_hash_and_slices_is_refused(tmp_path, monkeypatch, change):
+    zoo.save(zoo.load("mlp_mnist"), tmp_path / "model")
+    path, put_all = tmp_path / "model" / "model.safetensors", lazy.put_all
+
+    def late(*args):
+        os.truncate(path, 200_000)
+        return put_all(*args)
+
+    def other(path):
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+        return converters.read_checkpoint(path)
+
+    if change == "truncate":
+        monkeypatch.setattr(lazy, "put_all", late)
+    else:
+        monkeypatch.setattr("zoo._loading.weights.read_checkpoint", other)
+    with pytest.raises(zoo.WeightsError, match=r"(changed|became shorter) while it was read; try again"):
+        zoo.load(tmp_path / "model", pretrained=True, sharding=here())
+
+
+def write_hub(directory, tensors, suffix):
+    """A model in the Hub's layout."""
+    config = json.loads((ROOT / "tests" / "data" / "configs" / "gpt2.config.json").read_text())
+    config |= {"vocab_size": 48, "n_positions": 16, "n_embd": 32, "n_layer": 2, "n_head": 4}
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps(config))
+    name = "pytorch_model.bin" if suffix == ".bin" else "model.safetensors"
+    converters.write_checkpoint(tensors, directory / name)
+    return directory
+
+
+@pytest.fixture
+def gpt2_tensors():
+    module, tokens = zoo.gpt2.create(**on_devices.TEXT), jax.ShapeDtypeStruct((1, 8), "int32")
+    shapes = jax.eval_shape(module.init, jax.random.key(0), tokens)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32), shapes)
+    return converters.to_torch(variables, module, tokens, names=zoo.gpt2.TORCH_NAMES["transformers"])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_the_hubs_layout_is_read_by_slices_with_its_tied_matrix(tmp_path, gpt2_tensors, suffix):
+    tensors = gpt2_tensors | {"lm_head.weight": gpt2_tensors["transformer.wte.weight"]}
+    directory = write_hub(tmp_path / "gpt2", tensors, suffix)
+    plain = zoo.load(directory, pretrained=True)
+    sliced = zoo.load(directory, pretrained=True, sharding=here())
+    assert equal(plain, sliced)
+    assert plain.notes == sliced.notes
+
+
+def test_a_number_that_is_none_is_refused_in_slices(tmp_path, gpt2_tensors):
+    gpt2_tensors["transformer.h.1.mlp.c_fc.weight"][2, 3] = np.nan
+    gpt2_tensors["transformer.wpe.weight"][1, :2] = np.inf
+    directory = write_hub(tmp_path / "gpt2", gpt2_tensors, ".safetensors")
+    message = r"NaN or infinity:\n  transformer\.wpe.weight: 2 values\n  .*\.c_fc\.weight: 1 values"
+    with pytest.raises(converters.ConversionError, match=message):
+        zoo.load(directory, pretrained=True, sharding=here())
+
+
+def test_checksums_of_an_archive_are_compared_once(tmp_path, gpt2_tensors, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    directory = write_hub(tmp_path / "gpt2", gpt2_tensors, ".bin")
+    path = directory / "pytorch_model.bin"
+    extent = converters.read_checkpoint(path).extent("transformer.wpe.weight")
+    content = bytearray(path.read_bytes())
+    content[extent.offset] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(zoo.WeightsError, match=r"is damaged \(CRC-32"):
+        zoo.load(directory, pretrained=True, sharding=here())
+    content[extent.offset] ^= 1
+    path.write_bytes(content)
+    zoo.load(directory, pretrained=True, sharding=here())
+    monkeypatch.setattr(converters.checkpoints.Checkpoint, "verify", pytest.fail)
+    zoo.load(directory, pretrained=True, sharding=here())
+
+
+def mesh(shape=(1, 1), names=("data", "model"), kind=AxisType.Auto):
+    return Mesh(np.array(jax.devices()[:1]).reshape(shape), names, axis_types=(kind,) * len(names))
+
+
+def test_a_mesh_that_does_not_fit_is_refused():
+    with pytest.raises(zoo.ZooError, match="the mesh has no axis 'batch'; it has 'data', 'model'"):
+        zoo.fsdp(mesh(), "batch")
+    with pytest.raises(zoo.ZooError, match="the mesh has no axis 'x'"):
+        zoo.tensor_parallel(mesh(), "gpt2", axis="x")
+    with pytest.raises(zoo.ZooError, match="the mesh has no axis 'y'"):
+        zoo.tensor_parallel(mesh(), "gpt2", fsdp="y")
+    with pytest.raises(zoo.ZooError, match=r"axis= and fsdp= are both 'model'"):
+        zoo.tensor_parallel(mesh(), "gpt2", fsdp="model")
+    with pytest.raises(zoo.ZooError, match=r"4 is no jax\.sharding\.Mesh"):
+        zoo.fsdp(4)
+    with pytest.raises(zoo.ZooError, match=r"axes are Explicit, Explicit, expected Auto: jax\.make_mesh\("):
+        zoo.fsdp(mesh(kind=AxisType.Explicit))
+    for family in ("resnet", "nothing", "../gpt2"):
+        with pytest.raises(zoo.ZooError, match=f"family '{family}' has no table for tensor parallelism"):
+            zoo.tensor_parallel(mesh(), family)
+
+
+class Devices:
+    """A mesh's sizes, for rules that are asked where arrays go and put none there."""
+
+    def __init__(self, **shape):
+        self.shape = shape
+
+
+def spec(rule, path, *shape):
+    return tuple(rule._spec(path, shape))
+
+
+def test_the_largest_axis_that_divides_is_spread():
+    rule = _placing.Rule(Devices(data=4), {}, None, "data")
+    assert spec(rule, "params/x", 8, 16) == (None, "data")
+    assert spec(rule, "params/x", 16, 6) == ("data", None)
+    assert spec(rule, "params/x", 16, 16) == ("data", None)
+    assert spec(rule, "params/x", 3, 5) == (None, None)
+    assert spec(rule, "params/x") == ()
+    assert spec(rule, "params/x", 0, 4) == (None, "data")
+
+
+def test_tables_name_the_last_axes_and_leave_the_others_to_fsdp():
+    table = {"(up|gate)/kernel": (None, "model"), "down/kernel": ("model", None), "up/bias": ("model",)}
+    rule = _placing.Rule(Devices(data=4, model=2), table, "model", "data")
+    assert spec(rule, "params/up/kernel", 8, 16) == ("data", "model")
+    assert spec(rule, "params/h/gate/kernel", 8, 16) == ("data", "model")
+    assert spec(rule, "params/h/down/kernel", 3, 16, 12) == (None, "model", "data")
+    assert spec(rule, "params/wakeup/kernel", 8, 16) == (None, "data")
+    assert spec(rule, "params/up/bias", 7) == (None,)
+    assert spec(rule, "params/up/kernel", 8, 15) == ("data", None)
+
+
+@pytest.mark.parametrize("family", TRANSFORMERS)
+def test_every_pattern_of_a_table_is_of_some_array(family):
+    name, config, _ = on_devices.MODELS[family]
+    module, entry = families.build(zoo.info(name), None, None, config)
+    shapes = init.shapes(module, entry.inputs)
+    for pattern, axes in families.module(family).TENSOR_PARALLEL.items():
+        found = [path for path in shapes if re.fullmatch(f"(.*/)?({pattern})", path)]
+        assert found, pattern
+        assert all(len(shapes[path].shape) == len(axes) for path in found), pattern
+
+
+def test_files_are_filled_in_order(monkeypatch):
+    monkeypatch.setattr(shards, "LARGEST", 10)
+    sizes = {"a": 4, "b": 6, "c": 1, "d": 20, "e": 9, "f": 1}
+    files = shards.layout(sizes)
+    assert list(files.values()) == [["a", "b"], ["c"], ["d"], ["e", "f"]]
+    assert list(files) == [f"model-0000{index}-of-00004.safetensors" for index in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert", "vit", "transformer"])
+@pytest.mark.parametrize("scan", [True, False])
+def test_blocks_saved_in_the_other_way_are_read_by_slices(tmp_path, monkeypatch, family, scan):
+    name, config, _ = on_devices.MODELS[family]
+    module, entry = families.build(zoo.info(name), None, None, config | {"scan": not scan})
+    flat, rng = init.shapes(module, entry.inputs), np.random.default_rng(0)
+    arrays = {path: rng.standard_normal(leaf.shape).astype(np.float32) for path, leaf in flat.items()}
+    saved = replace(entry, weights=None, layout=None, metrics=type(entry.metrics)())
+    zoo.save(zoo.Model(module, unflatten(arrays), saved), tmp_path / "model")
+    plain = zoo.load(tmp_path / "model", pretrained=True, scan=scan)
+    monkeypatch.setattr(slices, "read", pytest.fail)
+    assert equal(plain, zoo.load(tmp_path / "model", pretrained=True, scan=scan, sharding=here()))

@@ -1,0 +1,1 @@
+"""Files elsewhere: asked for, downloaded, verified, cached."""

@@ -1,0 +1,178 @@
+"""The zoo's own cache, ZOO_CACHE: files by the hash of their content, and what is known of addresses.
+
+    files/<sha256>          what came from plain addresses; files from the Hub are in its own cache
+    pins/<key>              the full hash of what an address gave, where the manifest has only a part of it
+    seen/<device>-<inode>   what files that are read by slices were when they were hashed
+
+A key is the hash of an address. Beside a file, in either cache, there may be:
+
+    .<key>.lock             while it is being fetched: of the operating system, so none outlives its process
+    .<key>.<random>.part    what has come of it
+    <sha256>.damaged        what became of it, until it is fetched again
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from converters.io.files import orderly_exit, sync_directory
+from zoo._errors import WeightsError
+from zoo._hub import retry
+from zoo._hub.checksum import Checksum
+
+# What network file systems without locks say; there, several may fetch the same, which does no harm.
+UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+NO_LOCK = -1
+LEFT = re.compile(r"\.([0-9a-f]{32})\.(lock|[0-9a-f]{8}\.part)")
+
+
+def root() -> Path:
+    """Where the cache is."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("ZOO_CACHE") or Path(base, "flax-zoo")).expanduser()
+
+
+def made(directory: Path, advice: str = "set ZOO_CACHE to a directory that you can write to") -> Path:
+    """The directory, made where it is missing.
+
+    Raises:
+        WeightsError: it cannot be.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{str(directory)!r}: {error.strerror}; {advice}.") from error
+    return directory
+
+
+def key(address: str) -> str:
+    """The address as a file name."""
+    return hashlib.sha256(address.encode()).hexdigest()[:32]
+
+
+def known(address: str, checksum: Checksum) -> Checksum:
+    """The checksum with what an earlier fetch has found out."""
+    if checksum.complete:
+        return checksum
+    try:
+        kind, digest, size = (root() / "pins" / key(address)).read_text().split()
+        found = Checksum(digest, checksum.size or int(size), kind == "git")
+    except (OSError, ValueError):
+        return checksum
+    return found if found.complete and digest.startswith(checksum.digest) else checksum
+
+
+def pin(address: str, found: Checksum) -> None:
+    """Remembers what an address gave; for whoever has the turn."""
+    kind = "git" if found.git else "sha256"
+    # As good as none if it is cut off: then the file is fetched again.
+    (made(root() / "pins") / key(address)).write_text(f"{kind} {found.digest} {found.size}\n")
+
+
+def unpin(address: str) -> None:
+    """Forgets it."""
+    (root() / "pins" / key(address)).unlink(missing_ok=True)
+
+
+@contextmanager
+def turn(directory: Path, address: str) -> Iterator[None]:
+    """One process, and one thread of it, at a time fetches an address to a directory; the others wait.
+
+    What killed processes left behind there is removed first.
+
+    Raises:
+        WeightsError: another one does not come to an end.
+    """
+    path = _lock_path(directory, key(address))
+    end = time.monotonic() + retry.LIMITS.turn
+    while (lock := _try_lock(path)) is None:
+        if time.monotonic() > end:
+            raise WeightsError(
+                f"another process has been fetching {address} for too long; see {str(path)!r}."
+            )
+        time.sleep(0.05)
+    try:
+        if lock != NO_LOCK:
+            _sweep(directory, key(address))
+        yield
+    finally:
+        _release(path, lock)
+
+
+def _lock_path(directory: Path, key: str) -> Path:
+    return directory / f".{key}.lock"
+
+
+def _try_lock(path: Path) -> int | None:
+    """The locked file; None where it is another's, NO_LOCK where there are no locks."""
+    fd, ours = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = os.stat(path).st_ino == os.fstat(fd).st_ino
+        return fd if ours else None
+    except (BlockingIOError, FileNotFoundError):
+        return None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        path.unlink(missing_ok=True)
+        return NO_LOCK
+    finally:
+        if not ours:
+            os.close(fd)
+
+
+def _release(path: Path, lock: int) -> None:
+    if lock != NO_LOCK:
+        path.unlink(missing_ok=True)  # while it is locked: who waits for it sees that it is gone
+        os.close(lock)
+
+
+def _sweep(directory: Path, own: str) -> None:
+    """Removes what was left of `own`, and of what nobody fetches now."""
+    _remove_parts(directory, own)
+    for other in {found[1] for path in directory.iterdir() if (found := LEFT.fullmatch(path.name))} - {own}:
+        path = _lock_path(directory, other)
+        with suppress(OSError):  # another user's
+            lock = _try_lock(path)
+            if lock is not None:
+                _remove_parts(directory, other)
+                _release(path, lock)
+
+
+def _remove_parts(directory: Path, key: str) -> None:
+    for part in directory.glob(f".{key}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def incoming(directory: Path, address: str) -> Iterator[BinaryIO]:
+    """A file for what arrives, gone after the block unless `keep` has given it a name."""
+    path = directory / f".{key(address)}.{secrets.token_hex(4)}.part"
+    with orderly_exit():
+        try:
+            with open(path, "xb") as file:
+                yield file
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def keep(file: BinaryIO, target: Path) -> None:
+    """Gives the file its name, on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+    os.replace(file.name, target)
+    sync_directory(target.parent)
+
+
+def damaged(path: Path) -> Path:
+    """Where a damaged file is put."""
+    return path.with_name(f"{path.name}.damaged")

@@ -1,0 +1,233 @@
+"""One file over HTTP, resumed where the connection broke, and compared with its checksum."""
+
+import http.client
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+from urllib.parse import quote, urljoin, urlsplit
+
+from converters.io.files import check_room
+from zoo._hub import retry
+from zoo._hub.checksum import Checksum
+from zoo._hub.retry import NetworkError, Patience, RefusedError
+
+REDIRECTS = 10
+# urllib's own list would follow redirections to `file:`, and keep connections that it cannot follow.
+HANDLERS = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.UnknownHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+)
+CHUNK = 1 << 18  # bytes; so many are progress
+PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # Content-Range: where it begins, of how many
+
+Report: TypeAlias = Callable[[int, int | None], None]  # takes how many bytes there are, and of how many
+
+
+@dataclass(frozen=True)
+class Request:
+    """Where to ask.
+
+    Attributes:
+        url: The address, which may be a secret.
+        headers: For that host alone; they do not follow a redirect.
+        expires: Whether the address may stop working and the next one work.
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    expires: bool = False
+
+
+class MismatchError(Exception):
+    """A complete file, but not the expected one."""
+
+
+def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum, report: Report) -> str:
+    """Writes a file that fits the checksum.
+
+    Args:
+        request: Called before each attempt, since signed addresses expire.
+        file: Empty, and readable by name.
+        checksum: Of the file.
+        report: Called after each piece.
+
+    Returns:
+        The file's digest.
+
+    Raises:
+        NetworkError: it did not come, or twice with other bytes.
+    """
+    body, patience, wrong = _Body(file, checksum, report), Patience(), False
+    while True:
+        try:
+            body.receive(request(), patience)
+            return body.verify()
+        except MismatchError as mismatch:
+            if wrong:
+                raise NetworkError(f"it {mismatch}, twice; tell whoever serves it") from None
+            wrong = True
+            body.restart()
+        except NetworkError as trouble:
+            patience.pause(trouble)
+
+
+class _Body:
+    """As much of the file as has come."""
+
+    def __init__(self, file: BinaryIO, checksum: Checksum, report: Report) -> None:
+        self._file, self._checksum, self._report = file, checksum, report
+        self._version: str | None = None  # of the file at the server, as it says
+        self._furthest = 0  # that any attempt came
+        self.restart()
+
+    def restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._received, self._hasher = 0, self._checksum.hasher()
+
+    def receive(self, request: Request, patience: Patience) -> None:
+        """The rest of the file, or as much of it as comes.
+
+        Raises:
+            NetworkError: less than all came.
+            MismatchError: it is longer or shorter than it should be.
+        """
+        everywhere = {"User-Agent": "flax-zoo", "Accept-Encoding": "identity", **self._range()}
+        try:
+            response = _open(request.url, {**everywhere, **request.headers}, everywhere)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:
+                self.restart()
+                raise NetworkError("the server cannot resume", again=True) from None
+            if request.expires and error.code == 403:
+                raise NetworkError("the signed address is refused (HTTP 403)", again=True) from None
+            raise retry.status_meaning(error.code, dict(error.headers)) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise retry.meaning(error) from None
+        with response:
+            total = self._begin(response)
+            self._take(response, total, patience)
+
+    def _range(self) -> dict[str, str]:
+        if not self._received:
+            return {}
+        condition = {"If-Range": self._version} if self._version else {}
+        return {"Range": f"bytes={self._received}-", **condition}
+
+    def _begin(self, response: http.client.HTTPResponse) -> int | None:
+        """Goes to where the body belongs, and says how long the file will be where the server does."""
+        if response.status not in (200, 206):
+            raise retry.status_meaning(response.status, dict(response.headers))
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise MismatchError("comes compressed, which nobody asked for")
+        part = PART.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status == 200:
+            self.restart()
+        elif not self._received or part is None or int(part[1]) != self._received:
+            self.restart()
+            raise NetworkError("the server sends another part than the one asked for", again=True)
+        version = response.headers.get("ETag", "")
+        self._version = version if version.startswith('"') else None  # a weak one does not mean equal bytes
+        length = response.headers.get("Content-Length", "")
+        total = self._received + int(length[:18]) if length.isdecimal() else None
+        if part and response.status == 206 and part[2] != "*":
+            total = int(part[2])  # of which a server may send less at a time than was asked for
+        self._check_size(total)
+        return total or self._checksum.size
+
+    def _take(self, response: http.client.HTTPResponse, total: int | None, patience: Patience) -> None:
+        seen = self._received
+        while piece := _read(response):
+            self._write(piece)
+            self._report(self._received, total)
+            if self._received - seen >= CHUNK:
+                seen = self._received
+                patience.moving()
+                self._note_progress(patience)
+            patience.check()
+        if total is not None and self._received < total:
+            raise NetworkError(
+                f"the connection broke after {self._received:,} of {total:,} bytes", again=True
+            )
+
+    def _note_progress(self, patience: Patience) -> None:
+        """Progress is what no attempt before had: else a server that cannot resume is asked for ever."""
+        if self._received - self._furthest >= CHUNK:
+            self._furthest = self._received
+            patience.progress()
+
+    def _check_size(self, total: int | None) -> None:
+        expected = self._checksum.size
+        if total is not None and expected is not None and total != expected:
+            raise MismatchError(f"has {total:,} bytes, expected {expected:,}")
+        check_room(Path(self._file.name).parent, (total or expected or 0) - self._received)
+
+    def _write(self, piece: bytes) -> None:
+        self._file.write(piece)
+        self._hasher.update(piece)
+        self._received += len(piece)
+        if self._checksum.size is not None and self._received > self._checksum.size:
+            raise MismatchError(f"has more than the expected {self._checksum.size:,} bytes")
+
+    def verify(self) -> str:
+        digest: str = self._hasher.hexdigest()
+        problem = self._checksum.problem(digest, self._received)
+        if problem:
+            raise MismatchError(problem)
+        return digest
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read1(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise retry.meaning(error) from None
+
+
+def _open(url: str, headers: Mapping[str, str], elsewhere: Mapping[str, str]) -> http.client.HTTPResponse:
+    """What a server answers, with these headers; redirected, the others are sent."""
+    for _ in range(REDIRECTS):
+        message = urllib.request.Request(url, headers=dict(headers))
+        try:
+            response: http.client.HTTPResponse = _opener().open(message, timeout=retry.LIMITS.silence)
+            return response
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code not in (301, 302, 303, 307, 308) or "Location" not in error.headers:
+                raise
+            target = urljoin(url, error.headers["Location"])
+            check_move(url, target)
+            url, headers = quoted(target, "iso-8859-1"), elsewhere  # the encoding of headers
+    raise RefusedError(retry.REDIRECTS)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # Made each time: the proxies of the environment are read when it is made.
+    opener = urllib.request.OpenerDirector()
+    for handler in HANDLERS:
+        opener.add_handler(handler())
+    return opener
+
+
+def check_move(old: str, new: str) -> None:
+    """Refuses to follow an address to another that is not HTTP, or from an encrypted one to a plain one.
+
+    Raises:
+        RefusedError: the server should not send anybody there.
+    """
+    allowed = ("https",) if old.startswith("https:") else ("https", "http")
+    if urlsplit(new).scheme not in allowed:
+        raise RefusedError("it redirects to no web address, or to one that is not encrypted")
+
+
+def quoted(address: str, encoding: str = "utf-8") -> str:
+    """The address in ASCII, as servers are asked for it."""
+    return quote(address, safe="%/:?=&#~+,;!$'()*[]@", encoding=encoding)

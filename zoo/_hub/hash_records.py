@@ -1,0 +1,102 @@
+"""Files that were hashed: who reads slices of one need not read all of it first, as long as it is the same.
+
+seen/<device>-<inode>   in the cache: size, time of the last change, kind of hash, hash
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import numpy as np
+
+from converters.errors import CheckpointError
+from converters.io.files import InputFile, blamed_on
+from converters.io.writing import CHUNK
+from zoo._errors import WeightsError
+from zoo._hub import cache
+from zoo._hub.checksum import Checksum
+
+Identity = tuple[int, int, int, int]
+
+
+def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | None, str, Identity]:
+    """How a file differs from what it should be, if it does; its hash; and which file it was.
+
+    Args:
+        path: Of the file.
+        checksum: What it should be.
+        verify: Whether it is hashed even if that was done before.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    with blamed_on(path):
+        file = InputFile(path)
+        kind = "git" if checksum.git else "sha256"
+        digest = once(file, kind, lambda: _digest(file, checksum), verify=verify)
+        return checksum.problem(digest, file.size), digest, file.identity
+
+
+def hashed(path: Path, checksum: Checksum) -> tuple[str, int] | None:
+    """The file's hash and size, which nobody remembers; None where there is no such file any more."""
+    try:
+        with blamed_on(path):
+            file = InputFile(path)
+            return _digest(file, checksum), file.size
+    except CheckpointError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool) -> str:
+    """What was computed of all the bytes of the file, once; of several processes that ask, by one.
+
+    Args:
+        file: It is another one once it has changed.
+        kind: Of what is computed.
+        compute: Gives a word.
+        verify: Whether to compute it even if that was done before.
+    """
+    found = None if verify else _recalled(file.identity, kind)
+    if found is not None:
+        return found
+    directory = cache.root() / "seen"
+    with ExitStack() as stack:
+        with suppress(WeightsError, OSError):  # a cache that may only be read: each for itself
+            stack.enter_context(cache.turn(cache.made(directory), str(file.path)))
+        found = None if verify else _recalled(file.identity, kind)
+        if found is None:
+            found = compute()
+            with suppress(OSError):  # it is computed again, then
+                _remember(directory, file.identity, kind, found)
+        return found
+
+
+def _remember(directory: Path, identity: Identity, kind: str, found: str) -> None:
+    device, inode, *rest = identity
+    part = directory / f".{secrets.token_hex(8)}.tmp"
+    part.write_text(" ".join(map(str, (*rest, kind, found))) + "\n")
+    os.replace(part, directory / f"{device}-{inode}")
+
+
+def _recalled(identity: Identity, kind: str) -> str | None:
+    device, inode, size, changed = identity
+    try:
+        *found, word = (cache.root() / "seen" / f"{device}-{inode}").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return word if found == [str(size), str(changed), kind] else None
+
+
+def _digest(file: InputFile, checksum: Checksum) -> str:
+    """In pieces, since the file may be larger than the memory."""
+    hasher, buffer = checksum.hasher(), np.empty(min(CHUNK, file.size), np.uint8)
+    for start in range(0, file.size, CHUNK):
+        part = buffer[: file.size - start]
+        file.read_into(start, part)
+        hasher.update(part.data)
+    found: str = hasher.hexdigest()
+    return found

@@ -1,0 +1,199 @@
+"""Files on the Hugging Face Hub, kept in its own cache.
+
+Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. The body of a file comes through
+`_download` and not through huggingface_hub, which waits as long as a server asks it to.
+"""
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+from zoo._hub import cache, metadata, retry
+from zoo._hub.checksum import GIT, SHA256, Checksum
+from zoo._hub.download import Request, check_move
+from zoo._hub.remote_file import Plan
+from zoo._hub.retry import Patience, RefusedError
+from zoo._registry.entry import Weights
+
+HOME = "set HF_HOME to a directory that you can write to"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A `file` of a `repo` at a `revision`, which is a commit."""
+
+    name: str
+    weights: Weights
+    token: str | bool | None = field(default=None, repr=False)
+    limit: int | None = None  # bytes that it has at most
+
+    @property
+    def address(self) -> str:
+        return str(self.weights)
+
+    def checksum(self) -> Checksum:
+        known = cache.known(self.address, Checksum.of(self.weights))
+        snapshot = self._snapshot()
+        if known.complete or not (snapshot.is_symlink() and snapshot.is_file()):
+            return known
+        # Another program's, which names blobs by the hash that the Hub gave.
+        return _named(snapshot.readlink().name, snapshot.stat().st_size, known) or known
+
+    def directory(self) -> Path:
+        return cache.made(self._blobs(), HOME)
+
+    def home(self) -> Path | None:
+        checksum = self.checksum()
+        return self._blobs() / checksum.digest if checksum.complete else None
+
+    def _blobs(self) -> Path:
+        return folder(str(self.weights.repo)) / "blobs"
+
+    def cached(self) -> Path | None:
+        # Whether it exists, not whether the link does, which may lead nowhere.
+        return self._snapshot() if self.checksum().complete and self._snapshot().is_file() else None
+
+    def _snapshot(self) -> Path:
+        weights = self.weights
+        return folder(str(weights.repo)) / "snapshots" / str(weights.revision) / str(weights.file)
+
+    def absent(self) -> bool:
+        """Whether the Hub has said that there is no such file, or its client has listed all there are."""
+        from huggingface_hub import errors, get_cached_repo_tree
+
+        if self._no_exist().is_file():
+            return True
+        try:
+            listed = get_cached_repo_tree(str(self.weights.repo), revision=self.weights.revision)
+        except (errors.CachedRepoTreeNotFoundError, errors.HFValidationError):
+            return False
+        return all(each.path != self.weights.file for each in listed)
+
+    def note_absent(self) -> None:
+        """Remembers that the Hub has said so; a commit never changes."""
+        _note(self._no_exist(), "")
+
+    def _no_exist(self) -> Path:
+        weights = self.weights
+        return folder(str(weights.repo)) / ".no_exist" / str(weights.revision) / str(weights.file)
+
+    def plan(self) -> Plan | None:
+        metadata.check_online(self.name)
+        answer = Patience().run(self.ask)
+        checksum = self.checksum()
+        if not checksum.complete:
+            named = _named(str(answer.etag), answer.size, checksum)
+            if named is None:
+                raise RefusedError(
+                    f"{metadata.endpoint()} gives no hash of it, nor does the manifest, so it cannot be "
+                    "verified"
+                )
+            checksum = named
+        if (self._blobs() / checksum.digest).is_file():  # of another commit
+            self._enter(checksum)
+            return None
+        answers = [answer]
+        return Plan(lambda: self.request(answers.pop() if answers else self.ask()), checksum)
+
+    def ask(self) -> Any:
+        """What the Hub says of it; one attempt."""
+        weights = self.weights
+        answer = metadata.ask(str(weights.repo), str(weights.revision), str(weights.file), self.token)
+        if answer.commit_hash != weights.revision:
+            raise RefusedError(
+                f"{metadata.endpoint()} gives it at commit {answer.commit_hash}, and not at the one asked for"
+            )
+        if self.limit is not None and (answer.size or 0) > self.limit:
+            raise RefusedError(f"it has {answer.size:,} bytes; the limit is {self.limit:,}")
+        return answer
+
+    def request(self, answer: Any) -> Request:
+        """Where its bytes are, by what the Hub says of it."""
+        from huggingface_hub.utils import build_hf_headers
+
+        headers = {str(name): str(value) for name, value in build_hf_headers(token=self.token).items()}
+        try:
+            url = urljoin(_url(self.weights), answer.location)
+            own = urlsplit(url)[:2] == urlsplit(metadata.endpoint())[:2]
+        except ValueError as error:
+            raise retry.meaning(error) from None
+        check_move(metadata.endpoint(), url)
+        if not own:
+            # A signed address of a store, which is no business of the token's.
+            headers.pop("authorization", None)
+        return Request(url, headers, expires=not own)
+
+    def keep(self, file: BinaryIO, found: Checksum) -> None:
+        cache.keep(file, self._blobs() / found.digest)
+        self._enter(found)
+
+    def _enter(self, found: Checksum) -> None:
+        """Gives a blob its name at the commit."""
+        _link(self._snapshot(), self._blobs() / found.digest)
+        if not Checksum.of(self.weights).complete:
+            cache.pin(self.address, found)
+
+    def remove(self) -> None:
+        snapshot = self._snapshot()
+        blob = snapshot.resolve()
+        snapshot.unlink(missing_ok=True)
+        others = (folder(str(self.weights.repo)) / "snapshots").rglob("*")
+        if not any(other.is_symlink() and other.resolve() == blob for other in others):
+            blob.unlink(missing_ok=True)
+
+
+def folder(repo: str) -> Path:
+    """Where the cache has a repository."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
+
+
+def cached_commit(repo: str, revision: str) -> str | None:
+    """The commit that a branch or tag was at when it was last asked for."""
+    try:
+        commit = (folder(repo) / "refs" / revision).read_text()
+    except (OSError, ValueError):
+        return None
+    return commit if metadata.COMMIT.fullmatch(commit) else None
+
+
+def remember(repo: str, revision: str, commit: str) -> None:
+    """Notes the commit that a branch or tag is at, as the Hub's own client does."""
+    if cached_commit(repo, revision) != commit:
+        _note(folder(repo) / "refs" / revision, commit)
+
+
+def _note(path: Path, text: str) -> None:
+    """Writes down what saves a question; in a cache that may only be read, it is asked again."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _url(weights: Weights) -> str:
+    from huggingface_hub import hf_hub_url
+
+    return hf_hub_url(str(weights.repo), str(weights.file), revision=weights.revision)
+
+
+def _named(etag: str, size: int | None, begins: Checksum) -> Checksum | None:
+    """The Hub's own hash of a file, a sha256 of large ones and git's id of small ones; None for others."""
+    kinds = {SHA256: False, GIT: True}
+    if not re.fullmatch("[0-9a-f]+", etag) or len(etag) not in kinds or size is None:
+        return None
+    return Checksum(etag, size if begins.size is None else begins.size, kinds[len(etag)])
+
+
+def _link(snapshot: Path, blob: Path) -> None:
+    """Makes a snapshot's file a link to the blob; where there are no links, the file itself."""
+    snapshot.parent.mkdir(parents=True, exist_ok=True)
+    snapshot.unlink(missing_ok=True)
+    try:
+        snapshot.symlink_to(os.path.relpath(blob, snapshot.parent))
+    except OSError:
+        os.replace(blob, snapshot)

@@ -1,0 +1,123 @@
+"""What the layers inside a model give, and gradients with respect to it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from zoo._errors import ZooError
+from zoo._model import Model, flatten, unflatten
+from zoo._variables.partition import matches
+
+CALL, CAPTURED = "__call__", "intermediates"
+SHIFTS = "perturbations"  # Flax's own name for the collection, which loops over layers may know
+Features = dict[str, Any]
+
+
+def features(model: Model, *inputs: Any, layers: Sequence[str], **kwargs: Any) -> Features:
+    """Path -> what the layer there gives, such as `layer4_1/conv2`; a tuple where it is called repeatedly.
+
+    Args:
+        model: Any model.
+        inputs: As the model takes them.
+        layers: Regular expressions for whole paths, the names that `converters.compare` prints. An index may
+            be left out: `layer4` means each block of the list `layer4`. What the blocks of a loop (scan=True)
+            give is one array, with the blocks for its first axis.
+        kwargs: As the model takes them.
+
+    Raises:
+        ZooError: no layer has such a path.
+    """
+    return _captured(model, inputs, layers, kwargs)[1]
+
+
+def feature_gradients(
+    model: Model, objective: Callable[[Any], jax.Array], *inputs: Any, layers: Sequence[str], **kwargs: Any
+) -> tuple[Features, Features]:
+    """What `features` gives, and the gradient of a number made of the model's output with respect to it.
+
+    Args:
+        model: Any model.
+        objective: Makes a number of the output, such as one class's logit.
+        inputs, layers, kwargs: As for `features`.
+
+    Raises:
+        ZooError: no layer has such a path.
+    """
+    shapes = jax.eval_shape(lambda: features(model, *inputs, layers=layers, **kwargs))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def shifted(shifts: Features) -> tuple[jax.Array, Features]:
+        output, found = _captured(model, inputs, layers, kwargs, shifts)
+        return objective(output), found
+
+    gradients, found = jax.grad(shifted, has_aux=True)(zeros)
+    return found, gradients
+
+
+def _captured(
+    model: Model,
+    inputs: Sequence[Any],
+    layers: Sequence[str],
+    kwargs: Mapping[str, Any],
+    shifts: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Any, Features]:
+    """The model's output, and what the layers give with the shifts added to it."""
+
+    added = {
+        f"{SHIFTS}/{path}/{CALL}": each if isinstance(each, tuple) else (each,)
+        for path, each in shifts.items()
+    }
+    shifted = model.replace(variables=unflatten(flatten(model.variables) | added)) if added else model
+
+    def run(wanted: Callable[[str], bool]) -> tuple[Any, Features]:
+        calls = _Calls(wanted, shifts.keys())
+        with nn.intercept_methods(calls.intercept):
+            output, state = shifted(
+                *inputs, capture_intermediates=calls.is_wanted, mutable=[CAPTURED], **kwargs
+            )
+        given = flatten(state.get(CAPTURED, {}))
+        found = {path.removesuffix(CALL).removesuffix("/"): outputs for path, outputs in given.items()}
+        return output, {path: outputs if outputs[1:] else outputs[0] for path, outputs in found.items()}
+
+    output, found = run(lambda path: any(matches(layer, path) for layer in layers))
+    unknown = [layer for layer in layers if not any(matches(layer, path) for path in found)]
+    if unknown:
+        every = jax.eval_shape(lambda: run(bool)[1])
+        raise ZooError(f"no layer is {' or '.join(map(repr, unknown))}; there are {', '.join(every)}.")
+    return output, found
+
+
+class _Calls:
+    """The calls under way: a layer's own, not those of the class that its class extends."""
+
+    def __init__(self, wanted: Callable[[str], bool], shifted: Collection[str]) -> None:
+        self._wanted = wanted
+        self._shifted = shifted
+        self._active: list[int] = []
+
+    def is_wanted(self, module: nn.Module, method: str) -> bool:
+        """Whether to keep what a call gave, which is over."""
+        return method == CALL and id(module) not in self._active and self._wanted("/".join(module.path))
+
+    def intercept(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        """A call, with the next shift of its layer added to what it gives."""
+        if context.method_name != CALL:
+            return call(*args, **kwargs)
+        layer = context.module
+        self._active.append(id(layer))
+        try:
+            output = call(*args, **kwargs)
+        finally:
+            self._active.pop()
+        path = "/".join(layer.path)
+        if path not in self._shifted or id(layer) in self._active:
+            return output
+        shifts = layer.get_variable(SHIFTS, CALL)
+        if shifts is None:
+            raise ZooError(f"{path!r} is in a loop whose variable_axes= lack {SHIFTS!r}; add it there.")
+        # What earlier calls gave is kept already.
+        return jax.tree.map(jnp.add, output, shifts[len(layer.get_variable(CAPTURED, CALL, ()))])

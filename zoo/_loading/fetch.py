@@ -1,0 +1,84 @@
+"""What `zoo fetch` does: weights into the caches before they are needed, what is in them, and out again."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from converters.errors import ConverterError
+from zoo._errors import WeightsError, ZooError
+from zoo._hub import remote_file
+from zoo._loading import load, repositories, weights
+from zoo._preprocessing import text
+from zoo._registry import manifest
+from zoo._registry.entry import Entry
+
+
+class Cached(NamedTuple):
+    """A model's weights on this machine."""
+
+    name: str
+    size: int
+    path: str
+
+
+def fetch(name: str, *, token: str | bool | None = None) -> Cached:
+    """Sees to it that a model's weights, and what makes tokens of texts, are here and right.
+
+    Raises:
+        WeightsError: they cannot be had, or are not what they should be.
+    """
+    entry = load.find(name, token=token)
+    content, path = weights.content_of(entry, load.directory_of(name), token=token)
+    size = content.size + sum(remote_file.obtain(shard)[0].size for shard in weights.shards(entry, token))
+    if entry.weights and entry.weights.repo and entry.takes_tokens:
+        repositories.optional(name, entry.weights, token, text.FILE, text.LIMIT)
+    return Cached(name, size, str(path))
+
+
+def cached(pattern: str = "*") -> list[Cached]:
+    """The fetched weights of the manifest's models whose name matches; loading is what checks them."""
+    models = manifest.read().models
+    found = (_found(name, models[name]) for name in load.list_models(pattern, pretrained=True))
+    return [each for each in found if each]
+
+
+def remove(name: str) -> Cached:
+    """Takes a model's weights out of the cache; other names of the same file lose it, too.
+
+    Raises:
+        WeightsError: they are not in one.
+    """
+    entry = load.find(name)
+    taken = _found(name, entry)
+    if taken is None:
+        raise WeightsError(f"{name!r} has nothing in the cache; `zoo fetch --list` shows what is there.")
+    for source in _files(entry):
+        remote_file.discard(source)
+    return taken
+
+
+def of_each(
+    verb: Callable[[str], Cached], names: Sequence[str]
+) -> tuple[list[Cached], ZooError | ConverterError | None]:
+    """What a verb makes of the names, and how it refuses others, which does not keep it from the rest."""
+    done: list[Cached] = []
+    refused: list[ZooError | ConverterError] = []
+    for name in names:
+        try:
+            done.append(verb(name))
+        except (ZooError, ConverterError) as error:
+            refused.append(error)
+    if len(refused) > 1:
+        lines = "".join(f"\n  {error}" for error in refused)
+        return done, WeightsError(f"{len(refused)} of {len(names)} models are refused:{lines}")
+    return done, refused[0] if refused else None
+
+
+def _found(name: str, entry: Entry) -> Cached | None:
+    paths = [path for source in _files(entry) if (path := remote_file.kept(source))]
+    return Cached(name, sum(path.stat().st_size for path in paths), str(paths[-1])) if paths else None
+
+
+def _files(entry: Entry) -> list[remote_file.Source]:
+    """Where an entry's files are fetched from; an index last, so that its shards are known until it goes."""
+    first = weights.source(entry)
+    return [*weights.shards(entry), first] if first else []

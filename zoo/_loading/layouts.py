@@ -1,0 +1,106 @@
+"""The tensors of a PyTorch file for the arrays of a module: by its layout, and by what its family allows.
+
+A family's UNUSED names tensors that files hold beside those of a module, OTHER_HEAD those that a module with
+another head leaves over, TIED what files keep twice. All are noted, never silent.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from converters.checkpoints import Checkpoint
+from converters.inspection import inspect
+from converters.matching.arrays import as_mapping
+from converters.matching.conversion import Conversion
+from converters.matching.fit import Fit
+from converters.state_dict import NamesAndRules, best_fit, refusal
+from zoo._errors import WeightsError
+from zoo._loading.heads import without_head
+from zoo._registry import families
+from zoo._registry.entry import Entry
+
+
+def conversion(
+    entry: Entry, source: Mapping[str, Any], module: nn.Module, head: tuple[str, ...] = ()
+) -> Conversion:
+    """Which tensors make which arrays; reads none but tied ones. Those of layers in `head` need not fit.
+
+    Raises:
+        ConversionError: they do not fit the module.
+        WeightsError: tensors that should be tied differ.
+    """
+    tensors, layouts = as_mapping(source, None), _layouts(entry)
+    inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
+    unused = _unused(entry, head)
+    inspection, allowed = inspect(module, *inputs), (*_tied_names(entry), *unused)
+    layout, fit = "", None
+    for tried, names in layouts.items():
+        found = best_fit(inspection, tensors, names, (), allowed)
+        if found.problems and head:
+            found = without_head(found, head, allowed)
+        if fit is None or len(found.problems) < len(fit.problems):
+            layout, fit = tried, found
+        if not fit.problems:
+            break
+    assert fit is not None  # a family has a layout at least
+    if fit.problems:
+        names = layouts[layout]
+        raise refusal(fit, module, lambda more: best_fit(inspection, tensors, [*names, *more], (), allowed))
+    chosen = [f"its names are of the layout {layout!r}"] if entry.layout == families.ANY else []
+    notes = (*chosen, *_left_out(entry, fit, unused), *getattr(tensors, "notes", ()))
+    return Conversion(fit.links, tensors, notes, None, False)
+
+
+def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:
+    known = families.torch_names(entry)
+    return known if entry.layout == families.ANY else {str(entry.layout): known[str(entry.layout)]}
+
+
+def allowed_names(entry: Entry) -> tuple[str, ...]:
+    """Regular expressions for the tensors that the family's files may hold beside those of its module."""
+    return (*_tied_names(entry), *_unused(entry))
+
+
+def _tied_names(entry: Entry) -> Iterator[str]:
+    return (rf"(.*\.)?{re.escape(name)}" for name in getattr(families.family(entry), "TIED", {}))
+
+
+def _unused(entry: Entry, head: tuple[str, ...] = ()) -> Mapping[str, str]:
+    family = families.family(entry)
+    return {**getattr(family, "UNUSED", {}), **(getattr(family, "OTHER_HEAD", {}) if head else {})}
+
+
+def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str]:
+    """What was left out of the file and why, in sentences."""
+    family, reasons = families.family(entry), dict[str, list[str]]()
+    for name in fit.ignored:
+        reason = _tied(name, fit, getattr(family, "TIED", {}))
+        plain = name.removeprefix(fit.prefix)
+        for pattern, meaning in unused.items():
+            reason = reason or (meaning if re.fullmatch(pattern, plain) else "")
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+        what = reason or "which Flax has no array for"
+        yield f"left out {count}, {what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+
+
+def _tied(name: str, fit: Fit, tied: Mapping[str, str]) -> str:
+    """The reason for a tensor that is another one once more; empty where there is no other."""
+    end = next((each for each in tied if name == each or name.endswith(f".{each}")), None)
+    owners = [other for other in fit.tensors if end and f".{other}".endswith(f".{tied[end]}")]
+    if not owners:
+        return ""
+    if not _equal(fit.tensors, name, owners[0]):
+        raise WeightsError(f"{name} differs from {owners[0]}; the zoo has models only in which they are one.")
+    return f"{owners[0]} once more"
+
+
+def _equal(tensors: Mapping[str, Any], name: str, other: str) -> bool:
+    if isinstance(tensors, Checkpoint):
+        return tensors.are_equal(name, other)
+    return np.array_equal(tensors[name], tensors[other])

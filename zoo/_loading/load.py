@@ -1,0 +1,206 @@
+"""Names to models: `load`, `info`, `list_models`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.typing import DTypeLike
+
+from converters.checkpoints import Checkpoint
+from converters.matching.arrays import contiguous
+from zoo._errors import UnknownModelError, WeightsError, ZooError
+from zoo._hub import metadata
+from zoo._loading import heads, layouts, repositories, weights
+from zoo._model import Model, count_params, unflatten
+from zoo._registry import families, manifest
+from zoo._registry.entry import Entry, Frozen
+from zoo._registry.schema import suggest
+from zoo._variables import init, lazy, stacking
+from zoo._variables import sharding as _placing
+
+Name: TypeAlias = str | os.PathLike[str]
+Loaded: TypeAlias = tuple[dict[str, lazy.Array], tuple[str, ...]]  # by path; what was left out and why
+
+
+def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
+    """The names that match a pattern such as `*_mnist`; with or without published weights only, if asked."""
+    return sorted(
+        name
+        for name, entry in manifest.read().models.items()
+        if fnmatchcase(name, pattern) and pretrained in (None, entry.weights is not None)
+    )
+
+
+def info(name: Name) -> Entry:
+    """The manifest's record of a name, or the one in a directory or repository that `save` wrote.
+
+    Raises:
+        UnknownModelError: the manifest has no such name.
+    """
+    return find(name)
+
+
+def find(
+    name: Name, revision: str | None = None, token: weights.Token = None, head: str | None = None
+) -> Entry:
+    """The record of a name; `revision` and `token` are for repositories, `head` for the Hub's layout."""
+    metadata.check_token(token)
+    if repositories.is_one(name):
+        return repositories.entry(str(name), revision, token, head)
+    if revision is not None:
+        raise ZooError(f"{name!r} is no repository; revision= goes with 'hf://owner/name'.")
+    directory = directory_of(name)
+    if directory is not None:
+        if not os.path.isdir(directory):  # False, too, for names that no file can have
+            raise UnknownModelError(f"there is no directory {os.fspath(name)!r}.")
+        return repositories.local(os.fspath(name), directory, head)
+    models = manifest.read().models
+    if name in models:
+        return models[str(name)]
+    raise UnknownModelError(f"no model named {name!r}{_advice(str(name), models)}")
+
+
+def load(
+    name: Name,
+    *,
+    pretrained: bool = False,
+    seed: int = 0,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike | None = None,
+    sharding: init.Placement | None = None,
+    module: nn.Module | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    verify: bool = False,
+    **config: Any,
+) -> Model:
+    """Builds a model, with its published weights or initialised.
+
+    Args:
+        name: A name of the manifest; a directory that `save` wrote or one in the Hub's layout (a path or a
+            string with a separator); or a repository of the Hub that holds either: `hf://owner/name`, or
+            `hf://owner/name@revision`.
+        pretrained: Whether to load the weights, fetched unless they are in the cache; initialised with `seed`
+            otherwise.
+        seed: Of the random initialisation.
+        dtype: What the module computes in; by default what its inputs and params give.
+        param_dtype: What floating-point params are cast to; by default they are as in the file. Statistics of
+            batch norms have at least float32.
+        sharding: Where arrays go: one for all, or a function of an array's path and shape, such as `fsdp` and
+            `tensor_parallel` give. A process then reads of a file what its own devices have of the arrays.
+        module: A module of your own that takes the weights, instead of the family's.
+        revision: Of a repository: a commit, branch or tag.
+        token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
+        verify: With `sharding`, whether files are hashed that were hashed before and have not changed since.
+        **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
+            head than a repository's config.json names. With `num_classes=`, a head that the weights lack or
+            have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
+            With `in_channels=`, the first kernel is summed or repeated over the channels of images.
+
+    Raises:
+        UnknownModelError: the manifest has no such name.
+        WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
+    """
+    entry = find(name, revision, token, config.get("head"))
+    built, described = families.build(entry, module, dtype, config)
+    notes: tuple[str, ...] = ()
+    cast = None if param_dtype is None else init.float_dtype("param_dtype", param_dtype)
+    if not entry.inputs and not pretrained:
+        raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
+    flat: dict[str, jax.Array] = {}
+    if pretrained:
+        access = weights.Access(directory_of(name), token, sharding is not None, verify)
+        arrays, notes = _fitting(entry, access, built, described, config)
+        flat = lazy.put_all(arrays, cast, sharding)
+    if not pretrained or heads.head(entry, config):
+        new = init.initialise(built, described.inputs, seed, cast, sharding, flat.keys())
+        notes += heads.said(entry.name, new) if pretrained else ()
+        flat |= new
+    notes += _placing.said(entry.name, sharding, flat)
+    variables = unflatten(flat)
+    return Model(built, variables, _describe(entry, described, variables, pretrained), notes)
+
+
+def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, dict[str, init.Array]]:
+    """The module and the arrays of a model's weights, as NumPy has them."""
+    entry = info(name)
+    built, _ = families.build(entry, module, None, {})
+    arrays, _ = _pretrained(entry, weights.Access(directory_of(name)), built)
+    return built, {path: np.asarray(array) for path, array in arrays.items()}
+
+
+def _fitting(
+    entry: Entry, access: weights.Access, built: nn.Module, described: Entry, config: Mapping[str, Any]
+) -> Loaded:
+    """The arrays of an entry's weights for the module that was built with a changed config, and notes."""
+    head, published = heads.head(entry, config), heads.published(entry, config)
+    if published == config:
+        return _pretrained(replace(entry, inputs=described.inputs), access, built, head)
+    donor, fitting = families.build(entry, None, None, published)
+    arrays, notes = _pretrained(replace(entry, inputs=fitting.inputs), access, donor, head)
+    return heads.stem(entry, arrays, described.config["in_channels"]), notes
+
+
+def _pretrained(
+    entry: Entry, access: weights.Access, module: nn.Module, head: tuple[str, ...] = ()
+) -> Loaded:
+    """The arrays of an entry's weights, which fit the module but for its head, and notes."""
+    tensors = weights.read(entry, access)
+    if entry.layout:
+        return _converted(entry, tensors, module, head, access.sliced)
+    arrays = lazy.pending(tensors) if isinstance(tensors, Checkpoint) else dict[str, Any](tensors)
+    if not any(path.startswith("params/") for path in arrays):
+        raise WeightsError(
+            f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
+            "make Flax weights of them with zoo convert."
+        )
+    if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
+        arrays, shapes = heads.without_other(arrays, init.shapes(module, entry.inputs), head)
+        arrays = stacking.arranged(arrays, shapes)
+        init.check_fit(arrays, shapes, module)
+    return dict(arrays), ()
+
+
+def _converted(
+    entry: Entry,
+    tensors: Mapping[str, init.Array],
+    module: nn.Module,
+    head: tuple[str, ...],
+    sliced: bool,
+) -> Loaded:
+    """The arrays of a PyTorch file, whose convention the family knows."""
+    conversion = layouts.conversion(entry, tensors, module, head)
+    if sliced:
+        return lazy.converted(conversion), conversion.notes
+    return {"/".join(path): contiguous(array) for path, array in conversion.arrays()}, conversion.notes
+
+
+def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrained: bool) -> Entry:
+    """What the model's entry says: the manifest's own only where these are its weights in its module."""
+    count = count_params(variables)
+    if not pretrained or built != entry:
+        return replace(built, num_params=count, weights=None, layout=None, metrics=Frozen())
+    if count != entry.num_params:
+        raise WeightsError(f"{entry.name!r} has {count:,} parameters; its entry says {entry.num_params:,}.")
+    return entry
+
+
+def directory_of(name: Name) -> Path | None:
+    """The directory that a name means; None for a name of the manifest and for a repository."""
+    if repositories.is_one(name):
+        return None
+    if isinstance(name, str) and not any(mark and mark in name for mark in (os.sep, os.altsep, "/")):
+        return None
+    return Path(name)
+
+
+def _advice(name: str, models: Mapping[str, Entry]) -> str:
+    if os.path.isdir(name):
+        return f"; the directory of that name is {f'./{name}'!r}."
+    return suggest(name, models) or f"; zoo.list_models() names the {len(models)} there are."

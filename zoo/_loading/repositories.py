@@ -1,0 +1,149 @@
+"""Models in repositories of the Hub and in directories, as `zoo.save` or as transformers writes them."""
+
+import os
+import re
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from converters.errors import CheckpointError
+from converters.formats.sharded import PREFERRED, file_in
+from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
+from zoo._hub import hub_file, metadata
+from zoo._hub.remote_file import obtain
+from zoo._hub.retry import NetworkError, Patience, RefusedError
+from zoo._loading import transformers_config
+from zoo._registry.entry import Entry, Weights
+from zoo._registry.manifest import CONFIG, MAX_SIZE, UNATTESTED, parse_saved, read_config
+
+SCHEME = "hf://"
+WEIGHTS = tuple(file for file in PREFERRED if not file.startswith("diffusion"))
+REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
+NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
+
+
+def is_one(name: str | os.PathLike[str]) -> bool:
+    """Whether the name means a repository."""
+    return isinstance(name, str) and name.startswith(SCHEME)
+
+
+def entry(name: str, revision: str | None, token: str | bool | None, head: str | None = None) -> Entry:
+    """The entry that a repository's config.json makes; its weights are pinned to the commit that it is from.
+
+    Raises:
+        UnknownModelError: the name is malformed.
+        WeightsError: it cannot be fetched.
+        ManifestError: it is of no model that the zoo has, or breaks the schema.
+    """
+    match = NAME.fullmatch(name)
+    if match is None or not re.fullmatch(REVISION, revision or "main", re.ASCII):
+        at = "" if revision is None else f" at {revision!r}"
+        raise UnknownModelError(
+            f"{name!r}{at} is no repository; write 'hf://owner/name' or 'hf://owner/name@revision'."
+        )
+    repo, own = match.groups()
+    if own and revision not in (None, own):
+        raise ZooError(f"{name!r} and revision={revision!r} differ; give one of them.")
+    commit = _commit(name, repo, own or revision or "main", token)
+    config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
+    content, path = obtain(hub_file.HubFile(name, config, token, limit=MAX_SIZE))
+    if transformers_config.is_hub_config(content.tobytes()):
+        read = partial(optional, name, config, token)
+        made = transformers_config.entry(name, content.tobytes(), read, head)
+        return replace(made, weights=_weights_file(name, config, token))
+    try:
+        saved = parse_saved(path, content.tobytes())
+    except ManifestError as error:
+        raise ManifestError(
+            f"{name!r} was not written by zoo.save, nor is it of transformers: {error}"
+        ) from error
+    weights = saved.weights
+    if weights is None or weights.repo or weights.url:
+        raise ManifestError(f"{name!r} has its weights at {weights}; expected a file beside config.json.")
+    return replace(saved, name=name, weights=replace(weights, repo=repo, revision=commit))
+
+
+def local(name: str, directory: Path, head: str | None = None) -> Entry:
+    """The entry that a directory's config.json makes.
+
+    Raises:
+        ManifestError: it is of no model that the zoo has, or breaks the schema.
+    """
+    content = read_config(directory)
+    if not transformers_config.is_hub_config(content):
+        return parse_saved(directory / CONFIG, content)
+    made = transformers_config.entry(name, content, partial(_beside, directory), head)
+    try:
+        return replace(made, weights=Weights(UNATTESTED, file=file_in(directory)[0].name))
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+
+
+def _beside(directory: Path, file: str) -> bytes | None:
+    path = directory / file
+    return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_SIZE else None
+
+
+def optional(
+    name: str, beside: Weights, token: str | bool | None, file: str, limit: int = MAX_SIZE
+) -> bytes | None:
+    """Another file of the repository; None where it has none of that name.
+
+    Raises:
+        WeightsError: nobody can say.
+    """
+    weights = replace(beside, file=file, sha256=UNATTESTED, size=None)
+    source = hub_file.HubFile(name, weights, token, limit=limit)
+    if source.cached() is None and not _exists(name, source):
+        return None
+    return obtain(source)[0].tobytes()
+
+
+def _weights_file(name: str, beside: Weights, token: str | bool | None) -> Weights:
+    """The first of the names that weights have, of those that the repository has."""
+    for file in WEIGHTS:
+        source = hub_file.HubFile(name, replace(beside, file=file), token)
+        if source.cached() is not None or _exists(name, source):
+            return source.weights
+    raise WeightsError(f"{name!r} has none of {', '.join(WEIGHTS)}.")
+
+
+def _exists(name: str, source: hub_file.HubFile) -> bool:
+    """Whether the repository has the file; what it lacks is noted in the cache, as the Hub's client does."""
+    if source.absent():
+        return False
+    try:
+        metadata.check_online(name)
+        Patience().run(source.ask)
+    except metadata.MissingError:
+        source.note_absent()
+        return False
+    except NetworkError as trouble:
+        raise WeightsError(f"{source.address} cannot be looked up: {trouble}.") from None
+    return True
+
+
+def _commit(name: str, repo: str, revision: str, token: str | bool | None) -> str:
+    """The commit that a branch or tag is at; the one in the cache where the Hub cannot be asked."""
+    if metadata.COMMIT.fullmatch(revision):
+        return revision
+    cached, patience = hub_file.cached_commit(repo, revision), Patience()
+    try:
+        metadata.check_online(name)
+        # With an answer in the cache, a Hub that is down is not waited for.
+        answer = _ask(repo, revision, token) if cached else patience.run(lambda: _ask(repo, revision, token))
+    except NetworkError as trouble:
+        if cached is None or isinstance(trouble, RefusedError):
+            raise WeightsError(f"{name!r} cannot be looked up: {trouble}.") from None
+        if not isinstance(trouble, metadata.OfflineError):
+            warnings.warn(
+                f"{name!r} cannot be looked up: {trouble}; taking {cached} from the cache.", stacklevel=5
+            )
+        return cached
+    hub_file.remember(repo, revision, answer)
+    return answer
+
+
+def _ask(repo: str, revision: str, token: str | bool | None) -> str:
+    return str(metadata.ask(repo, revision, CONFIG, token).commit_hash)

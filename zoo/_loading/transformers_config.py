@@ -1,0 +1,116 @@
+"""Models in the Hub's layout: what config.json and its companions say, as an entry.
+
+Every attribute has a meaning for the family, is known to change nothing, or is refused by name: one that is
+ignored would make a silently wrong model.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from converters.errors import CheckpointError
+from converters.io.json import decode
+from zoo._errors import ManifestError
+from zoo._loading import sentence_transformers
+from zoo._registry import families as _families
+from zoo._registry import manifest
+from zoo._registry.entry import Entry, Frozen
+from zoo._registry.family import ACTIVATIONS, IRRELEVANT, Fields
+from zoo._variables import init
+
+Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
+
+
+def is_hub_config(content: bytes) -> bool:
+    """Whether a config.json is of a model in the Hub's layout, and not one that zoo.save wrote."""
+    try:
+        config = decode(content, "")
+    except CheckpointError:
+        return False
+    return isinstance(config, dict) and "model_type" in config and "num_params" not in config
+
+
+def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Entry:
+    """The entry of a model in the Hub's layout, but for its weights.
+
+    Args:
+        name: That it is loaded by.
+        content: Of config.json.
+        read: Gives its other files.
+        head: Instead of the one that `architectures` names.
+
+    Raises:
+        ManifestError: the zoo has no such model, or not with these options; all of them are listed.
+    """
+    config = sentence_transformers.parsed(f"{name}: config.json", content, dict)
+    kind, families = config.get("model_type"), manifest.read().model_types
+    if kind not in families:
+        raise ManifestError(f"{name!r} has model_type {kind!r}; the zoo has {', '.join(sorted(families))}.")
+    fields: Fields = _families.module(families[kind]).HUB[kind]
+    problems = [*_problems(config, fields)]
+    keywords = {**fields.defaults, **_keywords(config, fields, problems)}
+    if head is None:
+        sentences = sentence_transformers.keywords(name, read) if fields.embeds else {}
+        keywords |= sentences or _of_architecture(config, fields, problems)
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise ManifestError(f"{name!r} is a {kind} that the zoo does not have:{lines}")
+    made = Entry(
+        name,
+        0,
+        family=families[kind],
+        config=Frozen(keywords),
+        inputs=fields.inputs,
+        layout=_families.ANY,
+        labels=_labels(config) if fields.classifies else (),
+    )
+    return _completed(made, {} if head is None else {"head": head})
+
+
+def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
+    """With the inputs and the number of parameters of its module."""
+    module, described = _families.build(made, None, None, {**made.config, **chosen})
+    shapes = init.shapes(module, described.inputs)
+    count = sum(leaf.size for path, leaf in shapes.items() if path.startswith("params/"))
+    return replace(made, config=described.config, inputs=described.inputs, num_params=count)
+
+
+def _problems(config: Mapping[str, Any], fields: Fields) -> Iterator[str]:
+    """What the family does not have."""
+    known = {*fields.keywords, *fields.fixed, *fields.irrelevant, *IRRELEVANT}
+    for name, value in config.items():
+        if name in fields.fixed and value != fields.fixed[name]:
+            yield f"{name}: {value!r}; the zoo has {fields.fixed[name]!r} only"
+        elif name not in known:
+            yield f"{name}: {value!r}; nobody has said what it means for the family"
+
+
+def _keywords(config: Mapping[str, Any], fields: Fields, problems: list[str]) -> dict[str, Any]:
+    """The keywords of `create` that attributes stand for; null is the default."""
+    found = {
+        keyword: config[name] for name, keyword in fields.keywords.items() if config.get(name) is not None
+    }
+    if "activation" in found:
+        activation = found["activation"]
+        if activation not in ACTIVATIONS:
+            problems.append(f"activation {activation!r}; the zoo has {', '.join(ACTIVATIONS)}")
+        found["activation"] = ACTIVATIONS.get(activation)
+    if fields.classifies:
+        found["num_classes"] = len(config.get("id2label") or ()) or config.get("num_labels") or 2
+    return found
+
+
+def _of_architecture(config: Mapping[str, Any], fields: Fields, problems: list[str]) -> Mapping[str, Any]:
+    named = config.get("architectures") or []
+    for name in named:
+        if name in fields.heads:
+            return fields.heads[name]
+    problems.append(f"architectures: {named}; the zoo has {', '.join(fields.heads)}, or pass head=")
+    return {}
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of classes, unless they are LABEL_0, LABEL_1 ..., which say nothing."""
+    labels = config.get("id2label") or {}
+    names = tuple(str(labels[index]) for index in sorted(labels, key=int))
+    return () if all(name.startswith("LABEL_") for name in names) else names

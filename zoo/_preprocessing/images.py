@@ -1,0 +1,123 @@
+"""Pictures from arrays, and arrays from pictures."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from converters.io.files import InputFile, atomic_write, blamed_on
+from zoo._errors import ZooError
+from zoo._model import Model
+from zoo._preprocessing import digits, photos
+from zoo._registry.entry import Entry, Photos
+
+GAP, SCALE = 4, 2  # pixels between the images of a grid, and how much larger than the model's they are
+
+Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
+Pictures: TypeAlias = Picture | Sequence[Picture]
+
+
+def grid(images: np.ndarray, columns: int) -> Image.Image:
+    """(count, height, width, 1) images in [0, 1], light on dark, as one picture, row by row."""
+    count, height, width, _ = images.shape
+    rows = -(-count // columns)
+    tiles = np.zeros((rows * columns, height + GAP, width + GAP), np.uint8)
+    inner = slice(GAP // 2, -(GAP // 2))
+    tiles[:count, inner, inner] = np.round(np.clip(images[..., 0], 0, 1) * 255)
+    sheet = tiles.reshape(rows, columns, height + GAP, width + GAP).transpose(0, 2, 1, 3)
+    picture = Image.fromarray(sheet.reshape(rows * (height + GAP), columns * (width + GAP)))
+    return picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.LANCZOS)
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Writes the picture in the format that the name ends in, in place of what is there.
+
+    Raises:
+        ZooError: no known format.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ZooError(f"{str(path)!r} ends in no format of pictures; choose a name such as 'digits.png'.")
+    encoded = io.BytesIO()
+    picture.save(encoded, kind)
+    with atomic_write(path, overwrite=True) as file:
+        file.write(encoded.getvalue())
+
+
+def read(images: Pictures, entry: Entry) -> np.ndarray:
+    """Pictures as one batch of the model's input, (count, height, width, channels), float32.
+
+    Raises:
+        ZooError: something is no picture.
+    """
+    pictures = [_picture(each) for each in _several(images)]
+    if not pictures:
+        raise ZooError("no pictures; give at least one.")
+    if isinstance(entry.preprocess, Photos):
+        return np.stack([photos.fitted(picture, entry.preprocess) for picture in pictures])
+    _, height, width, _ = entry.inputs[0].shape
+    return np.stack([digits.fitted(picture, height, width) for picture in pictures])
+
+
+def _several(images: Pictures) -> Sequence[Picture]:
+    """A batch is an array of four axes, or a sequence; everything else is one picture."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    return images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
+
+
+def _picture(image: Picture) -> Image.Image:
+    """As Pillow has it; with eight bits for each colour."""
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, str | os.PathLike):
+        image = opened(image)
+    elif not isinstance(image, Image.Image):
+        raise ZooError(f"no picture: {type(image).__name__}; give a path, a Pillow image or an uint8 array.")
+    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower eight
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return image
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim not in (2, 3)
+        or pixels.shape[2:] not in ((), (1,), (3,), (4,))
+    ):
+        raise ZooError(
+            f"no picture: an array of shape {pixels.shape} and dtype {pixels.dtype}; "
+            "expected (height, width, 1, 3 or 4) of uint8."
+        )
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+
+
+def opened(path: str | os.PathLike[str]) -> Image.Image:
+    """The picture in a file, upright."""
+    with blamed_on(path):
+        file = InputFile(path)
+        content = file.read(0, file.size)
+    try:
+        return ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    except UnidentifiedImageError as error:  # which names the buffer
+        raise ZooError(f"{os.fspath(path)!r} is no image that Pillow can read.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ZooError(f"{os.fspath(path)!r} is no image that Pillow can read: {error}") from error
+
+
+@jax.jit
+def probabilities(model: Model, images: jax.Array) -> jax.Array:
+    """(count, num_classes) of a classifier.
+
+    Raises:
+        ZooError: it gives features.
+    """
+    if getattr(model.module, "num_classes", None) == 0:
+        raise ZooError(f"{model} has no classes; what it gives are features.")
+    return jax.nn.softmax(model(images).astype(jnp.float32))

@@ -1,0 +1,144 @@
+"""Texts to tokens and back, by the tokenizer.json beside a model's weights; needs the `text` extra."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from zoo._errors import ZooError
+from zoo._inference import generate as _generation
+from zoo._inference.sampling import choices
+from zoo._loading import load, repositories, sentence_transformers
+from zoo._model import Model
+from zoo._registry.entry import Entry
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+FILE, LIMIT = "tokenizer.json", 64_000_000  # bytes
+END = "<|endoftext|>"
+PACE = 4  # tokens between two pieces of a text: asking for each one costs more
+
+
+def tokenizer(name: load.Name, *, token: str | bool | None = None) -> "Tokenizer":
+    """The tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
+
+    Raises:
+        ZooError: the library is not installed, or the model has no tokenizer.json.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ZooError("texts need the library tokenizers: pip install 'flax-zoo[text]'.") from error
+    entry = load.find(name, token=token)
+    content = beside(entry, load.directory_of(name), FILE, token)
+    if content is None:
+        raise ZooError(f"{entry.name!r} has no {FILE} beside its weights; give it token ids.")
+    try:
+        made = Tokenizer.from_str(content.decode())
+    except Exception as error:  # the library raises no narrower one
+        raise ZooError(f"the {FILE} of {entry.name!r} cannot be read: {error}") from error
+    made.no_padding()
+    made.no_truncation()
+    return made
+
+
+def beside(entry: Entry, directory: Path | None, file: str, token: str | bool | None = None) -> bytes | None:
+    """Another file of a model: of its repository or directory, or bundled as `NAME.file`."""
+    weights = entry.weights
+    if weights and weights.repo:
+        return repositories.optional(entry.name, weights, token, file, LIMIT)
+    stem = Path(weights.file).stem if weights and weights.file else entry.name
+    path = (directory / file) if directory else Path(__file__).parents[1] / "weights" / f"{stem}.{file}"
+    return path.read_bytes() if path.is_file() else None
+
+
+def batch(
+    texts: Sequence[str], tokens: "Tokenizer", *, limit: int, left: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """(batch, length) token ids of texts, cut at `limit`, and their mask; padded with 0.
+
+    Raises:
+        ZooError: a text without tokens, or one that the tokenizer has no tokens for.
+    """
+    tokens.enable_truncation(limit)
+    try:
+        ids = [each.ids for each in tokens.encode_batch([*texts])]
+    except Exception as error:  # the library raises no narrower one
+        raise ZooError(f"the tokenizer has no tokens for all of this text: {error}") from error
+    length = max(map(len, ids))
+    if not all(ids):
+        raise ZooError("a text without tokens; write at least one word.")
+    made, mask = np.zeros((len(ids), length), np.int32), np.zeros((len(ids), length), np.int32)
+    for row, each in enumerate(ids):
+        place = slice(length - len(each), None) if left else slice(len(each))
+        made[row, place], mask[row, place] = each, 1
+    return made, mask
+
+
+def outputs(name: load.Name, texts: Sequence[str], **config: Any) -> tuple[Model, Any]:
+    """A model and what it makes of texts.
+
+    Raises:
+        ZooError: it has no tokenizer.
+    """
+    tokens = tokenizer(name)
+    model = load.load(name, pretrained=True, **config)
+    ids, mask = batch(texts, tokens, limit=limit(name, model.module))
+    return model, jax.jit(lambda model, ids, mask: model(ids, mask))(model, ids, mask)
+
+
+def limit(name: load.Name, module: Any) -> int:
+    """How many tokens a text has at most: as sentence-transformers says, and as there are positions."""
+    entry = load.info(name)
+    offset = module.pad_token_id + 1 if getattr(module, "variant", "") == "roberta" else 0
+    most: int = module.max_length - offset
+    file = "sentence_bert_config.json"
+    content = beside(entry, load.directory_of(name), file) if module.head == "embedding" else None
+    said = sentence_transformers.parsed(f"{entry.name}: {file}", content, dict) if content else {}
+    return min(most, said.get("max_seq_length") or most)
+
+
+def embed(name: load.Name, texts: Sequence[str]) -> np.ndarray:
+    """(texts, width) vectors, whose products say how alike texts are.
+
+    Raises:
+        ZooError: the model makes no embeddings, or has no tokenizer.
+    """
+    if load.info(name).config.get("head") != "embedding":
+        raise ZooError(f"{name!r} makes no embeddings; try all-minilm-l6-v2.")
+    return np.asarray(outputs(name, texts)[1].embeddings)
+
+
+def generate(
+    name: load.Name,
+    prompt: str,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+) -> Iterator[str]:
+    """The prompt, then what follows, in pieces as they come.
+
+    Raises:
+        ZooError: the model continues no texts, or has no tokenizer.
+    """
+    tokens, entry = tokenizer(name), load.info(name)
+    if entry.config.get("head", "lm") != "lm" or entry.family != "gpt2":
+        raise ZooError(f"{name!r} continues no texts; try gpt2.")
+    model = load.load(name, pretrained=True)
+    ids, mask = batch([prompt or END], tokens, limit=model.module.max_length)
+    sampling, draw = choices(
+        temperature=temperature, top_k=top_k, top_p=top_p, eos_token_id=tokens.token_to_id(END), seed=seed
+    )
+    most = min(max_new_tokens, model.module.max_length - ids.shape[1])
+    shown = ""
+    for texts in _generation.steps(model, ids, mask, sampling, draw, max_new_tokens=most, pace=PACE):
+        text = tokens.decode(texts[0].tolist())
+        if not text.endswith("\ufffd"):  # a character whose bytes are not all there yet
+            yield text[len(shown) :]
+            shown = text

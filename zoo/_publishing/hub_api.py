@@ -1,0 +1,206 @@
+"""The Hub's API, as publishing needs it: who one is, what a repository holds, and one commit."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo._errors import PublishError
+from zoo._hub import metadata
+from zoo._hub.retry import NetworkError, Patience, RefusedError
+from zoo._publishing.hub_client import ODD, meaning, session
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a repository holds at its head.
+
+    Attributes:
+        commit: The head.
+        files: The Hub's hash of each file, by path: a sha256 of large ones, git's id of small ones.
+    """
+
+    commit: str
+    private: bool
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What one token may do with one repository; each method is one question or one change."""
+
+    repo: str
+    token: str | bool | None = field(default=None, repr=False)
+
+    @property
+    def page(self) -> str:
+        return f"{metadata.endpoint()}/{self.repo}"
+
+    def check_permission(self) -> None:
+        """Refuses a token that cannot write the repository, as far as the Hub tells.
+
+        Raises:
+            PublishError: it cannot, or there is none.
+        """
+        if self.token is False:
+            raise PublishError(f"publishing needs a token; {metadata.LOGIN}.")
+        account = self.ask("the token cannot be checked", lambda api: api.whoami())
+        problem = _lacks(account, *self.repo.split("/"))
+        if problem:
+            raise PublishError(f"{self.repo!r} cannot be published: {problem}.")
+
+    def state(self) -> State | None:
+        """What the repository holds; None where there is none, or none that the token may see."""
+        from huggingface_hub import errors
+
+        def ask(api: Any) -> Any:
+            try:
+                return api.model_info(self.repo, files_metadata=True)
+            except errors.GatedRepoError:
+                raise
+            except errors.RepositoryNotFoundError:
+                return None
+
+        found = self.ask(f"{self.repo!r} cannot be looked up", ask)
+        if found is None:
+            return None
+        files = {
+            each.rfilename: each.lfs.sha256 if each.lfs else each.blob_id for each in found.siblings or ()
+        }
+        if not metadata.COMMIT.fullmatch(found.sha or "") or not all(files.values()) or found.private is None:
+            raise PublishError(f"{self.repo!r} cannot be looked up: {ODD}.")
+        return State(found.sha, bool(found.private), files)
+
+    def tags(self) -> dict[str, str]:
+        """The commit of each tag."""
+        refs = self.ask(
+            f"the tags of {self.repo!r} cannot be read", lambda api: api.list_repo_refs(self.repo)
+        )
+        return {tag.name: tag.target_commit for tag in refs.tags}
+
+    def create(self, *, private: bool) -> None:
+        """Makes the repository; one attempt, since a second one finds the first one's."""
+        self.once(
+            f"{self.repo!r} cannot be created",
+            lambda api: api.create_repo(self.repo, private=private, exist_ok=False),
+        )
+
+    def tag(self, name: str, commit: str) -> None:
+        """Sets a tag; one attempt."""
+        self.once(
+            f"the tag {name!r} of {self.repo!r} cannot be set",
+            lambda api: api.create_tag(self.repo, tag=name, revision=commit),
+        )
+
+    def commits_after(self, commit: str) -> dict[str, str]:
+        """The messages of what was committed since, by commit, the last one first."""
+        found = self.ask(
+            f"the commits of {self.repo!r} cannot be read", lambda api: api.list_repo_commits(self.repo)
+        )
+        ids = [each.commit_id for each in found]
+        newer = found[: ids.index(commit)] if commit in ids else found
+        return {each.commit_id: each.message for each in newer}
+
+    def validate(self, card: str) -> None:
+        """Asks the Hub whether it understands a card's metadata."""
+        from huggingface_hub import get_session
+        from huggingface_hub.utils import hf_raise_for_status
+
+        def ask(api: Any) -> None:
+            # As ModelCard.validate does, which in older versions asks huggingface.co whatever HF_ENDPOINT is.
+            content = {"repoType": "model", "content": card}
+            answer = get_session().post(f"{metadata.endpoint()}/api/validate-yaml", json=content)
+            if answer.status_code == 400:
+                raise ValueError(answer.text)
+            hf_raise_for_status(answer)
+
+        self.ask("the model card is not right", ask)
+
+    def commit(
+        self, files: Mapping[str, Path], removed: Sequence[str], *, parent: str, title: str, message: str
+    ) -> str:
+        """One commit, which is refused where the head is not the parent any more.
+
+        Args:
+            files: What is added or changed, by path there.
+            removed: Paths.
+            parent: The commit that it follows.
+            title: Its first line.
+            message: The rest.
+
+        Raises:
+            PublishError: the Hub did not say that it happened.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        def act(api: Any) -> Any:
+            operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in removed]
+            # A file object's bytes go over plain HTTP, by the protocol of Git LFS; a path's through the
+            # client's chunk store (Xet) where that is installed. One way for everybody, and one whose every
+            # byte the tests see.
+            operations += [CommitOperationAdd(path, file) for path, file in opened.items()]
+            return api.create_commit(
+                self.repo,
+                operations,
+                commit_message=title,
+                commit_description=message,
+                parent_commit=parent,
+            ).oid
+
+        opened = {path: file.open("rb") for path, file in files.items()}
+        try:
+            return str(self.once("nothing was committed", act))
+        finally:
+            for each in opened.values():
+                each.close()
+
+    def ask(self, otherwise: str, question: Callable[[Any], Result]) -> Result:
+        """The answer to what changes nothing, and so may be asked again."""
+        try:
+            return Patience().run(lambda: self._attempt(question))
+        except NetworkError as trouble:
+            raise PublishError(f"{otherwise}: {trouble}.") from None
+
+    def once(self, otherwise: str, action: Callable[[Any], Result]) -> Result:
+        """What an action gives, which is not repeated."""
+        try:
+            return self._attempt(action)
+        except NetworkError as trouble:
+            raise PublishError(f"{otherwise}: {trouble}.") from None
+
+    def _attempt(self, action: Callable[[Any], Result]) -> Result:
+        from huggingface_hub import HfApi, constants
+
+        if constants.HF_HUB_OFFLINE:
+            raise RefusedError("HF_HUB_OFFLINE is set, and publishing needs the network")
+        try:
+            with session():
+                return action(HfApi(endpoint=metadata.endpoint(), token=self.token, library_name="flax-zoo"))
+        except UnicodeError:
+            raise RefusedError(metadata.ODD_TOKEN) from None
+        except Exception as error:
+            # Of any kind, since the client's own are of many, and whether something happened only the Hub can
+            # say. Not chained: an HTTP client's messages show addresses and headers.
+            raise meaning(error) from None
+
+
+def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:
+    """What a token lacks for writing the repository."""
+    user, orgs = account.get("name"), {each.get("name"): each for each in account.get("orgs") or ()}
+    if owner != user and owner not in orgs:
+        return f"the token belongs to {user!r}, who is not in {owner!r}; publish as {f'{user}/{name}'!r}"
+    if orgs.get(owner, {}).get("roleInOrg") == "read":
+        return f"{user!r} may only read in {owner!r}; ask there for the right to write"
+    token = (account.get("auth") or {}).get("accessToken") or {}
+    if token.get("role") == "read":
+        return "the token may only read; make one that may write, and pass it as token= or log in with it"
+    if token.get("role") == "fineGrained":
+        scopes = (token.get("fineGrained") or {}).get("scoped") or ()
+        named = [
+            each for each in scopes if (each.get("entity") or {}).get("name") in (owner, f"{owner}/{name}")
+        ]
+        if not any("repo.write" in (each.get("permissions") or ()) for each in named):
+            return f"the token has no right to write repositories of {owner!r}; give it that"
+    return None

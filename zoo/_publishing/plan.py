@@ -1,0 +1,116 @@
+"""What a publication would change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo._errors import PublishError
+from zoo._hub import checksum
+from zoo._publishing.hub_api import Api, State
+from zoo._saving.save import sha256_of
+
+KEPT = (".gitattributes",)  # the Hub's own
+
+
+@dataclass(frozen=True)
+class File:
+    """One path of the repository, as it will be.
+
+    Attributes:
+        change: "added", "changed", "unchanged" or "removed".
+        size: In bytes; 0 of what is removed, as its hash is empty.
+    """
+
+    path: str
+    change: str
+    size: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be sent.
+
+    Attributes:
+        url: The repository's page.
+        creates: Whether the repository is made first.
+        head: The commit that it has now, if any.
+        notes: What one should know of the files.
+    """
+
+    repo: str
+    url: str
+    private: bool
+    creates: bool
+    head: str | None
+    files: tuple[File, ...]
+    tag: str | None
+    notes: tuple[str, ...]
+
+    def paths(self, *changes: str) -> tuple[str, ...]:
+        """Of the files with these changes."""
+        return tuple(file.path for file in self.files if file.change in changes)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a repository."""
+
+    repo: str
+    private: bool = True
+    create: bool = False
+    force: bool = False
+    tag: str | None = None
+    message: str | None = None
+    manifest: Path | None = None
+
+
+def make(
+    api: Api, wanted: Wanted, state: State | None, files: Mapping[str, Path], notes: tuple[str, ...]
+) -> Plan:
+    """What becomes of each path.
+
+    Raises:
+        PublishError: something is there that would be lost, or the tag is taken.
+    """
+    present = {path: digest for path, digest in (state.files if state else {}).items() if path not in KEPT}
+    planned = [_file(path, file, present.get(path)) for path, file in files.items()]
+    planned += [File(path, "removed") for path in sorted(present.keys() - files.keys())]
+    plan = Plan(
+        repo=wanted.repo,
+        url=api.page,
+        private=wanted.private,
+        creates=state is None,
+        head=state.commit if state else None,
+        files=tuple(planned),
+        tag=wanted.tag,
+        notes=notes,
+    )
+    lost = [file for file in planned if file.change in ("changed", "removed")]
+    if lost and not wanted.force:
+        lines = "".join(f"\n  {file.change:<9}{file.path}" for file in lost)
+        raise PublishError(
+            f"{api.repo!r} has other content, and this would be lost:{lines}\n"
+            "pass force=True (--force), or choose another repository."
+        )
+    taken = api.tags().get(wanted.tag) if wanted.tag and state else None
+    if taken and (taken != plan.head or plan.paths("added", "changed", "removed")):
+        raise PublishError(f"{api.repo!r} has a tag {wanted.tag!r} already, at {taken}; choose another one.")
+    return plan
+
+
+def _file(path: str, file: Path, present: str | None) -> File:
+    digest, size = sha256_of(file)
+    if present is None:
+        change = "added"
+    else:
+        same = digest if len(present) == checksum.SHA256 else _git(file)
+        change = "unchanged" if same == present else "changed"
+    return File(path, change, size, digest)
+
+
+def _git(file: Path) -> str:
+    """Git's id of a file, which is the Hub's hash of small ones."""
+    hasher = checksum.Checksum("", file.stat().st_size, git=True).hasher()
+    hasher.update(file.read_bytes())
+    return str(hasher.hexdigest())

@@ -1,0 +1,239 @@
+"""Models onto the Hugging Face Hub: a plan, one commit, and proof that it arrived.
+
+Large files go by the protocol of Git LFS over plain HTTP, whatever the client could do besides. What has been
+uploaded once is not sent again, so a publication that was killed is simply started again.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+from jax.typing import ArrayLike
+
+from converters.errors import ConverterError
+from zoo import _progress
+from zoo._errors import PublishError
+from zoo._hub import download, metadata
+from zoo._hub.hub_file import HubFile
+from zoo._hub.retry import NetworkError
+from zoo._publishing import manifest_entry, model_card, stage, staging_directory
+from zoo._publishing import plan as _plan
+from zoo._publishing.hub_api import Api, State
+from zoo._publishing.hub_client import session
+from zoo._registry.entry import Weights
+
+REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+TAG = re.compile(r"\w[\w.-]*", re.ASCII)
+README = "README.md"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published.
+
+    Attributes:
+        url: Of the commit.
+        entry: For a manifest; None for a module of one's own.
+    """
+
+    url: str
+    entry: str | None
+
+
+Review = Callable[[_plan.Plan], None]
+
+
+def publish(
+    model: stage.Subject,
+    repo_id: str,
+    *,
+    private: bool = True,
+    create: bool = False,
+    force: bool = False,
+    torch: bool = False,
+    tag: str | None = None,
+    message: str | None = None,
+    license: str | None = None,
+    inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = (),
+    module: nn.Module | None = None,
+    token: str | bool | None = None,
+    review: Review = lambda plan: None,
+) -> str:
+    """Puts a model on the Hugging Face Hub in one commit; `zoo.load("hf://owner/name")` is the way back.
+
+    Args:
+        model: A model, or a name or directory that `load` takes.
+        repo_id: The repository, `owner/name`; what it holds becomes what is published, or stays as it was.
+        private: Whether only its owner may read the repository; one that is there has to be so.
+        create: Whether a repository that is not there is made.
+        force: Whether files that are there may be changed or removed.
+        torch: Whether a state dict for PyTorch is published, too, as safetensors.
+        tag: A name for the commit.
+        message: Of the commit.
+        license: Of the weights, such as "MIT"; by default what the model's record says.
+        inputs: Example arrays or their shapes, for a module of your own.
+        module: A module of your own, where `model` is a directory with its weights.
+        token: A token of yours that may write; by default that of your login.
+        review: Called with the plan before anything is sent; what it raises ends the publication.
+
+    Returns:
+        The commit's address.
+
+    Raises:
+        PublishError: it was refused, or did not happen; the message says what the repository holds.
+        WeightsError: the weights are not right.
+    """
+    settings = stage.Settings(module, inputs, license, torch, token)
+    wanted = _plan.Wanted(repo_id, private, create, force, tag, message)
+    return run(model, wanted, settings, review).url
+
+
+def run(subject: stage.Subject, wanted: _plan.Wanted, settings: stage.Settings, review: Review) -> Published:
+    """What `publish` does; `wanted.manifest` is a file that gets the entry."""
+    _check(wanted, settings)
+    api = Api(wanted.repo, settings.token)
+    api.check_permission()
+    state = _repository(api, wanted)
+    with staging_directory.directory() as home:
+        staged, files = _staged(api, subject, home / "files", settings)
+        plan = _plan.make(api, wanted, state, files, staged.notes)
+        listing = manifest_entry.Listing.of(staged.entry, wanted.repo, wanted.manifest, home)
+        review(plan)
+        state = state or _created(api, wanted)
+        commit = _commit(api, plan, files, state, wanted.message or f"Publish {staged.entry.name}")
+        _fetch_back(api, commit, plan, home)
+        if wanted.tag:
+            _tag(api, wanted.tag, commit)
+        return Published(f"{api.page}/commit/{commit}", listing.keep(commit) if listing else None)
+
+
+def _check(wanted: _plan.Wanted, settings: stage.Settings) -> None:
+    metadata.check_token(settings.token)
+    if not REPO.fullmatch(wanted.repo):
+        raise PublishError(f"{wanted.repo!r} is no repository's name; expected owner/name.")
+    if wanted.tag is not None and not TAG.fullmatch(wanted.tag):
+        raise PublishError(f"{wanted.tag!r} is no tag's name; choose one such as 'v1.0'.")
+
+
+def _repository(api: Api, wanted: _plan.Wanted) -> State | None:
+    """What the repository holds, if it is there and as visible as it should be."""
+    state = api.state()
+    if state is None and not wanted.create:
+        raise PublishError(
+            f"there is no repository {api.repo!r}, or the token may not see it; pass create=True (--create)."
+        )
+    if state is not None:
+        _check_visibility(api, wanted, state)
+    return state
+
+
+def _check_visibility(api: Api, wanted: _plan.Wanted, state: State) -> None:
+    if state.private != wanted.private:
+        found, asked = ("private", "public") if state.private else ("public", "private")
+        other = "leave --public out" if state.private else "pass private=False (--public)"
+        raise PublishError(
+            f"{api.repo!r} is {found}, and you asked for {asked}: {other}, "
+            f"or change it at {api.page}/settings; nothing was published."
+        )
+
+
+def _staged(
+    api: Api, subject: stage.Subject, target: Path, settings: stage.Settings
+) -> tuple[stage.Staged, dict[str, Path]]:
+    """The files, by path in the repository."""
+    try:
+        staged = stage.stage(subject, target, settings)
+        card = str(model_card.card(staged, api.repo))
+        (target / README).write_text(card, encoding="utf-8")
+    except OSError as error:
+        raise PublishError(
+            f"the files cannot be prepared: {error}; ZOO_CACHE chooses another place."
+        ) from error
+    api.validate(card)
+    return staged, stage.files_of(target)
+
+
+def _created(api: Api, wanted: _plan.Wanted) -> State:
+    """What a new repository holds; one that somebody else has made meanwhile is theirs."""
+    trouble = None
+    try:
+        api.create(private=wanted.private)
+    except PublishError as error:
+        trouble = error
+    state = api.state()
+    if state is None or (trouble and set(state.files) - set(_plan.KEPT)):
+        raise trouble or PublishError(f"{api.repo!r} was created, and cannot be found; try again later.")
+    _check_visibility(api, wanted, state)
+    if set(state.files) - set(_plan.KEPT):
+        raise PublishError(f"{api.repo!r} is new, and holds {', '.join(state.files)}; publish again.")
+    return state
+
+
+def _commit(api: Api, plan: _plan.Plan, files: Mapping[str, Path], state: State, title: str) -> str:
+    """The commit with the files: a new one, or the head where nothing changes."""
+    sent, removed = plan.paths("added", "changed"), plan.paths("removed")
+    if not sent and not removed:
+        return state.commit
+    mark = hashlib.sha256(json.dumps([(file.path, file.sha256) for file in plan.files]).encode()).hexdigest()
+    message = f"By flax-zoo; content {mark}"
+    try:
+        return api.commit(
+            {path: files[path] for path in sent}, removed, parent=state.commit, title=title, message=message
+        )
+    except PublishError as error:
+        return _found_out(api, state.commit, mark, error)
+
+
+def _found_out(api: Api, parent: str, mark: str, error: PublishError) -> str:
+    """The commit, if it happened although the Hub did not say so.
+
+    Raises:
+        PublishError: it did not, or that cannot be found out.
+    """
+    try:
+        newer = api.commits_after(parent)
+    except PublishError as second:
+        raise PublishError(f"{error} Whether it happened, see {api.page}/commits/main: {second}") from None
+    for commit, message in newer.items():
+        if mark in message:
+            return commit
+    holds = f"is at {next(iter(newer))}, which is not this" if newer else f"is as it was, at {parent}"
+    raise PublishError(f"{error} {api.repo!r} {holds}; what was uploaded is not sent again.") from None
+
+
+def _fetch_back(api: Api, commit: str, plan: _plan.Plan, home: Path) -> None:
+    """Downloads what was published, from no cache, and compares it."""
+    for file in plan.files:
+        if file.change == "removed":
+            continue
+        weights = Weights(file.sha256, file.size, file=file.path, repo=api.repo, revision=commit)
+        source, path = HubFile(f"hf://{api.repo}", weights, api.token), home / "back"
+        try:
+            with path.open("wb") as target, _progress.bar(file.path) as report:
+                download.download(partial(_request, source), target, source.checksum(), report)
+        except (NetworkError, ConverterError, OSError) as trouble:
+            raise PublishError(
+                f"{file.path!r} of {api.repo!r} at {commit} is published, but cannot be verified: {trouble}. "
+                "Publish again, which only verifies, or take it back."
+            ) from None
+        path.unlink()
+
+
+def _request(source: HubFile) -> download.Request:
+    with session():
+        return source.request(source.ask())
+
+
+def _tag(api: Api, tag: str, commit: str) -> None:
+    try:
+        if api.tags().get(tag) != commit:
+            api.tag(tag, commit)
+    except PublishError as error:
+        if api.tags().get(tag) != commit:
+            raise PublishError(f"{api.page}/commit/{commit} was published, but not tagged: {error}") from None

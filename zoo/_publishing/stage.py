@@ -1,0 +1,234 @@
+"""The files of a publication: made of a model, and verified."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from converters import read_checkpoint
+from converters.formats import safetensors
+from converters.io.files import atomic_write
+from zoo._errors import PublishError, WeightsError, ZooError
+from zoo._loading import load, weights
+from zoo._model import Model, flatten
+from zoo._preprocessing import text
+from zoo._registry import families
+from zoo._registry.entry import Entry, Frozen, Weights
+from zoo._registry.manifest import CONFIG
+from zoo._saving import save, shards, verify
+
+TORCH = "pytorch_model.safetensors"
+SAMPLE = "sample.png"
+
+Subject: TypeAlias = Model | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is published besides a model's weights, and what is said of them."""
+
+    module: nn.Module | None = None
+    inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = ()
+    license: str | None = None
+    torch: bool = False
+    token: str | bool | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A complete model's directory.
+
+    Attributes:
+        entry: As its config.json says it.
+        origin: Where the weights were fetched from, if they were.
+        verified: What was found right.
+        notes: What a user should know of it.
+    """
+
+    directory: Path
+    model: Model
+    entry: Entry
+    origin: Weights | None
+    verified: verify.Verified
+    notes: tuple[str, ...]
+
+
+def stage(subject: Subject, target: Path, settings: Settings) -> Staged:
+    """Writes all but the card.
+
+    Raises:
+        PublishError: something that is asked for cannot be made.
+        WeightsError: the weights are not right, or cannot be written.
+    """
+    subject = _name_of(subject, settings) if isinstance(subject, Model) else subject
+    made = _of_model(subject, settings) if isinstance(subject, Model) else _of_name(subject, settings)
+    _write(made, target, settings)
+    entry, notes = load.info(target), list[str]()
+    own = made.model.module if entry.family is None else None
+    golden = made.beside(save.GOLDEN) if made.content is not None else None
+    if golden is not None:
+        (target / save.GOLDEN).write_bytes(golden)
+    else:
+        notes += _own_golden(target / save.GOLDEN, made.model, entry)
+    tokenizer = made.beside(text.FILE)
+    if tokenizer is not None:
+        (target / text.FILE).write_bytes(tokenizer)
+    _shard(target)
+    verified = verify.verify(target, module=own)
+    if settings.torch:
+        _export(target, entry, own)
+    _draw(made.model, target)
+    return Staged(target, made.model, load.info(target), made.origin, verified, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A model with the entry that it gets.
+
+    Attributes:
+        origin: Where its weights were fetched from, if they were.
+        content: Of their file, where that is published as it is.
+        beside: The content of a file beside the weights, if there is one.
+    """
+
+    model: Model
+    origin: Weights | None = None
+    content: np.ndarray | None = None
+    beside: Callable[[str], bytes | None] = lambda file: None
+
+
+def _name_of(model: Model, settings: Settings) -> Subject:
+    """The name that loads exactly this, if there is one: what is known of it holds for this model, too."""
+    entry = model.entry
+    if entry is None or entry.weights is None or entry.family is None:
+        return model
+    try:
+        if load.find(entry.name, token=settings.token) != entry:
+            return model
+        arrays = load.pretrained(entry.name)[1]
+    except ZooError:
+        return model
+    flat = flatten(model.variables)
+    same = flat.keys() == arrays.keys() and all(
+        flat[path].dtype == array.dtype and np.asarray(flat[path]).tobytes() == array.tobytes()
+        for path, array in arrays.items()
+    )
+    return entry.name if same else model
+
+
+def _of_model(model: Model, settings: Settings) -> _Made:
+    entry = _licensed(model.entry or Entry(type(model.module).__name__, 0), settings)
+    return _Made(Model(model.module, model.variables, entry, model.notes))
+
+
+def _of_name(name: str | os.PathLike[str], settings: Settings) -> _Made:
+    found, home = load.find(name, token=settings.token), load.directory_of(name)
+    model = load.load(name, pretrained=True, module=settings.module, token=settings.token)
+    # Its metrics were measured on these weights, whatever file they are from.
+    entry = replace(_licensed(found, settings), weights=None, name=found.name.rpartition("/")[2])
+    if settings.module is not None:
+        entry = replace(entry, family=None, config=Frozen())
+    whole = found.layout is None and not str(found.weights and found.weights.file).endswith(".json")
+    return _Made(
+        Model(model.module, model.variables, entry, model.notes),
+        found.weights if found.weights and (found.weights.repo or found.weights.url) else None,
+        weights.content_of(found, home, token=settings.token)[0] if whole else None,
+        lambda file: text.beside(found, home, file, settings.token),
+    )
+
+
+def _licensed(entry: Entry, settings: Settings) -> Entry:
+    return replace(entry, license=settings.license) if settings.license else entry
+
+
+def _write(made: _Made, target: Path, settings: Settings) -> None:
+    """The weights and config.json."""
+    content, entry = made.content, made.model.entry
+    if content is None or entry is None:
+        save.save(made.model, target, inputs=settings.inputs)
+        return
+
+    def put(path: Path) -> None:
+        with atomic_write(path, size=content.size) as file:
+            file.write(content.data)
+
+    entry = save.recorded(entry, made.model.module, settings.inputs)
+    save.write(target, entry, put, overwrite=False)
+
+
+def _own_golden(path: Path, model: Model, entry: Entry) -> list[str]:
+    """Writes what the model itself computes; notes say why not, where that is so."""
+    if not entry.inputs:
+        return ["no reference outputs: pass inputs= to have some"]
+    rng = np.random.default_rng(0)
+    inputs = [
+        rng.standard_normal(each.shape)
+        if each.dtype.startswith(("float", "bfloat"))
+        else rng.integers(0, 2, each.shape).astype(each.dtype)  # there are two classes or tokens at least
+        for each in entry.inputs
+    ]
+    try:
+        verify.own_golden(path, model.module, model.variables, inputs, f"jax {jax.__version__}")
+    except WeightsError as error:
+        return [f"no reference outputs: {str(error).splitlines()[0]}"]
+    return []
+
+
+def _export(target: Path, entry: Entry, module: nn.Module | None) -> None:
+    """The state dict for PyTorch."""
+    from zoo._saving.convert import export
+
+    if not entry.inputs:
+        raise PublishError(f"a state dict for PyTorch needs the inputs of {entry.name!r}; pass inputs=.")
+    export(target, target / TORCH, module=module)
+
+
+def _draw(model: Model, target: Path) -> None:
+    """A picture of a family that draws images."""
+    if model.entry is None or model.entry.family is None:
+        return
+    family = families.family(model.entry)
+    if hasattr(family, "sample"):
+        from zoo._preprocessing import images
+
+        labels = np.repeat(np.arange(model.module.num_classes), 10)
+        images.write(images.grid(np.asarray(family.sample(model, labels)), 10), target / SAMPLE)
+
+
+def _shard(target: Path) -> None:
+    """Splits the weights where they are larger than the Hub advises."""
+    whole = target / save.WEIGHTS
+    if not whole.exists() or whole.stat().st_size <= shards.LARGEST:
+        return
+    arrays = read_checkpoint(whole)
+    sizes = {name: math.prod(shape) * arrays.dtypes[name].itemsize for name, shape in arrays.shapes.items()}
+    files = shards.layout(sizes)
+    if len(files) == 1:  # one array, larger than that
+        return
+    for file, names in files.items():
+        safetensors.write(target / file, {name: arrays[name] for name in names})
+    shards.write_index(target, files, sum(sizes.values()))
+    index = target / shards.INDEX
+    entry = replace(load.info(target), weights=Weights(*save.sha256_of(index), file=index.name))
+    (target / CONFIG).write_text(save.to_json(entry), encoding="utf-8")
+    whole.unlink()
+
+
+def files_of(staged: Path) -> dict[str, Path]:
+    """What is published, by path.
+
+    Raises:
+        PublishError: something is no regular file, or is empty.
+    """
+    files = {path.name: path for path in sorted(staged.iterdir())}
+    for name, path in files.items():
+        if path.is_symlink() or not path.is_file() or path.stat().st_size == 0:
+            raise PublishError(f"{name!r} is no regular file with content; it is not published.")
+    return files

@@ -1,0 +1,1 @@
+"""What the zoo has: the manifest, the families, the recipes."""

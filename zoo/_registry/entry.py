@@ -1,0 +1,131 @@
+"""A model's record, as one entry of the manifest or the config.json of a saved model says it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+
+class Frozen(Mapping[str, Any]):
+    """A mapping that hashes and compares by value; lists inside become tuples."""
+
+    def __init__(self, items: Mapping[str, Any] | None = None) -> None:
+        self._items = {key: _freeze(value) for key, value in (items or {}).items()}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return Frozen(value)
+    if isinstance(value, list | tuple):
+        return tuple(_freeze(item) for item in value)
+    return value
+
+
+@dataclass(frozen=True)
+class Input:
+    """One array that a model's `__call__` takes; batch first, channels last."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights are: a bundled `file`; a `file` of a Hub `repo` at a `revision` (a commit); a `url`."""
+
+    sha256: str
+    size: int | None = None
+    file: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    url: str | None = None
+
+    def __str__(self) -> str:
+        return self.url or (
+            f"{self.repo}@{self.revision}: {self.file}" if self.repo else f"bundled: {self.file}"
+        )
+
+
+@dataclass(frozen=True)
+class Digits:
+    """How drawings become input; `ink: light` models read light strokes on a dark ground."""
+
+    ink: str
+
+
+@dataclass(frozen=True)
+class Photos:
+    """How photos become input: the shorter side resized, the middle cut out, colours normalised.
+
+    `resize` and `crop` are pixels; `mean` and `std` are of red, green and blue in [0, 1], by default those of
+    ImageNet's training images, which most models of photos share.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+Preprocess: TypeAlias = Digits | Photos
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model's record: what it is, where its weights are, whose they are and how good.
+
+    `family` is None for a module that is none of the zoo's; `num_params` counts the params exactly;
+    `classes` is the file in zoo/classes that names what a classifier tells apart, `labels` are the names
+    themselves where they are few.
+    """
+
+    # A name says nearly as much as all of it, and jax hashes the entry at each call.
+    name: str
+    num_params: int = field(hash=False)
+    family: str | None = field(default=None, hash=False)
+    config: Mapping[str, Any] = field(default=Frozen(), hash=False)
+    inputs: tuple[Input, ...] = field(default=(), hash=False)
+    weights: Weights | None = field(default=None, hash=False)
+    layout: str | None = field(default=None, hash=False)
+    license: str | None = field(default=None, hash=False)
+    source: str | None = field(default=None, hash=False)
+    paper: str | None = field(default=None, hash=False)
+    metrics: Mapping[str, float] = field(default=Frozen(), hash=False)
+    preprocess: Preprocess | None = field(default=None, hash=False)
+    classes: str | None = field(default=None, hash=False)
+    labels: tuple[str, ...] = field(default=(), hash=False)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether its first input are a text's tokens."""
+        return bool(self.inputs) and self.inputs[0].dtype.startswith("int")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What each of the logits stands for; empty where that is not known."""
+        return _class_names(self.classes) if self.classes else self.labels
+
+
+@cache
+def _class_names(classes: str) -> tuple[str, ...]:
+    # The first line says where the names are from.
+    text = (Path(__file__).parents[1] / "classes" / f"{classes}.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines()[1:])

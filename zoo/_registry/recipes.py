@@ -1,0 +1,235 @@
+"""How each bundled model was trained, as data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_type_hints
+
+from zoo._errors import TrainingError
+from zoo._registry.schema import suggest
+
+DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("adamw", "sgd")
+DECAYS = ("constant", "linear", "cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides what a run ends with, besides the model and the data.
+
+    Attributes:
+        task: What is learnt, a key of `tasks.TASKS`.
+        dataset: A key of `data.DATASETS`.
+        epochs: Passes over the data; what is left after the last whole batch of a pass is not used.
+        batch_size: Examples an update.
+        dtype: What an update computes in, one of DTYPES; params, measures and evaluation keep theirs.
+        micro_batches: Parts that a batch is split into, one after the other, to need less memory.
+        optimizer: "adamw", or "sgd" with Nesterov's momentum of 0.9.
+        learning_rate: At its highest.
+        warmup_steps: Updates until the learning rate is at its highest, from zero.
+        decay: How it goes down from there to zero at the last update, or "constant".
+        weight_decay: Share of the params that is taken off them at an update, times the learning rate.
+        backbone_rate: Learning rate of all but the head, as a share of the head's; with 0 it is frozen, and
+            batch norms and dropout are as in evaluation. Needs a family with a head.
+        clip_norm: Largest norm of all gradients together; 0: any.
+        average: Share that the average of the params keeps at an update; 0: no average is kept.
+        shift: Pixels that training images are moved by at most, in each direction.
+        flip: Share of the training images that are mirrored, left to right.
+        label_smoothing: Share of a label's probability that all classes divide among them.
+        kl_weight: Weight of a VAE's KL divergence in its loss.
+        validation: Training examples, the last ones, that are held back to choose the best epoch; 0: the
+            last epoch is the result.
+        patience: Epochs without a better one after which a run ends; 0: it does not.
+        keep: Checkpoints that are kept, besides the best.
+        seed: Of the initial params, the order of the examples and all noise.
+    """
+
+    task: str
+    dataset: str
+    epochs: int
+    batch_size: int
+    dtype: str = "float32"
+    micro_batches: int = 1
+    optimizer: str = "adamw"
+    learning_rate: float
+    warmup_steps: int = 0
+    decay: str = "constant"
+    weight_decay: float = 1e-4
+    backbone_rate: float = 1.0
+    clip_norm: float = 0.0
+    average: float = 0.0
+    shift: int = 0
+    flip: float = 0.0
+    label_smoothing: float = 0.0
+    kl_weight: float = 0.5
+    validation: int = 0
+    patience: int = 0
+    keep: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"\n  {field} is {getattr(self, field)!r}; expected {expected}"
+            for field, expected, holds in _RULES
+            if not holds(self)
+        ]
+        if problems:
+            raise TrainingError(f"no such training:{''.join(problems)}")
+
+
+_RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
+    ("epochs", "at least 1", lambda r: r.epochs >= 1),
+    ("batch_size", "at least 1", lambda r: r.batch_size >= 1),
+    ("dtype", f"one of {', '.join(DTYPES)}", lambda r: r.dtype in DTYPES),
+    (
+        "micro_batches",
+        "a divisor of batch_size",
+        lambda r: r.micro_batches >= 1 and r.batch_size % r.micro_batches == 0,
+    ),
+    ("optimizer", f"one of {', '.join(OPTIMIZERS)}", lambda r: r.optimizer in OPTIMIZERS),
+    ("learning_rate", "more than 0", lambda r: 0 < r.learning_rate < float("inf")),
+    ("warmup_steps", "at least 0", lambda r: r.warmup_steps >= 0),
+    ("decay", f"one of {', '.join(DECAYS)}", lambda r: r.decay in DECAYS),
+    ("weight_decay", "at least 0", lambda r: 0 <= r.weight_decay < float("inf")),
+    ("backbone_rate", "at least 0", lambda r: 0 <= r.backbone_rate < float("inf")),
+    ("clip_norm", "at least 0", lambda r: 0 <= r.clip_norm < float("inf")),
+    ("average", "at least 0 and less than 1", lambda r: 0 <= r.average < 1),
+    ("shift", "at least 0", lambda r: r.shift >= 0),
+    ("flip", "at least 0 and at most 1", lambda r: 0 <= r.flip <= 1),
+    ("label_smoothing", "at least 0 and less than 1", lambda r: 0 <= r.label_smoothing < 1),
+    ("kl_weight", "at least 0", lambda r: 0 <= r.kl_weight < float("inf")),
+    ("validation", "at least 0", lambda r: r.validation >= 0),
+    ("patience", "at least 0", lambda r: r.patience >= 0),
+    ("keep", "at least 1", lambda r: r.keep >= 1),
+    ("seed", "at least 0, below 2^32", lambda r: 0 <= r.seed < 2**32),
+)
+
+# The paper's section 4.2, but for the shorter schedule with a cosine.
+CIFAR10 = Recipe(
+    task="classification",
+    dataset="cifar10",
+    epochs=70,
+    batch_size=128,
+    optimizer="sgd",
+    learning_rate=0.1,
+    warmup_steps=780,
+    decay="cosine",
+    weight_decay=5e-4,
+    shift=4,
+    flip=0.5,
+)
+
+RECIPES = {
+    "mlp_mnist": Recipe(
+        task="classification",
+        dataset="mnist",
+        epochs=60,
+        batch_size=128,
+        learning_rate=3e-3,
+        warmup_steps=500,
+        decay="cosine",
+        weight_decay=1e-2,
+        average=0.999,
+        shift=1,
+    ),
+    "cnn_mnist": Recipe(
+        task="classification",
+        dataset="mnist",
+        epochs=15,
+        batch_size=128,
+        learning_rate=2e-3,
+        warmup_steps=500,
+        decay="cosine",
+        weight_decay=1e-2,
+        clip_norm=1.0,
+        average=0.999,
+        shift=2,
+        label_smoothing=0.05,
+    ),
+    "vae_mnist": Recipe(
+        task="vae",
+        dataset="mnist",
+        epochs=100,
+        batch_size=128,
+        learning_rate=1e-3,
+        warmup_steps=500,
+        decay="cosine",
+        clip_norm=100.0,
+        average=0.999,
+    ),
+    "gpt_shakespeare": Recipe(
+        task="next_token",
+        dataset="tiny_shakespeare",
+        epochs=3,
+        batch_size=64,
+        learning_rate=3e-3,
+        warmup_steps=100,
+        decay="cosine",
+        weight_decay=0.1,
+        clip_norm=1.0,
+    ),
+    **{f"resnet{depth}_cifar10": CIFAR10 for depth in (20, 32, 44, 56, 110, 1202)},
+}
+
+# By what is to be told apart.
+FINETUNING = {
+    "pictures": Recipe(
+        task="classification",
+        dataset="pictures",
+        epochs=20,
+        batch_size=32,
+        learning_rate=1e-3,
+        warmup_steps=20,
+        decay="cosine",
+        weight_decay=1e-2,
+        backbone_rate=0.1,
+        clip_norm=1.0,
+        flip=0.5,
+        label_smoothing=0.1,
+        patience=5,
+    ),
+    "texts": Recipe(
+        task="text_classification",
+        dataset="texts",
+        epochs=4,
+        batch_size=16,
+        learning_rate=5e-4,
+        warmup_steps=20,
+        decay="linear",
+        weight_decay=1e-2,
+        backbone_rate=0.1,
+        clip_norm=1.0,
+        patience=2,
+    ),
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of a manifest name.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    if name not in RECIPES:
+        advice = suggest(name, RECIPES) or f"; there are {', '.join(RECIPES)}."
+        raise TrainingError(f"no recipe trains {name!r}{advice}")
+    return RECIPES[name]
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The recipe with fields replaced, each spelt `field=value`; the task and the data set stay.
+
+    Raises:
+        TrainingError: an unknown field, or a value that is none of its type.
+    """
+    types = {name: kind for name, kind in get_type_hints(Recipe).items() if name not in ("task", "dataset")}
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        field, equals, value = setting.partition("=")
+        if not equals or field not in types:
+            advice = suggest(field, types) or f"; choose from {', '.join(types)}."
+            raise TrainingError(f"{setting!r} sets no field of a recipe{advice}")
+        try:
+            changes[field] = types[field](value)
+        except ValueError as error:
+            raise TrainingError(f"{setting!r}: expected {types[field].__name__}.") from error
+    return replace(recipe, **changes)

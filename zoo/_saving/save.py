@@ -1,0 +1,184 @@
+"""A model as a directory, which `zoo.load` and every NAME of the command line take."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from converters.errors import CheckpointError
+from converters.formats import safetensors
+from converters.io.files import atomic_write
+from zoo._errors import WeightsError, ZooError
+from zoo._inference.fold_batch_norm import Folded
+from zoo._model import Model, count_params, flatten
+from zoo._processes import Crew
+from zoo._registry.entry import Entry, Frozen, Input, Weights
+from zoo._registry.manifest import CONFIG, read_saved
+from zoo._saving import shards
+
+WEIGHTS = "model.safetensors"
+GOLDEN = "golden.safetensors"
+OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
+ALONE = Crew()
+
+
+def save(
+    model: Model,
+    directory: str | os.PathLike[str],
+    *,
+    inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = (),
+    overwrite: bool = False,
+) -> None:
+    """Writes model.safetensors and config.json; `zoo.load(directory, pretrained=True)` is the way back.
+
+    Arrays that are spread over devices go into several files with an index, each from where it is. On several
+    processes, all of them call this, and the directory is one that they share.
+
+    Args:
+        model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
+        directory: Made where it is missing, refused where it holds a model.
+        inputs: Example arrays or their shapes, for a module of your own: loading then checks every array.
+        overwrite: Whether a model in the directory is replaced, instead of refused.
+
+    Raises:
+        WeightsError: the variables cannot be stored, or the files cannot be written.
+        ZooError: the model's batch norms are folded.
+    """
+    if isinstance(model.module, Folded):
+        raise ZooError(
+            "a folded model is for calls only; save what zoo.unfold_batch_norm gives, and fold after loading."
+        )
+    flat = flatten(model.variables)
+    _check_leaves(flat)
+    entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
+    crew = Crew(together=shards.are_spread(flat))
+
+    def put(path: Path) -> None:
+        if crew.together:
+            shards.write(path.parent, flat, crew)
+        else:
+            safetensors.write(path, flat)
+
+    write(Path(directory), entry, put, overwrite=overwrite, crew=crew)
+
+
+def write(
+    target: Path,
+    entry: Entry,
+    put: Callable[[Path], None],
+    *,
+    overwrite: bool,
+    crew: Crew = ALONE,
+) -> None:
+    """A model's directory; whole or not at all where it is new, else its files change once all are complete.
+
+    Args:
+        target: The directory.
+        entry: What config.json says, but for the weights.
+        put: Writes the weights to a path, or files and an index beside it.
+        overwrite: Whether a model in the directory is replaced, instead of refused.
+        crew: The processes that do so together.
+    """
+    taken = [name for name in (WEIGHTS, shards.INDEX, CONFIG) if os.path.lexists(target / name)]
+    if taken and not overwrite:
+        raise ZooError(
+            f"{str(target)!r} has {' and '.join(taken)} already; "
+            "choose another directory, or ask to overwrite them."
+        )
+    try:
+        new = not target.exists()
+        stage = (target.parent if new else target) / f".{crew.token()}.tmp"
+        if crew.leads:
+            stage.parent.mkdir(parents=True, exist_ok=True)
+            stage.mkdir()
+        crew.wait("the directory is made")
+        try:
+            put(stage / WEIGHTS)
+            if crew.leads:
+                _complete(stage, entry)
+                _move(stage, target, new=new)
+            crew.wait("the model is saved")
+        finally:
+            if crew.leads:
+                shutil.rmtree(stage, ignore_errors=True)
+    except (CheckpointError, OSError) as error:
+        raise WeightsError(f"{str(target)!r} cannot be saved: {error}") from error
+
+
+def _move(stage: Path, target: Path, *, new: bool) -> None:
+    """Gives the files their place; config.json last, which names the weights."""
+    if new:
+        stage.rename(target)
+        return
+    # What was computed with other weights is wrong for these.
+    (target / GOLDEN).unlink(missing_ok=True)
+    names = sorted(os.listdir(stage), key=lambda name: name == CONFIG)
+    for name in names:
+        os.replace(stage / name, target / name)
+    for path in target.iterdir():
+        if OWN.fullmatch(path.name) and path.name not in names:
+            path.unlink()
+
+
+def _check_leaves(flat: Mapping[str, Any]) -> None:
+    # Random keys have dtypes of jax's own, and Python's numbers none.
+    wrong = {path: leaf for path, leaf in flat.items() if not isinstance(getattr(leaf, "dtype", 0), np.dtype)}
+    if wrong or not flat:
+        lines = "".join(
+            f"\n  {path}: {getattr(leaf, 'dtype', type(leaf).__name__)}" for path, leaf in wrong.items()
+        )
+        raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
+
+
+def recorded(
+    entry: Entry | None, module: nn.Module, inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct]
+) -> Entry:
+    """The entry, or a new one for a module of one's own, with the inputs that are given."""
+    entry = entry or Entry(type(module).__name__, 0)
+    if not inputs:
+        return entry
+    shapes = jax.eval_shape(lambda: tuple(jax.numpy.asarray(each) for each in inputs))
+    named = [Input(f"input{index}", each.shape, str(each.dtype)) for index, each in enumerate(shapes)]
+    return replace(entry, inputs=tuple(named))
+
+
+def _complete(directory: Path, entry: Entry) -> None:
+    """Writes config.json for the weights in the directory."""
+    name = WEIGHTS if (directory / WEIGHTS).exists() else shards.INDEX
+    weights = Weights(*sha256_of(directory / name), file=name)
+    # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
+    stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
+    entry = replace(entry, weights=weights, layout=None, metrics=Frozen() if stale else entry.metrics)
+    with atomic_write(directory / CONFIG) as file:
+        file.write(to_json(entry).encode())
+    if read_saved(directory) != entry:
+        raise ZooError(f"config.json cannot hold {dict(entry.config)}; use numbers, text and lists.")
+
+
+def sha256_of(path: Path) -> tuple[str, int]:
+    """The file's hash and size; in pieces, since the file may be larger than the memory."""
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def to_json(entry: Entry) -> str:
+    """The fields that say something, spelt as in the manifest."""
+
+    def plain(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return {name: field for name, field in vars(value).items() if field not in (None, (), Frozen())}
+        if isinstance(value, Mapping):
+            return dict(value)
+        raise ZooError(f"config.json cannot hold {value!r}; use numbers, text and lists.")
+
+    return json.dumps(plain(entry), default=plain, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,158 @@
+"""Weights in several files with an index, written from where the arrays are: none is gathered in one place.
+
+On several processes, which share the directory, the first makes the files with their headers, and each writes
+into all of them the parts of arrays that its own devices have; of copies of a part, one. Last, the first
+hashes the files and writes the index.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from converters.formats import safetensors
+from converters.io.files import atomic_write, check_room
+from converters.io.slices import Box, slices, whole
+from converters.io.writing import CHUNK, Array, describe
+from zoo._processes import Crew
+from zoo._variables.lazy import box_of, overlap, together
+
+LARGEST = 5_000_000_000  # bytes of a file, as the Hub advises
+INDEX = "model.safetensors.index.json"
+
+
+def are_spread(flat: Mapping[str, Any]) -> bool:
+    """Whether any device has only a part of some array."""
+    return any(isinstance(leaf, jax.Array) and not leaf.is_fully_replicated for leaf in flat.values())
+
+
+def layout(sizes: Mapping[str, int]) -> dict[str, list[str]]:
+    """Names of files, and which arrays go into each: in their order, as many as fit."""
+    groups: list[list[str]] = [[]]
+    room = LARGEST
+    for name, size in sizes.items():
+        if size > room and groups[-1]:
+            groups.append([])
+            room = LARGEST
+        groups[-1].append(name)
+        room -= size
+    count = len(groups)
+    return {
+        f"model-{index:05}-of-{count:05}.safetensors": group for index, group in enumerate(groups, start=1)
+    }
+
+
+def write(directory: Path, flat: Mapping[str, Any], crew: Crew) -> None:
+    """Writes the files and the index.
+
+    Raises:
+        CheckpointError: an array cannot be stored, or there is no room.
+    """
+    described = describe(flat)
+    files = layout({name: array.nbytes for name, array in described.items()})
+    if crew.leads:
+        check_room(directory, sum(array.nbytes for array in described.values()))
+    places: dict[str, dict[str, int]] = {}
+    for file, names in files.items():
+        header, places[file], size = safetensors.layout({name: described[name] for name in names}, {})
+        if crew.leads:
+            with open(directory / file, "xb") as made:
+                made.write(header)
+                made.truncate(size)
+    crew.wait("files are made")
+    for file, offsets in places.items():
+        with open(directory / file, "r+b", buffering=0) as target:
+            for name, offset in offsets.items():
+                _write_array(target.fileno(), offset, flat[name], described[name], crew)
+            os.fsync(target.fileno())
+    crew.wait("files are written")
+    if crew.leads:
+        write_index(directory, files, sum(array.nbytes for array in described.values()))
+
+
+def write_index(directory: Path, files: Mapping[str, list[str]], total: int) -> None:
+    """Writes the index of files that are complete."""
+    hashes = {file: _sha256(directory / file) for file in files}
+    index = {
+        "metadata": {"total_size": total, "sha256": hashes},
+        "weight_map": {name: file for file, names in files.items() for name in names},
+    }
+    with atomic_write(directory / INDEX) as file:
+        file.write((json.dumps(index, indent=2) + "\n").encode())
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_array(fd: int, start: int, leaf: Any, array: Array, crew: Crew) -> None:
+    """What this process has of an array, in pieces."""
+    parts = _parts(leaf, crew)
+    for group in together(set(parts)):
+        for box in _pieces(group, array.dtype.itemsize):
+            piece = np.empty([stop - begin for begin, stop in box], array.dtype)
+            for own, part in parts.items():
+                both = overlap(own, box)
+                if both is not None:
+                    piece[slices(both, box)] = part[slices(both, own)]
+            rows = piece.reshape(-1).view(np.uint8)
+            offsets, length = _runs(box, array)
+            for index, offset in enumerate(offsets):
+                _pwrite(fd, rows[index * length : (index + 1) * length], start + offset)
+
+
+def _parts(leaf: Any, crew: Crew) -> dict[Box, np.ndarray]:
+    """The parts of an array that this process writes, on the host."""
+    everywhere = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+    if everywhere and not crew.leads:
+        return {}
+    if not isinstance(leaf, jax.Array):
+        return {whole(np.shape(leaf)): np.asarray(leaf)}
+    # Copies, since jax keeps what it has once fetched from a device as long as the array lives.
+    return {
+        box_of(shard.index, leaf.shape): np.asarray(shard.data.copy())
+        for shard in leaf.addressable_shards
+        if shard.replica_id == 0
+    }
+
+
+def _pieces(box: Box, itemsize: int) -> Iterator[Box]:
+    """The box in parts of bounded size, each as few runs in the file as can be."""
+    sizes = [stop - start for start, stop in box]
+    if math.prod(sizes) * itemsize <= CHUNK or max(sizes) == 1:
+        yield box
+        return
+    axis = next(axis for axis, size in enumerate(sizes) if size > 1)
+    start, stop = box[axis]
+    for half in ((start, (start + stop) // 2), ((start + stop) // 2, stop)):
+        yield from _pieces((*box[:axis], half, *box[axis + 1 :]), itemsize)
+
+
+def _runs(box: Box, array: Array) -> tuple[list[int], int]:
+    """Where a box of an array is among its bytes: where its contiguous parts start, and how long each is."""
+    axis, length = len(box), array.dtype.itemsize
+    while axis and box[axis - 1] == (0, array.shape[axis - 1]):
+        axis -= 1
+        length *= array.shape[axis]
+    step, starts = length, np.zeros(1, np.int64)
+    for outer in reversed(range(axis)):
+        start, stop = box[outer]
+        if outer == axis - 1:
+            starts, length = starts + start * step, length * (stop - start)
+        else:
+            starts = np.add.outer(np.arange(start, stop) * step, starts).reshape(-1)
+        step *= array.shape[outer]
+    return starts.tolist(), length
+
+
+def _pwrite(fd: int, data: np.ndarray, offset: int) -> None:
+    while data.size:
+        count = os.pwrite(fd, data.data, offset)
+        data, offset = data[count:], offset + count

@@ -1,0 +1,208 @@
+"""Whether weights are what they should be, and compute on this machine what they should.
+
+A golden file has example inputs and what the PyTorch implementation, or whoever its metadata names, makes of
+them in float64. It lies beside the weights: `golden.safetensors` in a model's directory or repository,
+`NAME.golden.safetensors` for `NAME.safetensors`. Its keys are `METHOD/inputs/INDEX` and
+`METHOD/outputs/INDEX`.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax.errors import FlaxError
+from numpy.typing import ArrayLike
+
+from converters.errors import CheckpointError
+from converters.formats import safetensors
+from converters.io.files import aligned_read, blamed_on
+from converters.matching.arrays import kind, nonfinite
+from zoo._errors import WeightsError
+from zoo._loading import load, repositories
+from zoo._loading import weights as _weights
+from zoo._model import count_params, unflatten
+from zoo._registry.manifest import UNATTESTED
+from zoo._saving.save import GOLDEN, WEIGHTS
+
+# In float64 the same arithmetic in another order differs by less, and any other arithmetic by more.
+TOLERANCE = 1e-12
+MAX_GOLDEN = 1 << 30  # bytes
+MADE_BY = "made_by"  # of the file's metadata
+
+Call = tuple[Sequence[ArrayLike], Sequence[ArrayLike]]  # inputs, outputs
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was compared and found right.
+
+    Attributes:
+        file: The weights' file.
+        sha256: Its hash, which the model's record has; None where nobody has published one.
+        num_params: As the record says, all finite.
+        difference: The largest one from the golden outputs, as a share of the largest output; None without.
+        made_by: Who made the golden outputs.
+    """
+
+    file: Path
+    sha256: str | None
+    num_params: int
+    difference: float | None
+    made_by: str = "PyTorch"
+
+
+def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> Verified:
+    """Checks a model's weights: hash, arrays, number of parameters, finiteness, and golden outputs if any.
+
+    Args:
+        name: Of the manifest, or a model's directory.
+        module: A module of your own, for its directory.
+
+    Raises:
+        WeightsError: any of them is not right.
+    """
+    entry = load.info(name)
+    built, arrays = load.pretrained(name, module)
+    variables = unflatten(arrays)
+    count = count_params(variables)
+    if count != entry.num_params:
+        raise WeightsError(f"{entry.name!r} has {count:,} parameters; its record says {entry.num_params:,}.")
+    bad = [path for path, array in arrays.items() if nonfinite(array)]
+    if bad:
+        raise WeightsError(f"{entry.name!r} has NaN or infinity in {', '.join(bad)}.")
+    file = _weights.locate(entry, load.directory_of(name))
+    if entry.weights and entry.weights.repo:
+        repositories.optional(entry.name, entry.weights, None, GOLDEN, MAX_GOLDEN)
+    golden = golden_path(file)
+    attested = entry.weights.sha256 if entry.weights else None
+    found = Verified(file, None if attested == UNATTESTED else attested, count, None)
+    if not golden.exists():
+        return found
+    difference = _compare(built, variables, golden)
+    return replace(found, difference=difference, made_by=_metadata(golden).get(MADE_BY, found.made_by))
+
+
+def golden_path(weights: Path) -> Path:
+    """The golden file of a file of weights."""
+    own = weights.name.partition(".")[0] == Path(WEIGHTS).stem
+    return weights.with_name(GOLDEN) if own else weights.with_suffix(".golden.safetensors")
+
+
+def write_golden(
+    path: str | os.PathLike[str],
+    calls: Mapping[str, Call],
+    *,
+    made_by: str = "PyTorch",
+    overwrite: bool = False,
+) -> None:
+    """Writes a golden file, which `verify` compares with what a model computes.
+
+    Args:
+        path: `golden.safetensors` in the model's directory.
+        calls: For each method (`__call__`, `decode`), its inputs and what the PyTorch implementation makes of
+            them in float64, its axes in Flax's order.
+        made_by: With its version; names whoever it is instead.
+        overwrite: Whether a file there is replaced.
+    """
+    arrays = {
+        f"{method}/{side}/{index}": np.asarray(array)
+        for method, call in calls.items()
+        for side, part in zip(("inputs", "outputs"), call, strict=True)
+        for index, array in enumerate(part)
+    }
+    safetensors.write(Path(path), arrays, metadata={MADE_BY: made_by}, overwrite=overwrite)
+
+
+def own_golden(
+    path: Path, module: nn.Module, variables: Mapping[str, Any], inputs: Sequence[np.ndarray], made_by: str
+) -> None:
+    """Writes a golden file of what the module itself makes of the inputs.
+
+    Raises:
+        WeightsError: it does not take them, or not in float64 throughout.
+    """
+    arrays = jax.tree.map(np.asarray, variables)
+    outputs = _run(module, arrays, "__call__", inputs)
+    # Compiled, it does the same arithmetic in another order, as other machines will.
+    again = _run(module, arrays, "__call__", inputs, compiled=True)
+    found = max(map(_difference, again, outputs), default=np.inf)
+    if not found <= TOLERANCE / 10:
+        raise WeightsError(f"it computes in less than float64, to {found:.0e} of the largest output")
+    write_golden(path, {"__call__": (inputs, outputs)}, made_by=made_by)
+
+
+def _difference(output: np.ndarray, right: np.ndarray) -> float:
+    """The largest one, as a share of the largest output."""
+    return float(np.abs(output - right).max() / (np.abs(right).max() or 1.0))
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """That of a safetensors file which was parsed already."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
+
+
+def _compare(module: nn.Module, variables: Mapping[str, Any], path: Path) -> float:
+    """The largest difference from the golden outputs, as a share of the largest of each."""
+    found = 0.0
+    for method, (inputs, expected) in _calls(path).items():
+        outputs = _run(module, variables, method, inputs)
+        shapes, golden_shapes = [each.shape for each in outputs], [each.shape for each in expected]
+        if shapes != golden_shapes:
+            raise WeightsError(f"{method} gives shapes {shapes}; {str(path)!r} has {golden_shapes}.")
+        for output, right in zip(outputs, expected, strict=True):
+            difference = _difference(output, right)
+            if not difference <= TOLERANCE:
+                raise WeightsError(
+                    f"{method} is {difference:.1e} of the largest output from {str(path)!r}, "
+                    f"at most {TOLERANCE:.0e} is right: other weights, or this machine computes wrongly."
+                )
+            found = max(found, difference)
+    return found
+
+
+def _calls(path: Path) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
+    try:
+        buffer = aligned_read(path)
+        with blamed_on(path):
+            arrays = safetensors.parse(buffer)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    calls: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
+    for key in sorted(arrays, key=lambda key: (*key.split("/")[:2], len(key), key)):
+        method, _, rest = key.partition("/")
+        side = {"inputs": 0, "outputs": 1}.get(rest.partition("/")[0])
+        if side is None:
+            raise WeightsError(f"{str(path)!r} is no golden file: it has the key {key!r}.")
+        calls.setdefault(method, ([], []))[side].append(arrays[key])
+    if not calls or not all(outputs and all(each.size for each in outputs) for _, outputs in calls.values()):
+        raise WeightsError(f"{str(path)!r} is no golden file: it lacks outputs.")
+    return calls
+
+
+def _run(
+    module: nn.Module,
+    variables: Mapping[str, Any],
+    method: str,
+    inputs: Sequence[np.ndarray],
+    *,
+    compiled: bool = False,
+) -> list[np.ndarray]:
+    """The outputs in float64, as NumPy arrays."""
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: a.astype(np.float64) if kind(a.dtype) == "float" else a, variables)
+        apply = partial(module.apply, method=method)
+        try:
+            outputs = jax.tree.leaves((jax.jit(apply) if compiled else apply)(wide, *inputs))
+        except (TypeError, ValueError, AttributeError, FlaxError) as error:
+            raise WeightsError(f"{method} does not take the golden inputs: {error}") from error
+        return [np.asarray(output) for output in outputs]

@@ -1,0 +1,182 @@
+"""Arrays in files onto their devices: of each, a process reads what its own devices have."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+from jax.sharding import Sharding
+
+from converters.checkpoints import Checkpoint
+from converters.errors import CheckpointError, ConversionError
+from converters.io.memory import aligned_empty
+from converters.io.slices import Box, FileArray, Part, Stacked, read, slices, whole
+from converters.matching.arrays import contiguous, nonfinite
+from converters.matching.conversion import Conversion
+from zoo._errors import WeightsError
+from zoo._variables import init
+
+Index = tuple[slice, ...]
+Array: TypeAlias = "init.Array | Pending"
+
+
+@dataclass
+class Pending:
+    """An array that is in a file still.
+
+    Attributes:
+        path: In the tree of variables.
+        source: Where its numbers are.
+        param_dtype: What it is cast to, if it is a param; None leaves it as it is.
+        checked: Whether NaN and infinity are counted.
+        bad: How many of these were read so far.
+    """
+
+    path: str
+    source: FileArray
+    param_dtype: np.dtype[Any] | None = None
+    checked: bool = False
+    bad: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What it will have."""
+        return self._finished(np.empty(0, self.source.dtype)).dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return read(self.source).astype(dtype or self.source.dtype, copy=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> "Pending":
+        return replace(self, path=f"{self.path}[{index}]", source=Part(self.source, index))
+
+    def put(self, place: Sharding | None) -> jax.Array:
+        """The array on its devices; None is jax's default one."""
+        if place is None:
+            everything = whole(self.shape)
+            arranged: jax.Array = jax.device_put(self._read({everything})[everything])
+            return arranged
+        indices = place.addressable_devices_indices_map(self.shape).values()
+        parts = self._read({box_of(index or (), self.shape) for index in indices})
+        return jax.make_array_from_callback(
+            self.shape, place, lambda index: parts[box_of(index or (), self.shape)], dtype=self.dtype
+        )
+
+    def _read(self, boxes: set[Box]) -> dict[Box, np.ndarray]:
+        """What devices have of the array: read once however many have it, and together what lies together."""
+        parts = {box: _empty(box, self.dtype) for box in boxes}
+        for group in together(boxes):
+            for box, piece in self._pieces(group):
+                self.bad += nonfinite(piece) if self.checked else 0
+                value = contiguous(self._finished(piece))
+                for own, part in parts.items():
+                    both = overlap(own, box)
+                    if both is not None:
+                        part[slices(both, own)] = value[slices(both, box)]
+        return parts
+
+    def _pieces(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
+        try:
+            yield from self.source.pieces(box)
+        except CheckpointError as error:
+            raise WeightsError(f"{self.path}: {error}") from error
+
+    def _finished(self, array: np.ndarray) -> np.ndarray:
+        return init.cast(self.path, init.widened(self.path, array), self.param_dtype)
+
+
+def stack(parts: Sequence[Array]) -> Array:
+    """Arrays of one shape along a new first axis."""
+    sources = [part.source for part in parts if isinstance(part, Pending)]
+    one = len({source.dtype for source in sources}) == 1 and len(sources) == len(parts)
+    if not one or not isinstance(parts[0], Pending):
+        return np.stack([np.asarray(part) for part in parts])
+    return replace(parts[0], source=Stacked(tuple(sources)))
+
+
+def pending(checkpoint: Checkpoint) -> dict[str, Array]:
+    """The arrays of a Flax file, by path."""
+    return {path: Pending(path, checkpoint.in_file(path)) for path in checkpoint}
+
+
+def converted(conversion: Conversion) -> dict[str, Array]:
+    """The arrays that are made of a PyTorch file, by path."""
+    found = {"/".join(path): array for path, array in conversion.in_files().items()}
+    return {path: Pending(path, array, checked=True) for path, array in found.items()}
+
+
+def put_all(
+    arrays: dict[str, Array], param_dtype: np.dtype[Any] | None, sharding: init.Placement | None
+) -> dict[str, jax.Array]:
+    """Casts the arrays and puts them on their devices, one after the other out of the dictionary.
+
+    Raises:
+        WeightsError: they do not fit `param_dtype`, or jax would narrow them.
+        ConversionError: a PyTorch file has NaN or infinity.
+        ZooError: `sharding` does not fit.
+    """
+    for path, array in arrays.items():
+        if isinstance(array, Pending):
+            arrays[path] = replace(array, param_dtype=param_dtype)
+        else:
+            arrays[path] = init.cast(path, init.widened(path, array), param_dtype)
+    init.check_width(arrays)
+    flat: dict[str, jax.Array] = {}
+    bad: dict[str, int] = {}
+    for path in list(arrays):
+        array = arrays.pop(path)
+        if isinstance(array, Pending):
+            leaf = jax.ShapeDtypeStruct(array.shape, array.dtype)
+            # Waited for: else the host would keep all that is on its way to a device.
+            flat[path] = array.put(init.placed(path, leaf, sharding)).block_until_ready()
+            bad |= {", ".join(array.source.tensors): array.bad} if array.bad else {}
+        else:
+            # Where a device needs copies, there is one array twice at most.
+            flat[path] = init.put(path, array, sharding)
+    if bad:
+        lines = "".join(f"\n  {tensors}: {count} values" for tensors, count in bad.items())
+        raise ConversionError(f"the state dict holds NaN or infinity:{lines}")
+    return flat
+
+
+def box_of(index: Index, shape: tuple[int, ...]) -> Box:
+    """What a device has of an array, as jax says it."""
+    return tuple(each.indices(size)[:2] for each, size in zip(index, shape, strict=True))
+
+
+def _empty(box: Box, dtype: np.dtype[Any]) -> np.ndarray:
+    """At a boundary from which jax takes the memory over."""
+    shape = tuple(stop - start for start, stop in box)
+    return aligned_empty(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize).view(dtype).reshape(shape)
+
+
+def overlap(first: Box, second: Box) -> Box | None:
+    """What both have, if anything."""
+    both = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
+    return both if all(start < stop for start, stop in both) else None
+
+
+def together(boxes: set[Box]) -> list[Box]:
+    """The boxes, or the larger ones that they make up: rows of a file are then read whole."""
+    found = sorted(boxes)
+    for axis in range(len(found[0]) if found else 0):
+        merged: list[Box] = []
+        for box in sorted(found, key=lambda box: (*box[:axis], *box[axis + 1 :], box[axis])):
+            last = merged[-1] if merged else None
+            if last and last[axis][1] == box[axis][0] and _others(last, axis) == _others(box, axis):
+                merged[-1] = (*box[:axis], (last[axis][0], box[axis][1]), *box[axis + 1 :])
+            else:
+                merged.append(box)
+        found = merged
+    return found
+
+
+def _others(box: Box, axis: int) -> Box:
+    return (*box[:axis], *box[axis + 1 :])

@@ -1,0 +1,3 @@
+"""Encoders of text."""
+
+from zoo.bert.model import *  # noqa: F403

@@ -1,0 +1,213 @@
+"""The layers of BERT's encoder; the attributes have the names of the Hub's files."""
+
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from zoo._nn.layer_stack import Series
+from zoo._nn.layers import ACTIVATIONS
+from zoo.transformer import attention
+
+
+class Settings(NamedTuple):
+    """What every layer is made of."""
+
+    width: int
+    heads: int
+    feed_forward: int
+    activation: str
+    epsilon: float
+    dropout: float
+    attention_dropout: float
+    dtype: DTypeLike | None
+
+    def norm(self) -> nn.LayerNorm:
+        """A layer norm of the model."""
+        return nn.LayerNorm(self.epsilon, self.dtype, use_fast_variance=False)
+
+    def dense(self, features: int) -> nn.Dense:
+        """A dense layer of the model."""
+        return nn.Dense(features, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02))
+
+    def embed(self, count: int) -> nn.Embed:
+        """Vectors of the model, by index."""
+        return nn.Embed(count, self.width, self.dtype, embedding_init=nn.initializers.normal(0.02))
+
+
+class Embeddings(nn.Module):
+    """The sum of those of tokens, positions and types; without types where there are none."""
+
+    settings: Settings
+    vocab_size: int
+    max_length: int
+    token_types: int
+
+    def setup(self) -> None:
+        self.word_embeddings = self.settings.embed(self.vocab_size)
+        self.position_embeddings = self.settings.embed(self.max_length)
+        self.token_type_embeddings = self.settings.embed(self.token_types)
+        self.LayerNorm = self.settings.norm()
+        self.dropout = nn.Dropout(self.settings.dropout)
+
+    def __call__(
+        self, input_ids: jax.Array, positions: jax.Array, types: jax.Array | None, *, train: bool
+    ) -> jax.Array:
+        x = self.word_embeddings(input_ids)
+        if self.token_types:
+            x = x + self.token_type_embeddings(jnp.zeros_like(input_ids) if types is None else types)
+        x = self.LayerNorm(x + self.position_embeddings(positions))
+        out: jax.Array = self.dropout(x, deterministic=not train)
+        return out
+
+
+class Output(nn.Module):
+    """Back to the width, added to what came in, and normalised."""
+
+    settings: Settings
+    drops: bool
+
+    def setup(self) -> None:
+        self.dense = self.settings.dense(self.settings.width)
+        self.LayerNorm = self.settings.norm()
+        self.dropout = nn.Dropout(self.settings.dropout)
+
+    def __call__(self, x: jax.Array, before: jax.Array, *, train: bool) -> jax.Array:
+        x = self.dropout(self.dense(x), deterministic=not (train and self.drops))
+        out: jax.Array = self.LayerNorm(x + before)
+        return out
+
+
+class SelfAttention(nn.Module):
+    """Of each token to all that the mask keeps."""
+
+    settings: Settings
+
+    def setup(self) -> None:
+        self.query, self.key, self.value = (self.settings.dense(self.settings.width) for _ in range(3))
+        self.dropout = nn.Dropout(self.settings.attention_dropout)
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        split = (*x.shape[:2], self.settings.heads, self.settings.width // self.settings.heads)
+        query, key, value = (layer(x).reshape(split) for layer in (self.query, self.key, self.value))
+        dropout = partial(self.dropout, deterministic=False) if train else None
+        return attention(query, key, value, mask=mask, dropout=dropout).reshape(x.shape)
+
+
+class Attention(nn.Module):
+    """Attention and what is behind it."""
+
+    settings: Settings
+    drops: bool
+
+    def setup(self) -> None:
+        self.self = SelfAttention(self.settings)
+        self.output = Output(self.settings, self.drops)
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        out: jax.Array = self.output(self.self(x, mask, train=train), x, train=train)
+        return out
+
+
+class Intermediate(nn.Module):
+    """A dense layer with an activation."""
+
+    settings: Settings
+
+    def setup(self) -> None:
+        self.dense = self.settings.dense(self.settings.feed_forward)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return ACTIVATIONS[self.settings.activation](self.dense(x))
+
+
+class Layer(nn.Module):
+    """Attention, then two dense layers, each normalised behind the sum (post-norm)."""
+
+    settings: Settings
+    drops_attention: bool
+
+    def setup(self) -> None:
+        self.attention = Attention(self.settings, self.drops_attention)
+        self.intermediate = Intermediate(self.settings)
+        self.output = Output(self.settings, drops=True)
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        x = self.attention(x, mask, train=train)
+        out: jax.Array = self.output(self.intermediate(x), x, train=train)
+        return out
+
+
+class Encoder(nn.Module):
+    """The layers one after the other."""
+
+    settings: Settings
+    series: Series
+    drops_attention: bool
+
+    def setup(self) -> None:
+        self.layer = self.series.of(partial(Layer, self.settings, self.drops_attention))
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        return self.series.run(self.layer, lambda layer, x: layer(x, mask, train=train), x)
+
+
+class Pooler(nn.Module):
+    """A dense layer over the first token's state."""
+
+    settings: Settings
+
+    def setup(self) -> None:
+        self.dense = self.settings.dense(self.settings.width)
+
+    def __call__(self, states: jax.Array) -> jax.Array:
+        return jnp.tanh(self.dense(states[:, 0]))
+
+
+class Transform(nn.Module):
+    """What is between the states and the tokens' embeddings in the head of a masked language model."""
+
+    settings: Settings
+    activation: str
+
+    def setup(self) -> None:
+        self.dense = self.settings.dense(self.settings.width)
+        self.LayerNorm = self.settings.norm()
+
+    def __call__(self, states: jax.Array) -> jax.Array:
+        out: jax.Array = self.LayerNorm(ACTIVATIONS[self.activation](self.dense(states)))
+        return out
+
+
+class Predictions(nn.Module):
+    """Logits of the tokens, by their own embeddings and a bias."""
+
+    settings: Settings
+    vocab_size: int
+    activation: str
+
+    def setup(self) -> None:
+        self.transform = Transform(self.settings, self.activation)
+        self.bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,))
+
+    def __call__(self, states: jax.Array, embeddings: nn.Embed) -> jax.Array:
+        logits = embeddings.attend(self.transform(states))
+        return logits + self.bias.astype(logits.dtype)
+
+
+class LanguageModel(nn.Module):
+    """The head under its name in the files."""
+
+    settings: Settings
+    vocab_size: int
+    activation: str
+
+    def setup(self) -> None:
+        self.predictions = Predictions(self.settings, self.vocab_size, self.activation)
+
+    def __call__(self, states: jax.Array, embeddings: nn.Embed) -> jax.Array:
+        logits: jax.Array = self.predictions(states, embeddings)
+        return logits

@@ -1,0 +1,140 @@
+"""The `zoo` command: each verb is a few lines over one library function."""
+
+import gc
+import logging
+import math
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import zoo
+from zoo._loading import summary
+from zoo._loading.load import directory_of
+from zoo._preprocessing import images as _images
+from zoo._registry import families
+from zoo.cli import console, convert, fetch, publish, text, train
+
+app = typer.Typer(
+    cls=console.Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `zoo list`, or a model's directory.")]
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.")] = False,
+) -> None:
+    """Pretrained Flax models."""
+
+
+@app.command("list")
+def list_(pattern: Annotated[str, typer.Argument(help="Such as '*_mnist'.")] = "*") -> None:
+    """Lists the models; in a pipe as name, family, parameters, bytes, metrics and weights between tabs."""
+    names = zoo.list_models(pattern)
+    if not names:
+        raise zoo.UnknownModelError(f"no model's name matches {pattern!r}; `zoo list` shows all.")
+    columns = ("name", "family", "parameters", "bytes", "metrics", "weights")
+    console.table(columns, [_row(zoo.info(name)) for name in names])
+
+
+def _row(entry: zoo.Entry) -> tuple[str | int, ...]:
+    size = (entry.weights.size if entry.weights else None) or "-"
+    metrics = ", ".join(f"{name} {value:g}" for name, value in entry.metrics.items())
+    return (
+        entry.name,
+        entry.family or "-",
+        entry.num_params,
+        size,
+        metrics or "-",
+        str(entry.weights or "-"),
+    )
+
+
+@app.command()
+def info(name: Name) -> None:
+    """Shows what a model is, where its weights are from, and its layers."""
+    entry = zoo.info(name)
+    console.table(("field", "value"), summary.fields(entry))
+    print()
+    console.table(("layer", "arrays", "numbers"), summary.layers(entry, directory_of(name)))
+
+
+@app.command()
+def sample(
+    name: Name,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture; the name's end is its format.")],
+    label: Annotated[list[int] | None, typer.Option(help="A class to draw; by default each one.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many of each class.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws others.")] = 0,
+) -> None:
+    """Draws new images as one picture, a row for each class."""
+    entry = zoo.info(name)
+    family = families.family(entry)
+    if not hasattr(family, "sample"):
+        raise zoo.ZooError(f"{name!r} does not draw images; try vae_mnist.")
+    model = zoo.load(name, pretrained=True)
+    classes = label or range(model.module.num_classes)
+    images = family.sample(model, np.repeat(classes, count), seed=seed)
+    columns = count if len(classes) > 1 else math.isqrt(count - 1) + 1
+    _images.write(_images.grid(np.asarray(images), columns), out)
+
+
+@app.command()
+def predict(
+    name: Name,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Picture files of any size, or texts.")
+    ],
+    top: Annotated[int, typer.Option(min=1, help="How many classes of each input.")] = 5,
+) -> None:
+    """Classifies images or texts: the likeliest classes and their probabilities.
+
+    For the MNIST classifiers a picture is one digit, dark on light or light on dark: the shade along its edge
+    is the ground. Unless it is 28 x 28 pixels already, the digit is cut out, scaled and centred as MNIST's
+    were.
+    """
+    entry = zoo.info(name)
+    if entry.config.get("head") == "classification":
+        from zoo._preprocessing import text as _text
+
+        logits = np.asarray(_text.outputs(name, inputs)[1].logits, np.float32)
+        found = np.exp(logits - logits.max(1, keepdims=True))
+        found /= found.sum(1, keepdims=True)
+    else:
+        model = zoo.load(name, pretrained=True)
+        found = np.asarray(_images.probabilities(model, zoo.preprocess(name)(inputs)))
+    best = np.argsort(-found, axis=1)[:, :top]
+    names = entry.class_names or [str(index) for index in range(found.shape[1])]
+    rows = [
+        (each, names[index], float(found[i, index])) for i, each in enumerate(inputs) for index in best[i]
+    ]
+    console.table(("input", "class", "probability"), rows)
+
+
+app.command()(text.generate)
+app.command()(text.embed)
+app.command()(convert.convert)
+app.command()(convert.export)
+app.command()(convert.verify)
+app.command()(train.train)
+app.command()(train.finetune)
+app.command("eval")(train.evaluate)
+app.command()(fetch.fetch)
+app.command()(publish.publish)
+
+
+def main() -> None:
+    """The console script."""
+    # What was imported stays to the end; to search it for garbage then would take a third of a second.
+    gc.freeze()
+    said = logging.StreamHandler()
+    said.setFormatter(logging.Formatter("zoo: %(message)s"))
+    logger = logging.getLogger("zoo")
+    logger.addHandler(said)
+    logger.propagate = False
+    warnings.showwarning = console.warn
+    app(prog_name="zoo")

@@ -1,0 +1,166 @@
+"""The verbs `zoo train`, `zoo finetune` and `zoo eval`; what they do is in zoo.training."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo._errors import TrainingError
+from zoo._loading.load import info
+from zoo.cli.console import table
+
+if TYPE_CHECKING:
+    from zoo._registry.recipes import Recipe
+    from zoo.training.labelled_data import Labelled
+    from zoo.training.run import Report
+
+Data = Annotated[Path | None, typer.Option(help="Directory of the data set's files.  [default: download]")]
+
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Changes the recipe.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")]
+Mesh = Annotated[
+    str | None, typer.Option(metavar="AXES", help="All devices, such as data=4,model=2.  [default: one]")
+]
+Process = Annotated[
+    str | None,
+    typer.Option(metavar="PLACE", help="One of several: 0/2@host:port, the first at that address; or auto."),
+]
+
+
+def train(
+    name: Annotated[str, typer.Argument(help="A name that `zoo list` shows.")],
+    out: Annotated[Path, typer.Option(help="The run's own directory; `zoo eval` and the others take it.")],
+    data: Data = None,
+    setting: Setting = None,
+    mesh: Mesh = None,
+    process: Process = None,
+    resume: Resume = False,
+) -> None:
+    """Train a model by its recipe and measure it on the test set."""
+    from zoo import training
+
+    recipe = _changed(training.find_recipe(name), setting)
+    _join(process)
+    with _progress(name, recipe.epochs) as report:
+        training.train(name, out, recipe=recipe, data=data, mesh=mesh, resume=resume, report=report)
+    _finish(out)
+
+
+def finetune(
+    name: Annotated[
+        str, typer.Argument(help="A classifier of photos, or a text encoder; as for `zoo info`.")
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder with train/CLASS/ and val/CLASS/ of pictures, or train.csv and val.csv."),
+    ],
+    out: Annotated[Path, typer.Option(help="The run's own directory, which the other verbs take.")],
+    num_classes: Annotated[
+        int | None, typer.Option(min=2, help="Refuse data with another number.  [default: what there is]")
+    ] = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="Train the head alone.")] = False,
+    setting: Setting = None,
+    mesh: Mesh = None,
+    process: Process = None,
+    resume: Resume = False,
+) -> None:
+    """Train a pretrained model to tell your own classes apart."""
+    from zoo import training
+
+    recipe = _changed(training.finetuning_recipe(name), setting)
+    recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
+    _join(process)
+    with _progress(name, recipe.epochs) as report:
+        training.finetune(
+            name,
+            out,
+            data=data,
+            recipe=recipe,
+            num_classes=num_classes,
+            mesh=mesh,
+            resume=resume,
+            report=report,
+            examined=_examined,
+        )
+    _finish(out)
+
+
+def evaluate(
+    name: Annotated[str, typer.Argument(help="A name, or a directory that `zoo train` wrote.")],
+    data: Data = None,
+) -> None:
+    """Measure a model on the whole test set."""
+    from zoo import training
+
+    table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()])
+
+
+def _changed(recipe: "Recipe", settings: list[str] | None) -> "Recipe":
+    from zoo import training
+
+    try:
+        return training.with_settings(recipe, settings or ())
+    except TrainingError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _finish(out: Path) -> None:
+    """Draws the curves and prints the metrics."""
+    from zoo import training
+    from zoo.training.processes import leads
+
+    if not leads():
+        return
+    try:
+        training.draw_curves(out)
+    except TrainingError as error:
+        typer.echo(f"zoo: no curves.png: {error}", err=True)
+    table(("metric", "value"), [*info(out).metrics.items()])
+
+
+def _join(process: str | None) -> None:
+    from zoo.training import processes
+
+    if process is None:
+        return
+    processes.join(process)
+    if not processes.leads():
+        logging.getLogger("zoo").setLevel(logging.ERROR)
+
+
+def _examined(found: "Labelled") -> None:
+    """Says how many examples of each class there are."""
+    from zoo.training.processes import leads
+
+    if not leads():
+        return
+    rows = (f"  {name}: {training:,} and {held_back:,}" for name, training, held_back in found.balance())
+    typer.echo("\n".join(("zoo: examples to train and to measure on:", *rows)), err=True)
+
+
+@contextmanager
+def _progress(name: str, epochs: int) -> "Iterator[Report]":
+    """Shows a person how far it is; a pipe gets nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:  # not left to Progress, which writes an empty line even when disabled
+        yield lambda epoch, measures: None
+        return
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    losses = TextColumn("{task.fields[losses]}")
+    with Progress(*columns, losses, console=console) as progress:
+        task = progress.add_task(name, total=epochs, losses="")
+
+        def report(epoch: int, measures: Mapping[str, float]) -> None:
+            shown = "  ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
+            progress.update(task, completed=epoch, losses=shown or "compiling")
+
+        yield report

@@ -1,0 +1,166 @@
+"""Where a run's arrays are: on one device, or over a mesh of devices, which several processes may have.
+
+The program stays that of one device, and JAX divides it. So the batches are the same ones in the same order,
+gradients, measures and the statistics of batch norms are those of whole batches, and a run ends as it does on
+one device, but for the order in which sums are added up.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
+
+from zoo._errors import TrainingError
+from zoo._registry import families
+from zoo._registry.recipes import Recipe
+from zoo._variables.init import Placement
+from zoo._variables.sharding import fsdp, tensor_parallel
+from zoo.training.data import Examples
+
+DATA, MODEL = "data", "model"
+AXES = {DATA: "shares of each batch", MODEL: "shares of the params"}
+Tree = TypeVar("Tree")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Without a mesh everything is where JAX puts it, and nothing is divided.
+
+    Attributes:
+        mesh: Its axis `data` divides the examples.
+        sharding: Where the variables go.
+    """
+
+    mesh: Mesh | None = None
+    sharding: Placement | None = field(default=None, hash=False)  # a Rule has none
+
+    def examples(self, examples: Examples) -> Examples:
+        """All examples: each device, and so each process, keeps its share, of which none overlap.
+
+        Zeros at the end, which nobody draws, make the shares equal.
+        """
+        return _mapped(lambda array: self._shares(array, 0), examples)
+
+    def batches(self, batches: Tree) -> Tree:
+        """The same for arrays (batches, size, ...), of whose second axis each device keeps its share."""
+        return _mapped(lambda array: self._shares(array, 1), batches)
+
+    def divided(self, batch: Tree) -> Tree:
+        """Inside of a compiled function: a batch of which each device computes its share."""
+        if self.mesh is None:
+            return batch
+        return _mapped(lambda array: jax.lax.with_sharding_constraint(array, self._over(0)), batch)
+
+    def state(self, state: Tree) -> Tree:
+        """The state with what is not on the mesh, such as counts, on each of its devices."""
+        return _mapped(self._everywhere, state)
+
+    def places(self, state: Any) -> Any:
+        """Where an epoch's results go: the state to where it was, the measures to each device."""
+        if self.mesh is None:
+            return None
+        return jax.tree.map(lambda leaf: leaf.sharding, state), self.whole
+
+    @property
+    def whole(self) -> Sharding | None:
+        """What each device has a copy of."""
+        return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def shares(self) -> int:
+        """How many parts a batch has."""
+        return self.mesh.shape[DATA] if self.mesh else 1
+
+    def multiple(self, size: int) -> int:
+        """The least size from this one on that divides."""
+        return -(-size // self.shares) * self.shares
+
+    def _over(self, axis: int) -> Sharding:
+        assert self.mesh is not None
+        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, DATA))
+
+    def _shares(self, array: Any, axis: int) -> Any:
+        if self.mesh is None:
+            return jax.device_put(array)
+        size = self.multiple(array.shape[axis])
+        shape = (*array.shape[:axis], size, *array.shape[axis + 1 :])
+
+        def share(index: Any) -> np.ndarray:
+            part = np.asarray(array[index])
+            sizes = [len(range(*each.indices(end))) for each, end in zip(index, shape, strict=True)]
+            return np.pad(part, [(0, size - found) for size, found in zip(sizes, part.shape, strict=True)])
+
+        return jax.make_array_from_callback(shape, self._over(axis), share)
+
+    def _everywhere(self, leaf: jax.Array) -> jax.Array:
+        if self.mesh is None or leaf.sharding.device_set == {*self.mesh.devices.flat}:
+            return leaf
+        value = np.asarray(leaf)
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return jax.make_array_from_callback(value.shape, whole, lambda index: value[index])
+
+
+ONE = Layout()
+
+
+def _mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    mapped: Tree = jax.tree.map(function, tree)  # whose result has no type of its own
+    return mapped
+
+
+def layout(
+    mesh: Mesh | str | None, sharding: Placement | None, recipe: Recipe, family: str | None = None
+) -> Layout:
+    """The layout of a run on a mesh, such as "data=4,model=2".
+
+    Several processes train on a mesh of all their devices if none is given.
+
+    Raises:
+        TrainingError: it is no mesh of the devices there are, or does not divide the recipe's batches.
+    """
+    if mesh is None and jax.process_count() > 1:
+        mesh = f"{DATA}={jax.device_count()}"
+    if mesh is None:
+        return Layout(None, sharding)
+    mesh = _read(mesh) if isinstance(mesh, str) else mesh
+    if DATA not in mesh.axis_names:
+        raise TrainingError(f"the mesh's axes are {mesh.axis_names}; one has to be {DATA!r}.")
+    # The compiler divides the program over axes of this type, whatever those of the caller are.
+    mesh = Mesh(mesh.devices, mesh.axis_names)
+    made = Layout(mesh, sharding or _default(mesh, family))
+    part = recipe.batch_size // recipe.micro_batches
+    if part % made.shares:
+        raise TrainingError(
+            f"batches of {part} examples do not divide over {DATA}={made.shares}; "
+            f"choose a batch_size of {recipe.micro_batches} x a multiple of {made.shares}."
+        )
+    return made
+
+
+def _default(mesh: Mesh, family: str | None) -> Placement:
+    """Whole params on each device, but for an axis `model`: Transformers' as their family says, or spread."""
+    if MODEL not in mesh.axis_names:
+        return NamedSharding(mesh, PartitionSpec())
+    if family and hasattr(families.module(family), "TENSOR_PARALLEL"):
+        return tensor_parallel(mesh, family, axis=MODEL)
+    return fsdp(mesh, MODEL)
+
+
+def _read(text: str) -> Mesh:
+    if not re.fullmatch(r"\w+=[1-9]\d*(,\w+=[1-9]\d*)*", text, re.ASCII):
+        raise TrainingError(f"{text!r} is no mesh; spell it {DATA}=4, or {DATA}=4,{MODEL}=2.")
+    pairs = [axis.split("=") for axis in text.split(",")]
+    names, sizes = [name for name, _ in pairs], [int(size) for _, size in pairs]
+    if len({*names}) < len(names) or not {*names} <= AXES.keys():
+        known = " and ".join(f"{axis} ({divided})" for axis, divided in AXES.items())
+        raise TrainingError(f"the axes of {text!r} are {', '.join(names)}; expected {known}, once each.")
+    if math.prod(sizes) != jax.device_count():
+        raise TrainingError(
+            f"{text!r} is a mesh of {math.prod(sizes)} devices; there are {jax.device_count()}."
+        )
+    return jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * len(names))

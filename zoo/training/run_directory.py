@@ -1,0 +1,98 @@
+"""The directory of a run: whose it is, and that nobody else writes it at the same time."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from converters.io.files import atomic_write
+from zoo._errors import TrainingError
+from zoo._registry.entry import Entry
+from zoo._registry.recipes import Recipe
+from zoo.training.processes import leads, noticing, together
+
+RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
+CURVES, CONFUSION = "curves.png", "confusion.png"
+
+
+@contextmanager
+def claim(
+    directory: Path, entry: Entry, recipe: Recipe, data: Mapping[str, str], *, resume: bool
+) -> Iterator[None]:
+    """Makes the directory this run's, alone, until the block ends.
+
+    Args:
+        directory: Made where it is missing.
+        entry: Of the model.
+        recipe: How it is trained.
+        data: The SHA-256 of each file that it is trained on, or of many files together.
+        resume: Whether to go on with the run in the directory.
+
+    Raises:
+        TrainingError: it holds something else, or another process works in it.
+    """
+    wanted = _description(entry, recipe, data)
+    with ExitStack() as held:
+        with together():
+            if leads():
+                held.enter_context(_claimed(directory, wanted, resume))
+        with noticing():
+            yield
+
+
+@contextmanager
+def _claimed(directory: Path, wanted: Mapping[str, Any], resume: bool) -> Iterator[None]:
+    record = directory / RUN
+    if not record.exists():
+        _check_empty(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        with atomic_write(record) as file:
+            file.write(f"{json.dumps(wanted, indent=2)}\n".encode())
+    elif not resume:
+        raise TrainingError(f"{str(directory)!r} holds a run; choose another directory, or --resume it.")
+    with record.open() as file:
+        try:
+            # Ends with the process, however that ends.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(f"another process is training in {str(directory)!r}; wait for it.") from error
+        _check_same(record, json.load(file), wanted)
+        yield
+
+
+def _description(entry: Entry, recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
+    """What decides a run's result, as JSON has it."""
+    described: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                "model": {"name": entry.name, "family": entry.family, **entry.config},
+                "recipe": asdict(recipe),
+                "data": data,
+            }
+        )
+    )
+    return described
+
+
+def _check_empty(directory: Path) -> None:
+    # A process that was killed before it had a record leaves no more than a hidden temporary file.
+    found = [path.name for path in directory.glob("*") if not path.name.startswith(".")]
+    if found:
+        raise TrainingError(f"{str(directory)!r} holds {found[0]!r} but no run; choose another directory.")
+
+
+def _check_same(record: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    differences = [
+        f"\n  {part}.{name}: {found.get(part, {}).get(name)!r}, now {values.get(name)!r}"
+        for part, values in wanted.items()
+        for name in {**found.get(part, {}), **values}
+        if found.get(part, {}).get(name) != values.get(name)
+    ]
+    if differences:
+        raise TrainingError(
+            f"the run in {str(record.parent)!r} was started with other settings; "
+            f"use them again, or another directory:{''.join(differences)}"
+        )

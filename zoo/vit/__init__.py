@@ -1,0 +1,3 @@
+"""Vision transformers."""
+
+from zoo.vit.model import *  # noqa: F403

@@ -1,0 +1,110 @@
+"""The blocks of zoo/vit.py, with timm's names."""
+
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from zoo._nn.layers import ACTIVATIONS
+from zoo.transformer import attention
+
+INIT = nn.initializers.truncated_normal(0.02)
+Dense = partial(nn.Dense, kernel_init=INIT)
+LayerNorm = partial(nn.LayerNorm, use_fast_variance=False)
+
+
+class Sizes(NamedTuple):
+    """What all blocks share."""
+
+    width: int
+    heads: int
+    feed_forward: int
+    qkv_bias: bool
+    layer_scale: float
+    activation: str
+    epsilon: float
+    dropout: float
+    attention_dropout: float
+    mlp_dropout: float
+
+
+class Attention(nn.Module):
+    """Self-attention whose queries, keys and values come from one dense layer."""
+
+    sizes: Sizes
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        width, sizes = self.sizes.width, self.sizes
+        self.qkv = Dense(3 * width, use_bias=sizes.qkv_bias, dtype=self.dtype)
+        self.proj = Dense(width, dtype=self.dtype)
+        self.weights_drop = nn.Dropout(sizes.attention_dropout)
+        self.drop = nn.Dropout(sizes.dropout)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.sizes.heads, -1)
+        drops = train and self.sizes.attention_dropout
+        dropout = partial(self.weights_drop, deterministic=False) if drops else None
+        out = attention(*jnp.moveaxis(qkv, 2, 0), dropout=dropout).reshape(x.shape)
+        dropped: jax.Array = self.drop(self.proj(out), deterministic=not train)
+        return dropped
+
+
+class FeedForward(nn.Module):
+    """Two dense layers."""
+
+    sizes: Sizes
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        self.fc1 = Dense(self.sizes.feed_forward, dtype=self.dtype)
+        self.fc2 = Dense(self.sizes.width, dtype=self.dtype)
+        self.drop1 = nn.Dropout(self.sizes.mlp_dropout)
+        self.drop2 = nn.Dropout(self.sizes.dropout)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
+        x = self.drop1(ACTIVATIONS[self.sizes.activation](self.fc1(x)), deterministic=not train)
+        dropped: jax.Array = self.drop2(self.fc2(x), deterministic=not train)
+        return dropped
+
+
+class LayerScale(nn.Module):
+    """A factor for each channel, small at first (https://arxiv.org/abs/2103.17239, section 2); 0: without."""
+
+    width: int
+    value: float
+
+    def setup(self) -> None:
+        if self.value:
+            self.gamma = self.param("gamma", nn.initializers.constant(self.value), (self.width,))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., width) -> the same shape."""
+        return x * self.gamma.astype(x.dtype) if self.value else x
+
+
+class Block(nn.Module):
+    """Attention and two dense layers, each of a norm of its input and added to it."""
+
+    sizes: Sizes
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        norm = partial(LayerNorm, self.sizes.epsilon, dtype=self.dtype)
+        scale = partial(LayerScale, self.sizes.width, self.sizes.layer_scale)
+        self.norm1 = norm()
+        self.attn = Attention(self.sizes, self.dtype)
+        self.ls1 = scale()
+        self.norm2 = norm()
+        self.mlp = FeedForward(self.sizes, self.dtype)
+        self.ls2 = scale()
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
+        x = x + self.ls1(self.attn(self.norm1(x), train=train))
+        return x + self.ls2(self.mlp(self.norm2(x), train=train))
