@@ -1,0 +1,3 @@
+from tests.zoo.training.conftest import data, dataset
+
+__all__ = ["data", "dataset"]  # fixtures
