@@ -19,6 +19,7 @@ from zoo._hub.checksum import Checksum
 from zoo._hub.hub_file import HubFile
 from zoo._hub.remote_file import Source, obtain, secure
 from zoo._hub.url_file import Url
+from zoo._registry import packaged
 from zoo._registry.entry import Entry, Weights
 from zoo._registry.manifest import UNATTESTED
 
@@ -63,7 +64,8 @@ def locate(entry: Entry, directory: Path | None = None, *, token: Token = None) 
     elsewhere = source(entry, token)
     if elsewhere is not None:
         return elsewhere.cached() or _obtained(elsewhere, entry)[1]
-    return (directory or Path(__file__).parents[1] / "weights") / str(_weights(entry).file)
+    file = str(_weights(entry).file)
+    return directory / file if directory else packaged.weights_path(file)
 
 
 def read(entry: Entry, access: Access) -> Mapping[str, np.ndarray]:

@@ -12,6 +12,7 @@ from zoo._inference import generate as _generation
 from zoo._inference.sampling import choices
 from zoo._loading import load, repositories, sentence_transformers
 from zoo._model import Model
+from zoo._registry import packaged
 from zoo._registry.entry import Entry
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def beside(entry: Entry, directory: Path | None, file: str, token: str | bool | 
     if weights and weights.repo:
         return repositories.optional(entry.name, weights, token, file, LIMIT)
     stem = Path(weights.file).stem if weights and weights.file else entry.name
-    path = (directory / file) if directory else Path(__file__).parents[1] / "weights" / f"{stem}.{file}"
+    path = (directory / file) if directory else packaged.weights_path(f"{stem}.{file}")
     return path.read_bytes() if path.is_file() else None
 
 

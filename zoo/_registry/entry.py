@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias
+
+from zoo._registry import packaged
 
 
 class Frozen(Mapping[str, Any]):
@@ -127,5 +128,5 @@ class Entry:
 @cache
 def _class_names(classes: str) -> tuple[str, ...]:
     # The first line says where the names are from.
-    text = (Path(__file__).parents[1] / "classes" / f"{classes}.txt").read_text(encoding="utf-8")
+    text = packaged.classes_path(classes).read_text(encoding="utf-8")
     return tuple(text.splitlines()[1:])

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from converters.errors import CheckpointError
 from converters.io.files import InputFile, blamed_on
 from zoo._errors import ManifestError
-from zoo._registry import schema, strict_yaml
+from zoo._registry import packaged, schema, strict_yaml
 from zoo._registry.entry import Digits, Entry, Frozen, Input, Photos, Preprocess, Weights
 
 MAX_SIZE = 1_000_000
@@ -247,16 +247,9 @@ def parse_saved(path: Path, content: bytes) -> Entry:
     return entry
 
 
-def packaged_path() -> Path:
-    """Where the manifest is: in the package when it was built, above it in a checkout."""
-    package = Path(__file__).parents[1]
-    name = "weights_manifest.yaml"
-    return next((path for path in (package / name, package.parent / name) if path.exists()), package / name)
-
-
 @cache
 def _packaged() -> Manifest:
-    path = packaged_path()
+    path = packaged.manifest_path()
     manifest: Manifest = _checked(path, _content(path), MANIFEST)
     return manifest
 

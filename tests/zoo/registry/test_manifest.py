@@ -4,7 +4,7 @@ import pytest
 
 import zoo
 from zoo._registry import entry as _entry
-from zoo._registry import manifest
+from zoo._registry import manifest, packaged
 
 SHA = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
@@ -334,12 +334,12 @@ def test_the_packaged_manifest_is_read_once():
 def test_the_manifest_is_found_in_a_wheel_first(tmp_path, monkeypatch):
     package = tmp_path / "zoo"
     package.mkdir()
-    monkeypatch.setattr(manifest, "__file__", str(package / "_registry" / "manifest.py"))
+    monkeypatch.setattr(packaged, "PACKAGE", package)
     above, inside = tmp_path / "weights_manifest.yaml", package / "weights_manifest.yaml"
     above.touch()
-    assert manifest.packaged_path() == above
+    assert packaged.manifest_path() == above
     inside.touch()
-    assert manifest.packaged_path() == inside
+    assert packaged.manifest_path() == inside
 
 
 def test_a_hundred_and_fifty_entries_take_a_moment(path):

@@ -1,0 +1,21 @@
+"""Places of the data files that the package carries."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def manifest_path() -> Path:
+    """Returns where the manifest is: in the package if built as a wheel, above it in a checkout."""
+    name = "weights_manifest.yaml"
+    return next((path for path in (PACKAGE / name, PACKAGE.parent / name) if path.exists()), PACKAGE / name)
+
+
+def classes_path(classes: str) -> Path:
+    """Returns the file with the class names of a data set."""
+    return PACKAGE / "classes" / f"{classes}.txt"
+
+
+def weights_path(file: str) -> Path:
+    """Returns where a bundled file of weights is, or one that lies with them."""
+    return PACKAGE / "weights" / file
