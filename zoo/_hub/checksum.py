@@ -6,8 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from zoo._registry.entry import Weights
-from zoo._registry.manifest import UNATTESTED
+from zoo._registry.entry import UNATTESTED, Weights
 
 SHA256, GIT = 64, 40  # hexadecimal digits
 

@@ -19,7 +19,7 @@ from zoo._hub import metadata
 from zoo._loading import heads, layouts, repositories, weights
 from zoo._model import Model, count_params, unflatten
 from zoo._registry import families, manifest
-from zoo._registry.entry import Entry, Frozen
+from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.schema import suggest
 from zoo._variables import init, lazy, stacking
 from zoo._variables import sharding as _placing
@@ -185,7 +185,7 @@ def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrain
     """What the model's entry says: the manifest's own only where these are its weights in its module."""
     count = count_params(variables)
     if not pretrained or built != entry:
-        return replace(built, num_params=count, weights=None, layout=None, metrics=Frozen())
+        return replace(built, num_params=count, weights=None, layout=None, metrics=FrozenMapping())
     if count != entry.num_params:
         raise WeightsError(f"{entry.name!r} has {count:,} parameters; its entry says {entry.num_params:,}.")
     return entry

@@ -14,8 +14,8 @@ from zoo._hub import hub_file, metadata
 from zoo._hub.remote_file import obtain
 from zoo._hub.retry import NetworkError, Patience, RefusedError
 from zoo._loading import transformers_config
-from zoo._registry.entry import Entry, Weights
-from zoo._registry.manifest import CONFIG, MAX_SIZE, UNATTESTED, parse_saved, read_config
+from zoo._registry.entry import UNATTESTED, Entry, Weights
+from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 
 SCHEME = "hf://"
 WEIGHTS = tuple(file for file in PREFERRED if not file.startswith("diffusion"))

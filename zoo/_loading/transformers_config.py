@@ -14,7 +14,7 @@ from zoo._errors import ManifestError
 from zoo._loading import sentence_transformers
 from zoo._registry import families as _families
 from zoo._registry import manifest
-from zoo._registry.entry import Entry, Frozen
+from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.family import ACTIVATIONS, IRRELEVANT, Fields
 from zoo._variables import init
 
@@ -59,7 +59,7 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
         name,
         0,
         family=families[kind],
-        config=Frozen(keywords),
+        config=FrozenMapping(keywords),
         inputs=fields.inputs,
         layout=_families.ANY,
         labels=_labels(config) if fields.classifies else (),

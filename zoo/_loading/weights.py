@@ -20,8 +20,7 @@ from zoo._hub.hub_file import HubFile
 from zoo._hub.remote_file import Source, obtain, secure
 from zoo._hub.url_file import Url
 from zoo._registry import packaged
-from zoo._registry.entry import Entry, Weights
-from zoo._registry.manifest import UNATTESTED
+from zoo._registry.entry import UNATTESTED, Entry, Weights
 
 Token = str | bool | None
 INDEX = ".index.json"

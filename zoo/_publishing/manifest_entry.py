@@ -51,7 +51,9 @@ class Listing:
         """The entry, named after the repository, as it stands in a manifest."""
         weights = self.entry.weights
         assert weights is not None
-        pinned = Weights(weights.sha256, weights.size, weights.file, self.repo, commit)
+        pinned = Weights(
+            weights.sha256, size=weights.size, file=weights.file, repo=self.repo, revision=commit
+        )
         fields: dict[str, Any] = {
             "config": {},
             **json.loads(save.to_json(replace(self.entry, weights=pinned))),

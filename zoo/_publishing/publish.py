@@ -212,7 +212,7 @@ def _fetch_back(api: Api, commit: str, plan: _plan.Plan, home: Path) -> None:
     for file in plan.files:
         if file.change == "removed":
             continue
-        weights = Weights(file.sha256, file.size, file=file.path, repo=api.repo, revision=commit)
+        weights = Weights(file.sha256, size=file.size, file=file.path, repo=api.repo, revision=commit)
         source, path = HubFile(f"hf://{api.repo}", weights, api.token), home / "back"
         try:
             with path.open("wb") as target, _progress.bar(file.path) as report:

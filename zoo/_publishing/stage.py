@@ -20,7 +20,7 @@ from zoo._loading import load, weights
 from zoo._model import Model, flatten
 from zoo._preprocessing import text
 from zoo._registry import families
-from zoo._registry.entry import Entry, Frozen, Weights
+from zoo._registry.entry import Entry, FrozenMapping, Weights
 from zoo._registry.manifest import CONFIG
 from zoo._saving import save, shards, verify
 
@@ -134,7 +134,7 @@ def _of_name(name: str | os.PathLike[str], settings: Settings) -> _Made:
     # Its metrics were measured on these weights, whatever file they are from.
     entry = replace(_licensed(found, settings), weights=None, name=found.name.rpartition("/")[2])
     if settings.module is not None:
-        entry = replace(entry, family=None, config=Frozen())
+        entry = replace(entry, family=None, config=FrozenMapping())
     whole = found.layout is None and not str(found.weights and found.weights.file).endswith(".json")
     return _Made(
         Model(model.module, model.variables, entry, model.notes),
@@ -216,7 +216,8 @@ def _shard(target: Path) -> None:
         safetensors.write(target / file, {name: arrays[name] for name in names})
     shards.write_index(target, files, sum(sizes.values()))
     index = target / shards.INDEX
-    entry = replace(load.info(target), weights=Weights(*save.sha256_of(index), file=index.name))
+    sha256, size = save.sha256_of(index)
+    entry = replace(load.info(target), weights=Weights(sha256, size=size, file=index.name))
     (target / CONFIG).write_text(save.to_json(entry), encoding="utf-8")
     whole.unlink()
 

@@ -1,14 +1,16 @@
 """A model's record, as one entry of the manifest or the config.json of a saved model says it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
 
 from zoo._registry import packaged
 
+UNATTESTED = "unattested"  # the hash of weights that nobody has published one of
 
-class Frozen(Mapping[str, Any]):
+
+class FrozenMapping(Mapping[str, Any]):
     """A mapping that hashes and compares by value; lists inside become tuples."""
 
     def __init__(self, items: Mapping[str, Any] | None = None) -> None:
@@ -32,7 +34,7 @@ class Frozen(Mapping[str, Any]):
 
 def _freeze(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return Frozen(value)
+        return FrozenMapping(value)
     if isinstance(value, list | tuple):
         return tuple(_freeze(item) for item in value)
     return value
@@ -52,6 +54,7 @@ class Weights:
     """Where weights are: a bundled `file`; a `file` of a Hub `repo` at a `revision` (a commit); a `url`."""
 
     sha256: str
+    _: KW_ONLY
     size: int | None = None
     file: str | None = None
     repo: str | None = None
@@ -71,7 +74,7 @@ class Digits:
     ink: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Photos:
     """How photos become input: the shorter side resized, the middle cut out, colours normalised.
 
@@ -102,14 +105,14 @@ class Entry:
     name: str
     num_params: int = field(hash=False)
     family: str | None = field(default=None, hash=False)
-    config: Mapping[str, Any] = field(default=Frozen(), hash=False)
+    config: Mapping[str, Any] = field(default=FrozenMapping(), hash=False)
     inputs: tuple[Input, ...] = field(default=(), hash=False)
     weights: Weights | None = field(default=None, hash=False)
     layout: str | None = field(default=None, hash=False)
     license: str | None = field(default=None, hash=False)
     source: str | None = field(default=None, hash=False)
     paper: str | None = field(default=None, hash=False)
-    metrics: Mapping[str, float] = field(default=Frozen(), hash=False)
+    metrics: Mapping[str, float] = field(default=FrozenMapping(), hash=False)
     preprocess: Preprocess | None = field(default=None, hash=False)
     classes: str | None = field(default=None, hash=False)
     labels: tuple[str, ...] = field(default=(), hash=False)

@@ -12,7 +12,7 @@ import flax.linen as nn
 from jax.typing import DTypeLike
 
 from zoo._errors import ManifestError, ZooError
-from zoo._registry.entry import Entry, Frozen
+from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.schema import suggest
 from zoo._variables import init
 
@@ -60,10 +60,10 @@ def build(
             raise ZooError(
                 f"module= and {', '.join(config)}= exclude each other; configure the module itself."
             )
-        return _computing_in(module, compute), replace(entry, family=None, config=Frozen())
+        return _computing_in(module, compute), replace(entry, family=None, config=FrozenMapping())
     if entry.family is None:
         raise ZooError(f"{entry.name!r} is a module of your own; pass it as module=.")
-    described = replace(entry, config=Frozen({**entry.config, **config}))
+    described = replace(entry, config=FrozenMapping({**entry.config, **config}))
     created = _create(described, compute)
     return created, _adapted(described, created, config)
 

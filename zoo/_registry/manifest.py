@@ -15,10 +15,18 @@ from converters.errors import CheckpointError
 from converters.io.files import InputFile, blamed_on
 from zoo._errors import ManifestError
 from zoo._registry import packaged, schema, strict_yaml
-from zoo._registry.entry import Digits, Entry, Frozen, Input, Photos, Preprocess, Weights
+from zoo._registry.entry import (
+    UNATTESTED,
+    Digits,
+    Entry,
+    FrozenMapping,
+    Input,
+    Photos,
+    Preprocess,
+    Weights,
+)
 
 MAX_SIZE = 1_000_000
-UNATTESTED = "unattested"
 CONFIG = "config.json"
 
 Problems: TypeAlias = Iterator[tuple[str, str]]
@@ -29,7 +37,7 @@ class Manifest:
     """Every model by name."""
 
     models: Mapping[str, Entry]
-    model_types: Mapping[str, str] = field(default_factory=Frozen)  # of the Hub -> families
+    model_types: Mapping[str, str] = field(default_factory=FrozenMapping)  # of the Hub -> families
 
 
 # What shapes of single fields cannot say: which of them go together.
@@ -123,7 +131,7 @@ def _preprocess(value: Any, path: str, problems: list[str]) -> Preprocess:
 
 FIELDS = {
     "family": schema.IDENTIFIER,
-    "config": schema.mapping(schema.IDENTIFIER, schema.anything, Frozen),
+    "config": schema.mapping(schema.IDENTIFIER, schema.anything, FrozenMapping),
     "inputs": schema.sequence(INPUT),
     "num_params": schema.integer(0),
     "weights": WEIGHTS,
@@ -131,7 +139,7 @@ FIELDS = {
     "license": schema.TEXT,
     "source": schema.TEXT,
     "paper": schema.text(r"https?://\S+", "an address"),
-    "metrics": schema.mapping(schema.IDENTIFIER, schema.number, Frozen),
+    "metrics": schema.mapping(schema.IDENTIFIER, schema.number, FrozenMapping),
     "preprocess": _preprocess,
     "classes": schema.IDENTIFIER,
     "labels": schema.sequence(schema.TEXT),
@@ -196,7 +204,7 @@ def _models(value: Any, path: str, problems: list[str]) -> Any:
     counts = Counter(_names(value))
     problems.extend(f"{path}.{name}: is the name of two models" for name in counts if counts[name] > 1)
     made = [] if problems else [versions.entries(name) for name, versions in models.items()]
-    return Frozen({name: entry for entries in made for name, entry in entries.items()})
+    return FrozenMapping({name: entry for entries in made for name, entry in entries.items()})
 
 
 def _names(models: Any) -> Iterator[str]:
@@ -206,7 +214,7 @@ def _names(models: Any) -> Iterator[str]:
         yield from (name, *(f"{name}.{tag}" for tag in tags or () if isinstance(tags, dict)))
 
 
-MODEL_TYPES = schema.mapping(schema.IDENTIFIER, schema.IDENTIFIER, Frozen)
+MODEL_TYPES = schema.mapping(schema.IDENTIFIER, schema.IDENTIFIER, FrozenMapping)
 MANIFEST = schema.record(Manifest, {"models": _models, "model_types": MODEL_TYPES}, required=("models",))
 SAVED = schema.record(
     Entry,

@@ -23,7 +23,7 @@ from zoo._errors import ZooError
 from zoo._loading import load, recognize
 from zoo._model import unflatten
 from zoo._registry import families
-from zoo._registry.entry import Entry, Frozen, Input
+from zoo._registry.entry import Entry, FrozenMapping, Input
 from zoo._saving import save
 from zoo._variables import init
 
@@ -144,7 +144,7 @@ def _described(target: recognize.Target, source: Path) -> Entry:
         layout=None,
         license=None,
         source=f"zoo convert {source.name!a}",
-        metrics=Frozen(),
+        metrics=FrozenMapping(),
     )
 
 

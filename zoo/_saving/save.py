@@ -22,7 +22,7 @@ from zoo._errors import WeightsError, ZooError
 from zoo._inference.fold_batch_norm import Folded
 from zoo._model import Model, count_params, flatten
 from zoo._processes import Crew
-from zoo._registry.entry import Entry, Frozen, Input, Weights
+from zoo._registry.entry import Entry, FrozenMapping, Input, Weights
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards
 
@@ -155,10 +155,11 @@ def recorded(
 def _complete(directory: Path, entry: Entry) -> None:
     """Writes config.json for the weights in the directory."""
     name = WEIGHTS if (directory / WEIGHTS).exists() else shards.INDEX
-    weights = Weights(*sha256_of(directory / name), file=name)
+    sha256, size = sha256_of(directory / name)
+    weights = Weights(sha256, size=size, file=name)
     # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
     stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
-    entry = replace(entry, weights=weights, layout=None, metrics=Frozen() if stale else entry.metrics)
+    entry = replace(entry, weights=weights, layout=None, metrics=FrozenMapping() if stale else entry.metrics)
     with atomic_write(directory / CONFIG) as file:
         file.write(to_json(entry).encode())
     if read_saved(directory) != entry:
@@ -176,7 +177,9 @@ def to_json(entry: Entry) -> str:
 
     def plain(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
-            return {name: field for name, field in vars(value).items() if field not in (None, (), Frozen())}
+            return {
+                name: field for name, field in vars(value).items() if field not in (None, (), FrozenMapping())
+            }
         if isinstance(value, Mapping):
             return dict(value)
         raise ZooError(f"config.json cannot hold {value!r}; use numbers, text and lists.")

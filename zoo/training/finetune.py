@@ -13,7 +13,7 @@ from zoo._loading.load import Name, info, load
 from zoo._model import Model, flatten, unflatten
 from zoo._preprocessing import text
 from zoo._registry import families
-from zoo._registry.entry import Entry, Frozen
+from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.recipes import FINETUNING, Recipe
 from zoo._variables import init
 from zoo.training.curves import draw_confusion
@@ -93,7 +93,7 @@ def finetune(
         metrics = {f"validation_{measure}": value for measure, value in measured.items()}
         append_rows(directory / METRICS, [metrics])
         assert model.entry is not None  # it was loaded
-        made = Model(model.module, variables, replace(model.entry, metrics=Frozen(metrics)))
+        made = Model(model.module, variables, replace(model.entry, metrics=FrozenMapping(metrics)))
         taken = confusion(made, labelled.held_back, recipe, layout=where)
         if leads():
             draw_confusion(taken, labelled.classes, directory)
@@ -128,7 +128,7 @@ def _with_head(
         name=f"{plain}-finetuned",
         weights=None,
         layout=None,
-        metrics=Frozen(),
+        metrics=FrozenMapping(),
         source=f"zoo finetune {entry.name}",
         classes=None,
         labels=labelled.classes,

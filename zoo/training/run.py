@@ -14,7 +14,7 @@ from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
 from zoo._loading.load import info, load
 from zoo._model import Model, flatten
-from zoo._registry.entry import Frozen
+from zoo._registry.entry import FrozenMapping
 from zoo._registry.recipes import Recipe, find_recipe
 from zoo._saving.save import save
 from zoo._saving.shards import are_spread
@@ -83,7 +83,7 @@ def train(
         measured = evaluate(model.replace(variables=variables), splits["test"], recipe, layout=made)
         metrics = named(measured, dataset)
         append_rows(directory / METRICS, [metrics])
-        trained = Model(model.module, variables, replace(entry, weights=None, metrics=Frozen(metrics)))
+        trained = Model(model.module, variables, replace(entry, weights=None, metrics=FrozenMapping(metrics)))
         beside = {file: content() for file, content in dataset.beside.items()}
         keep(trained, directory, beside)
     return trained

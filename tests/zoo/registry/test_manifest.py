@@ -320,7 +320,7 @@ def test_entries_hash_and_compare_by_value(path):
     assert first is not second
     assert first == second
     assert hash(first) == hash(second)
-    assert hash(first.config) == hash(_entry.Frozen({"channels": (1, 2)}))
+    assert hash(first.config) == hash(_entry.FrozenMapping({"channels": (1, 2)}))
     with pytest.raises(AttributeError):
         first.name = "other"
     with pytest.raises(TypeError):

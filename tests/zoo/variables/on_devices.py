@@ -19,7 +19,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import zoo
 from zoo._model import unflatten
 from zoo._registry import families as _families
-from zoo._registry.entry import Frozen
+from zoo._registry.entry import FrozenMapping
 from zoo._saving import shards
 from zoo._variables import init
 
@@ -90,7 +90,7 @@ def made(family):
     """The module with random variables, and an entry that says what it is."""
     name, config, _ = MODELS[family]
     module, entry = _families.build(zoo.info(name), None, None, config)
-    entry = replace(entry, weights=None, layout=None, metrics=Frozen())
+    entry = replace(entry, weights=None, layout=None, metrics=FrozenMapping())
     flat = {
         path: (RNG.random(leaf.shape) + 0.5) if path.endswith("/var") else RNG.normal(0, 0.2, leaf.shape)
         for path, leaf in init.shapes(module, entry.inputs).items()
