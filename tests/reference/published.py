@@ -1,5 +1,7 @@
 """Models of torchvision, timm and transformers, which take a while to import."""
 
+import contextlib
+import importlib.util
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,8 +16,13 @@ def declare_operators() -> torch.library.Library:
     """Makes torchvision's wheels, which are built for CUDA, importable beside a torch without it.
 
     Only the declarations of two operators are missing, which its Python models never call. They last as
-    long as the library that this returns.
+    long as the library that this returns. Where torchvision's own operators load, nothing is declared.
     """
+    # Before torchvision does: an operator that is declared twice aborts the process.
+    (directory,) = importlib.util.find_spec("torchvision").submodule_search_locations
+    for operators in Path(directory).glob("_C*.so"):
+        with contextlib.suppress(OSError):
+            torch.ops.load_library(str(operators))
     library = torch.library.Library("torchvision", "FRAGMENT")
     if not hasattr(torch.ops.torchvision, "nms"):
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

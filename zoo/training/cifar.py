@@ -61,7 +61,10 @@ def from_pictures(name: str, directory: Path) -> bytes | None:
     start = index * SHAPE[0]
     try:
         pixels = np.asarray(Image.open(io.BytesIO(_read(picture))).convert("RGB"))
-        of_batch = np.array(json.loads(_read(labels))[start : start + SHAPE[0]], np.uint8)
+        listed = json.loads(_read(labels))
+        if not isinstance(listed, list):
+            raise TypeError(f"the labels are a {type(listed).__name__}, not a list")
+        of_batch = np.array(listed[start : start + SHAPE[0]], np.uint8)
         images = pixels.reshape(-1, SIDE, SIDE, 3).transpose(0, 3, 1, 2)
         return np.column_stack([of_batch, images.reshape(len(images), -1)]).tobytes()
     except UNREADABLE as error:
