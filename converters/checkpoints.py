@@ -1,38 +1,26 @@
 """Checkpoints as mappings of names to arrays: safetensors, PyTorch's files old and new, and sharded ones."""
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
 from converters.formats import detect, safetensors, sharded, torch_writer
-from converters.formats.containers import pick
+from converters.formats.containers import select_state_dict
+from converters.formats.stored import Stored
 from converters.formats.tensor_names import check_names
 from converters.formats.torch_legacy import open_legacy
 from converters.formats.torch_zip import open_archive
-from converters.io.files import BufferFile, InputFile, blamed_on
+from converters.io.files import BufferFile, InputFile, named_errors
 from converters.io.memory import Memory
 from converters.io.slices import Extent, FileArray, computed, in_files, read, whole
 
 MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
 OPENERS = {detect.ZIP: open_archive, detect.PICKLE: open_legacy}
-
-
-class Stored(NamedTuple):
-    """A tensor in a file."""
-
-    file: InputFile
-    dtype: np.dtype[np.generic]
-    shape: tuple[int, ...]
-    identity: Hashable  # equal for tensors that are one and the same in the file
-    read: Callable[[], np.ndarray]
-    extent: Extent | None  # None where its numbers have another order of bytes
-    verify: Callable[[], None] = lambda: None  # compares the file's checksum of it, if there is one
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
@@ -59,7 +47,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = self._tensors[name]
-        with blamed_on(tensor.file.path):
+        with named_errors(tensor.file.path):
             return tensor.read()
 
     def extent(self, name: str) -> Extent | None:
@@ -89,7 +77,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
             CheckpointError: one of them differs.
         """
         for tensor in self._tensors.values():
-            with blamed_on(tensor.file.path):
+            with named_errors(tensor.file.path):
                 tensor.verify()
 
     def files(self) -> list[InputFile]:
@@ -135,7 +123,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     for tensors, more in shards.values():
         together |= tensors
         notes += more
-    with blamed_on(path):
+    with named_errors(path):
         check_names(together)
     return Checkpoint(together, tuple(dict.fromkeys(notes)))
 
@@ -168,7 +156,7 @@ def write_checkpoint(
 
 
 def _open_path(path: Path, key: str | None, memory: Memory) -> tuple[dict[str, Stored], tuple[str, ...]]:
-    with blamed_on(path):
+    with named_errors(path):
         file = InputFile(path, memory)
     return _open_file(file, key)
 
@@ -176,12 +164,12 @@ def _open_path(path: Path, key: str | None, memory: Memory) -> tuple[dict[str, S
 def _open_file(file: InputFile, key: str | None) -> tuple[dict[str, Stored], tuple[str, ...]]:
     """The tensors of one file, and notes."""
     path = file.path
-    with blamed_on(path):
+    with named_errors(path):
         kind = detect.kind_of(file)
         if kind == detect.SAFETENSORS:
             return _open_safetensors(file, key), ()
         root, storages = OPENERS[kind](file)
-        tensors, notes = pick(root, key)
+        tensors, notes = select_state_dict(root, key)
         check_names(tensors)
         for name, tensor in tensors.items():
             storages.check(name, tensor)

@@ -1,18 +1,12 @@
-"""What a linen module is made of: its layers, their paths and origins, and the arrays each one owns.
+"""The result of inspecting a module: its layers, their paths and origins, and the arrays each one owns."""
 
-Everything this package knows about the inside of Flax is in this file.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
-import jax
-from flax import struct
-from flax.core import Scope, meta
-from flax.traverse_util import flatten_dict
+from jax.numpy import dtype
+
+from converters.layers import Row, Shape
 
 Path = tuple[str, ...]
 
@@ -26,25 +20,35 @@ class Lift:
     size: int
 
 
-@dataclass(frozen=True)
-class Array:
-    """One array of the variables."""
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One array of a module."""
 
     path: Path  # collection first: ("params", "encoder", "kernel")
-    shape: tuple[int, ...]
-    dtype: jax.numpy.dtype
+    shape: Shape
+    dtype: dtype
     lifts: tuple[Lift, ...] = ()  # outermost first
 
     def __str__(self) -> str:
         return "/".join(self.path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """Layers in the order of their first call, and the arrays of all collections in that order."""
+    """Layers in the order of their first call, and the arrays of all collections in that order.
 
-    layers: Mapping[Path, nn.Module]  # bound instances; their methods can no longer be called
-    arrays: tuple[Array, ...]
+    Attributes:
+        layers: Instances by path, bound; their methods can no longer be called.
+        arrays: All arrays of the module.
+        attributes: Path of a layer -> the attribute of its parent that holds it, dotted in a list or dict.
+        rows: The table of the layers' framework: a layer, and the shapes of the arrays at and below it by
+            their names relative to it -> its rows, the preferred one first.
+    """
+
+    layers: Mapping[Path, Any]
+    arrays: tuple[Variable, ...]
+    attributes: Mapping[Path, str]
+    rows: Callable[[Any, Mapping[str, Shape]], Sequence[Row]]
 
     def origins(self, path: Path) -> list[str | None]:
         """For each name of a module path: its attribute, dotted where it is in a list or dict, or None.
@@ -53,157 +57,4 @@ class Inspection:
         `self.ln_1 = ...`, so its origin is "ln_1". Compact modules name their layers as they call
         them: None.
         """
-        return [self._origin(path[:depth], name) for depth, name in enumerate(path)]
-
-    def _origin(self, parent: Path, name: str) -> str | None:
-        layer = self.layers.get(parent)
-        for attribute, value in vars(layer).items() if layer is not None else ():
-            if attribute not in ("parent", "scope", "_state"):
-                for child, origin in _modules(value, attribute):
-                    if child.name == name:
-                        # torch.nn.Sequential has no attribute between itself and its layers.
-                        return origin.removeprefix("layers.") if isinstance(layer, nn.Sequential) else origin
-        return None
-
-
-def _modules(value: Any, origin: str) -> Iterator[tuple[nn.Module, str]]:
-    if isinstance(value, nn.Module):
-        yield value, origin
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _modules(item, f"{origin}.{key}")
-    elif isinstance(value, tuple | list):
-        for index, item in enumerate(value):
-            yield from _modules(item, f"{origin}.{index}")
-
-
-def inspect(
-    module: nn.Module,
-    *inputs: Any,
-    kwargs: Mapping[str, Any] = MappingProxyType({}),
-    rngs: Any = None,
-    method: Callable[..., Any] | str | None = None,
-) -> Inspection:
-    """Runs the shapes of `module.init` once: no arithmetic, no random numbers, nothing allocated.
-
-    Args:
-        module: any linen module.
-        inputs: example arrays or `jax.ShapeDtypeStruct`s; only their shapes and dtypes matter.
-        kwargs: keyword arguments of the call. Arrays among them are traced, other values stay as they are.
-        rngs: as for `init`; a key for all streams by default.
-        method: as for `init`.
-    """
-    run = _Run(module, inputs, dict(kwargs), rngs, method)
-    shapes, seen = run(boxed=False)
-    lifts: dict[Path, tuple[Lift, ...]] = {}
-    if any(seen.views.get(path[1:-1], {}).get(path) != array.shape for path, array in shapes.items()):
-        # Some arrays have axes that their layers never see. Shapes alone cannot tell which ones, so
-        # run again with every array in a box that Flax tells of each axis it adds.
-        boxes, boxed = run(boxed=True)
-        lifts = {path: _lifts(path, box, boxed.views) for path, box in boxes.items() if isinstance(box, _Box)}
-    order = {path: index for index, path in enumerate(seen.layers)}
-    arrays = [Array(path, a.shape, a.dtype, lifts.get(path, ())) for path, a in shapes.items()]
-    return Inspection(seen.layers, tuple(sorted(arrays, key=lambda array: order.get(array.path[1:-1], -1))))
-
-
-def in_tree(layer: nn.Module) -> bool:
-    """Whether a module that is being called has a path: the wrappers of lifted transforms have none."""
-    return isinstance(layer.parent, nn.Module | Scope)
-
-
-@dataclass
-class _Seen:
-    layers: dict[Path, nn.Module] = field(default_factory=dict)
-    # module path -> array path -> shape, or axes of the box, as seen from inside that module
-    views: dict[Path, dict[Path, tuple[int, ...]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Run:
-    module: nn.Module
-    inputs: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    rngs: Any
-    method: Callable[..., Any] | str | None
-
-    def __call__(self, *, boxed: bool) -> tuple[dict[Path, Any], _Seen]:
-        seen = _Seen()
-
-        def intercept(
-            call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
-        ) -> Any:
-            layer = context.module
-            if not in_tree(layer):
-                return call(*args, **kwargs)
-            path = layer.path
-            seen.layers.setdefault(path, layer)  # before the call: parents come before children
-            result = call(*args, **kwargs)
-            seen.views[path] = _view(layer, path, boxed)
-            return result
-
-        arrays = {name: value for name, value in self.kwargs.items() if hasattr(value, "shape")}
-        static = {name: value for name, value in self.kwargs.items() if name not in arrays}
-
-        def init(rngs: Any, inputs: Any, arrays: Any) -> Any:
-            # Made in here, it needs no compiler.
-            key = jax.random.key(0) if rngs is None else rngs
-            with nn.intercept_methods(intercept):
-                return self.module.init(key, *inputs, method=self.method, **arrays, **static)
-
-        try:
-            tree = jax.eval_shape(init, self.rngs, self.inputs, arrays)
-        except Exception as error:
-            given = [getattr(x, "shape", x) for x in self.inputs]
-            hint = "pass example inputs that it takes, images with their channels last"
-            error.add_note(f"converters ran init of {type(self.module).__name__} on {given}; {hint}")
-            raise
-        if not boxed:
-            tree = meta.unbox(tree)
-        return flatten_dict(tree, is_leaf=lambda _, value: isinstance(value, _Box)), seen
-
-
-class _Box(struct.PyTreeNode, meta.AxisMetadata[Any]):
-    """Remembers the axes that lifted transforms add to the array inside."""
-
-    value: Any
-    axes: tuple[int, ...] = struct.field(pytree_node=False, default=())  # innermost first
-
-    def unbox(self) -> Any:
-        return self.value
-
-    def replace_boxed(self, val: Any) -> "_Box":
-        return _Box(val, self.axes)
-
-    def add_axis(self, index: int, params: dict[Any, Any]) -> "_Box":
-        return _Box(self.value, (*self.axes, index))
-
-    def remove_axis(self, index: int, params: dict[Any, Any]) -> "_Box":
-        return _Box(self.value, self.axes[:-1])
-
-
-def _view(layer: nn.Module, path: Path, boxed: bool) -> dict[Path, tuple[int, ...]]:
-    """The arrays at and below a layer as they look from inside it; boxes those that it owns itself."""
-    view = {}
-    for collection, tree in layer.variables.items():
-        for name, value in flatten_dict(tree, is_leaf=lambda _, v: isinstance(v, meta.AxisMetadata)).items():
-            if boxed and len(name) == 1 and not isinstance(value, _Box):
-                value = _Box(value)
-                layer.put_variable(collection, name[0], value)
-            found = value.axes if isinstance(value, _Box) else jax.tree.leaves(value)[0].shape
-            view[(collection, *path, *name)] = found
-    return view
-
-
-def _lifts(path: Path, box: _Box, views: Mapping[Path, Mapping[Path, tuple[int, ...]]]) -> tuple[Lift, ...]:
-    shape = list(jax.tree.leaves(box)[0].shape)
-    lifts = []
-    for count in range(len(box.axes) - 1, -1, -1):
-        # Inside the lifted module, `count` axes are still to be seen; its parent sees one more.
-        depth = next(
-            depth
-            for depth in range(1, len(path))
-            if len(views.get(path[1:depth], {}).get(path, box.axes)) <= count
-        )
-        axis = box.axes[count] % len(shape)
-        lifts.append(Lift(depth - 1, axis, shape.pop(axis)))
-    return tuple(lifts)
+        return [self.attributes.get(path[: depth + 1]) for depth in range(len(path))]

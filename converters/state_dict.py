@@ -1,6 +1,5 @@
 """State dicts into Flax variables and back. Knows no model: the module says what it needs."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,17 +11,15 @@ from flax.core import meta
 from flax.traverse_util import flatten_dict
 
 from converters.errors import ConversionError
-from converters.inspection import Inspection, Path, inspect
-from converters.matching.arrays import as_mapping, as_numpy, contiguous
+from converters.inspection import Inspection, Path
+from converters.linen.inspect import inspect
+from converters.matching.arrays import contiguous
 from converters.matching.conversion import Conversion
-from converters.matching.draft import draft
-from converters.matching.fit import Fit, fit
-from converters.matching.links import Link, Names, in_order, links
+from converters.matching.links import Link, in_order
 from converters.matching.rules import Rule
+from converters.matching.search import NamesAndRules, best_fit, conversion_error, links_after_rules
+from converters.tensors import as_mapping, as_numpy
 
-MAX_PREFIX = 3  # module._orig_mod.model. is the longest that training frameworks stack up
-
-NamesAndRules = Sequence[tuple[str, str] | Rule]
 Method = Callable[..., Any] | str | None
 
 
@@ -45,7 +42,7 @@ def match(
     inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
     best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
-        raise refusal(
+        raise conversion_error(
             best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
         )
     return Conversion(best.links, tensors, best.notes, dtype and jnp.dtype(dtype), allow_nonfinite)
@@ -137,16 +134,15 @@ def to_torch(
         ConversionError: the variables are not the module's, or `like` does not fit it.
     """
     inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    values = checked(variables, inspection, type(module).__name__)
+    values = check_variables(variables, inspection, type(module).__name__)
     if like is None:
-        pairs, rules = _sorted(names, rules)
-        found = _rewritten(links(inspection, pairs, None), rules)
+        found = links_after_rules(inspection, names, rules)
         tensors = dict(item for link in found for item in _tensors(link, values))
         return {name: tensors[name] for name in in_order(found)}
     tensors = as_mapping(like, key)
     best = best_fit(inspection, tensors, names, rules, ignore)
     if best.problems:
-        raise refusal(
+        raise conversion_error(
             best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
         )
     made = {name: tensor for link in best.links for name, tensor in _tensors(link, values, tensors)}
@@ -154,63 +150,7 @@ def to_torch(
     return {name: made.get(ties.get(name, name), contiguous(tensors[name])) for name in tensors}
 
 
-def refusal(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
-    """The error that says what does not fit, and offers names and rules with which it perhaps does."""
-    if any(name.startswith("params/") for name in misfit.tensors):
-        return ConversionError(
-            "the state dict holds Flax variables already (names that start with 'params/')"
-        )
-    found = draft(misfit, attempt)
-    text = misfit.explanation(type(module).__name__)
-    return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
-
-
-def best_fit(
-    inspection: Inspection, tensors: Any, names: NamesAndRules, rules: Sequence[Rule], ignore: Sequence[str]
-) -> Fit:
-    """The fit with the shortest prefix that leaves no problem, else the one with the fewest."""
-    pairs, rules = _sorted(names, rules)
-    fits = []
-    for prefix in _prefixes(list(tensors)):
-        available = {name.removeprefix(prefix) for name in tensors}
-        for rule in reversed(rules):
-            available = rule.expand(available)
-        found = _rewritten(links(inspection, pairs, available), rules)
-        fits.append(fit(found, tensors, prefix, ignore))
-        if not fits[-1].problems:
-            return fits[-1]
-    return min(fits, key=lambda fit: len(fit.problems))
-
-
-def _sorted(names: NamesAndRules, rules: Sequence[Rule]) -> tuple[Names, Sequence[Rule]]:
-    pairs = [name for name in names if isinstance(name, tuple)]
-    for pattern, _ in pairs:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ConversionError(f"names: {pattern!r} is no regular expression: {error}") from error
-    return pairs, [*(rule for rule in names if not isinstance(rule, tuple)), *rules]
-
-
-def _rewritten(found: list[Link], rules: Sequence[Rule]) -> list[Link]:
-    for rule in rules:
-        found = rule.rewrite(found)
-    return found
-
-
-def _prefixes(names: Sequence[str]) -> list[str]:
-    """What all names begin with, dot by dot; the empty prefix first."""
-    prefixes = [""]
-    while names and len(prefixes) <= MAX_PREFIX:
-        rest = {name.removeprefix(prefixes[-1]).partition(".")[::2] for name in names}
-        first = {head for head, _ in rest}
-        if len(first) > 1 or any(not tail for _, tail in rest):
-            break
-        prefixes.append(f"{prefixes[-1]}{first.pop()}.")
-    return prefixes
-
-
-def checked(variables: Mapping[str, Any], inspection: Inspection, module: str) -> dict[Path, Any]:
+def check_variables(variables: Mapping[str, Any], inspection: Inspection, module: str) -> dict[Path, Any]:
     """The variables by their paths.
 
     Raises:

@@ -16,7 +16,7 @@ from converters.matching.links import Names, readings, tensor_name
 CONVOLUTION = "_ConvNd"  # the parent of all convolutions of torch.nn
 
 
-def align(
+def pair_layers(
     inspection: Inspection, names: Names, prefix: str, modules: Collection[str]
 ) -> dict[Path, tuple[str, ...]]:
     """Flax layer -> its torch module's name, through the readings and names that tensors have too.

@@ -6,11 +6,11 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
+from converters.comparison.calls import double
 from converters.comparison.report import Finding, difference
-from converters.comparison.run_torch import double
 from converters.inspection import Path
-from converters.matching.arrays import StateDict
 from converters.matching.fit import Fit
+from converters.tensors import StateDict
 
 
 class TorchTensors(StateDict):

@@ -8,16 +8,19 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from converters.comparison.align import Axes, align
+from converters.comparison.align import Axes, pair_layers
 from converters.comparison.audit import TorchTensors, audit_arrays, audit_training
-from converters.comparison.functions import Functions, differences, flax_functions, flax_layer, torch_function
-from converters.comparison.match_calls import Match
+from converters.comparison.calls import doubles
+from converters.comparison.functions import CallLog, differences, flax_functions, flax_layer, torch_function
+from converters.comparison.match_calls import CallMatcher
 from converters.comparison.report import Comparison, Finding
-from converters.comparison.run_torch import FlaxModel, copied, doubles, run_torch
+from converters.comparison.run_linen import FlaxModel
+from converters.comparison.run_torch import copied, run_torch
 from converters.errors import ConversionError
-from converters.inspection import inspect
+from converters.linen.inspect import inspect
 from converters.matching.rules import Rule
-from converters.state_dict import Method, NamesAndRules, best_fit, checked
+from converters.matching.search import NamesAndRules, best_fit
+from converters.state_dict import Method, check_variables
 
 __all__ = ["Comparison", "compare"]
 
@@ -73,15 +76,17 @@ def compare(
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves((inputs, torch_inputs))):
         raise ConversionError("compare runs both models: give arrays for inputs, not shapes")
     inspection = inspect(module, *inputs, kwargs=kwargs, method=method)
-    found = checked(variables, inspection, type(module).__name__)
+    found = check_variables(variables, inspection, type(module).__name__)
     fit = best_fit(inspection, TorchTensors(torch_module), names, rules, ignore)
     copy = copied(torch_module)
     given, theirs = doubles((variables, inputs, dict(kwargs))), doubles(torch_inputs)
     axes = Axes.of(copy, given[1], jax.tree.leaves(theirs))
     twins = dict(copy.named_modules(remove_duplicate=False))
     pairs = [name for name in names if isinstance(name, tuple)]
-    match = Match(inspection.layers, align(inspection, pairs, fit.prefix, twins.keys()), twins, axes)
-    ours, others = Functions(), Functions()
+    match = CallMatcher(
+        inspection.layers, pair_layers(inspection, pairs, fit.prefix, twins.keys()), twins, axes
+    )
+    ours, others = CallLog(), CallLog()
     with jax.enable_x64(True):
         theirs = axes.torch_inputs(given[1]) if theirs is None else theirs
         seen = partial(torch_function, others)

@@ -40,7 +40,7 @@ class Pool:
 
 
 @dataclass
-class Functions:
+class CallLog:
     """What was called, in order."""
 
     pools: list[Pool] = field(default_factory=list)
@@ -57,7 +57,7 @@ AVG_POOL = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_inc
 
 
 def torch_function(
-    found: Functions, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
+    found: CallLog, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
 ) -> None:
     """Notes one function of torch that was called."""
     name = getattr(func, "__name__", "").removesuffix("_").removesuffix("_with_indices")
@@ -104,7 +104,7 @@ def _torch_pool(kind: str, given: Mapping[str, Any], out: Any) -> Pool:
     return pool if given.get("count_include_pad", True) else replace(pool, count_include_pad=pool.inside)
 
 
-def flax_layer(found: Functions, layer: nn.Module, result: Any) -> None:
+def flax_layer(found: CallLog, layer: nn.Module, result: Any) -> None:
     """Notes one layer of Flax that was called."""
     name = "rate" if isinstance(layer, nn.Dropout) else "dropout_rate"
     if isinstance(layer, nn.Dropout | nn.MultiHeadDotProductAttention) and getattr(layer, name):
@@ -114,7 +114,7 @@ def flax_layer(found: Functions, layer: nn.Module, result: Any) -> None:
         found.low.append(Finding("/".join(layer.path), "the dtype of its output", str(low[0]), "float64"))
 
 
-def flax_functions(jaxpr: core.Jaxpr, found: Functions, times: int = 1) -> None:
+def flax_functions(jaxpr: core.Jaxpr, found: CallLog, times: int = 1) -> None:
     """Notes the functions in the trace of a model."""
     constant: set[Any] = set(jaxpr.constvars)
     equation: Any  # its abstract values have shapes, whatever jax says of their type
@@ -157,7 +157,7 @@ def _inner(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
             yield value
 
 
-def differences(flax: Functions, torch: Functions, *, lifted: bool) -> Iterator[Finding | str]:
+def differences(flax: CallLog, torch: CallLog, *, lifted: bool) -> Iterator[Finding | str]:
     """What differs, and in sentences what could not be compared.
 
     Args:

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from converters.comparison.align import Axes
+from converters.comparison.calls import Call, arrays
 from converters.comparison.report import Difference, Finding, Row
-from converters.comparison.run_torch import Call, arrays
 from converters.comparison.settings import settings
 from converters.inspection import Path
 
@@ -18,7 +18,7 @@ Key = frozenset[int]  # the torch modules, by identity, whose calls are those of
 DIFFERS = Difference(np.inf, np.inf)
 
 
-class Match:
+class CallMatcher:
     """Collects the calls of torch modules first, then compares each call of a Flax layer with its own.
 
     Calls are matched in the order in which they happen: of one layer called several times, of a layer

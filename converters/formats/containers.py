@@ -15,7 +15,7 @@ MAX_DEPTH = 4
 StateDict = dict[Any, Any]  # some values are tensors
 
 
-def pick(root: Any, key: str | None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def select_state_dict(root: Any, key: str | None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The state dict in what a file holds, and notes about what was unwrapped and left out.
 
     Args:

@@ -16,7 +16,7 @@ MAX_STEPS = 10_000_000  # some 40 for each tensor; each makes an object of some 
 CUT_OFF = "the pickle is cut off; download the file again"
 
 
-class Machine:
+class PickleMachine:
     """Builds plain values and descriptions of tensors; calls nothing that a pickle names.
 
     Attributes:
@@ -118,21 +118,21 @@ def _pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
     return zip(map(check_key, items[::2]), items[1::2], strict=True)
 
 
-def _text(size: int) -> Callable[[Machine], None]:
+def _text(size: int) -> Callable[[PickleMachine], None]:
     return lambda self: self.push(self.take(self.integer(size)).decode("utf-8", "surrogatepass"))
 
 
-def _old_text(size: int) -> Callable[[Machine], None]:
+def _old_text(size: int) -> Callable[[PickleMachine], None]:
     """Python 2 did not tell text from bytes."""
     return lambda self: self.push(self.take(self.integer(size)).decode("utf-8", "surrogateescape"))
 
 
-def _bytes(size: int) -> Callable[[Machine], None]:
+def _bytes(size: int) -> Callable[[PickleMachine], None]:
     return lambda self: self.push(self.take(self.integer(size)))
 
 
-def _tuple(count: int) -> Callable[[Machine], None]:
-    def opcode(self: Machine) -> None:
+def _tuple(count: int) -> Callable[[PickleMachine], None]:
+    def opcode(self: PickleMachine) -> None:
         if len(self.stack) < count:
             raise IndexError("the stack is empty")
         self.stack[-count:] = [tuple(self.stack[-count:])]
@@ -140,40 +140,40 @@ def _tuple(count: int) -> Callable[[Machine], None]:
     return opcode
 
 
-def _remember(size: int) -> Callable[[Machine], None]:
-    def opcode(self: Machine) -> None:
+def _remember(size: int) -> Callable[[PickleMachine], None]:
+    def opcode(self: PickleMachine) -> None:
         self.memo[self.integer(size) if size else len(self.memo)] = self.stack[-1]
 
     return opcode
 
 
-def _reduce(self: Machine) -> None:
+def _reduce(self: PickleMachine) -> None:
     arguments, function = self.stack.pop(), self.stack.pop()
     self.push(self.call(function, arguments))
 
 
-def _reduce_with_keywords(self: Machine) -> None:
+def _reduce_with_keywords(self: PickleMachine) -> None:
     self.stack.pop()
     _reduce(self)
 
 
-def _instance(self: Machine) -> None:
+def _instance(self: PickleMachine) -> None:
     self.push(self.call(self.find(self.line(), self.line()), tuple(self.pop_mark())))
 
 
-def _instance_of_popped(self: Machine) -> None:
+def _instance_of_popped(self: PickleMachine) -> None:
     function, *arguments = self.pop_mark()
     self.push(self.call(function, tuple(arguments)))
 
 
-def _stack_global(self: Machine) -> None:
+def _stack_global(self: PickleMachine) -> None:
     name, module = self.stack.pop(), self.stack.pop()
     if not isinstance(name, str) or not isinstance(module, str) or len(module) + len(name) > 1000:
         raise TypeError("a global has no name")
     self.push(self.find(module, name))
 
 
-def _persistent(self: Machine) -> None:
+def _persistent(self: PickleMachine) -> None:
     """A storage, or a class with its source, which old files have for every class of a pickled module."""
     identity = self.stack.pop()
     if type(identity) is tuple and identity[:1] == ("module",):
@@ -186,7 +186,7 @@ def _persistent(self: Machine) -> None:
     self.push(storage)
 
 
-OPCODES: dict[bytes, Callable[[Machine], Any]] = {
+OPCODES: dict[bytes, Callable[[PickleMachine], Any]] = {
     b"\x80": lambda self: self.take(1),  # protocol
     b"\x95": lambda self: self.take(8),  # frame
     b"N": lambda self: self.push(None),

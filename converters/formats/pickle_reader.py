@@ -4,7 +4,7 @@ import struct
 from typing import Any, BinaryIO
 
 from converters.errors import CheckpointError
-from converters.formats.pickle_machine import Machine
+from converters.formats.pickle_machine import PickleMachine
 from converters.formats.torch_pickle import Storage, reason
 
 RESAVE = "save only the weights where this file was made: torch.save(model.state_dict(), 'weights.pth')"
@@ -12,13 +12,13 @@ RESAVE = "save only the weights where this file was made: torch.save(model.state
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
 
 
-def read(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+def read_pickle(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
     """The value of the pickle at the file's position, which is moved behind it, and the storages it names.
 
     Raises:
         CheckpointError: it is damaged, or names a global that no state dict needs.
     """
-    machine = Machine(file)
+    machine = PickleMachine(file)
     try:
         value = machine.run()
     except DAMAGE as error:
@@ -31,7 +31,7 @@ def read(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
     return value, machine.storages
 
 
-def _refuse(machine: Machine) -> None:
+def _refuse(machine: PickleMachine) -> None:
     """Names every global that was refused, whatever else is wrong."""
     if machine.is_module:
         name = next(iter(machine.refused), "its class")

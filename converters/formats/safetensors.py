@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
 from converters.formats.tensor_names import MAX_TENSORS, check_lengths
+from converters.io.atomic import atomic_write
 from converters.io.direct import BLOCK
 from converters.io.dtypes import BY_NUMPY, BY_SAFETENSORS, check_bools, check_shape
-from converters.io.files import InputFile, atomic_write
+from converters.io.files import InputFile
 from converters.io.json import decode
 from converters.io.memory import CACHE_LINE
-from converters.io.writing import Array, Slots, describe
+from converters.io.writing import ArraySpec, ArrayWriter, describe
 
 MAX_HEADER = 100_000_000  # the reference implementation's limit
 MAX_VALUES = 32 * MAX_TENSORS
@@ -158,7 +159,7 @@ def write(
 @contextmanager
 def writing(
     path: Path,
-    arrays: Mapping[str, Array],
+    arrays: Mapping[str, ArraySpec],
     *,
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
@@ -171,11 +172,11 @@ def writing(
     with atomic_write(Path(path), overwrite=overwrite, size=size) as file:
         file.write(header)
         file.flush()
-        with Slots(file, arrays, offsets) as slots:
+        with ArrayWriter(file, arrays, offsets) as slots:
             yield slots.put
 
 
-def layout(arrays: Mapping[str, Array], metadata: dict[str, str]) -> tuple[bytes, dict[str, int], int]:
+def layout(arrays: Mapping[str, ArraySpec], metadata: dict[str, str]) -> tuple[bytes, dict[str, int], int]:
     """The header, padded to a block, each array's place in the file, and the file's size.
 
     Arrays that fill whole blocks come first, for direct writes, then those that fill whole cache lines: jax
@@ -201,5 +202,5 @@ def layout(arrays: Mapping[str, Array], metadata: dict[str, str]) -> tuple[bytes
     return header, {name: len(header) + offset for name, offset in offsets.items()}, len(header) + end
 
 
-def _order(array: Array) -> tuple[bool, bool, int]:
+def _order(array: ArraySpec) -> tuple[bool, bool, int]:
     return array.nbytes % BLOCK > 0, array.nbytes % CACHE_LINE > 0, -array.dtype.itemsize

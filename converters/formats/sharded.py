@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import CheckpointError
-from converters.io.files import InputFile, blamed_on
+from converters.io.files import InputFile, named_errors
 from converters.io.json import decode
 
 INDEX_SUFFIXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
@@ -28,7 +28,7 @@ OTHERS = {
 
 def file_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
     """The file or index to read in a directory, and a note about others that it could have been."""
-    with blamed_on(directory):
+    with named_errors(directory):
         names = sorted(os.listdir(directory))
         candidates = [name for name in PREFERRED if name in names]
         if not candidates:
@@ -51,7 +51,7 @@ def shards_of(path: Path) -> dict[str, set[str]]:
     Raises:
         CheckpointError: the index is malformed, or leads out of its directory.
     """
-    with blamed_on(path):
+    with named_errors(path):
         suffix = next((suffix for end, suffix in INDEX_SUFFIXES.items() if path.name.endswith(end)), None)
         if suffix is None:
             raise CheckpointError(f"expected a name that ends in one of {', '.join(INDEX_SUFFIXES)}")
@@ -65,7 +65,7 @@ def shards_of(path: Path) -> dict[str, set[str]]:
 
 def hashes_of(path: Path) -> dict[str, str]:
     """The shards' sha256 by their names, where the index says it, as one of `zoo.save` does."""
-    with blamed_on(path):
+    with named_errors(path):
         metadata = _decoded(path).get("metadata")
         hashes = metadata.get("sha256", {}) if isinstance(metadata, dict) else {}
         shards = set(_weight_map(path).values())
@@ -84,7 +84,7 @@ def read_index(path: Path) -> dict[Path, set[str]]:
         CheckpointError: the index is malformed, leads out of its directory, or shards are missing.
     """
     shards = shards_of(path)
-    with blamed_on(path):
+    with named_errors(path):
         missing = [shard for shard in shards if not (path.parent / shard).exists()]
         if missing:
             raise CheckpointError(f"{len(missing)} of {len(shards)} shards missing: {', '.join(missing[:5])}")
@@ -101,7 +101,7 @@ def check_shards(path: Path, expected: dict[Path, set[str]], found: dict[Path, s
         if extra:
             problems.append(f"{shard.name!r} has {len(extra)} not in the index: {_listed(extra)}")
     if problems:
-        with blamed_on(path):
+        with named_errors(path):
             raise CheckpointError("; ".join(problems[:10]))
 
 

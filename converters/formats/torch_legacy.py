@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.formats import pickle_reader
+from converters.formats.pickle_reader import RESAVE, read_pickle
 from converters.formats.torch_pickle import Storage
 from converters.formats.torch_storages import Place, Storages
 from converters.io.files import InputFile
@@ -37,20 +37,19 @@ class _Stream(io.RawIOBase):
 def open_legacy(file: InputFile) -> tuple[Any, Storages]:
     """What the fourth pickle holds, and the storages that its tensors refer to."""
     stream = io.BufferedReader(_Stream(file), 1 << 16)
-    magic, _ = pickle_reader.read(stream)
+    magic, _ = read_pickle(stream)
     if magic != MAGIC:
         raise CheckpointError(
-            f"is a plain pickle of a {type(magic).__name__}, not written by torch.save; "
-            f"{pickle_reader.RESAVE}"
+            f"is a plain pickle of a {type(magic).__name__}, not written by torch.save; {RESAVE}"
         )
-    protocol, _ = pickle_reader.read(stream)
-    system, _ = pickle_reader.read(stream)
+    protocol, _ = read_pickle(stream)
+    system, _ = read_pickle(stream)
     if protocol != PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise CheckpointError(
             "is of an unknown legacy version or byte order; save it again with PyTorch >= 1.6"
         )
-    root, storages = pickle_reader.read(stream)
-    keys, _ = pickle_reader.read(stream)
+    root, storages = read_pickle(stream)
+    keys, _ = read_pickle(stream)
     if (
         not isinstance(keys, list)
         or len(keys) != len(storages)

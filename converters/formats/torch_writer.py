@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
 from converters.formats.torch_zip import END, END_64, ENTRY, LOCAL, LOCATOR_64
+from converters.io.atomic import atomic_write
 from converters.io.dtypes import BY_NUMPY, Kind
-from converters.io.files import atomic_write
-from converters.io.writing import Array, Slots, describe
+from converters.io.writing import ArraySpec, ArrayWriter, describe
 
 ALIGNMENT = 64  # of the data, as torch.save has it
 VERSION_64 = 45  # the zip version that a reader of 64-bit sizes has
@@ -55,7 +55,7 @@ def write(path: Path, arrays: Mapping[str, ArrayLike], *, overwrite: bool = Fals
     offsets = {name: members[f"data/{index}"].data for index, name in enumerate(described)}
     with atomic_write(path, overwrite=overwrite, size=end) as file:
         fd = file.fileno()
-        with Slots(file, described, offsets, summed=True) as slots:
+        with ArrayWriter(file, described, offsets, summed=True) as slots:
             for name in described:
                 slots.put(name, arrays[name])
         checksums = {f"data/{index}": slots.checksums[name] for index, name in enumerate(described)}
@@ -103,7 +103,7 @@ def _entry(member: Member, checksum: int) -> bytes:
     return ENTRY.pack(*fixed, *sizes) + member.name.encode() + extra
 
 
-def _pickled(arrays: Mapping[str, Array]) -> bytes:
+def _pickled(arrays: Mapping[str, ArraySpec]) -> bytes:
     """The pickle (protocol 2) of an OrderedDict of tensors, each with a storage of its own."""
     items = b"".join(
         _text(name) + _tensor(name, index, array) for index, (name, array) in enumerate(arrays.items())
@@ -111,7 +111,7 @@ def _pickled(arrays: Mapping[str, Array]) -> bytes:
     return b"\x80\x02" + ORDERED_DICT + b"(" + items + b"u."
 
 
-def _tensor(name: str, index: int, array: Array) -> bytes:
+def _tensor(name: str, index: int, array: ArraySpec) -> bytes:
     """A call of what rebuilds a tensor; an element type without a storage class is named in it."""
     kind = BY_NUMPY.get(array.dtype)
     if kind is None:
@@ -124,7 +124,7 @@ def _tensor(name: str, index: int, array: Array) -> bytes:
     return _global("torch._utils", "_rebuild_tensor_v3") + b"(" + view + _global("torch", kind.torch) + b"tR"
 
 
-def _storage(kind: Kind, index: int, array: Array) -> bytes:
+def _storage(kind: Kind, index: int, array: ArraySpec) -> bytes:
     if kind.storage:
         cls, count = _global("torch", kind.storage), array.nbytes // kind.numpy.itemsize
     else:

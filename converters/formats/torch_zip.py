@@ -6,8 +6,8 @@ import zlib
 from typing import Any
 
 from converters.errors import CheckpointError
-from converters.formats import pickle_reader
 from converters.formats.pickle_machine import MAX_BYTES
+from converters.formats.pickle_reader import read_pickle
 from converters.formats.torch_storages import Place, Storages
 from converters.io.files import InputFile
 
@@ -40,7 +40,7 @@ def open_archive(file: InputFile) -> tuple[Any, Storages]:
         order = _read_member(file, f"{prefix}byteorder", members[f"{prefix}byteorder"])
     if order not in (b"little", b"big"):
         raise CheckpointError(f"has byte order {order[:20]!r}, expected 'little' or 'big'")
-    root, _ = pickle_reader.read(io.BytesIO(data))
+    root, _ = read_pickle(io.BytesIO(data))
     places = {
         name.removeprefix(f"{prefix}data/"): place
         for name, place in members.items()

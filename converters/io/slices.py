@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from converters.io.dtypes import check_bools
-from converters.io.files import InputFile, blamed_on
+from converters.io.files import InputFile, named_errors
 from converters.io.memory import Memory
 
 SCRATCH = 1 << 25  # bytes between the first and the last that are read at once
@@ -133,7 +133,7 @@ class Image:
                 break
             begin, end = max(low, start), min(high, start + extent.nbytes)
             if begin < end:
-                with blamed_on(extent.file.path):
+                with named_errors(extent.file.path):
                     extent.file.read_into(extent.offset + begin - start, buffer[begin - low : end - low])
 
 

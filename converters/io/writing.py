@@ -21,7 +21,7 @@ WRITERS = 2  # pieces that are written at once, which disks take sooner than one
 BACKGROUND = 1 << 27  # a larger array is written before the next is asked for, which bounds the memory
 
 
-class Array(NamedTuple):
+class ArraySpec(NamedTuple):
     """An array to come."""
 
     dtype: np.dtype[np.generic]
@@ -32,7 +32,7 @@ class Array(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def describe(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
+def describe(arrays: Mapping[str, ArrayLike]) -> dict[str, ArraySpec]:
     """What the arrays will be; does not read those of a mapping with `.shapes` and `.dtypes`.
 
     Raises:
@@ -43,17 +43,17 @@ def describe(arrays: Mapping[str, ArrayLike]) -> dict[str, Array]:
             raise CheckpointError(f"the name {name!r} cannot be stored; names are Unicode strings")
     shapes, dtypes = getattr(arrays, "shapes", None), getattr(arrays, "dtypes", None)
     if shapes is not None and dtypes is not None:
-        return {name: Array(native(dtypes[name]), tuple(shapes[name])) for name in arrays}
+        return {name: ArraySpec(native(dtypes[name]), tuple(shapes[name])) for name in arrays}
     return {name: _describe(value) for name, value in arrays.items()}
 
 
-def _describe(value: ArrayLike) -> Array:
+def _describe(value: ArrayLike) -> ArraySpec:
     """An array of NumPy's or jax's says what it is; anything else has to become one first."""
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     if not isinstance(dtype, np.dtype) or not isinstance(shape, tuple):
         array = np.asarray(value)
         dtype, shape = array.dtype, array.shape
-    return Array(native(dtype), shape)
+    return ArraySpec(native(dtype), shape)
 
 
 def native(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
@@ -65,7 +65,7 @@ def _encodable(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-class Slots:
+class ArrayWriter:
     """The places of arrays in a file; they arrive in any order, and are written meanwhile.
 
     One thread puts the bytes in order, a piece at a time, while another writes the piece before.
@@ -75,7 +75,7 @@ class Slots:
     def __init__(
         self,
         file: BinaryIO,
-        arrays: Mapping[str, Array],
+        arrays: Mapping[str, ArraySpec],
         offsets: Mapping[str, int],
         *,
         summed: bool = False,
@@ -95,7 +95,7 @@ class Slots:
             CheckpointError: it is not what was described.
         """
         array = np.asarray(value)
-        found, expected = Array(native(array.dtype), array.shape), self._arrays.get(name)
+        found, expected = ArraySpec(native(array.dtype), array.shape), self._arrays.get(name)
         if name not in self._missing or found != expected:
             raise CheckpointError(f"got {name!r} as {found}, expected {expected} and each name once")
         del self._missing[name]

@@ -1,85 +1,12 @@
 """What conversion asks of single arrays: kinds, casts, copies, finiteness; and of mappings of them."""
 
-import os
-import sys
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from converters.checkpoints import read_checkpoint
 from converters.errors import ConversionError
 from converters.io import writing
-
-
-class StateDict(Mapping[str, np.ndarray]):
-    """Tensors in memory, of any array library, behind the interface of a checkpoint that is read lazily."""
-
-    def __init__(self, tensors: Mapping[str, Any]) -> None:
-        wrong = [name for name in tensors if not isinstance(name, str)]
-        if wrong:
-            raise ConversionError(f"the names of a state dict are strings; found {wrong[0]!r}")
-        odd = [name for name, tensor in tensors.items() if not hasattr(tensor, "shape")]
-        if odd:
-            kinds = f"{odd[0]!r} is a {type(tensors[odd[0]]).__name__}"
-            raise ConversionError(f"a state dict maps names to arrays; {kinds}: pass the inner mapping")
-        self._tensors = tensors
-        self.shapes = {name: tuple(int(n) for n in tensor.shape) for name, tensor in tensors.items()}
-        self.dtypes = {name: _dtype(tensor) for name, tensor in tensors.items()}
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return as_numpy(self._tensors[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tensors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
-def as_mapping(source: Any, key: str | None) -> Any:
-    """A checkpoint, or a mapping with the same `shapes` and `dtypes`, from a path or any mapping."""
-    if isinstance(source, str | os.PathLike):
-        return read_checkpoint(source, key=key)
-    if not isinstance(source, Mapping):
-        raise ConversionError(
-            f"a state dict is a path or a mapping of names to arrays, not a {type(source).__name__}"
-        )
-    if key is not None:
-        raise ConversionError("key= chooses among the mappings of a file; this state dict is one already")
-    return source if hasattr(source, "shapes") and hasattr(source, "dtypes") else StateDict(source)
-
-
-def as_numpy(tensor: Any) -> np.ndarray:
-    """The same numbers as a NumPy array; a PyTorch tensor of the caller's, too, of any dtype.
-
-    Read-only, for it may be the caller's own memory: what is handed out is then a copy.
-    """
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu().contiguous()
-        dtype = _dtype(tensor)
-        if dtype.isbuiltin != 1:  # bfloat16 and float8, which torch does not hand to NumPy itself
-            torch = sys.modules["torch"]  # there is a tensor, so somebody has imported it
-            bits = tensor.reshape(-1).view(torch.uint8).numpy()
-            tensor = bits.view(dtype).reshape(tensor.shape)
-        else:
-            tensor = tensor.numpy()
-    array = np.asarray(tensor).view()
-    array.flags.writeable = False
-    return array
-
-
-def _dtype(tensor: Any) -> np.dtype[Any]:
-    name = str(tensor.dtype).removeprefix("torch.")
-    try:
-        found: np.dtype[Any] = jnp.dtype(name)
-    except TypeError:
-        raise ConversionError(f"tensors of dtype {tensor.dtype} have no counterpart in NumPy") from None
-    return found
 
 
 def kind(dtype: Any) -> str:

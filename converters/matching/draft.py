@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from converters.errors import ConversionError
 from converters.layers import Shape
 from converters.matching.fit import Fit
-from converters.matching.guess import Alignment, Layer, align, layers, same_leaves
+from converters.matching.guess import Alignment, Layer, guess_pairs, layers, same_leaves
 from converters.matching.rules import Fuse, Rule, Split
 
 NamesAndRules = tuple[tuple[str, str] | Rule, ...]
@@ -41,7 +41,7 @@ def draft(misfit: Fit, attempt: Callable[[NamesAndRules], Fit]) -> Draft | None:
         attempt: fits again, with names and rules added.
     """
     ours, theirs = _strangers(misfit)
-    found = align(ours, theirs)
+    found = guess_pairs(ours, theirs)
     rules = _rules(found)
     best: Draft | None = None
     for pairs in (_shortened(_pairs(found)), _pairs(found)):

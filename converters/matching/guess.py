@@ -91,7 +91,7 @@ class Alignment:
     resized: list[str] = field(default_factory=list)
 
 
-def align(wanted: Sequence[Layer], there: Sequence[Layer]) -> Alignment:
+def guess_pairs(wanted: Sequence[Layer], there: Sequence[Layer]) -> Alignment:
     """Aligns the layers of a module, in the order of their calls, with those of a checkpoint."""
     found = Alignment()
     ours, theirs = (_stacks(side, lambda layer: layer.stack) for side in (wanted, there))

@@ -7,12 +7,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
 from converters.errors import ConversionError
-from converters.inspection import Array, Inspection, Lift, Path
-from converters.layers import UNKNOWN_AXES, Leaf, Shape, rows
+from converters.inspection import Inspection, Lift, Path, Variable
+from converters.layers import UNKNOWN_AXES, Leaf, Shape
 from converters.matching.joining import stack
 
 Names = Sequence[tuple[str, str]]
@@ -24,7 +23,7 @@ Reading = tuple[str, ...]  # what stands for each name of a module path; "" wher
 class Link:
     """Some arrays and the tensors they are made of; most often one of each."""
 
-    arrays: tuple[Array, ...]
+    arrays: tuple[Variable, ...]
     tensors: tuple[str, ...]
     shapes: tuple[Shape | None, ...]  # of the tensors; None where only the checkpoint can tell
     to_flax: Callable[[Arrays], Arrays]
@@ -46,8 +45,8 @@ def links(inspection: Inspection, names: Names, available: AbstractSet[str] | No
     """
     found: list[Link] = []
     problems: list[str] = []
-    claimed: set[Array] = set()
-    below: dict[Path, list[Array]] = {}
+    claimed: set[Variable] = set()
+    below: dict[Path, list[Variable]] = {}
     for array in inspection.arrays:
         for depth in range(1, len(array.path)):
             below.setdefault(array.path[1:depth], []).append(array)
@@ -60,7 +59,7 @@ def links(inspection: Inspection, names: Names, available: AbstractSet[str] | No
         try:
             table = [
                 _leaves(row, near, claimed)
-                for row in rows(layer, {n: _inner(a) for n, a in near.items()}) or [{}]
+                for row in inspection.rows(layer, {n: _inner(a) for n, a in near.items()}) or [{}]
             ]
             plain = _plain(
                 layer, {n: a for n, a in own.items() if not any(n in keys for keys, _ in table[0])}, claimed
@@ -96,14 +95,14 @@ def _lifted(link: Link) -> tuple[Path, int] | None:
     return (array.path[1 : array.lifts[0].depth + 1], array.lifts[0].size) if array.lifts else None
 
 
-def _relative(array: Array, path: Path) -> str:
+def _relative(array: Variable, path: Path) -> str:
     if array.path[1 : len(path) + 1] == path:
         return "/".join(array.path[len(path) + 1 :])
     # A sibling's; spelt out, since a model of a thousand blocks asks millions of times.
     return "../" + "/".join(array.path[len(path) :])
 
 
-def _inner(array: Array) -> Shape:
+def _inner(array: Variable) -> Shape:
     """The shape as the layer itself sees it, without lifted axes."""
     shape = list(array.shape)
     for lift in array.lifts:
@@ -114,7 +113,7 @@ def _inner(array: Array) -> Shape:
 Leaves = list[tuple[tuple[str, ...], Leaf]]
 
 
-def _leaves(row: Mapping[Any, Leaf], near: Mapping[str, Array], claimed: set[Array]) -> Leaves:
+def _leaves(row: Mapping[Any, Leaf], near: Mapping[str, Variable], claimed: set[Variable]) -> Leaves:
     """The part of a row whose arrays the layer has: one without a bias has no array for it."""
     leaves: Leaves = []
     for key, leaf in row.items():
@@ -128,7 +127,7 @@ def _leaves(row: Mapping[Any, Leaf], near: Mapping[str, Array], claimed: set[Arr
     return leaves
 
 
-def _plain(layer: nn.Module, own: Mapping[str, Array], claimed: set[Array]) -> Leaves:
+def _plain(layer: Any, own: Mapping[str, Variable], claimed: set[Variable]) -> Leaves:
     """Arrays that no row mentions keep name and axes, where there is no doubt about either."""
     leaves: Leaves = []
     kind = type(layer)
@@ -185,7 +184,7 @@ def tensor_name(
 
 
 def _link(
-    arrays: Sequence[Array], leaf: Leaf, reading: tuple[int, Reading], names: Names
+    arrays: Sequence[Variable], leaf: Leaf, reading: tuple[int, Reading], names: Names
 ) -> tuple[int, Link]:
     rank, parts = reading
     lifts = arrays[0].lifts

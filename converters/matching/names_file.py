@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import ConversionError
-from converters.io.files import InputFile, atomic_write, blamed_on
+from converters.io.atomic import atomic_write
+from converters.io.files import InputFile, named_errors
 from converters.matching.rules import Fuse, Rule, Split, Unflatten
 
 RULES: dict[str, Any] = {rule.__name__: rule for rule in (Fuse, Split, Unflatten)}
@@ -76,7 +77,7 @@ def read_names(path: str | os.PathLike[str]) -> tuple[tuple[str, str] | Rule, ..
         CheckpointError: the file cannot be read.
         ConversionError: it is not such a file; every problem is listed.
     """
-    with blamed_on(path):
+    with named_errors(path):
         file = InputFile(path)
         content = file.read(0, min(file.size, MAX_SIZE + 1))
     problems: list[str] = []

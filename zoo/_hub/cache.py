@@ -23,7 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from converters.io.files import orderly_exit, sync_directory
+from converters.io.atomic import sync_directory
+from converters.io.signals import exit_on_signals
 from zoo._errors import WeightsError
 from zoo._hub import retry
 from zoo._hub.checksum import Checksum
@@ -157,7 +158,7 @@ def _remove_parts(directory: Path, key: str) -> None:
 def incoming(directory: Path, address: str) -> Iterator[BinaryIO]:
     """A file for what arrives, gone after the block unless `keep` has given it a name."""
     path = directory / f".{key(address)}.{secrets.token_hex(4)}.part"
-    with orderly_exit():
+    with exit_on_signals():
         try:
             with open(path, "xb") as file:
                 yield file

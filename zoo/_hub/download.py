@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 from urllib.parse import quote, urljoin, urlsplit
 
-from converters.io.files import check_room
+from converters.io.atomic import check_free_space
 from zoo._hub import retry
 from zoo._hub.checksum import Checksum
 from zoo._hub.retry import NetworkError, Patience, RefusedError
@@ -168,7 +168,7 @@ class _Body:
         expected = self._checksum.size
         if total is not None and expected is not None and total != expected:
             raise MismatchError(f"has {total:,} bytes, expected {expected:,}")
-        check_room(Path(self._file.name).parent, (total or expected or 0) - self._received)
+        check_free_space(Path(self._file.name).parent, (total or expected or 0) - self._received)
 
     def _write(self, piece: bytes) -> None:
         self._file.write(piece)

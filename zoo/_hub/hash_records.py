@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.io.files import InputFile, blamed_on
+from converters.io.files import InputFile, named_errors
 from converters.io.writing import CHUNK
 from zoo._errors import WeightsError
 from zoo._hub import cache
@@ -32,7 +32,7 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
     Raises:
         CheckpointError: it cannot be read.
     """
-    with blamed_on(path):
+    with named_errors(path):
         file = InputFile(path)
         kind = "git" if checksum.git else "sha256"
         digest = once(file, kind, lambda: _digest(file, checksum), verify=verify)
@@ -42,7 +42,7 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
 def hashed(path: Path, checksum: Checksum) -> tuple[str, int] | None:
     """The file's hash and size, which nobody remembers; None where there is no such file any more."""
     try:
-        with blamed_on(path):
+        with named_errors(path):
             file = InputFile(path)
             return _digest(file, checksum), file.size
     except CheckpointError as error:

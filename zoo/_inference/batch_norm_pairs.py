@@ -12,7 +12,8 @@ from flax.traverse_util import flatten_dict
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
-from converters.inspection import Path, in_tree
+from converters.inspection import Path
+from converters.linen.inspect import in_tree
 from zoo._errors import ZooError
 from zoo._nn.layers import BatchNorm
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from converters.inspection import Path, in_tree
+from converters.inspection import Path
+from converters.linen.inspect import in_tree
 from zoo._errors import ZooError
 from zoo._inference.batch_norm_pairs import Pair, arguments, find, names
 from zoo._model import Model

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 from converters.checkpoints import Checkpoint
-from converters.inspection import inspect
-from converters.matching.arrays import as_mapping
+from converters.linen.inspect import inspect
 from converters.matching.conversion import Conversion
 from converters.matching.fit import Fit
-from converters.state_dict import NamesAndRules, best_fit, refusal
+from converters.matching.search import NamesAndRules, best_fit, conversion_error
+from converters.tensors import as_mapping
 from zoo._errors import WeightsError
 from zoo._loading.heads import without_head
 from zoo._registry import families
@@ -49,7 +49,9 @@ def conversion(
     assert fit is not None  # a family has a layout at least
     if fit.problems:
         names = layouts[layout]
-        raise refusal(fit, module, lambda more: best_fit(inspection, tensors, [*names, *more], (), allowed))
+        raise conversion_error(
+            fit, module, lambda more: best_fit(inspection, tensors, [*names, *more], (), allowed)
+        )
     chosen = [f"its names are of the layout {layout!r}"] if entry.layout == families.ANY else []
     notes = (*chosen, *_left_out(entry, fit, unused), *getattr(tensors, "notes", ()))
     return Conversion(fit.links, tensors, notes, None, False)

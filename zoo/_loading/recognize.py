@@ -9,9 +9,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from converters.inspection import Inspection, inspect
+from converters.inspection import Inspection
+from converters.linen.inspect import inspect
 from converters.matching.fit import Fit
-from converters.state_dict import NamesAndRules, best_fit
+from converters.matching.search import NamesAndRules, best_fit
 from zoo._errors import ZooError
 from zoo._loading import layouts
 from zoo._registry import families, manifest

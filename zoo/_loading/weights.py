@@ -12,7 +12,7 @@ from converters.checkpoints import Checkpoint, read_buffer, read_checkpoint
 from converters.errors import CheckpointError
 from converters.formats import detect, safetensors
 from converters.formats.sharded import hashes_of, shards_of
-from converters.io.files import BufferFile, aligned_read, blamed_on
+from converters.io.files import BufferFile, aligned_read, named_errors
 from zoo._errors import WeightsError
 from zoo._hub import hash_records
 from zoo._hub.checksum import Checksum
@@ -183,7 +183,7 @@ def _named(entry: Entry) -> Iterator[None]:
 def _parse(weights: Weights, path: Path, content: np.ndarray) -> Mapping[str, np.ndarray]:
     """The file's tensors, if it is of the kind that its name in the manifest says."""
     name = Path(weights.file or str(weights.url).partition("?")[0]).name
-    with blamed_on(path):
+    with named_errors(path):
         if detect.kind_of(BufferFile(name, content)) == detect.SAFETENSORS:
             return safetensors.parse(content)
     return read_buffer(path, content)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from converters.io.files import InputFile, atomic_write, blamed_on
+from converters.io.atomic import atomic_write
+from converters.io.files import InputFile, named_errors
 from zoo._errors import ZooError
 from zoo._model import Model
 from zoo._preprocessing import digits, photos
@@ -100,7 +101,7 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 
 def opened(path: str | os.PathLike[str]) -> Image.Image:
     """The picture in a file, upright."""
-    with blamed_on(path):
+    with named_errors(path):
         file = InputFile(path)
         content = file.read(0, file.size)
     try:

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from converters import read_checkpoint
 from converters.formats import safetensors
-from converters.io.files import atomic_write
+from converters.io.atomic import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._loading import load, weights
 from zoo._model import Model, flatten

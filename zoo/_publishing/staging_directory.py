@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from converters.io.files import orderly_exit
+from converters.io.signals import exit_on_signals
 from zoo._errors import PublishError
 from zoo._hub import cache
 
@@ -22,7 +22,7 @@ def directory() -> Iterator[Path]:
     """
     home = cache.made(cache.root() / "staging")
     path = home / secrets.token_hex(8)
-    with orderly_exit():
+    with exit_on_signals():
         try:
             lock = _prepared(home, path)
             try:

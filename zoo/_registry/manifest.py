@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from converters.errors import CheckpointError
-from converters.io.files import InputFile, blamed_on
+from converters.io.files import InputFile, named_errors
 from zoo._errors import ManifestError
 from zoo._registry import packaged, schema, strict_yaml
 from zoo._registry.entry import (
@@ -276,7 +276,7 @@ def _checked(path: Path, content: bytes, check: schema.Check) -> Any:
 
 def _content(path: Path) -> bytes:
     try:
-        with blamed_on(path):
+        with named_errors(path):
             file = InputFile(path)
             if file.size > MAX_SIZE:
                 raise CheckpointError(f"has {file.size:,} bytes; the limit is {MAX_SIZE:,}")

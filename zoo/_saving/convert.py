@@ -15,10 +15,10 @@ from jax.typing import DTypeLike
 from converters import read_checkpoint, to_torch, write_checkpoint
 from converters.errors import ConversionError
 from converters.formats import safetensors
-from converters.io.writing import Array
+from converters.io.writing import ArraySpec
 from converters.matching.conversion import Conversion
 from converters.matching.fit import Fit
-from converters.state_dict import NamesAndRules, best_fit, refusal
+from converters.matching.search import NamesAndRules, best_fit, conversion_error
 from zoo._errors import ZooError
 from zoo._loading import load, recognize
 from zoo._model import unflatten
@@ -109,7 +109,7 @@ def _matched(
     fit, used = target.fit(tensors, ignore)
     if not fit.problems:
         return target, fit
-    error = refusal(
+    error = conversion_error(
         fit,
         target.module,
         lambda more: best_fit(target.inspection, tensors, [*used, *more], (), ignore),
@@ -125,7 +125,7 @@ def _write(
 ) -> None:
     """The arrays in one file, under their paths."""
     shapes = {array.path: array.shape for link in conversion.links for array in link.arrays}
-    arrays = {"/".join(path): Array(dtype, shapes[path]) for path, dtype in conversion.dtypes.items()}
+    arrays = {"/".join(path): ArraySpec(dtype, shapes[path]) for path, dtype in conversion.dtypes.items()}
     total, done = sum(array.nbytes for array in arrays.values()), 0
     with safetensors.writing(path, arrays, overwrite=overwrite) as put:
         for name, array in conversion.arrays():

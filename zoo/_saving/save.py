@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from converters.errors import CheckpointError
 from converters.formats import safetensors
-from converters.io.files import atomic_write
+from converters.io.atomic import atomic_write
 from zoo._errors import WeightsError, ZooError
 from zoo._inference.fold_batch_norm import Folded
 from zoo._model import Model, count_params, flatten

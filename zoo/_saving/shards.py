@@ -17,9 +17,9 @@ import jax
 import numpy as np
 
 from converters.formats import safetensors
-from converters.io.files import atomic_write, check_room
+from converters.io.atomic import atomic_write, check_free_space
 from converters.io.slices import Box, slices, whole
-from converters.io.writing import CHUNK, Array, describe
+from converters.io.writing import CHUNK, ArraySpec, describe
 from zoo._processes import Crew
 from zoo._variables.lazy import box_of, overlap, together
 
@@ -57,7 +57,7 @@ def write(directory: Path, flat: Mapping[str, Any], crew: Crew) -> None:
     described = describe(flat)
     files = layout({name: array.nbytes for name, array in described.items()})
     if crew.leads:
-        check_room(directory, sum(array.nbytes for array in described.values()))
+        check_free_space(directory, sum(array.nbytes for array in described.values()))
     places: dict[str, dict[str, int]] = {}
     for file, names in files.items():
         header, places[file], size = safetensors.layout({name: described[name] for name in names}, {})
@@ -92,7 +92,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_array(fd: int, start: int, leaf: Any, array: Array, crew: Crew) -> None:
+def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, crew: Crew) -> None:
     """What this process has of an array, in pieces."""
     parts = _parts(leaf, crew)
     for group in together(set(parts)):
@@ -135,7 +135,7 @@ def _pieces(box: Box, itemsize: int) -> Iterator[Box]:
         yield from _pieces((*box[:axis], half, *box[axis + 1 :]), itemsize)
 
 
-def _runs(box: Box, array: Array) -> tuple[list[int], int]:
+def _runs(box: Box, array: ArraySpec) -> tuple[list[int], int]:
     """Where a box of an array is among its bytes: where its contiguous parts start, and how long each is."""
     axis, length = len(box), array.dtype.itemsize
     while axis and box[axis - 1] == (0, array.shape[axis - 1]):

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
 from converters.formats import safetensors
-from converters.io.files import aligned_read, blamed_on
+from converters.io.files import aligned_read, named_errors
 from converters.matching.arrays import kind, nonfinite
 from zoo._errors import WeightsError
 from zoo._loading import load, repositories
@@ -173,7 +173,7 @@ def _compare(module: nn.Module, variables: Mapping[str, Any], path: Path) -> flo
 def _calls(path: Path) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
     try:
         buffer = aligned_read(path)
-        with blamed_on(path):
+        with named_errors(path):
             arrays = safetensors.parse(buffer)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error

@@ -10,7 +10,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from converters.errors import ConverterError
-from converters.io.files import leave
+from converters.io.signals import raise_exit
 from zoo._errors import ZooError
 
 
@@ -27,7 +27,7 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         # Ctrl-C is ignored in a shell's jobs in the background, and stays that.
         ours = [each for each in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(each) != signal.SIG_IGN]
-        previous = {number: signal.signal(number, leave) for number in ours}
+        previous = {number: signal.signal(number, raise_exit) for number in ours}
         try:
             result = super().invoke(ctx)
             # Here, and not when the interpreter ends and can only complain.

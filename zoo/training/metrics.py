@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from converters.io.files import atomic_write
+from converters.io.atomic import atomic_write
 from zoo.training.processes import leads
 
 Row: TypeAlias = Mapping[str, float]

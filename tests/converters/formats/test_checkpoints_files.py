@@ -9,11 +9,12 @@ import sys
 import pytest
 
 from converters.errors import CheckpointError
-from converters.io.files import InputFile, aligned_read, atomic_write
+from converters.io.atomic import atomic_write
+from converters.io.files import InputFile, aligned_read
 
 SCRIPT = """
 import os, pathlib, sys
-from converters.io.files import atomic_write
+from converters.io.atomic import atomic_write
 with atomic_write(pathlib.Path(sys.argv[1])) as file:
     file.write(b"x" * 10000)
     os.kill(os.getpid(), int(sys.argv[2]))

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from converters.inspection import Lift, inspect
+from converters.inspection import Lift
+from converters.linen.inspect import inspect
 from tests.converters.models import Compact, Names, Nested, Scanned, Shared, Tied, X
 
 

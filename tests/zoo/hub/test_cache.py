@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 import zoo
-from converters.io.files import leave
+from converters.io.signals import raise_exit
 from tests.support.servers import changed, flipped
 from tests.zoo.hub.conftest import litter
 from zoo._hub import cache as _cache
@@ -135,7 +135,7 @@ def test_a_signal_that_python_would_lose_is_not_lost(number, ended, call):
             sent.append(number)
             os.kill(os.getpid(), number)
 
-    previous = signal.signal(number, leave)
+    previous = signal.signal(number, raise_exit)
     try:
         with pytest.raises(ended):
             call(send)

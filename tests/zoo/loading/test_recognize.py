@@ -3,7 +3,7 @@ import pytest
 
 import converters
 import zoo
-from converters.matching.arrays import as_mapping
+from converters.tensors import as_mapping
 from zoo._loading import recognize
 from zoo._loading.recognize import lookalike, owner, recognise
 

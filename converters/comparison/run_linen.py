@@ -1,0 +1,82 @@
+"""Runs a linen module and reports every call of a layer."""
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+from jax.extend import core
+
+from converters.comparison.calls import Call, Event, doubles
+from converters.inspection import Path
+from converters.linen.inspect import in_tree
+
+
+@dataclass(frozen=True)
+class FlaxModel:
+    """A linen module and what to apply it to: variables, inputs and keyword arguments."""
+
+    module: nn.Module
+    method: Callable[..., Any] | str | None
+    rngs: Any
+    arguments: tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+    def _apply(self, arguments: Any) -> Any:
+        variables, inputs, kwargs = arguments
+        return self.module.apply(variables, *inputs, rngs=self.rngs, method=self.method, **kwargs)
+
+    def trace(self) -> core.Jaxpr:
+        """The whole model, of its arrays; what is no array is part of it."""
+        leaves, tree = jax.tree.flatten(self.arguments)
+        places = [index for index, leaf in enumerate(leaves) if hasattr(leaf, "shape")]
+
+        def apply(arrays: Sequence[Any]) -> Any:
+            found = dict(zip(places, arrays, strict=True))
+            whole = [found.get(index, leaf) for index, leaf in enumerate(leaves)]
+            return self._apply(jax.tree.unflatten(tree, whole))
+
+        traced: core.ClosedJaxpr = jax.make_jaxpr(apply)([leaves[index] for index in places])
+        return cast(core.Jaxpr, traced.jaxpr)
+
+    def run(self, watched: Container[Path], event: Event, every: Callable[[nn.Module, Any], None]) -> Any:
+        """Applies the module without compilation, so that every layer is seen.
+
+        Args:
+            watched: the paths of the layers whose calls to tell.
+            event: told of every call of a watched layer.
+            every: told of every call of any layer: the layer and its result.
+        """
+
+        def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+            result = call(*args, **kwargs)
+            layer = context.module
+            if context.method_name != "__call__" or not in_tree(layer):
+                return result
+            every(layer, result)
+            if layer.path not in watched:
+                return result
+            path, seen = layer.path, (list(islice(_leaves((args, kwargs)), 1)), _outputs(layer, result))
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(seen)):
+                # Inside nn.vmap or nn.remat the numbers come later, once for each lifted layer.
+                jax.debug.callback(lambda found: event(path, Call(*map(doubles, found))), seen)
+            else:
+                event(path, Call(*map(doubles, seen)))
+            return result
+
+        # Without compilation, the layers inside nn.scan and nn.jit run one by one with numbers of their own.
+        with jax.disable_jit(), nn.intercept_methods(intercept):
+            result = self._apply(self.arguments)
+        jax.effects_barrier()
+        return result
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    return (leaf for leaf in jax.tree.leaves(value) if hasattr(leaf, "shape"))
+
+
+def _outputs(layer: nn.Module, result: Any) -> list[Any]:
+    """A recurrent layer returns its carry first, PyTorch's last."""
+    found = list(_leaves(result))
+    return found[-1:] if isinstance(layer, nn.RNN | nn.Bidirectional) else found

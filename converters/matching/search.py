@@ -1,0 +1,90 @@
+"""Searches the fit of a state dict and a module that leaves the fewest problems."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import flax.linen as nn
+
+from converters.errors import ConversionError
+from converters.inspection import Inspection
+from converters.matching.draft import draft
+from converters.matching.fit import Fit, fit
+from converters.matching.links import Link, Names, links
+from converters.matching.rules import Rule
+
+T = TypeVar("T")
+
+MAX_PREFIX = 3  # module._orig_mod.model. is the longest that training frameworks stack up
+
+
+NamesAndRules = Sequence[tuple[str, str] | Rule]
+
+
+def conversion_error(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
+    """The error that says what does not fit, and offers names and rules with which it perhaps does."""
+    if any(name.startswith("params/") for name in misfit.tensors):
+        return ConversionError(
+            "the state dict holds Flax variables already (names that start with 'params/')"
+        )
+    found = draft(misfit, attempt)
+    text = misfit.explanation(type(module).__name__)
+    return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
+
+
+def best_fit(
+    inspection: Inspection, tensors: Any, names: NamesAndRules, rules: Sequence[Rule], ignore: Sequence[str]
+) -> Fit:
+    """The fit with the shortest prefix that leaves no problem, else the one with the fewest."""
+
+    def attempt(prefix: str) -> Fit:
+        available = {name.removeprefix(prefix) for name in tensors}
+        return fit(links_after_rules(inspection, names, rules, available), tensors, prefix, ignore)
+
+    return fewest_problems(_prefixes(list(tensors)), attempt)[1]
+
+
+def fewest_problems(candidates: Iterable[T], attempt: Callable[[T], Fit]) -> tuple[T, Fit]:
+    """Returns the first candidate that fits without a problem, else the one with the fewest, and its fit."""
+    fits: list[tuple[T, Fit]] = []
+    for candidate in candidates:
+        fits.append((candidate, attempt(candidate)))
+        if not fits[-1][1].problems:
+            return fits[-1]
+    return min(fits, key=lambda each: len(each[1].problems))
+
+
+def _separate(names: NamesAndRules, rules: Sequence[Rule]) -> tuple[Names, Sequence[Rule]]:
+    pairs = [name for name in names if isinstance(name, tuple)]
+    for pattern, _ in pairs:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ConversionError(f"names: {pattern!r} is no regular expression: {error}") from error
+    return pairs, [*(rule for rule in names if not isinstance(rule, tuple)), *rules]
+
+
+def links_after_rules(
+    inspection: Inspection, names: NamesAndRules, rules: Sequence[Rule], available: set[str] | None = None
+) -> list[Link]:
+    """Returns a module's links to the names that the state dict has; `available` are those that it has."""
+    pairs, rules = _separate(names, rules)
+    if available is not None:
+        for rule in reversed(rules):
+            available = rule.expand(available)
+    found = links(inspection, pairs, available)
+    for rule in rules:
+        found = rule.rewrite(found)
+    return found
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    """What all names begin with, dot by dot; the empty prefix first."""
+    prefixes = [""]
+    while names and len(prefixes) <= MAX_PREFIX:
+        rest = {name.removeprefix(prefixes[-1]).partition(".")[::2] for name in names}
+        first = {head for head, _ in rest}
+        if len(first) > 1 or any(not tail for _, tail in rest):
+            break
+        prefixes.append(f"{prefixes[-1]}{first.pop()}.")
+    return prefixes
