@@ -1,25 +1,61 @@
-"""The processes that write one directory together: this one alone, or all that jax has."""
+"""Several processes of `jax.distributed`: which is the primary one, and how they wait for each other."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
+from zoo._errors import TrainingError
+
+
+def is_primary() -> bool:
+    """Returns whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Runs the block on every process; if it raises on one, all raise.
+
+    Raises:
+        TrainingError: another process refused.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    from jax.experimental import multihost_utils
+
+    refused = True
+    try:
+        yield
+        refused = False
+    finally:
+        all_refused = multihost_utils.process_allgather(np.array(refused))
+    if all_refused.any():
+        first = int(np.argmax(all_refused))
+        raise TrainingError(f"process {first} of {jax.process_count()} refused; it says why.")
+
 
 @dataclass(frozen=True)
-class Crew:
-    """Who writes; `together` are all processes, each of which makes the same calls in the same order."""
+class ProcessGroup:
+    """The processes that write one directory.
 
-    together: bool = False
+    Attributes:
+        distributed: If true, all of `jax.distributed`, which must make the same calls in order.
+    """
+
+    distributed: bool = False
 
     @property
-    def leads(self) -> bool:
+    def is_primary(self) -> bool:
         """Whether this process does what only one may do."""
-        return not self._several or jax.process_index() == 0
+        return not self._several or is_primary()
 
     def token(self) -> str:
-        """A name that nobody else has, the same in every process."""
+        """Returns a random name, the same in every process."""
         if not self._several:
             return secrets.token_hex(8)
         from jax.experimental import multihost_utils
@@ -27,13 +63,13 @@ class Crew:
         own = np.frombuffer(secrets.token_bytes(8), np.uint8)
         return bytes(np.asarray(multihost_utils.broadcast_one_to_all(own))).hex()
 
-    def wait(self, what: str) -> None:
-        """Until every process has come here."""
+    def barrier(self, name: str) -> None:
+        """Waits until every process has come here."""
         if self._several:
             from jax.experimental import multihost_utils
 
-            multihost_utils.sync_global_devices(what)
+            multihost_utils.sync_global_devices(name)
 
     @property
     def _several(self) -> bool:
-        return self.together and jax.process_count() > 1
+        return self.distributed and jax.process_count() > 1

@@ -4,8 +4,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
-from zoo._hub.download import Report
+Report: TypeAlias = Callable[[int, int | None], None]  # takes how much is done, and of how much
 
 
 @contextmanager

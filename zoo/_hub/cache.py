@@ -41,7 +41,9 @@ def root() -> Path:
     return Path(os.environ.get("ZOO_CACHE") or Path(base, "flax-zoo")).expanduser()
 
 
-def made(directory: Path, advice: str = "set ZOO_CACHE to a directory that you can write to") -> Path:
+def ensure_directory(
+    directory: Path, advice: str = "set ZOO_CACHE to a directory that you can write to"
+) -> Path:
     """The directory, made where it is missing.
 
     Raises:
@@ -59,7 +61,7 @@ def key(address: str) -> str:
     return hashlib.sha256(address.encode()).hexdigest()[:32]
 
 
-def known(address: str, checksum: Checksum) -> Checksum:
+def pinned(address: str, checksum: Checksum) -> Checksum:
     """The checksum with what an earlier fetch has found out."""
     if checksum.complete:
         return checksum
@@ -75,7 +77,7 @@ def pin(address: str, found: Checksum) -> None:
     """Remembers what an address gave; for whoever has the turn."""
     kind = "git" if found.git else "sha256"
     # As good as none if it is cut off: then the file is fetched again.
-    (made(root() / "pins") / key(address)).write_text(f"{kind} {found.digest} {found.size}\n")
+    (ensure_directory(root() / "pins") / key(address)).write_text(f"{kind} {found.digest} {found.size}\n")
 
 
 def unpin(address: str) -> None:
@@ -84,7 +86,7 @@ def unpin(address: str) -> None:
 
 
 @contextmanager
-def turn(directory: Path, address: str) -> Iterator[None]:
+def lock(directory: Path, address: str) -> Iterator[None]:
     """One process, and one thread of it, at a time fetches an address to a directory; the others wait.
 
     What killed processes left behind there is removed first.
@@ -93,7 +95,7 @@ def turn(directory: Path, address: str) -> Iterator[None]:
         WeightsError: another one does not come to an end.
     """
     path = _lock_path(directory, key(address))
-    end = time.monotonic() + retry.LIMITS.turn
+    end = time.monotonic() + retry.LIMITS.lock_timeout
     while (lock := _try_lock(path)) is None:
         if time.monotonic() > end:
             raise WeightsError(
@@ -155,7 +157,7 @@ def _remove_parts(directory: Path, key: str) -> None:
 
 
 @contextmanager
-def incoming(directory: Path, address: str) -> Iterator[BinaryIO]:
+def partial_file(directory: Path, address: str) -> Iterator[BinaryIO]:
     """A file for what arrives, gone after the block unless `keep` has given it a name."""
     path = directory / f".{key(address)}.{secrets.token_hex(4)}.part"
     with exit_on_signals():
@@ -174,6 +176,6 @@ def keep(file: BinaryIO, target: Path) -> None:
     sync_directory(target.parent)
 
 
-def damaged(path: Path) -> Path:
+def quarantined(path: Path) -> Path:
     """Where a damaged file is put."""
     return path.with_name(f"{path.name}.damaged")

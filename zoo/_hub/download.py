@@ -7,13 +7,15 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
 from converters.io.atomic import check_free_space
-from zoo._hub import retry
+from zoo._hub import errors, retry
 from zoo._hub.checksum import Checksum
-from zoo._hub.retry import NetworkError, Patience, RefusedError
+from zoo._hub.errors import NetworkError, RefusedError, TemporaryError
+from zoo._hub.retry import Retries
+from zoo._progress import Report
 
 REDIRECTS = 10
 # urllib's own list would follow redirections to `file:`, and keep connections that it cannot follow.
@@ -27,8 +29,6 @@ HANDLERS = (
 )
 CHUNK = 1 << 18  # bytes; so many are progress
 PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # Content-Range: where it begins, of how many
-
-Report: TypeAlias = Callable[[int, int | None], None]  # takes how many bytes there are, and of how many
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum,
     Raises:
         NetworkError: it did not come, or twice with other bytes.
     """
-    body, patience, wrong = _Body(file, checksum, report), Patience(), False
+    body, retries, wrong = _Body(file, checksum, report), Retries(), False
     while True:
         try:
-            body.receive(request(), patience)
+            body.receive(request(), retries)
             return body.verify()
         except MismatchError as mismatch:
             if wrong:
@@ -76,7 +76,7 @@ def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum,
             wrong = True
             body.restart()
         except NetworkError as trouble:
-            patience.pause(trouble)
+            retries.wait(trouble)
 
 
 class _Body:
@@ -93,7 +93,7 @@ class _Body:
         self._file.truncate()
         self._received, self._hasher = 0, self._checksum.hasher()
 
-    def receive(self, request: Request, patience: Patience) -> None:
+    def receive(self, request: Request, retries: Retries) -> None:
         """The rest of the file, or as much of it as comes.
 
         Raises:
@@ -106,15 +106,15 @@ class _Body:
         except urllib.error.HTTPError as error:
             if error.code == 416:
                 self.restart()
-                raise NetworkError("the server cannot resume", again=True) from None
+                raise TemporaryError("the server cannot resume") from None
             if request.expires and error.code == 403:
-                raise NetworkError("the signed address is refused (HTTP 403)", again=True) from None
-            raise retry.status_meaning(error.code, dict(error.headers)) from None
+                raise TemporaryError("the signed address is refused (HTTP 403)") from None
+            raise errors.explain_status(error.code, dict(error.headers)) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise retry.meaning(error) from None
+            raise errors.explain(error) from None
         with response:
             total = self._begin(response)
-            self._take(response, total, patience)
+            self._take(response, total, retries)
 
     def _range(self) -> dict[str, str]:
         if not self._received:
@@ -125,7 +125,7 @@ class _Body:
     def _begin(self, response: http.client.HTTPResponse) -> int | None:
         """Goes to where the body belongs, and says how long the file will be where the server does."""
         if response.status not in (200, 206):
-            raise retry.status_meaning(response.status, dict(response.headers))
+            raise errors.explain_status(response.status, dict(response.headers))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise MismatchError("comes compressed, which nobody asked for")
         part = PART.fullmatch(response.headers.get("Content-Range", ""))
@@ -133,7 +133,7 @@ class _Body:
             self.restart()
         elif not self._received or part is None or int(part[1]) != self._received:
             self.restart()
-            raise NetworkError("the server sends another part than the one asked for", again=True)
+            raise TemporaryError("the server sends another part than the one asked for")
         version = response.headers.get("ETag", "")
         self._version = version if version.startswith('"') else None  # a weak one does not mean equal bytes
         length = response.headers.get("Content-Length", "")
@@ -143,26 +143,24 @@ class _Body:
         self._check_size(total)
         return total or self._checksum.size
 
-    def _take(self, response: http.client.HTTPResponse, total: int | None, patience: Patience) -> None:
+    def _take(self, response: http.client.HTTPResponse, total: int | None, retries: Retries) -> None:
         seen = self._received
         while piece := _read(response):
             self._write(piece)
             self._report(self._received, total)
             if self._received - seen >= CHUNK:
                 seen = self._received
-                patience.moving()
-                self._note_progress(patience)
-            patience.check()
+                retries.touch()
+                self._note_progress(retries)
+            retries.check()
         if total is not None and self._received < total:
-            raise NetworkError(
-                f"the connection broke after {self._received:,} of {total:,} bytes", again=True
-            )
+            raise TemporaryError(f"{errors.BROKEN} after {self._received:,} of {total:,} bytes")
 
-    def _note_progress(self, patience: Patience) -> None:
+    def _note_progress(self, retries: Retries) -> None:
         """Progress is what no attempt before had: else a server that cannot resume is asked for ever."""
         if self._received - self._furthest >= CHUNK:
             self._furthest = self._received
-            patience.progress()
+            retries.reset()
 
     def _check_size(self, total: int | None) -> None:
         expected = self._checksum.size
@@ -189,7 +187,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read1(CHUNK)
     except (OSError, http.client.HTTPException) as error:
-        raise retry.meaning(error) from None
+        raise errors.explain(error) from None
 
 
 def _open(url: str, headers: Mapping[str, str], elsewhere: Mapping[str, str]) -> http.client.HTTPResponse:
@@ -197,7 +195,7 @@ def _open(url: str, headers: Mapping[str, str], elsewhere: Mapping[str, str]) ->
     for _ in range(REDIRECTS):
         message = urllib.request.Request(url, headers=dict(headers))
         try:
-            response: http.client.HTTPResponse = _opener().open(message, timeout=retry.LIMITS.silence)
+            response: http.client.HTTPResponse = _opener().open(message, timeout=retry.LIMITS.read_timeout)
             return response
         except urllib.error.HTTPError as error:
             error.close()
@@ -206,7 +204,7 @@ def _open(url: str, headers: Mapping[str, str], elsewhere: Mapping[str, str]) ->
             target = urljoin(url, error.headers["Location"])
             check_move(url, target)
             url, headers = quoted(target, "iso-8859-1"), elsewhere  # the encoding of headers
-    raise RefusedError(retry.REDIRECTS)
+    raise RefusedError(errors.REDIRECTS)
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -35,11 +35,11 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
     with named_errors(path):
         file = InputFile(path)
         kind = "git" if checksum.git else "sha256"
-        digest = once(file, kind, lambda: _digest(file, checksum), verify=verify)
+        digest = compute_once(file, kind, lambda: _digest(file, checksum), verify=verify)
         return checksum.problem(digest, file.size), digest, file.identity
 
 
-def hashed(path: Path, checksum: Checksum) -> tuple[str, int] | None:
+def hash_file(path: Path, checksum: Checksum) -> tuple[str, int] | None:
     """The file's hash and size, which nobody remembers; None where there is no such file any more."""
     try:
         with named_errors(path):
@@ -51,7 +51,7 @@ def hashed(path: Path, checksum: Checksum) -> tuple[str, int] | None:
         raise
 
 
-def once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool) -> str:
+def compute_once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool) -> str:
     """What was computed of all the bytes of the file, once; of several processes that ask, by one.
 
     Args:
@@ -66,7 +66,7 @@ def once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool
     directory = cache.root() / "seen"
     with ExitStack() as stack:
         with suppress(WeightsError, OSError):  # a cache that may only be read: each for itself
-            stack.enter_context(cache.turn(cache.made(directory), str(file.path)))
+            stack.enter_context(cache.lock(cache.ensure_directory(directory), str(file.path)))
         found = None if verify else _recalled(file.identity, kind)
         if found is None:
             found = compute()

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-from zoo._hub import cache, metadata, retry
+from zoo._hub import cache, errors, metadata
 from zoo._hub.checksum import GIT, SHA256, Checksum
 from zoo._hub.download import Request, check_move
-from zoo._hub.remote_file import Plan
-from zoo._hub.retry import Patience, RefusedError
+from zoo._hub.errors import RefusedError
+from zoo._hub.remote_file import Download
+from zoo._hub.retry import Retries
+from zoo._hub.settings import COMMIT, Token, endpoint
 from zoo._registry.entry import Weights
 
 HOME = "set HF_HOME to a directory that you can write to"
@@ -28,7 +30,7 @@ class HubFile:
 
     name: str
     weights: Weights
-    token: str | bool | None = field(default=None, repr=False)
+    token: Token = field(default=None, repr=False)
     limit: int | None = None  # bytes that it has at most
 
     @property
@@ -36,7 +38,7 @@ class HubFile:
         return str(self.weights)
 
     def checksum(self) -> Checksum:
-        known = cache.known(self.address, Checksum.of(self.weights))
+        known = cache.pinned(self.address, Checksum.of(self.weights))
         snapshot = self._snapshot()
         if known.complete or not (snapshot.is_symlink() and snapshot.is_file()):
             return known
@@ -44,9 +46,9 @@ class HubFile:
         return _named(snapshot.readlink().name, snapshot.stat().st_size, known) or known
 
     def directory(self) -> Path:
-        return cache.made(self._blobs(), HOME)
+        return cache.ensure_directory(self._blobs(), HOME)
 
-    def home(self) -> Path | None:
+    def blob_path(self) -> Path | None:
         checksum = self.checksum()
         return self._blobs() / checksum.digest if checksum.complete else None
 
@@ -63,13 +65,14 @@ class HubFile:
 
     def absent(self) -> bool:
         """Whether the Hub has said that there is no such file, or its client has listed all there are."""
-        from huggingface_hub import errors, get_cached_repo_tree
+        from huggingface_hub import errors as hub_errors
+        from huggingface_hub import get_cached_repo_tree
 
         if self._no_exist().is_file():
             return True
         try:
             listed = get_cached_repo_tree(str(self.weights.repo), revision=self.weights.revision)
-        except (errors.CachedRepoTreeNotFoundError, errors.HFValidationError):
+        except (hub_errors.CachedRepoTreeNotFoundError, hub_errors.HFValidationError):
             return False
         return all(each.path != self.weights.file for each in listed)
 
@@ -81,23 +84,22 @@ class HubFile:
         weights = self.weights
         return folder(str(weights.repo)) / ".no_exist" / str(weights.revision) / str(weights.file)
 
-    def plan(self) -> Plan | None:
-        metadata.check_online(self.name)
-        answer = Patience().run(self.ask)
+    def prepare(self) -> Download | None:
+        errors.check_online(self.name)
+        answer = Retries().run(self.ask)
         checksum = self.checksum()
         if not checksum.complete:
             named = _named(str(answer.etag), answer.size, checksum)
             if named is None:
                 raise RefusedError(
-                    f"{metadata.endpoint()} gives no hash of it, nor does the manifest, so it cannot be "
-                    "verified"
+                    f"{endpoint()} gives no hash of it, nor does the manifest, so it cannot be verified"
                 )
             checksum = named
         if (self._blobs() / checksum.digest).is_file():  # of another commit
             self._enter(checksum)
             return None
         answers = [answer]
-        return Plan(lambda: self.request(answers.pop() if answers else self.ask()), checksum)
+        return Download(lambda: self.request(answers.pop() if answers else self.ask()), checksum)
 
     def ask(self) -> Any:
         """What the Hub says of it; one attempt."""
@@ -105,7 +107,7 @@ class HubFile:
         answer = metadata.ask(str(weights.repo), str(weights.revision), str(weights.file), self.token)
         if answer.commit_hash != weights.revision:
             raise RefusedError(
-                f"{metadata.endpoint()} gives it at commit {answer.commit_hash}, and not at the one asked for"
+                f"{endpoint()} gives it at commit {answer.commit_hash}, and not at the one asked for"
             )
         if self.limit is not None and (answer.size or 0) > self.limit:
             raise RefusedError(f"it has {answer.size:,} bytes; the limit is {self.limit:,}")
@@ -118,10 +120,10 @@ class HubFile:
         headers = {str(name): str(value) for name, value in build_hf_headers(token=self.token).items()}
         try:
             url = urljoin(_url(self.weights), answer.location)
-            own = urlsplit(url)[:2] == urlsplit(metadata.endpoint())[:2]
+            own = urlsplit(url)[:2] == urlsplit(endpoint())[:2]
         except ValueError as error:
-            raise retry.meaning(error) from None
-        check_move(metadata.endpoint(), url)
+            raise errors.explain(error) from None
+        check_move(endpoint(), url)
         if not own:
             # A signed address of a store, which is no business of the token's.
             headers.pop("authorization", None)
@@ -159,7 +161,7 @@ def cached_commit(repo: str, revision: str) -> str | None:
         commit = (folder(repo) / "refs" / revision).read_text()
     except (OSError, ValueError):
         return None
-    return commit if metadata.COMMIT.fullmatch(commit) else None
+    return commit if COMMIT.fullmatch(commit) else None
 
 
 def remember(repo: str, revision: str, commit: str) -> None:

@@ -14,11 +14,11 @@ from zoo._errors import WeightsError
 from zoo._hub import cache, hash_records
 from zoo._hub.checksum import Checksum
 from zoo._hub.download import Request, download
-from zoo._hub.retry import NetworkError
+from zoo._hub.errors import NetworkError
 
 
 @dataclass(frozen=True)
-class Plan:
+class Download:
     """What a download needs.
 
     Attributes:
@@ -43,13 +43,13 @@ class Source(Protocol):
     def directory(self) -> Path:
         """Where its bytes are kept; made where it is missing."""
 
-    def home(self) -> Path | None:
+    def blob_path(self) -> Path | None:
         """The file of its bytes there, by the name of their hash; None while that is not known."""
 
     def cached(self) -> Path | None:
         """Where it is read; None while it has to be fetched."""
 
-    def plan(self) -> Plan | None:
+    def prepare(self) -> Download | None:
         """How it is fetched; None where its bytes turned out to be here."""
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
@@ -59,7 +59,7 @@ class Source(Protocol):
         """Takes it out of the cache."""
 
 
-def obtain(source: Source) -> tuple[np.ndarray, Path]:
+def read(source: Source) -> tuple[np.ndarray, Path]:
     """The file's bytes, checked, and where they were read; a damaged one is fetched again, once.
 
     Raises:
@@ -68,7 +68,7 @@ def obtain(source: Source) -> tuple[np.ndarray, Path]:
     problem = ""
     for _ in range(3):  # once more than needed, for what other processes do to the cache meanwhile
         path = source.cached() or _fetch(source, problem)
-        content = _read(path)
+        content = _content(path)
         if content is None:
             continue
         found = source.checksum().problem_of(content)
@@ -89,7 +89,7 @@ def _hopeless(source: Source, problem: str) -> WeightsError:
     return WeightsError(f"{problem or source.address + ' disappears from the cache'}, again; check the disk.")
 
 
-def secure(source: Source, *, verify: bool) -> tuple[Path, hash_records.Identity]:
+def ensure(source: Source, *, verify: bool) -> tuple[Path, hash_records.Identity]:
     """The same for a file whose bytes are not wanted yet: where it is, and which file that is.
 
     Args:
@@ -114,27 +114,27 @@ def secure(source: Source, *, verify: bool) -> tuple[Path, hash_records.Identity
     raise _hopeless(source, problem)
 
 
-def kept(source: Source) -> Path | None:
+def cached_path(source: Source) -> Path | None:
     """What is in the cache: the file, or what became of it."""
-    path, home = source.cached(), source.home()
-    if path is None and home and cache.damaged(home).exists():
-        return cache.damaged(home)
+    path, home = source.cached(), source.blob_path()
+    if path is None and home and cache.quarantined(home).exists():
+        return cache.quarantined(home)
     return path
 
 
-def discard(source: Source) -> None:
+def remove(source: Source) -> None:
     """Takes a file out of the cache, and what is known of it."""
-    home = source.home()
+    home = source.blob_path()
     source.remove()
     cache.unpin(source.address)
     if home:
-        cache.damaged(home).unlink(missing_ok=True)
+        cache.quarantined(home).unlink(missing_ok=True)
 
 
 def _fetch(source: Source, problem: str) -> Path:
     """Where the file is, after it was fetched by this process or another one."""
     try:
-        with cache.turn(source.directory(), source.address):
+        with cache.lock(source.directory(), source.address):
             path = source.cached()
             if path is None:
                 _download(source)
@@ -155,27 +155,27 @@ def _fetch(source: Source, problem: str) -> Path:
 
 def _before(source: Source, problem: str) -> str:
     """What was found in the cache, now or earlier."""
-    home = source.home()
-    if not problem and home and cache.damaged(home).exists():
-        problem = f"{str(cache.damaged(home))!r} is damaged"
+    home = source.blob_path()
+    if not problem and home and cache.quarantined(home).exists():
+        problem = f"{str(cache.quarantined(home))!r} is damaged"
     return f"{problem}; " if problem else ""
 
 
 def _download(source: Source) -> None:
-    plan = source.plan()
+    plan = source.prepare()
     if plan is None:
         return
     label = source.address.rpartition("/")[2]
-    with cache.incoming(source.directory(), source.address) as file, _progress.bar(label) as report:
+    with cache.partial_file(source.directory(), source.address) as file, _progress.bar(label) as report:
         digest = download(plan.request, file, plan.checksum, report)
         found = Checksum(digest, file.tell(), plan.checksum.git)
         source.keep(file, found)
-    home = source.home()
+    home = source.blob_path()
     if home:
-        cache.damaged(home).unlink(missing_ok=True)
+        cache.quarantined(home).unlink(missing_ok=True)
 
 
-def _read(path: Path) -> np.ndarray | None:
+def _content(path: Path) -> np.ndarray | None:
     """The file's bytes; None where another process has removed it."""
     try:
         return aligned_read(path)
@@ -193,11 +193,11 @@ def _is_as_named(source: Source, path: Path, content: np.ndarray) -> bool:
 def _quarantine(source: Source, problem: str) -> None:
     """Puts a damaged file aside, unless another process has mended it meanwhile."""
     try:
-        with cache.turn(source.directory(), source.address):
+        with cache.lock(source.directory(), source.address):
             path = source.cached()
-            found = hash_records.hashed(path, source.checksum()) if path else None
+            found = hash_records.hash_file(path, source.checksum()) if path else None
             if path and found and source.checksum().problem(*found):
                 path = path.parent / path.readlink() if path.is_symlink() else path
-                path.rename(cache.damaged(path))
+                path.rename(cache.quarantined(path))
     except (CheckpointError, OSError) as error:
         raise WeightsError(f"{problem}, and cannot be put aside: {error}.") from error

@@ -7,13 +7,13 @@ from typing import BinaryIO
 from zoo._hub import cache
 from zoo._hub.checksum import Checksum
 from zoo._hub.download import Request, quoted
-from zoo._hub.metadata import check_online
-from zoo._hub.remote_file import Plan
+from zoo._hub.errors import check_online
+from zoo._hub.remote_file import Download
 from zoo._registry.entry import Weights
 
 
 @dataclass(frozen=True)
-class Url:
+class UrlFile:
     """The file at an entry's `url`."""
 
     name: str
@@ -24,22 +24,22 @@ class Url:
         return str(self.weights.url).partition("?")[0]
 
     def checksum(self) -> Checksum:
-        return cache.known(self.address, Checksum.of(self.weights))
+        return cache.pinned(self.address, Checksum.of(self.weights))
 
     def directory(self) -> Path:
-        return cache.made(_files())
+        return cache.ensure_directory(_files())
 
-    def home(self) -> Path | None:
+    def blob_path(self) -> Path | None:
         checksum = self.checksum()
         return _files() / checksum.digest if checksum.complete else None
 
     def cached(self) -> Path | None:
-        home = self.home()
+        home = self.blob_path()
         return home if home and home.is_file() else None
 
-    def plan(self) -> Plan:
+    def prepare(self) -> Download:
         check_online(self.name)
-        return Plan(lambda: Request(quoted(str(self.weights.url))), self.checksum())
+        return Download(lambda: Request(quoted(str(self.weights.url))), self.checksum())
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
         cache.keep(file, _files() / found.digest)

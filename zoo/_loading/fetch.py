@@ -6,6 +6,7 @@ from typing import NamedTuple
 from converters.errors import ConverterError
 from zoo._errors import WeightsError, ZooError
 from zoo._hub import remote_file
+from zoo._hub.settings import Token
 from zoo._loading import load, repositories, weights
 from zoo._preprocessing import text
 from zoo._registry import manifest
@@ -20,7 +21,7 @@ class Cached(NamedTuple):
     path: str
 
 
-def fetch(name: str, *, token: str | bool | None = None) -> Cached:
+def fetch(name: str, *, token: Token = None) -> Cached:
     """Sees to it that a model's weights, and what makes tokens of texts, are here and right.
 
     Raises:
@@ -28,7 +29,7 @@ def fetch(name: str, *, token: str | bool | None = None) -> Cached:
     """
     entry = load.find(name, token=token)
     content, path = weights.content_of(entry, load.directory_of(name), token=token)
-    size = content.size + sum(remote_file.obtain(shard)[0].size for shard in weights.shards(entry, token))
+    size = content.size + sum(remote_file.read(shard)[0].size for shard in weights.shards(entry, token))
     if entry.weights and entry.weights.repo and entry.takes_tokens:
         repositories.optional(name, entry.weights, token, text.FILE, text.LIMIT)
     return Cached(name, size, str(path))
@@ -52,7 +53,7 @@ def remove(name: str) -> Cached:
     if taken is None:
         raise WeightsError(f"{name!r} has nothing in the cache; `zoo fetch --list` shows what is there.")
     for source in _files(entry):
-        remote_file.discard(source)
+        remote_file.remove(source)
     return taken
 
 
@@ -74,7 +75,7 @@ def of_each(
 
 
 def _found(name: str, entry: Entry) -> Cached | None:
-    paths = [path for source in _files(entry) if (path := remote_file.kept(source))]
+    paths = [path for source in _files(entry) if (path := remote_file.cached_path(source))]
     return Cached(name, sum(path.stat().st_size for path in paths), str(paths[-1])) if paths else None
 
 

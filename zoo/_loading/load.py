@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from converters.checkpoints import Checkpoint
 from converters.matching.arrays import contiguous
 from zoo._errors import UnknownModelError, WeightsError, ZooError
-from zoo._hub import metadata
+from zoo._hub.settings import Token, check_token
 from zoo._loading import heads, layouts, repositories, weights
 from zoo._model import Model, count_params, unflatten
 from zoo._registry import families, manifest
@@ -46,11 +46,9 @@ def info(name: Name) -> Entry:
     return find(name)
 
 
-def find(
-    name: Name, revision: str | None = None, token: weights.Token = None, head: str | None = None
-) -> Entry:
+def find(name: Name, revision: str | None = None, token: Token = None, head: str | None = None) -> Entry:
     """The record of a name; `revision` and `token` are for repositories, `head` for the Hub's layout."""
-    metadata.check_token(token)
+    check_token(token)
     if repositories.is_one(name):
         return repositories.entry(str(name), revision, token, head)
     if revision is not None:
@@ -76,7 +74,7 @@ def load(
     sharding: init.Placement | None = None,
     module: nn.Module | None = None,
     revision: str | None = None,
-    token: str | bool | None = None,
+    token: Token = None,
     verify: bool = False,
     **config: Any,
 ) -> Model:

@@ -10,9 +10,10 @@ from pathlib import Path
 from converters.errors import CheckpointError
 from converters.formats.sharded import PREFERRED, file_in
 from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
-from zoo._hub import hub_file, metadata
-from zoo._hub.remote_file import obtain
-from zoo._hub.retry import NetworkError, Patience, RefusedError
+from zoo._hub import errors, hub_file, metadata, remote_file
+from zoo._hub.errors import NetworkError, RefusedError
+from zoo._hub.retry import Retries
+from zoo._hub.settings import COMMIT, Token
 from zoo._loading import transformers_config
 from zoo._registry.entry import UNATTESTED, Entry, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
@@ -28,7 +29,7 @@ def is_one(name: str | os.PathLike[str]) -> bool:
     return isinstance(name, str) and name.startswith(SCHEME)
 
 
-def entry(name: str, revision: str | None, token: str | bool | None, head: str | None = None) -> Entry:
+def entry(name: str, revision: str | None, token: Token, head: str | None = None) -> Entry:
     """The entry that a repository's config.json makes; its weights are pinned to the commit that it is from.
 
     Raises:
@@ -47,7 +48,7 @@ def entry(name: str, revision: str | None, token: str | bool | None, head: str |
         raise ZooError(f"{name!r} and revision={revision!r} differ; give one of them.")
     commit = _commit(name, repo, own or revision or "main", token)
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
-    content, path = obtain(hub_file.HubFile(name, config, token, limit=MAX_SIZE))
+    content, path = remote_file.read(hub_file.HubFile(name, config, token, limit=MAX_SIZE))
     if transformers_config.is_hub_config(content.tobytes()):
         read = partial(optional, name, config, token)
         made = transformers_config.entry(name, content.tobytes(), read, head)
@@ -85,9 +86,7 @@ def _beside(directory: Path, file: str) -> bytes | None:
     return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_SIZE else None
 
 
-def optional(
-    name: str, beside: Weights, token: str | bool | None, file: str, limit: int = MAX_SIZE
-) -> bytes | None:
+def optional(name: str, beside: Weights, token: Token, file: str, limit: int = MAX_SIZE) -> bytes | None:
     """Another file of the repository; None where it has none of that name.
 
     Raises:
@@ -97,10 +96,10 @@ def optional(
     source = hub_file.HubFile(name, weights, token, limit=limit)
     if source.cached() is None and not _exists(name, source):
         return None
-    return obtain(source)[0].tobytes()
+    return remote_file.read(source)[0].tobytes()
 
 
-def _weights_file(name: str, beside: Weights, token: str | bool | None) -> Weights:
+def _weights_file(name: str, beside: Weights, token: Token) -> Weights:
     """The first of the names that weights have, of those that the repository has."""
     for file in WEIGHTS:
         source = hub_file.HubFile(name, replace(beside, file=file), token)
@@ -114,9 +113,9 @@ def _exists(name: str, source: hub_file.HubFile) -> bool:
     if source.absent():
         return False
     try:
-        metadata.check_online(name)
-        Patience().run(source.ask)
-    except metadata.MissingError:
+        errors.check_online(name)
+        Retries().run(source.ask)
+    except errors.MissingError:
         source.note_absent()
         return False
     except NetworkError as trouble:
@@ -124,19 +123,19 @@ def _exists(name: str, source: hub_file.HubFile) -> bool:
     return True
 
 
-def _commit(name: str, repo: str, revision: str, token: str | bool | None) -> str:
+def _commit(name: str, repo: str, revision: str, token: Token) -> str:
     """The commit that a branch or tag is at; the one in the cache where the Hub cannot be asked."""
-    if metadata.COMMIT.fullmatch(revision):
+    if COMMIT.fullmatch(revision):
         return revision
-    cached, patience = hub_file.cached_commit(repo, revision), Patience()
+    cached, retries = hub_file.cached_commit(repo, revision), Retries()
     try:
-        metadata.check_online(name)
+        errors.check_online(name)
         # With an answer in the cache, a Hub that is down is not waited for.
-        answer = _ask(repo, revision, token) if cached else patience.run(lambda: _ask(repo, revision, token))
+        answer = _ask(repo, revision, token) if cached else retries.run(lambda: _ask(repo, revision, token))
     except NetworkError as trouble:
         if cached is None or isinstance(trouble, RefusedError):
             raise WeightsError(f"{name!r} cannot be looked up: {trouble}.") from None
-        if not isinstance(trouble, metadata.OfflineError):
+        if not isinstance(trouble, errors.OfflineError):
             warnings.warn(
                 f"{name!r} cannot be looked up: {trouble}; taking {cached} from the cache.", stacklevel=5
             )
@@ -145,5 +144,5 @@ def _commit(name: str, repo: str, revision: str, token: str | bool | None) -> st
     return answer
 
 
-def _ask(repo: str, revision: str, token: str | bool | None) -> str:
+def _ask(repo: str, revision: str, token: Token) -> str:
     return str(metadata.ask(repo, revision, CONFIG, token).commit_hash)

@@ -14,15 +14,15 @@ from converters.formats import detect, safetensors
 from converters.formats.sharded import hashes_of, shards_of
 from converters.io.files import BufferFile, aligned_read, named_errors
 from zoo._errors import WeightsError
-from zoo._hub import hash_records
+from zoo._hub import hash_records, remote_file
 from zoo._hub.checksum import Checksum
 from zoo._hub.hub_file import HubFile
-from zoo._hub.remote_file import Source, obtain, secure
-from zoo._hub.url_file import Url
+from zoo._hub.remote_file import Source
+from zoo._hub.settings import Token
+from zoo._hub.url_file import UrlFile
 from zoo._registry import packaged
 from zoo._registry.entry import UNATTESTED, Entry, Weights
 
-Token = str | bool | None
 INDEX = ".index.json"
 
 
@@ -50,7 +50,7 @@ def source(entry: Entry, token: Token = None) -> Source | None:
     """
     weights = _weights(entry)
     if weights.url:
-        return Url(entry.name, weights)
+        return UrlFile(entry.name, weights)
     return HubFile(entry.name, weights, token) if weights.repo else None
 
 
@@ -94,7 +94,7 @@ def _in_files(entry: Entry, access: Access) -> Checkpoint:
     checkpoint = read_checkpoint(path)
     for file in checkpoint.files():
         if access.sliced and file.path.name not in known:
-            hash_records.once(file, "crc", lambda: _summed(checkpoint), verify=access.verify)
+            hash_records.compute_once(file, "crc", lambda: _summed(checkpoint), verify=access.verify)
         if known.get(file.path.name, file.identity) != file.identity:
             raise WeightsError(f"{entry.name!r}: {str(file.path)!r} changed while it was read; try again.")
     return checkpoint
@@ -163,12 +163,12 @@ def _weights(entry: Entry) -> Weights:
 
 def _obtained(elsewhere: Source, entry: Entry) -> tuple[np.ndarray, Path]:
     with _named(entry):
-        return obtain(elsewhere)
+        return remote_file.read(elsewhere)
 
 
 def _secure(elsewhere: Source, entry: Entry, verify: bool) -> tuple[Path, hash_records.Identity]:
     with _named(entry):
-        return secure(elsewhere, verify=verify)
+        return remote_file.ensure(elsewhere, verify=verify)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from zoo._errors import ZooError
+from zoo._hub.settings import Token
 from zoo._inference import generate as _generation
 from zoo._inference.sampling import choices
 from zoo._loading import load, repositories, sentence_transformers
@@ -23,7 +24,7 @@ END = "<|endoftext|>"
 PACE = 4  # tokens between two pieces of a text: asking for each one costs more
 
 
-def tokenizer(name: load.Name, *, token: str | bool | None = None) -> "Tokenizer":
+def tokenizer(name: load.Name, *, token: Token = None) -> "Tokenizer":
     """The tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
 
     Raises:
@@ -46,7 +47,7 @@ def tokenizer(name: load.Name, *, token: str | bool | None = None) -> "Tokenizer
     return made
 
 
-def beside(entry: Entry, directory: Path | None, file: str, token: str | bool | None = None) -> bytes | None:
+def beside(entry: Entry, directory: Path | None, file: str, token: Token = None) -> bytes | None:
     """Another file of a model: of its repository or directory, or bundled as `NAME.file`."""
     weights = entry.weights
     if weights and weights.repo:

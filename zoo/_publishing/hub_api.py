@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo._errors import PublishError
-from zoo._hub import metadata
-from zoo._hub.retry import NetworkError, Patience, RefusedError
-from zoo._publishing.hub_client import ODD, meaning, session
+from zoo._hub import errors
+from zoo._hub.errors import NetworkError, RefusedError
+from zoo._hub.retry import Retries
+from zoo._hub.settings import COMMIT, LOGIN, ODD_TOKEN, Token, endpoint
+from zoo._publishing.hub_client import session
 
 Result = TypeVar("Result")
 
@@ -32,11 +34,11 @@ class Api:
     """What one token may do with one repository; each method is one question or one change."""
 
     repo: str
-    token: str | bool | None = field(default=None, repr=False)
+    token: Token = field(default=None, repr=False)
 
     @property
     def page(self) -> str:
-        return f"{metadata.endpoint()}/{self.repo}"
+        return f"{endpoint()}/{self.repo}"
 
     def check_permission(self) -> None:
         """Refuses a token that cannot write the repository, as far as the Hub tells.
@@ -45,7 +47,7 @@ class Api:
             PublishError: it cannot, or there is none.
         """
         if self.token is False:
-            raise PublishError(f"publishing needs a token; {metadata.LOGIN}.")
+            raise PublishError(f"publishing needs a token; {LOGIN}.")
         account = self.ask("the token cannot be checked", lambda api: api.whoami())
         problem = _lacks(account, *self.repo.split("/"))
         if problem:
@@ -53,14 +55,14 @@ class Api:
 
     def state(self) -> State | None:
         """What the repository holds; None where there is none, or none that the token may see."""
-        from huggingface_hub import errors
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
         def ask(api: Any) -> Any:
             try:
                 return api.model_info(self.repo, files_metadata=True)
-            except errors.GatedRepoError:
+            except GatedRepoError:
                 raise
-            except errors.RepositoryNotFoundError:
+            except RepositoryNotFoundError:
                 return None
 
         found = self.ask(f"{self.repo!r} cannot be looked up", ask)
@@ -69,8 +71,8 @@ class Api:
         files = {
             each.rfilename: each.lfs.sha256 if each.lfs else each.blob_id for each in found.siblings or ()
         }
-        if not metadata.COMMIT.fullmatch(found.sha or "") or not all(files.values()) or found.private is None:
-            raise PublishError(f"{self.repo!r} cannot be looked up: {ODD}.")
+        if not COMMIT.fullmatch(found.sha or "") or not all(files.values()) or found.private is None:
+            raise PublishError(f"{self.repo!r} cannot be looked up: it {errors.NOT_THE_HUB}.")
         return State(found.sha, bool(found.private), files)
 
     def tags(self) -> dict[str, str]:
@@ -111,7 +113,7 @@ class Api:
         def ask(api: Any) -> None:
             # As ModelCard.validate does, which in older versions asks huggingface.co whatever HF_ENDPOINT is.
             content = {"repoType": "model", "content": card}
-            answer = get_session().post(f"{metadata.endpoint()}/api/validate-yaml", json=content)
+            answer = get_session().post(f"{endpoint()}/api/validate-yaml", json=content)
             if answer.status_code == 400:
                 raise ValueError(answer.text)
             hf_raise_for_status(answer)
@@ -159,7 +161,7 @@ class Api:
     def ask(self, otherwise: str, question: Callable[[Any], Result]) -> Result:
         """The answer to what changes nothing, and so may be asked again."""
         try:
-            return Patience().run(lambda: self._attempt(question))
+            return Retries().run(lambda: self._attempt(question))
         except NetworkError as trouble:
             raise PublishError(f"{otherwise}: {trouble}.") from None
 
@@ -177,13 +179,13 @@ class Api:
             raise RefusedError("HF_HUB_OFFLINE is set, and publishing needs the network")
         try:
             with session():
-                return action(HfApi(endpoint=metadata.endpoint(), token=self.token, library_name="flax-zoo"))
+                return action(HfApi(endpoint=endpoint(), token=self.token, library_name="flax-zoo"))
         except UnicodeError:
-            raise RefusedError(metadata.ODD_TOKEN) from None
+            raise RefusedError(ODD_TOKEN) from None
         except Exception as error:
             # Of any kind, since the client's own are of many, and whether something happened only the Hub can
             # say. Not chained: an HTTP client's messages show addresses and headers.
-            raise meaning(error) from None
+            raise errors.explain(error, errors.CHANGE) from None
 
 
 def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:

@@ -16,7 +16,7 @@ SOME = "1" * 40  # a commit, until there is one
 
 
 @dataclass(frozen=True)
-class Listing:
+class ManifestEntry:
     """An entry on its way into a manifest.
 
     Attributes:
@@ -42,10 +42,10 @@ class Listing:
             if manifest:
                 raise PublishError(f"a manifest has no place for {entry.name!r}: it is a module of your own.")
             return None
-        listing = cls(entry, repo, manifest, home)
+        listed = cls(entry, repo, manifest, home)
         if manifest:
-            listing._extended(manifest, SOME)
-        return listing
+            listed._extended(manifest, SOME)
+        return listed
 
     def text(self, commit: str) -> str:
         """The entry, named after the repository, as it stands in a manifest."""
@@ -63,7 +63,7 @@ class Listing:
         lines = [f"    {field}: {json.dumps(value, ensure_ascii=False)}\n" for field, value in fields.items()]
         return f"  {self.repo.partition('/')[2].lower()}:\n{''.join(lines)}"
 
-    def keep(self, commit: str) -> str:
+    def write(self, commit: str) -> str:
         """The entry, after the manifest got it, where there is one."""
         if self.manifest:
             try:

@@ -53,7 +53,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """What is asked of a repository."""
 
     repo: str
@@ -65,8 +65,8 @@ class Wanted:
     manifest: Path | None = None
 
 
-def make(
-    api: Api, wanted: Wanted, state: State | None, files: Mapping[str, Path], notes: tuple[str, ...]
+def make_plan(
+    api: Api, request: Request, state: State | None, files: Mapping[str, Path], notes: tuple[str, ...]
 ) -> Plan:
     """What becomes of each path.
 
@@ -77,25 +77,25 @@ def make(
     planned = [_file(path, file, present.get(path)) for path, file in files.items()]
     planned += [File(path, "removed") for path in sorted(present.keys() - files.keys())]
     plan = Plan(
-        repo=wanted.repo,
+        repo=request.repo,
         url=api.page,
-        private=wanted.private,
+        private=request.private,
         creates=state is None,
         head=state.commit if state else None,
         files=tuple(planned),
-        tag=wanted.tag,
+        tag=request.tag,
         notes=notes,
     )
     lost = [file for file in planned if file.change in ("changed", "removed")]
-    if lost and not wanted.force:
+    if lost and not request.force:
         lines = "".join(f"\n  {file.change:<9}{file.path}" for file in lost)
         raise PublishError(
             f"{api.repo!r} has other content, and this would be lost:{lines}\n"
             "pass force=True (--force), or choose another repository."
         )
-    taken = api.tags().get(wanted.tag) if wanted.tag and state else None
+    taken = api.tags().get(request.tag) if request.tag and state else None
     if taken and (taken != plan.head or plan.paths("added", "changed", "removed")):
-        raise PublishError(f"{api.repo!r} has a tag {wanted.tag!r} already, at {taken}; choose another one.")
+        raise PublishError(f"{api.repo!r} has a tag {request.tag!r} already, at {taken}; choose another one.")
     return plan
 
 

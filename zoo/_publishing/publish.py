@@ -19,13 +19,16 @@ from jax.typing import ArrayLike
 from converters.errors import ConverterError
 from zoo import _progress
 from zoo._errors import PublishError
-from zoo._hub import download, metadata
+from zoo._hub import download
+from zoo._hub.errors import NetworkError
 from zoo._hub.hub_file import HubFile
-from zoo._hub.retry import NetworkError
-from zoo._publishing import manifest_entry, model_card, stage, staging_directory
-from zoo._publishing import plan as _plan
+from zoo._hub.settings import Token, check_token
+from zoo._publishing import model_card, stage, staging_directory
 from zoo._publishing.hub_api import Api, State
 from zoo._publishing.hub_client import session
+from zoo._publishing.manifest_entry import ManifestEntry
+from zoo._publishing.plan import KEPT, Plan, Request, make_plan
+from zoo._publishing.stage import Staged, StageOptions, Subject
 from zoo._registry.entry import Weights
 
 REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -46,11 +49,11 @@ class Published:
     entry: str | None
 
 
-Review = Callable[[_plan.Plan], None]
+Review = Callable[[Plan], None]
 
 
 def publish(
-    model: stage.Subject,
+    model: Subject,
     repo_id: str,
     *,
     private: bool = True,
@@ -62,7 +65,7 @@ def publish(
     license: str | None = None,
     inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = (),
     module: nn.Module | None = None,
-    token: str | bool | None = None,
+    token: Token = None,
     review: Review = lambda plan: None,
 ) -> str:
     """Puts a model on the Hugging Face Hub in one commit; `zoo.load("hf://owner/name")` is the way back.
@@ -89,66 +92,66 @@ def publish(
         PublishError: it was refused, or did not happen; the message says what the repository holds.
         WeightsError: the weights are not right.
     """
-    settings = stage.Settings(module, inputs, license, torch, token)
-    wanted = _plan.Wanted(repo_id, private, create, force, tag, message)
-    return run(model, wanted, settings, review).url
+    options = StageOptions(module=module, inputs=inputs, license=license, torch=torch, token=token)
+    request = Request(repo=repo_id, private=private, create=create, force=force, tag=tag, message=message)
+    return run(model, request, options, review).url
 
 
-def run(subject: stage.Subject, wanted: _plan.Wanted, settings: stage.Settings, review: Review) -> Published:
-    """What `publish` does; `wanted.manifest` is a file that gets the entry."""
-    _check(wanted, settings)
-    api = Api(wanted.repo, settings.token)
+def run(subject: Subject, request: Request, options: StageOptions, review: Review) -> Published:
+    """What `publish` does; `request.manifest` is a file that gets the entry."""
+    _check(request, options)
+    api = Api(request.repo, options.token)
     api.check_permission()
-    state = _repository(api, wanted)
+    state = _repository(api, request)
     with staging_directory.directory() as home:
-        staged, files = _staged(api, subject, home / "files", settings)
-        plan = _plan.make(api, wanted, state, files, staged.notes)
-        listing = manifest_entry.Listing.of(staged.entry, wanted.repo, wanted.manifest, home)
+        staged, files = _staged(api, subject, home / "files", options)
+        plan = make_plan(api, request, state, files, staged.notes)
+        listed = ManifestEntry.of(staged.entry, request.repo, request.manifest, home)
         review(plan)
-        state = state or _created(api, wanted)
-        commit = _commit(api, plan, files, state, wanted.message or f"Publish {staged.entry.name}")
+        state = state or _created(api, request)
+        commit = _commit(api, plan, files, state, request.message or f"Publish {staged.entry.name}")
         _fetch_back(api, commit, plan, home)
-        if wanted.tag:
-            _tag(api, wanted.tag, commit)
-        return Published(f"{api.page}/commit/{commit}", listing.keep(commit) if listing else None)
+        if request.tag:
+            _tag(api, request.tag, commit)
+        return Published(f"{api.page}/commit/{commit}", listed.write(commit) if listed else None)
 
 
-def _check(wanted: _plan.Wanted, settings: stage.Settings) -> None:
-    metadata.check_token(settings.token)
-    if not REPO.fullmatch(wanted.repo):
-        raise PublishError(f"{wanted.repo!r} is no repository's name; expected owner/name.")
-    if wanted.tag is not None and not TAG.fullmatch(wanted.tag):
-        raise PublishError(f"{wanted.tag!r} is no tag's name; choose one such as 'v1.0'.")
+def _check(request: Request, options: StageOptions) -> None:
+    check_token(options.token)
+    if not REPO.fullmatch(request.repo):
+        raise PublishError(f"{request.repo!r} is no repository's name; expected owner/name.")
+    if request.tag is not None and not TAG.fullmatch(request.tag):
+        raise PublishError(f"{request.tag!r} is no tag's name; choose one such as 'v1.0'.")
 
 
-def _repository(api: Api, wanted: _plan.Wanted) -> State | None:
+def _repository(api: Api, request: Request) -> State | None:
     """What the repository holds, if it is there and as visible as it should be."""
     state = api.state()
-    if state is None and not wanted.create:
+    if state is None and not request.create:
         raise PublishError(
             f"there is no repository {api.repo!r}, or the token may not see it; pass create=True (--create)."
         )
     if state is not None:
-        _check_visibility(api, wanted, state)
+        _check_visibility(api, request, state)
     return state
 
 
-def _check_visibility(api: Api, wanted: _plan.Wanted, state: State) -> None:
-    if state.private != wanted.private:
+def _check_visibility(api: Api, request: Request, state: State) -> None:
+    if state.private != request.private:
         found, asked = ("private", "public") if state.private else ("public", "private")
         other = "leave --public out" if state.private else "pass private=False (--public)"
         raise PublishError(
             f"{api.repo!r} is {found}, and you asked for {asked}: {other}, "
-            f"or change it at {api.page}/settings; nothing was published."
+            f"or change it at {api.page}/options; nothing was published."
         )
 
 
 def _staged(
-    api: Api, subject: stage.Subject, target: Path, settings: stage.Settings
-) -> tuple[stage.Staged, dict[str, Path]]:
+    api: Api, subject: Subject, target: Path, options: StageOptions
+) -> tuple[Staged, dict[str, Path]]:
     """The files, by path in the repository."""
     try:
-        staged = stage.stage(subject, target, settings)
+        staged = stage.stage(subject, target, options)
         card = str(model_card.card(staged, api.repo))
         (target / README).write_text(card, encoding="utf-8")
     except OSError as error:
@@ -159,23 +162,23 @@ def _staged(
     return staged, stage.files_of(target)
 
 
-def _created(api: Api, wanted: _plan.Wanted) -> State:
+def _created(api: Api, request: Request) -> State:
     """What a new repository holds; one that somebody else has made meanwhile is theirs."""
     trouble = None
     try:
-        api.create(private=wanted.private)
+        api.create(private=request.private)
     except PublishError as error:
         trouble = error
     state = api.state()
-    if state is None or (trouble and set(state.files) - set(_plan.KEPT)):
+    if state is None or (trouble and set(state.files) - set(KEPT)):
         raise trouble or PublishError(f"{api.repo!r} was created, and cannot be found; try again later.")
-    _check_visibility(api, wanted, state)
-    if set(state.files) - set(_plan.KEPT):
+    _check_visibility(api, request, state)
+    if set(state.files) - set(KEPT):
         raise PublishError(f"{api.repo!r} is new, and holds {', '.join(state.files)}; publish again.")
     return state
 
 
-def _commit(api: Api, plan: _plan.Plan, files: Mapping[str, Path], state: State, title: str) -> str:
+def _commit(api: Api, plan: Plan, files: Mapping[str, Path], state: State, title: str) -> str:
     """The commit with the files: a new one, or the head where nothing changes."""
     sent, removed = plan.paths("added", "changed"), plan.paths("removed")
     if not sent and not removed:
@@ -207,7 +210,7 @@ def _found_out(api: Api, parent: str, mark: str, error: PublishError) -> str:
     raise PublishError(f"{error} {api.repo!r} {holds}; what was uploaded is not sent again.") from None
 
 
-def _fetch_back(api: Api, commit: str, plan: _plan.Plan, home: Path) -> None:
+def _fetch_back(api: Api, commit: str, plan: Plan, home: Path) -> None:
     """Downloads what was published, from no cache, and compares it."""
     for file in plan.files:
         if file.change == "removed":

@@ -1,4 +1,4 @@
-"""The files of a publication: made of a model, and verified."""
+"""The files of a publication: prepared of a model, and verified."""
 
 import math
 import os
@@ -16,6 +16,7 @@ from converters import read_checkpoint
 from converters.formats import safetensors
 from converters.io.atomic import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
+from zoo._hub.settings import Token
 from zoo._loading import load, weights
 from zoo._model import Model, flatten
 from zoo._preprocessing import text
@@ -31,14 +32,14 @@ Subject: TypeAlias = Model | str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Settings:
+class StageOptions:
     """What is published besides a model's weights, and what is said of them."""
 
     module: nn.Module | None = None
     inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = ()
     license: str | None = None
     torch: bool = False
-    token: str | bool | None = field(default=None, repr=False)
+    token: Token = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -60,36 +61,36 @@ class Staged:
     notes: tuple[str, ...]
 
 
-def stage(subject: Subject, target: Path, settings: Settings) -> Staged:
+def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
     """Writes all but the card.
 
     Raises:
-        PublishError: something that is asked for cannot be made.
+        PublishError: something that is asked for cannot be prepared.
         WeightsError: the weights are not right, or cannot be written.
     """
-    subject = _name_of(subject, settings) if isinstance(subject, Model) else subject
-    made = _of_model(subject, settings) if isinstance(subject, Model) else _of_name(subject, settings)
-    _write(made, target, settings)
+    subject = _published_name(subject, options) if isinstance(subject, Model) else subject
+    prepared = _of_model(subject, options) if isinstance(subject, Model) else _of_name(subject, options)
+    _write(prepared, target, options)
     entry, notes = load.info(target), list[str]()
-    own = made.model.module if entry.family is None else None
-    golden = made.beside(save.GOLDEN) if made.content is not None else None
+    own = prepared.model.module if entry.family is None else None
+    golden = prepared.beside(save.GOLDEN) if prepared.content is not None else None
     if golden is not None:
         (target / save.GOLDEN).write_bytes(golden)
     else:
-        notes += _own_golden(target / save.GOLDEN, made.model, entry)
-    tokenizer = made.beside(text.FILE)
+        notes += _own_golden(target / save.GOLDEN, prepared.model, entry)
+    tokenizer = prepared.beside(text.FILE)
     if tokenizer is not None:
         (target / text.FILE).write_bytes(tokenizer)
     _shard(target)
     verified = verify.verify(target, module=own)
-    if settings.torch:
+    if options.torch:
         _export(target, entry, own)
-    _draw(made.model, target)
-    return Staged(target, made.model, load.info(target), made.origin, verified, tuple(notes))
+    _draw(prepared.model, target)
+    return Staged(target, prepared.model, load.info(target), prepared.origin, verified, tuple(notes))
 
 
 @dataclass(frozen=True)
-class _Made:
+class Prepared:
     """A model with the entry that it gets.
 
     Attributes:
@@ -104,13 +105,13 @@ class _Made:
     beside: Callable[[str], bytes | None] = lambda file: None
 
 
-def _name_of(model: Model, settings: Settings) -> Subject:
+def _published_name(model: Model, options: StageOptions) -> Subject:
     """The name that loads exactly this, if there is one: what is known of it holds for this model, too."""
     entry = model.entry
     if entry is None or entry.weights is None or entry.family is None:
         return model
     try:
-        if load.find(entry.name, token=settings.token) != entry:
+        if load.find(entry.name, token=options.token) != entry:
             return model
         arrays = load.pretrained(entry.name)[1]
     except ZooError:
@@ -123,43 +124,43 @@ def _name_of(model: Model, settings: Settings) -> Subject:
     return entry.name if same else model
 
 
-def _of_model(model: Model, settings: Settings) -> _Made:
-    entry = _licensed(model.entry or Entry(type(model.module).__name__, 0), settings)
-    return _Made(Model(model.module, model.variables, entry, model.notes))
+def _of_model(model: Model, options: StageOptions) -> Prepared:
+    entry = _licensed(model.entry or Entry(type(model.module).__name__, 0), options)
+    return Prepared(Model(model.module, model.variables, entry, model.notes))
 
 
-def _of_name(name: str | os.PathLike[str], settings: Settings) -> _Made:
-    found, home = load.find(name, token=settings.token), load.directory_of(name)
-    model = load.load(name, pretrained=True, module=settings.module, token=settings.token)
+def _of_name(name: str | os.PathLike[str], options: StageOptions) -> Prepared:
+    found, home = load.find(name, token=options.token), load.directory_of(name)
+    model = load.load(name, pretrained=True, module=options.module, token=options.token)
     # Its metrics were measured on these weights, whatever file they are from.
-    entry = replace(_licensed(found, settings), weights=None, name=found.name.rpartition("/")[2])
-    if settings.module is not None:
+    entry = replace(_licensed(found, options), weights=None, name=found.name.rpartition("/")[2])
+    if options.module is not None:
         entry = replace(entry, family=None, config=FrozenMapping())
     whole = found.layout is None and not str(found.weights and found.weights.file).endswith(".json")
-    return _Made(
+    return Prepared(
         Model(model.module, model.variables, entry, model.notes),
         found.weights if found.weights and (found.weights.repo or found.weights.url) else None,
-        weights.content_of(found, home, token=settings.token)[0] if whole else None,
-        lambda file: text.beside(found, home, file, settings.token),
+        weights.content_of(found, home, token=options.token)[0] if whole else None,
+        lambda file: text.beside(found, home, file, options.token),
     )
 
 
-def _licensed(entry: Entry, settings: Settings) -> Entry:
-    return replace(entry, license=settings.license) if settings.license else entry
+def _licensed(entry: Entry, options: StageOptions) -> Entry:
+    return replace(entry, license=options.license) if options.license else entry
 
 
-def _write(made: _Made, target: Path, settings: Settings) -> None:
+def _write(prepared: Prepared, target: Path, options: StageOptions) -> None:
     """The weights and config.json."""
-    content, entry = made.content, made.model.entry
+    content, entry = prepared.content, prepared.model.entry
     if content is None or entry is None:
-        save.save(made.model, target, inputs=settings.inputs)
+        save.save(prepared.model, target, inputs=options.inputs)
         return
 
     def put(path: Path) -> None:
         with atomic_write(path, size=content.size) as file:
             file.write(content.data)
 
-    entry = save.recorded(entry, made.model.module, settings.inputs)
+    entry = save.recorded(entry, prepared.model.module, options.inputs)
     save.write(target, entry, put, overwrite=False)
 
 

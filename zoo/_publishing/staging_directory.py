@@ -20,7 +20,7 @@ def directory() -> Iterator[Path]:
     Raises:
         PublishError: it cannot be made.
     """
-    home = cache.made(cache.root() / "staging")
+    home = cache.ensure_directory(cache.root() / "staging")
     path = home / secrets.token_hex(8)
     with exit_on_signals():
         try:

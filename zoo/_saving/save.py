@@ -21,7 +21,7 @@ from converters.io.atomic import atomic_write
 from zoo._errors import WeightsError, ZooError
 from zoo._inference.fold_batch_norm import Folded
 from zoo._model import Model, count_params, flatten
-from zoo._processes import Crew
+from zoo._processes import ProcessGroup
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards
@@ -29,7 +29,7 @@ from zoo._saving import shards
 WEIGHTS = "model.safetensors"
 GOLDEN = "golden.safetensors"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
-ALONE = Crew()
+ALONE = ProcessGroup()
 
 
 def save(
@@ -61,15 +61,15 @@ def save(
     flat = flatten(model.variables)
     _check_leaves(flat)
     entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
-    crew = Crew(together=shards.are_spread(flat))
+    processes = ProcessGroup(distributed=shards.are_spread(flat))
 
     def put(path: Path) -> None:
-        if crew.together:
-            shards.write(path.parent, flat, crew)
+        if processes.distributed:
+            shards.write(path.parent, flat, processes)
         else:
             safetensors.write(path, flat)
 
-    write(Path(directory), entry, put, overwrite=overwrite, crew=crew)
+    write(Path(directory), entry, put, overwrite=overwrite, processes=processes)
 
 
 def write(
@@ -78,7 +78,7 @@ def write(
     put: Callable[[Path], None],
     *,
     overwrite: bool,
-    crew: Crew = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> None:
     """A model's directory; whole or not at all where it is new, else its files change once all are complete.
 
@@ -87,7 +87,7 @@ def write(
         entry: What config.json says, but for the weights.
         put: Writes the weights to a path, or files and an index beside it.
         overwrite: Whether a model in the directory is replaced, instead of refused.
-        crew: The processes that do so together.
+        processes: The processes that do so together.
     """
     taken = [name for name in (WEIGHTS, shards.INDEX, CONFIG) if os.path.lexists(target / name)]
     if taken and not overwrite:
@@ -97,19 +97,19 @@ def write(
         )
     try:
         new = not target.exists()
-        stage = (target.parent if new else target) / f".{crew.token()}.tmp"
-        if crew.leads:
+        stage = (target.parent if new else target) / f".{processes.token()}.tmp"
+        if processes.is_primary:
             stage.parent.mkdir(parents=True, exist_ok=True)
             stage.mkdir()
-        crew.wait("the directory is made")
+        processes.barrier("the directory is made")
         try:
             put(stage / WEIGHTS)
-            if crew.leads:
+            if processes.is_primary:
                 _complete(stage, entry)
                 _move(stage, target, new=new)
-            crew.wait("the model is saved")
+            processes.barrier("the model is saved")
         finally:
-            if crew.leads:
+            if processes.is_primary:
                 shutil.rmtree(stage, ignore_errors=True)
     except (CheckpointError, OSError) as error:
         raise WeightsError(f"{str(target)!r} cannot be saved: {error}") from error

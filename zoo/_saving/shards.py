@@ -20,7 +20,7 @@ from converters.formats import safetensors
 from converters.io.atomic import atomic_write, check_free_space
 from converters.io.slices import Box, slices, whole
 from converters.io.writing import CHUNK, ArraySpec, describe
-from zoo._processes import Crew
+from zoo._processes import ProcessGroup
 from zoo._variables.lazy import box_of, overlap, together
 
 LARGEST = 5_000_000_000  # bytes of a file, as the Hub advises
@@ -48,7 +48,7 @@ def layout(sizes: Mapping[str, int]) -> dict[str, list[str]]:
     }
 
 
-def write(directory: Path, flat: Mapping[str, Any], crew: Crew) -> None:
+def write(directory: Path, flat: Mapping[str, Any], processes: ProcessGroup) -> None:
     """Writes the files and the index.
 
     Raises:
@@ -56,23 +56,23 @@ def write(directory: Path, flat: Mapping[str, Any], crew: Crew) -> None:
     """
     described = describe(flat)
     files = layout({name: array.nbytes for name, array in described.items()})
-    if crew.leads:
+    if processes.is_primary:
         check_free_space(directory, sum(array.nbytes for array in described.values()))
     places: dict[str, dict[str, int]] = {}
     for file, names in files.items():
         header, places[file], size = safetensors.layout({name: described[name] for name in names}, {})
-        if crew.leads:
+        if processes.is_primary:
             with open(directory / file, "xb") as made:
                 made.write(header)
                 made.truncate(size)
-    crew.wait("files are made")
+    processes.barrier("files are made")
     for file, offsets in places.items():
         with open(directory / file, "r+b", buffering=0) as target:
             for name, offset in offsets.items():
-                _write_array(target.fileno(), offset, flat[name], described[name], crew)
+                _write_array(target.fileno(), offset, flat[name], described[name], processes)
             os.fsync(target.fileno())
-    crew.wait("files are written")
-    if crew.leads:
+    processes.barrier("files are written")
+    if processes.is_primary:
         write_index(directory, files, sum(array.nbytes for array in described.values()))
 
 
@@ -92,9 +92,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, crew: Crew) -> None:
+def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, processes: ProcessGroup) -> None:
     """What this process has of an array, in pieces."""
-    parts = _parts(leaf, crew)
+    parts = _parts(leaf, processes)
     for group in together(set(parts)):
         for box in _pieces(group, array.dtype.itemsize):
             piece = np.empty([stop - begin for begin, stop in box], array.dtype)
@@ -108,10 +108,10 @@ def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, crew: Crew) -
                 _pwrite(fd, rows[index * length : (index + 1) * length], start + offset)
 
 
-def _parts(leaf: Any, crew: Crew) -> dict[Box, np.ndarray]:
+def _parts(leaf: Any, processes: ProcessGroup) -> dict[Box, np.ndarray]:
     """The parts of an array that this process writes, on the host."""
     everywhere = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
-    if everywhere and not crew.leads:
+    if everywhere and not processes.is_primary:
         return {}
     if not isinstance(leaf, jax.Array):
         return {whole(np.shape(leaf)): np.asarray(leaf)}

@@ -32,9 +32,9 @@ def publish(
     module: convert.Module = None,
 ) -> None:
     """Puts a model on the Hugging Face Hub in one commit, private unless --public; prints where it is."""
-    from zoo._publishing import plan as _plan
-    from zoo._publishing import publish as _publishing
-    from zoo._publishing import stage
+    from zoo._publishing.plan import Request
+    from zoo._publishing.publish import run
+    from zoo._publishing.stage import StageOptions
 
     def review(plan: "Plan") -> None:
         _show(plan)
@@ -43,9 +43,17 @@ def publish(
         if not yes:
             _ask()
 
-    wanted = _plan.Wanted(repo, not public, create, force, tag, message, manifest)
-    settings = stage.Settings(convert.make(module), license=license_, torch=torch)
-    done = _publishing.run(name, wanted, settings, review)
+    request = Request(
+        repo=repo,
+        private=not public,
+        create=create,
+        force=force,
+        tag=tag,
+        message=message,
+        manifest=manifest,
+    )
+    options = StageOptions(module=convert.make(module), license=license_, torch=torch)
+    done = run(name, request, options, review)
     print(done.url)
     if done.entry and not manifest:
         print(done.entry, end="")

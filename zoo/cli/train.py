@@ -113,9 +113,9 @@ def _changed(recipe: "Recipe", settings: list[str] | None) -> "Recipe":
 def _finish(out: Path) -> None:
     """Draws the curves and prints the metrics."""
     from zoo import training
-    from zoo.training.processes import leads
+    from zoo._processes import is_primary
 
-    if not leads():
+    if not is_primary():
         return
     try:
         training.draw_curves(out)
@@ -125,20 +125,21 @@ def _finish(out: Path) -> None:
 
 
 def _join(process: str | None) -> None:
+    from zoo._processes import is_primary
     from zoo.training import processes
 
     if process is None:
         return
     processes.join(process)
-    if not processes.leads():
+    if not is_primary():
         logging.getLogger("zoo").setLevel(logging.ERROR)
 
 
 def _examined(found: "Labelled") -> None:
     """Says how many examples of each class there are."""
-    from zoo.training.processes import leads
+    from zoo._processes import is_primary
 
-    if not leads():
+    if not is_primary():
         return
     rows = (f"  {name}: {training:,} and {held_back:,}" for name, training, held_back in found.balance())
     typer.echo("\n".join(("zoo: examples to train and to measure on:", *rows)), err=True)

@@ -12,6 +12,7 @@ from zoo._loading.heads import head_layers
 from zoo._loading.load import Name, info, load
 from zoo._model import Model, flatten, unflatten
 from zoo._preprocessing import text
+from zoo._processes import all_or_none, is_primary
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.recipes import FINETUNING, Recipe
@@ -21,7 +22,6 @@ from zoo.training.evaluate import confusion, evaluate
 from zoo.training.labelled_data import Labelled, pictures, texts
 from zoo.training.metrics import append_rows
 from zoo.training.partitioning import layout
-from zoo.training.processes import leads, together
 from zoo.training.run import Report, keep, run
 from zoo.training.run_directory import METRICS, claim
 
@@ -74,7 +74,7 @@ def finetune(
             f"{entry.name!r} has no head that could be replaced; choose a resnet, vit or bert."
         )
     recipe = recipe or finetuning_recipe(name)
-    with together():
+    with all_or_none():
         where = layout(mesh, sharding, recipe, entry.family)
         labelled = _read(name, entry, data)
         if num_classes not in (None, len(labelled.classes)):
@@ -95,7 +95,7 @@ def finetune(
         assert model.entry is not None  # it was loaded
         made = Model(model.module, variables, replace(model.entry, metrics=FrozenMapping(metrics)))
         taken = confusion(made, labelled.held_back, recipe, layout=where)
-        if leads():
+        if is_primary():
             draw_confusion(taken, labelled.classes, directory)
         beside = {text.FILE: text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
         keep(made, directory, beside)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from converters.io.atomic import atomic_write
-from zoo.training.processes import leads
+from zoo._processes import is_primary
 
 Row: TypeAlias = Mapping[str, float]
 WINDOW = 100  # updates that a row averages
@@ -25,7 +25,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 def forget_after(path: Path, epoch: int) -> list[dict[str, float]]:
     """Keeps the rows up to the end of that epoch, since the ones after it will be written again."""
     rows = [row for row in read_rows(path) if row.get("epoch", epoch + 1) <= epoch]
-    if leads():
+    if is_primary():
         with atomic_write(path, overwrite=True) as file:
             file.write(_lines(rows).encode())
     return rows
@@ -33,7 +33,7 @@ def forget_after(path: Path, epoch: int) -> list[dict[str, float]]:
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:
     """Adds rows at the end."""
-    if leads():
+    if is_primary():
         with path.open("a", encoding="utf-8") as file:
             file.write(_lines(rows))
 

@@ -1,4 +1,4 @@
-"""Several processes of one run, on one host or many: how they join, and that none goes on alone."""
+"""Joins several processes of one run, on one host or many, and reports lost ones."""
 
 import atexit
 import os
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-import numpy as np
 
 from zoo._errors import TrainingError
 
@@ -40,11 +39,11 @@ def join(place: str) -> None:
 
 
 @contextmanager
-def noticing() -> Iterator[None]:
-    """Says so when another process is gone, which JAX finds out when it next waits for it.
+def report_lost_process() -> Iterator[None]:
+    """Reports that another process is gone, which JAX finds out when it next waits for it.
 
     Raises:
-        TrainingError: one is.
+        TrainingError: one is gone.
     """
     try:
         yield
@@ -63,31 +62,3 @@ def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(1)
-
-
-def leads() -> bool:
-    """Whether this process is the one that writes and prints."""
-    return jax.process_index() == 0
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """What is done in the block, each process does, or all of them refuse.
-
-    Raises:
-        TrainingError: another process refused.
-    """
-    if jax.process_count() == 1:
-        yield
-        return
-    from jax.experimental import multihost_utils
-
-    refused = True
-    try:
-        yield
-        refused = False
-    finally:
-        all_refused = multihost_utils.process_allgather(np.array(refused))
-    if all_refused.any():
-        first = int(np.argmax(all_refused))
-        raise TrainingError(f"process {first} of {jax.process_count()} refused; it says why.")

@@ -14,6 +14,7 @@ from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
 from zoo._loading.load import info, load
 from zoo._model import Model, flatten
+from zoo._processes import all_or_none, is_primary
 from zoo._registry.entry import FrozenMapping
 from zoo._registry.recipes import Recipe, find_recipe
 from zoo._saving.save import save
@@ -26,7 +27,6 @@ from zoo.training.loop import compile_epoch
 from zoo.training.metrics import Row, append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.partitioning import ONE, Layout, layout
-from zoo.training.processes import leads, together
 from zoo.training.run_directory import CHECKPOINTS, METRICS, claim
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Task, Variables
@@ -72,7 +72,7 @@ def train(
     entry = info(name)
     recipe = recipe or find_recipe(name)
     dataset = dataset or DATASETS[recipe.dataset]
-    with together():
+    with all_or_none():
         made = layout(mesh, sharding, recipe, entry.family)
         splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
         training, held_back = _split(splits["train"], recipe)
@@ -92,12 +92,12 @@ def train(
 def keep(model: Model, directory: Path, beside: Mapping[str, bytes]) -> None:
     """Writes what a run ends with, once, and files beside it."""
     spread = are_spread(flatten(model.variables))
-    with together():
-        if leads():
+    with all_or_none():
+        if is_primary():
             for file, content in beside.items():
                 with atomic_write(directory / file, overwrite=True) as out:
                     out.write(content)
-        if leads() or spread:
+        if is_primary() or spread:
             save(model, directory, overwrite=True)  # a resumed run has perhaps written it
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from converters.io.atomic import atomic_write
 from zoo._errors import TrainingError
+from zoo._processes import all_or_none, is_primary
 from zoo._registry.entry import Entry
 from zoo._registry.recipes import Recipe
-from zoo.training.processes import leads, noticing, together
+from zoo.training.processes import report_lost_process
 
 RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
 CURVES, CONFUSION = "curves.png", "confusion.png"
@@ -36,10 +37,10 @@ def claim(
     """
     wanted = _description(entry, recipe, data)
     with ExitStack() as held:
-        with together():
-            if leads():
+        with all_or_none():
+            if is_primary():
                 held.enter_context(_claimed(directory, wanted, resume))
-        with noticing():
+        with report_lost_process():
             yield
 
 

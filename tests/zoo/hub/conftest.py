@@ -81,7 +81,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    limits = retry.Limits(silence=0.5, patience=2, attempts=4, pause=0.01, turn=5)
+    limits = retry.Limits(read_timeout=0.5, total_timeout=2, attempts=4, pause=0.01, lock_timeout=5)
     monkeypatch.setattr(retry, "LIMITS", limits)
     monkeypatch.setattr("zoo.mlp.TORCH_NAMES", {"torch": ()}, raising=False)
     return tmp_path

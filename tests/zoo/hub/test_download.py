@@ -6,7 +6,7 @@ import pytest
 import zoo
 from tests.support.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.hub.conftest import litter
-from zoo._hub import download, retry
+from zoo._hub import download, errors, retry
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 FAULTS = {
@@ -201,7 +201,7 @@ def test_a_redirect_is_followed_and_a_loop_is_not(net, files, pth, cache):
 
 
 def test_an_encrypted_connection_never_becomes_a_plain_one():
-    with pytest.raises(retry.RefusedError, match="not encrypted"):
+    with pytest.raises(errors.RefusedError, match="not encrypted"):
         download.check_move("https://example.org/a", "http://example.org/a")
     download.check_move("http://example.org/a", "https://example.org/a")
 
@@ -242,12 +242,12 @@ def test_a_proxy_is_named(net, cache, monkeypatch):
 
 def test_a_certificate_that_is_not_accepted_is_named():
     error = urllib.error.URLError(ssl.SSLCertVerificationError(1, "certificate is not yet valid"))
-    assert "certificate is not accepted; check the clock and the proxy" in str(retry.meaning(error))
-    assert not retry.meaning(error).again
+    assert "certificate is not accepted; check the clock and the proxy" in str(errors.explain(error))
+    assert not isinstance(errors.explain(error), errors.TemporaryError)
     tunnel = OSError("Tunnel connection failed: 407 Proxy Authentication Required")
-    assert "check it, and the proxy" in str(retry.meaning(urllib.error.URLError(tunnel)))
+    assert "check it, and the proxy" in str(errors.explain(urllib.error.URLError(tunnel)))
 
 
 def test_limits_of_the_package_are_set():
     limits = retry.Limits()
-    assert 0 < limits.silence < limits.patience < limits.turn
+    assert 0 < limits.read_timeout < limits.total_timeout < limits.lock_timeout

@@ -13,7 +13,7 @@ import pytest
 import zoo
 from tests.support.servers import changed
 from tests.zoo.hub.conftest import litter
-from zoo._hub import cache as _cache
+from zoo._hub import cache as hub_cache
 from zoo._hub import retry
 
 pytestmark = pytest.mark.costly
@@ -69,15 +69,10 @@ assert [wait(child) for child in children] == [0] * 10
 # The moments are lines of the code that fetches, from the lock over each piece of the body to the last name.
 KILLED = """
 import random
-from zoo._hub import cache as _cache
-from zoo._hub import download as _download
-from zoo._loading import fetch as _fetching
-from zoo._hub import metadata as _hub
-from zoo._hub import hub_file as _hub_cache
-from zoo._hub import remote_file as _sources
-from zoo._hub import url_file as _urls
+from zoo._hub import cache, download, hub_file, metadata, remote_file, url_file
+from zoo._loading import fetch as fetching
 
-FILES = {each.__file__ for each in (_cache, _download, _fetching, _hub, _hub_cache, _sources, _urls)}
+FILES = {each.__file__ for each in (cache, download, fetching, hub_file, metadata, remote_file, url_file)}
 
 def fetch_until(moment):
     count = 0
@@ -200,12 +195,12 @@ def test_threads_fetch_once(net, cache, flax):
 
 
 def test_a_process_that_does_not_come_to_an_end_is_not_waited_for(net, cache, monkeypatch):
-    monkeypatch.setattr(retry, "LIMITS", retry.Limits(turn=0.2))
+    monkeypatch.setattr(retry, "LIMITS", retry.Limits(lock_timeout=0.2))
     weights = zoo.info("net").weights
     directory = cache / "directory"
     directory.mkdir()
-    monkeypatch.setattr(_cache, "made", lambda *arguments: directory)
-    with _cache.turn(directory, str(weights)):
+    monkeypatch.setattr(hub_cache, "ensure_directory", lambda *arguments: directory)
+    with hub_cache.lock(directory, str(weights)):
         (lock,) = directory.iterdir()
         with pytest.raises(zoo.WeightsError, match=rf"for too long; see '{re.escape(str(lock))}'"):
             zoo.load("net", pretrained=True)
@@ -215,10 +210,10 @@ def test_a_process_that_does_not_come_to_an_end_is_not_waited_for(net, cache, mo
 LOCKED = """
 import os, signal, sys
 from pathlib import Path
-from zoo._hub import cache as _cache
+from zoo._hub import cache as hub_cache
 directory, address = Path(sys.argv[1]), sys.argv[2]
 directory.mkdir(parents=True)
-with _cache.turn(directory, address), _cache.incoming(directory, address):
+with hub_cache.lock(directory, address), hub_cache.partial_file(directory, address):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -239,7 +234,7 @@ def test_what_another_process_fetches_is_left_alone(net, cache, flax):
     directory = cache / "hub" / "models--someone--net" / "blobs"
     directory = directory if zoo.info("net").weights.repo else cache / "zoo" / "files"
     directory.mkdir(parents=True)
-    with _cache.turn(directory, "another"), _cache.incoming(directory, "another") as file:
+    with hub_cache.lock(directory, "another"), hub_cache.partial_file(directory, "another") as file:
         assert flax.loads()
         assert Path(file.name).exists()
     assert litter(cache) == []

@@ -51,7 +51,7 @@ def publish(net):
 @pytest.fixture
 def owner(hub, monkeypatch):
     """Somebody who is logged in, and may write; the Hub's client does not wait before it tries again."""
-    limits = retry.Limits(silence=3, patience=2, attempts=2, pause=0.01, turn=5)
+    limits = retry.Limits(read_timeout=3, total_timeout=2, attempts=2, pause=0.01, lock_timeout=5)
     monkeypatch.setattr(retry, "LIMITS", limits)
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setenv("HF_TOKEN", TOKEN)

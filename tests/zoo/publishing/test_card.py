@@ -16,7 +16,7 @@ def card(cache, tmp_path, net):
     """The card of a model, and what was staged with it."""
 
     def card(subject=net, **settings):
-        staged = stage.stage(subject, tmp_path / "staged", stage.Settings(**settings))
+        staged = stage.stage(subject, tmp_path / "staged", stage.StageOptions(**settings))
         return model_card.card(staged, REPO), staged
 
     return card

@@ -17,9 +17,8 @@ from pathlib import Path
 import jax, numpy as np
 from huggingface_hub import get_session
 import zoo
-from zoo._publishing import model_card as _card
-from zoo._hub import download as _download
-from zoo._publishing import publish as _publishing
+from zoo._hub import download
+from zoo._publishing import model_card, publish
 from tests.zoo.publishing.conftest import Net
 
 shapes = {"Dense_0": (3, 4), "Dense_1": (4, 2)}

@@ -13,9 +13,9 @@ import zoo
 from tests.zoo.hub.conftest import ENTRY
 from tests.zoo.publishing.conftest import FILES, INPUTS, OLD, REPO, TOKEN, Net, same
 from zoo._model import flatten
-from zoo._publishing import plan as _plan
-from zoo._publishing import publish as _publishing
-from zoo._publishing import stage as _staging
+from zoo._publishing.plan import Request
+from zoo._publishing.publish import run
+from zoo._publishing.stage import StageOptions
 from zoo._registry import manifest as _manifest
 from zoo._saving import shards as _shards
 from zoo._saving.verify import verify, write_golden
@@ -244,19 +244,19 @@ def test_metrics_of_other_weights_are_not_published(hub, owner, publish):
 def test_the_manifest_gets_the_entry(hub, owner, tmp_path):
     manifest = tmp_path / "models.yaml"
     manifest.write_text("# mine\nmodels: {}\n")
-    settings, wanted = _staging.Settings(), _plan.Wanted(REPO, create=True, manifest=manifest)
+    options, request = StageOptions(), Request(repo=REPO, create=True, manifest=manifest)
     with pytest.raises(zoo.PublishError, match=r"models.yaml' does not take the entry:\n"):
-        _publishing.run("mlp_mnist", wanted, settings, lambda plan: None)
+        run("mlp_mnist", request, options, lambda plan: None)
     assert hub.repositories == {}
     manifest.write_text("# mine\nmodels:\n")
-    done = _publishing.run("mlp_mnist", wanted, settings, lambda plan: None)
+    done = run("mlp_mnist", request, options, lambda plan: None)
     assert manifest.read_text() == f"# mine\nmodels:\n{done.entry}"
     entry = _manifest.read(manifest).models["net"]
     assert (entry.weights.repo, entry.weights.revision) == (REPO, done.url[-40:])
     assert entry.weights.sha256 == zoo.info("mlp_mnist").weights.sha256
     assert entry.metrics == zoo.info("mlp_mnist").metrics
     with pytest.raises(zoo.PublishError, match="occurs twice"):
-        _publishing.run("mlp_mnist", wanted, settings, lambda plan: None)
+        run("mlp_mnist", request, options, lambda plan: None)
 
 
 def test_a_model_that_is_what_its_name_loads_is_published_as_that(hub, owner, publish):

@@ -26,7 +26,7 @@ import sys
 from dataclasses import replace
 import jax, numpy as np
 from zoo.training import find_recipe
-from zoo.training.layout import layout
+from zoo.training.partitioning import layout
 from zoo.training.processes import join
 
 if sys.argv[1]:

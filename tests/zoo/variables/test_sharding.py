@@ -18,7 +18,7 @@ from converters.io import slices
 from tests.zoo.variables import on_devices
 from zoo._loading import layouts
 from zoo._model import flatten, unflatten
-from zoo._processes import Crew
+from zoo._processes import ProcessGroup
 from zoo._publishing import stage
 from zoo._registry import families
 from zoo._saving import save, shards
@@ -224,14 +224,14 @@ def in_parts(tmp_path, monkeypatch):
     """A directory as several processes save it."""
     monkeypatch.setattr(shards, "LARGEST", 100_000)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    model, crew = zoo.load("mlp_mnist", seed=5), Crew(together=True)
+    model, processes = zoo.load("mlp_mnist", seed=5), ProcessGroup(distributed=True)
     flat = flatten(model.variables)
     save.write(
         tmp_path / "parts",
         model.entry,
-        lambda path: shards.write(path.parent, flat, crew),
+        lambda path: shards.write(path.parent, flat, processes),
         overwrite=False,
-        crew=crew,
+        processes=processes,
     )
     return model, tmp_path / "parts"
 
@@ -265,7 +265,7 @@ def test_an_index_with_hashes_that_are_none_is_refused(in_parts):
 
 def test_a_directory_with_an_index_is_published_and_saved_over(in_parts, tmp_path):
     model, directory = in_parts
-    staged = stage.stage(directory, tmp_path / "staged", stage.Settings())
+    staged = stage.stage(directory, tmp_path / "staged", stage.StageOptions())
     assert equal(zoo.load(staged.directory, pretrained=True), model)
     zoo.save(model, directory, overwrite=True)
     assert sorted(path.name for path in directory.iterdir()) == ["config.json", "model.safetensors"]
