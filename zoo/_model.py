@@ -8,7 +8,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from zoo._errors import WeightsError
 from zoo._registry.entry import Entry
 
 
@@ -46,33 +45,3 @@ class Model:
     def replace(self, *, variables: Mapping[str, Any]) -> "Model":
         """The same module with other variables."""
         return Model(self.module, variables, self.entry, self.notes)
-
-
-def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one of paths (`params/encoder/layers_0/kernel`), in their order."""
-    flat: dict[str, Any] = {}
-    for name, value in variables.items():
-        if not isinstance(name, str) or "/" in name:
-            raise WeightsError(f"{prefix}{name!r} cannot be a path; names are text without '/'.")
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}/")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
-    variables: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, name = path.split("/")
-        inner = variables
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[name] = value
-    return variables
-
-
-def count_params(variables: Mapping[str, Any]) -> int:
-    """How many numbers the params hold; the arrays may be shapes only."""
-    return sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))

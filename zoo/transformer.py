@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
 from converters.matching.rules import Fuse
 from zoo._errors import ZooError
-from zoo._nn.layer_stack import Series
+from zoo._nn.attention import attention, key_mask
+from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 
 # torch.nn.Transformer's names below `transformer`; it packs the three projections of an attention. Embeddings
@@ -38,70 +38,8 @@ TENSOR_PARALLEL = {
     "(out_proj|linear2)/kernel": ("model", None),
 }
 
-Dropout = Callable[[jax.Array], jax.Array]
 Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform())
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
-
-
-def key_mask(attention_mask: jax.Array | None) -> jax.Array | None:
-    """(batch, length) of ones for tokens to keep -> (batch, 1, 1, length), a mask for `attention`."""
-    return None if attention_mask is None else jnp.asarray(attention_mask)[:, None, None, :].astype(bool)
-
-
-def attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    *,
-    mask: jax.Array | None = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-    dropout: Dropout | None = None,
-) -> jax.Array:
-    """Averages of the values, weighted by how well their keys answer the query (section 3.2.1).
-
-    A query that may attend to nothing gets the average of all values, and no NaN.
-
-    Args:
-        query: (batch, queries, heads, head_dim)
-        key: (batch, keys, heads, head_dim)
-        value: (batch, keys, heads, head_dim)
-        mask: True where to attend; broadcasts to (batch, heads, queries, keys).
-        is_causal: Whether query i attends to the keys 0 to i only.
-        scale: Of the products; by default 1 / sqrt(head_dim).
-        dropout: Of the weights, in training: a function of (batch, heads, queries, keys).
-
-    Returns:
-        (batch, queries, heads, head_dim)
-    """
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    # The library's softmax is in float32 and knows no dropout.
-    if query.dtype == jnp.float64 or dropout is not None:
-        return _attention(query, key, value, mask, is_causal, scale, dropout)
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, is_causal=is_causal)
-
-
-def _attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array | None,
-    is_causal: bool,
-    scale: float,
-    dropout: Dropout | None,
-) -> jax.Array:
-    """The same in plain operations, with a softmax in float32 or, of float64, in float64."""
-    dtype = jnp.promote_types(query.dtype, jnp.float32)
-    logits = scale * jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=dtype)
-    for allowed in (mask, _causal(logits.shape) if is_causal else None):
-        if allowed is not None:
-            logits = jnp.where(allowed, logits, jnp.finfo(dtype).min)
-    weights = jax.nn.softmax(logits).astype(value.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights if dropout is None else dropout(weights), value)
-
-
-def _causal(shape: tuple[int, ...]) -> jax.Array:
-    return jnp.tri(shape[-2], shape[-1], dtype=bool)
 
 
 def positions(length: int, width: int) -> np.ndarray:
@@ -203,18 +141,18 @@ class Layer(nn.Module):
 class Stack(nn.Module):
     """Layers one after the other, and a norm: torch.nn.TransformerEncoder or torch.nn.TransformerDecoder."""
 
-    series: Series
+    series: LayerStack
     sizes: Sizes
     is_decoder: bool
     dtype: DTypeLike | None
 
     def setup(self) -> None:
-        self.layers = self.series.of(partial(Layer, self.sizes, self.is_decoder, self.dtype))
+        self.layers = self.series.build(partial(Layer, self.sizes, self.is_decoder, self.dtype))
         self.norm = LayerNorm(dtype=self.dtype)
 
     def __call__(self, x: jax.Array, *others: jax.Array | None, train: bool = False) -> jax.Array:
         """As a layer."""
-        x = self.series.run(self.layers, lambda layer, x: layer(x, *others, train=train), x)
+        x = self.series.apply(self.layers, lambda layer, x: layer(x, *others, train=train), x)
         out: jax.Array = self.norm(x)
         return out
 
@@ -224,8 +162,8 @@ class Transformer(nn.Module):
 
     source_vocab_size: int
     target_vocab_size: int
-    encoder_series: Series
-    decoder_series: Series
+    encoder_series: LayerStack
+    decoder_series: LayerStack
     sizes: Sizes
     dtype: DTypeLike | None = None
 
@@ -306,5 +244,5 @@ def create(
     if width % 2 or width % heads:
         raise ZooError(f"width={width}: expected an even number that {heads} heads can share.")
     sizes = Sizes(width, heads, feed_forward, check_activation(activation), norm_first, dropout)
-    encoder, decoder = Series(encoder_layers, scan, remat), Series(decoder_layers, scan, remat)
+    encoder, decoder = LayerStack(encoder_layers, scan, remat), LayerStack(decoder_layers, scan, remat)
     return Transformer(source_vocab_size, target_vocab_size, encoder, decoder, sizes, dtype)

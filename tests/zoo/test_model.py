@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo._model import flatten, unflatten
+from zoo._variables.tree import flatten, unflatten
 
 
 class Noisy(nn.Module):

@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional as F
 
 import zoo
-from zoo.transformer import attention, create, key_mask
+from zoo._nn.attention import attention, key_mask
+from zoo.transformer import create
 
 
 def arrays(queries: int = 5, keys: int = 7, dtype: str = "float32") -> list[np.ndarray]:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from zoo._errors import ZooError
-from zoo._model import Model, flatten, unflatten
-from zoo._variables.partition import matches
+from zoo._model import Model
+from zoo._variables.tree import flatten, matches, unflatten
 
 CALL, CAPTURED = "__call__", "intermediates"
 SHIFTS = "perturbations"  # Flax's own name for the collection, which loops over layers may know

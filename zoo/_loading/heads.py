@@ -18,7 +18,7 @@ from converters.matching.fit import Fit, fit
 from converters.matching.links import Link
 from zoo._registry import families
 from zoo._registry.entry import Entry
-from zoo._variables.init import Array
+from zoo._variables.casting import Array
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 _log = logging.getLogger("zoo")

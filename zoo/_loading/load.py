@@ -17,12 +17,16 @@ from converters.matching.arrays import contiguous
 from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._hub.settings import Token, check_token
 from zoo._loading import heads, layouts, repositories, weights
-from zoo._model import Model, count_params, unflatten
-from zoo._registry import families, manifest
+from zoo._loading.build import build
+from zoo._model import Model
+from zoo._registry import manifest
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.schema import suggest
 from zoo._variables import init, lazy, stacking
-from zoo._variables import sharding as _placing
+from zoo._variables.casting import Array, float_dtype
+from zoo._variables.check import check_fit
+from zoo._variables.sharding import Placement, log_replicated
+from zoo._variables.tree import count_params, unflatten
 
 Name: TypeAlias = str | os.PathLike[str]
 Loaded: TypeAlias = tuple[dict[str, lazy.Array], tuple[str, ...]]  # by path; what was left out and why
@@ -71,7 +75,7 @@ def load(
     seed: int = 0,
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike | None = None,
-    sharding: init.Placement | None = None,
+    sharding: Placement | None = None,
     module: nn.Module | None = None,
     revision: str | None = None,
     token: Token = None,
@@ -106,29 +110,29 @@ def load(
         WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
     """
     entry = find(name, revision, token, config.get("head"))
-    built, described = families.build(entry, module, dtype, config)
+    built, described = build(entry, module, dtype, config)
     notes: tuple[str, ...] = ()
-    cast = None if param_dtype is None else init.float_dtype("param_dtype", param_dtype)
+    cast = None if param_dtype is None else float_dtype("param_dtype", param_dtype)
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     flat: dict[str, jax.Array] = {}
     if pretrained:
         access = weights.Access(directory_of(name), token, sharding is not None, verify)
         arrays, notes = _fitting(entry, access, built, described, config)
-        flat = lazy.put_all(arrays, cast, sharding)
+        flat = lazy.place_all(arrays, cast, sharding)
     if not pretrained or heads.head(entry, config):
-        new = init.initialise(built, described.inputs, seed, cast, sharding, flat.keys())
+        new = init.initialize(built, described.inputs, seed, cast, sharding, flat.keys())
         notes += heads.said(entry.name, new) if pretrained else ()
         flat |= new
-    notes += _placing.said(entry.name, sharding, flat)
+    notes += log_replicated(entry.name, sharding, flat)
     variables = unflatten(flat)
     return Model(built, variables, _describe(entry, described, variables, pretrained), notes)
 
 
-def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, dict[str, init.Array]]:
+def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, dict[str, Array]]:
     """The module and the arrays of a model's weights, as NumPy has them."""
     entry = info(name)
-    built, _ = families.build(entry, module, None, {})
+    built, _ = build(entry, module, None, {})
     arrays, _ = _pretrained(entry, weights.Access(directory_of(name)), built)
     return built, {path: np.asarray(array) for path, array in arrays.items()}
 
@@ -140,7 +144,7 @@ def _fitting(
     head, published = heads.head(entry, config), heads.published(entry, config)
     if published == config:
         return _pretrained(replace(entry, inputs=described.inputs), access, built, head)
-    donor, fitting = families.build(entry, None, None, published)
+    donor, fitting = build(entry, None, None, published)
     arrays, notes = _pretrained(replace(entry, inputs=fitting.inputs), access, donor, head)
     return heads.stem(entry, arrays, described.config["in_channels"]), notes
 
@@ -160,14 +164,14 @@ def _pretrained(
         )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
         arrays, shapes = heads.without_other(arrays, init.shapes(module, entry.inputs), head)
-        arrays = stacking.arranged(arrays, shapes)
-        init.check_fit(arrays, shapes, module)
+        arrays = stacking.stack_or_unstack(arrays, shapes)
+        check_fit(arrays, shapes, module)
     return dict(arrays), ()
 
 
 def _converted(
     entry: Entry,
-    tensors: Mapping[str, init.Array],
+    tensors: Mapping[str, Array],
     module: nn.Module,
     head: tuple[str, ...],
     sliced: bool,

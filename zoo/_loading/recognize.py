@@ -15,6 +15,7 @@ from converters.matching.fit import Fit
 from converters.matching.search import NamesAndRules, best_fit
 from zoo._errors import ZooError
 from zoo._loading import layouts
+from zoo._loading.build import build
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry
 from zoo._variables import init
@@ -53,7 +54,7 @@ def target(
     names: NamesAndRules | None = None,
 ) -> Target:
     """An entry's module, or one's own, looked into; `names` are instead of the family's conventions."""
-    built, described = families.build(entry, module, None, {})
+    built, described = build(entry, module, None, {})
     conventions: tuple[NamesAndRules, ...] = () if names is None else (names,)
     if names is None:
         conventions = ((), *(families.torch_names(entry).values() if module is None else ()))
@@ -124,7 +125,7 @@ def owner(arrays: Any) -> Entry:
     found = []
     for entry in manifest.read().models.values():
         if entry.num_params == count:
-            module, _ = families.build(entry, None, None, {})
+            module, _ = build(entry, None, None, {})
             owned = {path: leaf.shape for path, leaf in init.shapes(module, entry.inputs).items()}
             found += [entry] if owned == arrays.shapes else []
     if len(found) == 1:

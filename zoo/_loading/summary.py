@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zoo._loading import weights as _weights
-from zoo._registry import families
+from zoo._loading.build import build
 from zoo._registry.entry import Digits, Entry, Preprocess
 from zoo._variables import init
 
@@ -48,7 +48,7 @@ def layers(entry: Entry, directory: Path | None = None) -> list[tuple[str, str, 
         arrays = _weights.read(entry, _weights.Access(directory))
         shapes = {path: array.shape for path, array in arrays.items()}
     else:
-        module, _ = families.build(entry, None, None, {})
+        module, _ = build(entry, None, None, {})
         shapes = {path: leaf.shape for path, leaf in init.shapes(module, entry.inputs).items()}
     grouped: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for path, shape in shapes.items():

@@ -12,8 +12,8 @@ from converters.errors import CheckpointError
 from converters.io.json import decode
 from zoo._errors import ManifestError
 from zoo._loading import sentence_transformers
-from zoo._registry import families as _families
-from zoo._registry import manifest
+from zoo._loading.build import build
+from zoo._registry import families, manifest
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.family import ACTIVATIONS, IRRELEVANT, Fields
 from zoo._variables import init
@@ -43,10 +43,12 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
         ManifestError: the zoo has no such model, or not with these options; all of them are listed.
     """
     config = sentence_transformers.parsed(f"{name}: config.json", content, dict)
-    kind, families = config.get("model_type"), manifest.read().model_types
-    if kind not in families:
-        raise ManifestError(f"{name!r} has model_type {kind!r}; the zoo has {', '.join(sorted(families))}.")
-    fields: Fields = _families.module(families[kind]).HUB[kind]
+    kind, model_types = config.get("model_type"), manifest.read().model_types
+    if kind not in model_types:
+        raise ManifestError(
+            f"{name!r} has model_type {kind!r}; the zoo has {', '.join(sorted(model_types))}."
+        )
+    fields: Fields = families.module(model_types[kind]).HUB[kind]
     problems = [*_problems(config, fields)]
     keywords = {**fields.defaults, **_keywords(config, fields, problems)}
     if head is None:
@@ -58,10 +60,10 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
     made = Entry(
         name,
         0,
-        family=families[kind],
+        family=model_types[kind],
         config=FrozenMapping(keywords),
         inputs=fields.inputs,
-        layout=_families.ANY,
+        layout=families.ANY,
         labels=_labels(config) if fields.classifies else (),
     )
     return _completed(made, {} if head is None else {"head": head})
@@ -69,7 +71,7 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
 
 def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
     """With the inputs and the number of parameters of its module."""
-    module, described = _families.build(made, None, None, {**made.config, **chosen})
+    module, described = build(made, None, None, {**made.config, **chosen})
     shapes = init.shapes(module, described.inputs)
     count = sum(leaf.size for path, leaf in shapes.items() if path.startswith("params/"))
     return replace(made, config=described.config, inputs=described.inputs, num_params=count)

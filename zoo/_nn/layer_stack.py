@@ -9,7 +9,7 @@ import jax
 from zoo._errors import ZooError
 
 
-class Series(NamedTuple):
+class LayerStack(NamedTuple):
     """How many blocks there are, and how they are run.
 
     Attributes:
@@ -22,7 +22,7 @@ class Series(NamedTuple):
     scan: bool = False
     remat: bool = False
 
-    def of(self, make: Callable[[], nn.Module]) -> Any:
+    def build(self, make: Callable[[], nn.Module]) -> Any:
         """What a module keeps as its attribute: a list of the blocks, or the one of the loop.
 
         Raises:
@@ -32,24 +32,24 @@ class Series(NamedTuple):
             raise ZooError("scan=True takes a block at least, and the depth is 0; leave it out.")
         return make() if self.scan else [make() for _ in range(self.depth)]
 
-    def run(self, blocks: Any, call: Callable[[Any, jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    def apply(self, blocks: Any, call: Callable[[Any, jax.Array], jax.Array], x: jax.Array) -> jax.Array:
         """The last states.
 
         Args:
-            blocks: What `of` made.
+            blocks: What `build` made.
             call: A block and states -> states.
             x: The first states.
         """
-        last: jax.Array = self.run_with(blocks, lambda block, x, _: (call(block, x), None), x, None)[0]
+        last: jax.Array = self.scan_with(blocks, lambda block, x, _: (call(block, x), None), x, None)[0]
         return last
 
-    def run_with(
+    def scan_with(
         self, blocks: Any, call: Callable[[Any, Any, Any], tuple[Any, Any]], x: Any, each: Any
     ) -> tuple[Any, Any]:
         """The last states, and what each block gives beside them.
 
         Args:
-            blocks: What `of` made.
+            blocks: What `build` made.
             call: A block, states and what is the block's own -> states and what else the block gives.
             x: The first states.
             each: What is each block's own, if anything: in a list, or in arrays with one more axis, the

@@ -18,12 +18,13 @@ from converters.io.atomic import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._hub.settings import Token
 from zoo._loading import load, weights
-from zoo._model import Model, flatten
+from zoo._model import Model
 from zoo._preprocessing import text
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping, Weights
 from zoo._registry.manifest import CONFIG
 from zoo._saving import save, shards, verify
+from zoo._variables.tree import flatten
 
 TORCH = "pytorch_model.safetensors"
 SAMPLE = "sample.png"

@@ -21,11 +21,12 @@ from converters.matching.fit import Fit
 from converters.matching.search import NamesAndRules, best_fit, conversion_error
 from zoo._errors import ZooError
 from zoo._loading import load, recognize
-from zoo._model import unflatten
+from zoo._loading.build import build
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping, Input
 from zoo._saving import save
-from zoo._variables import init
+from zoo._variables.casting import float_dtype
+from zoo._variables.tree import unflatten
 
 Report = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -78,7 +79,7 @@ def convert(
     if any(path.startswith("params/") for path in tensors):
         raise ZooError(f"{os.fspath(source)!r} holds Flax variables already; zoo export is the way back.")
     target, fit = _matched(tensors, name, module, inputs, names, ignore)
-    cast = None if dtype is None else init.float_dtype("dtype", dtype)
+    cast = None if dtype is None else float_dtype("dtype", dtype)
     conversion = Conversion(fit.links, tensors, fit.notes, cast, allow_nonfinite)
 
     put = partial(_write, conversion, report=report)
@@ -194,4 +195,4 @@ def _model(name: str | os.PathLike[str], module: nn.Module | None) -> tuple[Entr
     if not any(path.startswith("params/") for path in arrays):
         raise ZooError(f"{os.fspath(name)!r} holds PyTorch tensors already, such as {next(iter(arrays))!r}.")
     entry = recognize.owner(arrays)
-    return entry, families.build(entry, module, None, {})[0], dict(arrays)
+    return entry, build(entry, module, None, {})[0], dict(arrays)

@@ -20,11 +20,12 @@ from converters.formats import safetensors
 from converters.io.atomic import atomic_write
 from zoo._errors import WeightsError, ZooError
 from zoo._inference.fold_batch_norm import Folded
-from zoo._model import Model, count_params, flatten
+from zoo._model import Model
 from zoo._processes import ProcessGroup
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards
+from zoo._variables.tree import count_params, flatten
 
 WEIGHTS = "model.safetensors"
 GOLDEN = "golden.safetensors"

@@ -21,7 +21,7 @@ from converters.io.atomic import atomic_write, check_free_space
 from converters.io.slices import Box, slices, whole
 from converters.io.writing import CHUNK, ArraySpec, describe
 from zoo._processes import ProcessGroup
-from zoo._variables.lazy import box_of, overlap, together
+from zoo._variables.lazy import box_of, merge_boxes, overlap
 
 LARGEST = 5_000_000_000  # bytes of a file, as the Hub advises
 INDEX = "model.safetensors.index.json"
@@ -95,7 +95,7 @@ def _sha256(path: Path) -> str:
 def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, processes: ProcessGroup) -> None:
     """What this process has of an array, in pieces."""
     parts = _parts(leaf, processes)
-    for group in together(set(parts)):
+    for group in merge_boxes(set(parts)):
         for box in _pieces(group, array.dtype.itemsize):
             piece = np.empty([stop - begin for begin, stop in box], array.dtype)
             for own, part in parts.items():

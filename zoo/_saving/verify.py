@@ -27,9 +27,9 @@ from converters.matching.arrays import kind, nonfinite
 from zoo._errors import WeightsError
 from zoo._loading import load, repositories
 from zoo._loading import weights as _weights
-from zoo._model import count_params, unflatten
 from zoo._registry.entry import UNATTESTED
 from zoo._saving.save import GOLDEN, WEIGHTS
+from zoo._variables.tree import count_params, unflatten
 
 # In float64 the same arithmetic in another order differs by less, and any other arithmetic by more.
 TOLERANCE = 1e-12

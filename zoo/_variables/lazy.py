@@ -15,14 +15,16 @@ from converters.io.slices import Box, FileArray, Part, Stacked, read, slices, wh
 from converters.matching.arrays import contiguous, nonfinite
 from converters.matching.conversion import Conversion
 from zoo._errors import WeightsError
-from zoo._variables import init
+from zoo._variables import casting
+from zoo._variables.casting import cast, check_width, widened
+from zoo._variables.sharding import Placement, placed, put
 
 Index = tuple[slice, ...]
-Array: TypeAlias = "init.Array | Pending"
+Array: TypeAlias = "casting.Array | LazyArray"
 
 
 @dataclass
-class Pending:
+class LazyArray:
     """An array that is in a file still.
 
     Attributes:
@@ -54,7 +56,7 @@ class Pending:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: int) -> "Pending":
+    def __getitem__(self, index: int) -> "LazyArray":
         return replace(self, path=f"{self.path}[{index}]", source=Part(self.source, index))
 
     def put(self, place: Sharding | None) -> jax.Array:
@@ -72,7 +74,7 @@ class Pending:
     def _read(self, boxes: set[Box]) -> dict[Box, np.ndarray]:
         """What devices have of the array: read once however many have it, and together what lies together."""
         parts = {box: _empty(box, self.dtype) for box in boxes}
-        for group in together(boxes):
+        for group in merge_boxes(boxes):
             for box, piece in self._pieces(group):
                 self.bad += nonfinite(piece) if self.checked else 0
                 value = contiguous(self._finished(piece))
@@ -89,31 +91,31 @@ class Pending:
             raise WeightsError(f"{self.path}: {error}") from error
 
     def _finished(self, array: np.ndarray) -> np.ndarray:
-        return init.cast(self.path, init.widened(self.path, array), self.param_dtype)
+        return cast(self.path, widened(self.path, array), self.param_dtype)
 
 
 def stack(parts: Sequence[Array]) -> Array:
     """Arrays of one shape along a new first axis."""
-    sources = [part.source for part in parts if isinstance(part, Pending)]
+    sources = [part.source for part in parts if isinstance(part, LazyArray)]
     one = len({source.dtype for source in sources}) == 1 and len(sources) == len(parts)
-    if not one or not isinstance(parts[0], Pending):
+    if not one or not isinstance(parts[0], LazyArray):
         return np.stack([np.asarray(part) for part in parts])
     return replace(parts[0], source=Stacked(tuple(sources)))
 
 
 def pending(checkpoint: Checkpoint) -> dict[str, Array]:
     """The arrays of a Flax file, by path."""
-    return {path: Pending(path, checkpoint.in_file(path)) for path in checkpoint}
+    return {path: LazyArray(path, checkpoint.in_file(path)) for path in checkpoint}
 
 
 def converted(conversion: Conversion) -> dict[str, Array]:
     """The arrays that are made of a PyTorch file, by path."""
     found = {"/".join(path): array for path, array in conversion.in_files().items()}
-    return {path: Pending(path, array, checked=True) for path, array in found.items()}
+    return {path: LazyArray(path, array, checked=True) for path, array in found.items()}
 
 
-def put_all(
-    arrays: dict[str, Array], param_dtype: np.dtype[Any] | None, sharding: init.Placement | None
+def place_all(
+    arrays: dict[str, Array], param_dtype: np.dtype[Any] | None, sharding: Placement | None
 ) -> dict[str, jax.Array]:
     """Casts the arrays and puts them on their devices, one after the other out of the dictionary.
 
@@ -123,23 +125,23 @@ def put_all(
         ZooError: `sharding` does not fit.
     """
     for path, array in arrays.items():
-        if isinstance(array, Pending):
+        if isinstance(array, LazyArray):
             arrays[path] = replace(array, param_dtype=param_dtype)
         else:
-            arrays[path] = init.cast(path, init.widened(path, array), param_dtype)
-    init.check_width(arrays)
+            arrays[path] = cast(path, widened(path, array), param_dtype)
+    check_width(arrays)
     flat: dict[str, jax.Array] = {}
     bad: dict[str, int] = {}
     for path in list(arrays):
         array = arrays.pop(path)
-        if isinstance(array, Pending):
+        if isinstance(array, LazyArray):
             leaf = jax.ShapeDtypeStruct(array.shape, array.dtype)
             # Waited for: else the host would keep all that is on its way to a device.
-            flat[path] = array.put(init.placed(path, leaf, sharding)).block_until_ready()
+            flat[path] = array.put(placed(path, leaf, sharding)).block_until_ready()
             bad |= {", ".join(array.source.tensors): array.bad} if array.bad else {}
         else:
             # Where a device needs copies, there is one array twice at most.
-            flat[path] = init.put(path, array, sharding)
+            flat[path] = put(path, array, sharding)
     if bad:
         lines = "".join(f"\n  {tensors}: {count} values" for tensors, count in bad.items())
         raise ConversionError(f"the state dict holds NaN or infinity:{lines}")
@@ -163,7 +165,7 @@ def overlap(first: Box, second: Box) -> Box | None:
     return both if all(start < stop for start, stop in both) else None
 
 
-def together(boxes: set[Box]) -> list[Box]:
+def merge_boxes(boxes: set[Box]) -> list[Box]:
     """The boxes, or the larger ones that they make up: rows of a file are then read whole."""
     found = sorted(boxes)
     for axis in range(len(found[0]) if found else 0):

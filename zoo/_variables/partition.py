@@ -1,26 +1,14 @@
 """Parts of a model's variables: labelled by path, or put in from another model."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from zoo._errors import ZooError
-from zoo._model import Model, flatten, unflatten
-from zoo._variables.init import differences
-
-
-def matches(pattern: str, path: str) -> bool:
-    """Whether a regular expression is the whole path, or all of it but the index of a list's last layer.
-
-    Raises:
-        ZooError: it is none.
-    """
-    try:
-        return re.fullmatch(rf"(?:{pattern})(_\d+)?", path) is not None
-    except re.error as error:
-        raise ZooError(f"{pattern!r} is no regular expression: {error}") from error
+from zoo._model import Model
+from zoo._variables.check import differences
+from zoo._variables.tree import flatten, matches, unflatten
 
 
 def partition(variables: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, Any]:
@@ -67,7 +55,7 @@ def graft(variables: Mapping[str, Any], part: Model | Mapping[str, Any], *, at: 
     Raises:
         ZooError: the part is not what is there: names, shapes or kinds of dtype.
     """
-    given = flatten(part.variables if isinstance(part, Model) else part)
+    given = flatten(part if isinstance(part, Mapping) else part.variables)
     placed = {_moved(path, at): array for path, array in given.items()}
     whole = flatten(variables)
     there = {

@@ -3,23 +3,25 @@
 import importlib.util
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from zoo._errors import ZooError
 from zoo._registry import families
+from zoo._variables.casting import Array
 
 _log = logging.getLogger("zoo")
 MODEL = "model"  # in the families' tables: the axis of the mesh that tensors are parallel over
 Spec = tuple[str | None, ...]  # for each axis of an array, the mesh's axis that it is spread over
+Placement: TypeAlias = Sharding | Callable[[str, jax.ShapeDtypeStruct], Sharding]
 
 
 @dataclass(frozen=True)
-class Rule:
+class ShardingRule:
     """A function of an array's path and shape that says where on a mesh it goes.
 
     Attributes:
@@ -80,7 +82,7 @@ class Rule:
         return (None,) * ndim
 
 
-def fsdp(mesh: Mesh, axis: str = "data") -> Rule:
+def fsdp(mesh: Mesh, axis: str = "data") -> ShardingRule:
     """Spreads every array over an axis of the mesh: by the largest of its own axes that divides.
 
     Each device keeps its part of the parameters, and gets the others' when a layer needs them. What does not
@@ -94,10 +96,10 @@ def fsdp(mesh: Mesh, axis: str = "data") -> Rule:
         ZooError: the mesh has no such axis.
     """
     _check(mesh, axis)
-    return Rule(mesh, {}, None, axis)
+    return ShardingRule(mesh, {}, None, axis)
 
 
-def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | None = None) -> Rule:
+def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | None = None) -> ShardingRule:
     """Spreads the layers of a Transformer over an axis of the mesh, by the table in its family's file.
 
     Attention's heads and the inner units of dense layers are each on one device, so that a block adds up the
@@ -123,12 +125,36 @@ def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | N
             f"family {family!r} has no table for tensor parallelism; those of Transformers have: "
             "'bert', 'gpt2', 'transformer' and 'vit'."
         )
-    return Rule(mesh, table, axis, fsdp)
+    return ShardingRule(mesh, table, axis, fsdp)
 
 
-def said(name: str, sharding: Any, leaves: Mapping[str, Any]) -> tuple[str, ...]:
+def placed(path: str, leaf: jax.ShapeDtypeStruct, sharding: Placement | None) -> Sharding | None:
+    """Where the array of that path and shape goes.
+
+    Raises:
+        ZooError: `sharding` gave no Sharding, or one that does not divide the shape.
+    """
+    place = sharding(path, leaf) if callable(sharding) else sharding
+    if sharding is not None and not isinstance(place, Sharding):
+        raise ZooError(f"sharding= gave {place!r} for {path}; expected a jax.sharding.Sharding.")
+    try:
+        if place is not None:
+            place.shard_shape(leaf.shape)
+    except (ValueError, IndexError) as error:  # sizes that do not divide, more axes than there are
+        raise ZooError(f"sharding= does not fit {path} {leaf.shape}: {error}") from error
+    return place
+
+
+def put(path: str, array: Array, sharding: Placement | None) -> jax.Array:
+    """The array on its devices; on a CPU it shares the memory where that is 64-byte-aligned."""
+    place = placed(path, jax.ShapeDtypeStruct(array.shape, array.dtype), sharding)
+    arranged: jax.Array = jax.device_put(array, place)
+    return arranged
+
+
+def log_replicated(name: str, sharding: Any, leaves: Mapping[str, Any]) -> tuple[str, ...]:
     """Says in the log and as a note what was to be spread and is not, if anything."""
-    notes = sharding.notes(leaves) if isinstance(sharding, Rule) else ()
+    notes = sharding.notes(leaves) if isinstance(sharding, ShardingRule) else ()
     for note in notes:
         _log.warning("%s: %s", name, note)
     return notes

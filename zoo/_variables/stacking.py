@@ -9,7 +9,7 @@ import jax
 from zoo._variables import lazy
 
 
-def arranged(
+def stack_or_unstack(
     arrays: Mapping[str, lazy.Array], shapes: Mapping[str, jax.ShapeDtypeStruct]
 ) -> dict[str, lazy.Array]:
     """Arrays by path, stacked or taken apart where the model runs the blocks in the other way.

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._nn.layer_stack import Series
+from zoo._nn.attention import attention
+from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
-from zoo.transformer import attention
 
 
 class Settings(NamedTuple):
@@ -145,14 +145,14 @@ class Encoder(nn.Module):
     """The layers one after the other."""
 
     settings: Settings
-    series: Series
+    series: LayerStack
     drops_attention: bool
 
     def setup(self) -> None:
-        self.layer = self.series.of(partial(Layer, self.settings, self.drops_attention))
+        self.layer = self.series.build(partial(Layer, self.settings, self.drops_attention))
 
     def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        return self.series.run(self.layer, lambda layer, x: layer(x, mask, train=train), x)
+        return self.series.apply(self.layer, lambda layer, x: layer(x, mask, train=train), x)
 
 
 class Pooler(nn.Module):

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
-from zoo._nn.layer_stack import Series
+from zoo._nn.attention import key_mask
+from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.outputs import TextOutput
 from zoo.bert.layers import Embeddings, Encoder, LanguageModel, Pooler, Settings
 from zoo.bert.layouts import HUB, TIED, TORCH_NAMES, UNUSED
-from zoo.transformer import key_mask
 
 __all__ = [
     "CLASSIFIER",
@@ -89,7 +89,7 @@ class Bert(nn.Module):
     vocab_size: int
     max_length: int
     token_types: int
-    series: Series
+    series: LayerStack
     settings: Settings
     variant: str
     pad_token_id: int
@@ -237,7 +237,7 @@ def create(
         vocab_size,
         max_length,
         token_types,
-        Series(depth, scan, remat),
+        LayerStack(depth, scan, remat),
         settings,
         variant,
         pad_token_id,

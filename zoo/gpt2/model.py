@@ -17,11 +17,11 @@ from jax.typing import DTypeLike
 from converters.layers import Leaf, Row
 from zoo._errors import ZooError
 from zoo._inference.generate import generate
-from zoo._nn.layer_stack import Series
+from zoo._nn.attention import attention, key_mask
+from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.outputs import TextOutput
 from zoo.gpt2.layouts import HUB, TIED, TORCH_NAMES, UNUSED
-from zoo.transformer import attention, key_mask
 
 __all__ = ["GPT2", "HUB", "TENSOR_PARALLEL", "TIED", "TORCH_NAMES", "UNUSED", "Cache", "create", "generate"]
 
@@ -62,7 +62,7 @@ Caches: TypeAlias = Sequence[Cache] | Cache
 class Settings(NamedTuple):
     """What every block is made of."""
 
-    series: Series
+    series: LayerStack
     width: int
     heads: int
     feed_forward: int
@@ -173,7 +173,7 @@ class GPT2(nn.Module):
         self.wte = embed(self.vocab_size, embedding_init=nn.initializers.normal(0.02))
         self.wpe = embed(self.max_length, embedding_init=nn.initializers.normal(0.02))
         self.drop = nn.Dropout(self.embedding_dropout)
-        self.h = settings.series.of(partial(Block, settings))
+        self.h = settings.series.build(partial(Block, settings))
         self.ln_f = settings.norm()
 
     def __call__(
@@ -235,7 +235,7 @@ class GPT2(nn.Module):
     ) -> tuple[jax.Array, Caches]:
         x = self.wte(input_ids) + self.wpe(position_ids)
         x = self.drop(x, deterministic=not context.train)
-        x, made = self.settings.series.run_with(
+        x, made = self.settings.series.scan_with(
             self.h, lambda block, x, cache: block(x, context, cache), x, caches
         )
         return self.ln_f(x), made
@@ -290,6 +290,6 @@ def create(
     check_activation(activation)
     rates = (dropout, attention_dropout)
     settings = Settings(
-        Series(depth, scan, remat), width, heads, feed_forward, activation, epsilon, *rates, None
+        LayerStack(depth, scan, remat), width, heads, feed_forward, activation, epsilon, *rates, None
     )
     return GPT2(vocab_size, max_length, settings, embedding_dropout, head, dtype)

@@ -9,10 +9,10 @@ import jax
 from jax import lax
 from jax.extend import core
 
-from zoo._model import unflatten
 from zoo._registry.entry import Input
 from zoo._registry.recipes import Recipe
 from zoo._variables import init
+from zoo._variables.tree import unflatten
 from zoo.training.data import Examples
 from zoo.training.optimizer import optimizer
 from zoo.training.tasks import TASKS, Variables, as_input

@@ -8,15 +8,18 @@ from pathlib import Path
 from jax.sharding import Mesh
 
 from zoo._errors import TrainingError
+from zoo._loading.build import build
 from zoo._loading.heads import head_layers
 from zoo._loading.load import Name, info, load
-from zoo._model import Model, flatten, unflatten
+from zoo._model import Model
 from zoo._preprocessing import text
 from zoo._processes import all_or_none, is_primary
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.recipes import FINETUNING, Recipe
 from zoo._variables import init
+from zoo._variables.sharding import Placement
+from zoo._variables.tree import flatten, unflatten
 from zoo.training.curves import draw_confusion
 from zoo.training.evaluate import confusion, evaluate
 from zoo.training.labelled_data import Labelled, pictures, texts
@@ -39,7 +42,7 @@ def finetune(
     recipe: Recipe | None = None,
     num_classes: int | None = None,
     mesh: Mesh | str | None = None,
-    sharding: init.Placement | None = None,
+    sharding: Placement | None = None,
     resume: bool = False,
     report: Report = lambda epoch, measures: None,
     examined: Callable[[Labelled], None] = lambda labelled: None,
@@ -105,12 +108,12 @@ def finetune(
 def _read(name: Name, entry: Entry, data: Path) -> Labelled:
     if not entry.takes_tokens:
         return pictures(data, entry)
-    module, _ = families.build(entry, None, None, {})
+    module, _ = build(entry, None, None, {})
     return texts(data, text.tokenizer(name), text.limit(name, module))
 
 
 def _with_head(
-    name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: init.Placement | None
+    name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: Placement | None
 ) -> Model:
     """The pretrained model with a new head, and a record of its own."""
     config = dict(getattr(families.family(entry), "CLASSIFIER", {}), num_classes=len(labelled.classes))
@@ -121,7 +124,7 @@ def _with_head(
         # A head for as many classes was taken over, which are other ones.
         head = families.family(entry).HEAD
         kept = {path for path in variables if path.split("/")[1] not in head}
-        variables |= init.initialise(model.module, model.entry.inputs, recipe.seed, None, sharding, kept)
+        variables |= init.initialize(model.module, model.entry.inputs, recipe.seed, None, sharding, kept)
     plain = re.sub(r"[^a-z0-9._-]+", "-", Path(entry.name).name.lower())
     record = replace(
         model.entry,

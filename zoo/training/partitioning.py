@@ -18,8 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 from zoo._errors import TrainingError
 from zoo._registry import families
 from zoo._registry.recipes import Recipe
-from zoo._variables.init import Placement
-from zoo._variables.sharding import fsdp, tensor_parallel
+from zoo._variables.sharding import Placement, fsdp, tensor_parallel
 from zoo.training.data import Examples
 
 DATA, MODEL = "data", "model"

@@ -13,13 +13,14 @@ from converters.io.atomic import atomic_write
 from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
 from zoo._loading.load import info, load
-from zoo._model import Model, flatten
+from zoo._model import Model
 from zoo._processes import all_or_none, is_primary
 from zoo._registry.entry import FrozenMapping
 from zoo._registry.recipes import Recipe, find_recipe
 from zoo._saving.save import save
 from zoo._saving.shards import are_spread
-from zoo._variables.init import Placement
+from zoo._variables.sharding import Placement
+from zoo._variables.tree import flatten
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
 from zoo.training.evaluate import evaluate, named

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from zoo._nn.attention import attention
 from zoo._nn.layers import ACTIVATIONS
-from zoo.transformer import attention
 
 INIT = nn.initializers.truncated_normal(0.02)
 Dense = partial(nn.Dense, kernel_init=INIT)

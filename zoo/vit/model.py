@@ -17,7 +17,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
-from zoo._nn.layer_stack import Series
+from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import bicubic, check_activation
 from zoo._registry.entry import Input
 from zoo.vit.layers import INIT, Block, Dense, LayerNorm, Sizes
@@ -58,7 +58,7 @@ class ViT(nn.Module):
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
     in_channels: int
-    series: Series
+    series: LayerStack
     num_classes: int
     distilled: bool
     representation: int
@@ -80,7 +80,7 @@ class ViT(nn.Module):
         length = math.prod(self.grid) + 1 + self.distilled
         self.pos_embed = self.param("pos_embed", INIT, (1, length, width))
         self.drop = nn.Dropout(self.sizes.dropout)
-        self.blocks = self.series.of(partial(Block, self.sizes, dtype))
+        self.blocks = self.series.build(partial(Block, self.sizes, dtype))
         self.norm = LayerNorm(self.sizes.epsilon, dtype=dtype)
         self.pre_logits = Dense(self.representation, dtype=dtype)
         self.head = Dense(self.num_classes, dtype=dtype)
@@ -121,7 +121,7 @@ class ViT(nn.Module):
         first = [jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype) for token in first]
         x = jnp.concatenate([*first, x], axis=1) + self._positions(grid).astype(x.dtype)
         x = self.drop(x, deterministic=not train)
-        x = self.series.run(self.blocks, lambda block, x: block(x, train=train), x)
+        x = self.series.apply(self.blocks, lambda block, x: block(x, train=train), x)
         out: jax.Array = self.norm(x)
         return out
 
@@ -225,7 +225,7 @@ def create(
     sizes = Sizes(width, heads, inner, qkv_bias, layer_scale, check_activation(activation), epsilon, *rates)
     hidden = width if representation is True else int(representation)
     kind = (num_classes, distilled, hidden, maskable, resizing)
-    return ViT(image, patch, in_channels, Series(depth, scan, remat), *kind, sizes, dtype)
+    return ViT(image, patch, in_channels, LayerStack(depth, scan, remat), *kind, sizes, dtype)
 
 
 def inputs(module: ViT, examples: tuple[Input, ...]) -> tuple[Input, ...]:

@@ -26,7 +26,7 @@ import zoo
 from zoo import cli
 from zoo._registry import manifest as _manifest
 from zoo._hub import retry
-from zoo._model import flatten
+from zoo._variables.tree import flatten
 
 _manifest._packaged = lambda: _manifest.read(Path(sys.argv[1]))
 

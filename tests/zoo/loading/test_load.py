@@ -15,8 +15,8 @@ import pytest
 import zoo
 from converters.formats import safetensors
 from tests.zoo.conftest import SAVED
-from zoo._model import flatten
 from zoo._registry.manifest import read
+from zoo._variables.tree import flatten
 
 ENTRIES = read().models
 # the smallest model of each family
@@ -92,10 +92,10 @@ ARCHITECTURES = [
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_parameter_count_is_the_entrys(name):
-    from zoo._registry import families
+    from zoo._loading.build import build
     from zoo._variables import init
 
-    module, _ = families.build(ENTRIES[name], None, None, {})
+    module, _ = build(ENTRIES[name], None, None, {})
     shapes = init.shapes(module, ENTRIES[name].inputs)
     count = sum(leaf.size for path, leaf in shapes.items() if path.startswith("params/"))
     assert count == ENTRIES[name].num_params
@@ -180,7 +180,7 @@ def test_loading_weights_draws_no_random_numbers(name, saved, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("initialised")
 
-    monkeypatch.setattr("zoo._variables.init.initialise", refuse)
+    monkeypatch.setattr("zoo._variables.init.initialize", refuse)
     monkeypatch.setattr(jax, "jit", refuse)
     model = zoo.load(saved[name], pretrained=True)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(model.variables))

@@ -12,18 +12,18 @@ import converters
 import zoo
 from tests.zoo.hub.conftest import ENTRY
 from tests.zoo.publishing.conftest import FILES, INPUTS, OLD, REPO, TOKEN, Net, same
-from zoo._model import flatten
 from zoo._publishing.plan import Request
 from zoo._publishing.publish import run
 from zoo._publishing.stage import StageOptions
 from zoo._registry import manifest as _manifest
 from zoo._saving import shards as _shards
 from zoo._saving.verify import verify, write_golden
+from zoo._variables.tree import flatten
 
 BUNDLED = ("vae_mnist", "resnet20_cifar10", "gpt_shakespeare")
 LOAD = """
 import hashlib, sys, zoo
-from zoo._model import flatten
+from zoo._variables.tree import flatten
 from tests.zoo.hub.conftest import ENTRY
 from tests.zoo.publishing.conftest import Net
 

@@ -14,10 +14,10 @@ import torch
 import converters
 import zoo
 from tests.reference import twins
-from zoo._model import flatten, unflatten
 from zoo._registry.entry import Input
 from zoo._saving import save
 from zoo._saving.convert import convert, export
+from zoo._variables.tree import flatten, unflatten
 
 NAMES = ("mlp_mnist", "cnn_mnist", "vae_mnist")
 

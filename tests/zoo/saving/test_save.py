@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo._model import flatten
 from zoo._registry.manifest import read
+from zoo._variables.tree import flatten
 
 DTYPES = (
     *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),

@@ -120,10 +120,10 @@ class OverModel:
 
 def trained(where: Layout, model: zoo.Model, recipe: Recipe, examples: Examples) -> dict[str, Any]:
     """All that five updates end with."""
-    flat = zoo._model.flatten(model.variables)
-    put = {path: zoo._variables.init.put(path, array, where.sharding) for path, array in flat.items()}
+    flat = zoo._variables.tree.flatten(model.variables)
+    put = {path: zoo._variables.sharding.put(path, array, where.sharding) for path, array in flat.items()}
     made = optimizer(recipe, COUNT // recipe.batch_size)
-    created = TrainState.create(zoo._model.unflatten(put), made, average=True, seed=3)
+    created = TrainState.create(zoo._variables.tree.unflatten(put), made, average=True, seed=3)
     state = where.state(created)
     places = where.places(state)
     after, measures = compile_epoch(model, recipe, COUNT, where, places)(state, where.examples(examples))

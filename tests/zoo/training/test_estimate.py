@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 from zoo import gpt2, resnet
-from zoo._model import unflatten
 from zoo._registry.entry import Input
 from zoo._variables import init
+from zoo._variables.tree import unflatten
 from zoo.training import Examples, find_recipe
 from zoo.training.estimate import Sizes, sizes
 from zoo.training.optimizer import optimizer

@@ -59,7 +59,7 @@ def bert(tmp_path_factory) -> Path:
 
 
 def flat(tree) -> dict[str, np.ndarray]:
-    return {path: np.asarray(array) for path, array in zoo._model.flatten(tree).items()}
+    return {path: np.asarray(array) for path, array in zoo._variables.tree.flatten(tree).items()}
 
 
 def test_pictures_are_learnt_saved_and_recognised(pictures, recipe, tmp_path):

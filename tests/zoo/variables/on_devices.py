@@ -17,11 +17,11 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import zoo
-from zoo._model import unflatten
-from zoo._registry import families as _families
+from zoo._loading.build import build
 from zoo._registry.entry import FrozenMapping
 from zoo._saving import shards
 from zoo._variables import init
+from zoo._variables.tree import unflatten
 
 RNG = np.random.default_rng(0)
 TEXT = {"vocab_size": 48, "max_length": 16, "width": 32, "depth": 2, "heads": 4}
@@ -89,7 +89,7 @@ def difference(found, expected):
 def made(family):
     """The module with random variables, and an entry that says what it is."""
     name, config, _ = MODELS[family]
-    module, entry = _families.build(zoo.info(name), None, None, config)
+    module, entry = build(zoo.info(name), None, None, config)
     entry = replace(entry, weights=None, layout=None, metrics=FrozenMapping())
     flat = {
         path: (RNG.random(leaf.shape) + 0.5) if path.endswith("/var") else RNG.normal(0, 0.2, leaf.shape)

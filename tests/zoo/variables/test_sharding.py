@@ -17,13 +17,14 @@ import zoo
 from converters.io import slices
 from tests.zoo.variables import on_devices
 from zoo._loading import layouts
-from zoo._model import flatten, unflatten
+from zoo._loading.build import build
 from zoo._processes import ProcessGroup
 from zoo._publishing import stage
 from zoo._registry import families
 from zoo._saving import save, shards
 from zoo._variables import init, lazy
-from zoo._variables import sharding as _placing
+from zoo._variables.sharding import ShardingRule
+from zoo._variables.tree import flatten, unflatten
 
 ROOT = Path(__file__).parents[3]
 FAMILIES, TRANSFORMERS = tuple(on_devices.MODELS), on_devices.TRANSFORMERS
@@ -134,7 +135,7 @@ def test_each_of_two_processes_reads_its_own_slices_and_writes_them(tmp_path):
 def test_every_layout_is_read_by_slices(tmp_path, family, more, suffix):
     name, config, _ = on_devices.MODELS[family]
     config = config | (more if family in TRANSFORMERS else {})
-    module, entry = families.build(zoo.info(name), None, None, config)
+    module, entry = build(zoo.info(name), None, None, config)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
     rng = np.random.default_rng(0)
     flat = init.shapes(module, entry.inputs)
@@ -277,11 +278,11 @@ def test_a_directory_with_an_index_is_published_and_saved_over(in_parts, tmp_pat
 @pytest.mark.parametrize("change", ["truncate", "replace"])
 def test_a_file_that_changes_between_hash_and_slices_is_refused(tmp_path, monkeypatch, change):
     zoo.save(zoo.load("mlp_mnist"), tmp_path / "model")
-    path, put_all = tmp_path / "model" / "model.safetensors", lazy.put_all
+    path, place_all = tmp_path / "model" / "model.safetensors", lazy.place_all
 
     def late(*args):
         os.truncate(path, 200_000)
-        return put_all(*args)
+        return place_all(*args)
 
     def other(path):
         content = path.read_bytes()
@@ -290,7 +291,7 @@ def test_a_file_that_changes_between_hash_and_slices_is_refused(tmp_path, monkey
         return converters.read_checkpoint(path)
 
     if change == "truncate":
-        monkeypatch.setattr(lazy, "put_all", late)
+        monkeypatch.setattr(lazy, "place_all", late)
     else:
         monkeypatch.setattr("zoo._loading.weights.read_checkpoint", other)
     with pytest.raises(zoo.WeightsError, match=r"(changed|became shorter) while it was read; try again"):
@@ -387,7 +388,7 @@ def spec(rule, path, *shape):
 
 
 def test_the_largest_axis_that_divides_is_spread():
-    rule = _placing.Rule(Devices(data=4), {}, None, "data")
+    rule = ShardingRule(Devices(data=4), {}, None, "data")
     assert spec(rule, "params/x", 8, 16) == (None, "data")
     assert spec(rule, "params/x", 16, 6) == ("data", None)
     assert spec(rule, "params/x", 16, 16) == ("data", None)
@@ -398,7 +399,7 @@ def test_the_largest_axis_that_divides_is_spread():
 
 def test_tables_name_the_last_axes_and_leave_the_others_to_fsdp():
     table = {"(up|gate)/kernel": (None, "model"), "down/kernel": ("model", None), "up/bias": ("model",)}
-    rule = _placing.Rule(Devices(data=4, model=2), table, "model", "data")
+    rule = ShardingRule(Devices(data=4, model=2), table, "model", "data")
     assert spec(rule, "params/up/kernel", 8, 16) == ("data", "model")
     assert spec(rule, "params/h/gate/kernel", 8, 16) == ("data", "model")
     assert spec(rule, "params/h/down/kernel", 3, 16, 12) == (None, "model", "data")
@@ -410,7 +411,7 @@ def test_tables_name_the_last_axes_and_leave_the_others_to_fsdp():
 @pytest.mark.parametrize("family", TRANSFORMERS)
 def test_every_pattern_of_a_table_is_of_some_array(family):
     name, config, _ = on_devices.MODELS[family]
-    module, entry = families.build(zoo.info(name), None, None, config)
+    module, entry = build(zoo.info(name), None, None, config)
     shapes = init.shapes(module, entry.inputs)
     for pattern, axes in families.module(family).TENSOR_PARALLEL.items():
         found = [path for path in shapes if re.fullmatch(f"(.*/)?({pattern})", path)]
@@ -430,7 +431,7 @@ def test_files_are_filled_in_order(monkeypatch):
 @pytest.mark.parametrize("scan", [True, False])
 def test_blocks_saved_in_the_other_way_are_read_by_slices(tmp_path, monkeypatch, family, scan):
     name, config, _ = on_devices.MODELS[family]
-    module, entry = families.build(zoo.info(name), None, None, config | {"scan": not scan})
+    module, entry = build(zoo.info(name), None, None, config | {"scan": not scan})
     flat, rng = init.shapes(module, entry.inputs), np.random.default_rng(0)
     arrays = {path: rng.standard_normal(leaf.shape).astype(np.float32) for path, leaf in flat.items()}
     saved = replace(entry, weights=None, layout=None, metrics=type(entry.metrics)())

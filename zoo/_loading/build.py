@@ -1,0 +1,70 @@
+"""From an entry to its module: the `create` of its family, called with its config."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import flax.linen as nn
+from jax.typing import DTypeLike
+
+from zoo._errors import ZooError
+from zoo._registry import families
+from zoo._registry.entry import Entry, FrozenMapping
+from zoo._registry.schema import suggest
+from zoo._variables import casting
+
+
+def build(
+    entry: Entry, module: nn.Module | None, dtype: DTypeLike | None, config: Mapping[str, Any]
+) -> tuple[nn.Module, Entry]:
+    """The entry's module, or the given one, and an entry that says what was built."""
+    compute = {} if dtype is None else {"dtype": casting.float_dtype("dtype", dtype)}
+    if module is not None:
+        if config:
+            raise ZooError(
+                f"module= and {', '.join(config)}= exclude each other; configure the module itself."
+            )
+        return _computing_in(module, compute), replace(entry, family=None, config=FrozenMapping())
+    if entry.family is None:
+        raise ZooError(f"{entry.name!r} is a module of your own; pass it as module=.")
+    described = replace(entry, config=FrozenMapping({**entry.config, **config}))
+    created = _create(described, compute)
+    return created, _adapted(described, created, config)
+
+
+def _adapted(entry: Entry, module: nn.Module, config: Mapping[str, Any]) -> Entry:
+    """The entry without what a changed config makes wrong: the shapes of inputs, the names of classes."""
+    if not config:
+        return entry
+    # A family whose config decides the shapes of its inputs has a function for them.
+    inputs = getattr(families.family(entry), "inputs", lambda module, inputs: inputs)(module, entry.inputs)
+    same = config.get("num_classes", len(entry.class_names)) == len(entry.class_names)
+    return replace(
+        entry, inputs=inputs, classes=entry.classes if same else None, labels=entry.labels if same else ()
+    )
+
+
+def _create(entry: Entry, compute: Mapping[str, Any]) -> nn.Module:
+    create = families.family(entry).create
+    keywords = [name for name in inspect.signature(create).parameters if name != "dtype"]
+    unknown = [name for name in entry.config if name not in keywords]
+    if unknown:
+        advice = "".join(suggest(name, keywords) for name in unknown)
+        raise ZooError(
+            f"family {entry.family!r} has no {', '.join(map(repr, unknown))}{advice or ';'} "
+            f"It takes {', '.join(keywords)}."
+        )
+    try:
+        module: nn.Module = create(**entry.config, **compute)
+    except (TypeError, ValueError) as error:
+        raise ZooError(f"family {entry.family!r} refuses {dict(entry.config)}: {error}") from error
+    return module
+
+
+def _computing_in(module: nn.Module, compute: Mapping[str, Any]) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise ZooError(f"module= takes a flax.linen module, found {type(module).__name__}.")
+    if compute and not hasattr(module, "dtype"):
+        raise ZooError(f"{type(module).__name__} has no field 'dtype'; leave dtype= out.")
+    return module.clone(**compute)

@@ -1,0 +1,70 @@
+"""Scaled dot-product attention, which every transformer of the zoo uses."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Dropout = Callable[[jax.Array], jax.Array]
+
+
+def key_mask(attention_mask: jax.Array | None) -> jax.Array | None:
+    """(batch, length) of ones for tokens to keep -> (batch, 1, 1, length), a mask for `attention`."""
+    return None if attention_mask is None else jnp.asarray(attention_mask)[:, None, None, :].astype(bool)
+
+
+def attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    mask: jax.Array | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: Dropout | None = None,
+) -> jax.Array:
+    """Averages of the values, weighted by how well their keys answer the query (section 3.2.1).
+
+    A query that may attend to nothing gets the average of all values, and no NaN.
+
+    Args:
+        query: (batch, queries, heads, head_dim)
+        key: (batch, keys, heads, head_dim)
+        value: (batch, keys, heads, head_dim)
+        mask: True where to attend; broadcasts to (batch, heads, queries, keys).
+        is_causal: Whether query i attends to the keys 0 to i only.
+        scale: Of the products; by default 1 / sqrt(head_dim).
+        dropout: Of the weights, in training: a function of (batch, heads, queries, keys).
+
+    Returns:
+        (batch, queries, heads, head_dim)
+    """
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    # The library's softmax is in float32 and knows no dropout.
+    if query.dtype == jnp.float64 or dropout is not None:
+        return _attention(query, key, value, mask, is_causal, scale, dropout)
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, is_causal=is_causal)
+
+
+def _attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    is_causal: bool,
+    scale: float,
+    dropout: Dropout | None,
+) -> jax.Array:
+    """The same in plain operations, with a softmax in float32 or, of float64, in float64."""
+    dtype = jnp.promote_types(query.dtype, jnp.float32)
+    logits = scale * jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=dtype)
+    for allowed in (mask, _causal(logits.shape) if is_causal else None):
+        if allowed is not None:
+            logits = jnp.where(allowed, logits, jnp.finfo(dtype).min)
+    weights = jax.nn.softmax(logits).astype(value.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights if dropout is None else dropout(weights), value)
+
+
+def _causal(shape: tuple[int, ...]) -> jax.Array:
+    return jnp.tri(shape[-2], shape[-1], dtype=bool)
