@@ -13,7 +13,7 @@ import zoo
 from tests.cases import images, labels
 from tests.reference import text_models, twins
 from zoo import gpt2, resnet
-from zoo._loading.load import directory_of
+from zoo._loading.resolve import directory_of
 from zoo._loading.weights import locate
 from zoo._registry.entry import Entry
 from zoo._saving.verify import Call, golden_path, write_golden

@@ -10,7 +10,8 @@ from zoo._inference.fold_batch_norm import fold_batch_norm, unfold_batch_norm
 from zoo._inference.nnx import to_nnx
 from zoo._inference.predict import predict_all
 from zoo._inference.xla import compiler_options
-from zoo._loading.load import info, list_models, load
+from zoo._loading.load import load
+from zoo._loading.resolve import info, list_models
 from zoo._model import Model
 from zoo._nn.layers import BatchNorm
 from zoo._preprocessing.preprocess import preprocess

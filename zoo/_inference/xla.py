@@ -37,7 +37,7 @@ def _known() -> bool:
     return True
 
 
-def arranged(function: Callable[..., Any]) -> Callable[..., Any]:
+def channels_last_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function as XLA computes it fastest on a CPU; on other backends nothing changes.
 
     Each convolution's arrays are transposed to batch first, channels last, the only order that XLA's fast

@@ -7,8 +7,7 @@ from converters.errors import ConverterError
 from zoo._errors import WeightsError, ZooError
 from zoo._hub import remote_file
 from zoo._hub.settings import Token
-from zoo._loading import load, repositories, weights
-from zoo._preprocessing import text
+from zoo._loading import companions, resolve, weights
 from zoo._registry import manifest
 from zoo._registry.entry import Entry
 
@@ -27,18 +26,18 @@ def fetch(name: str, *, token: Token = None) -> Cached:
     Raises:
         WeightsError: they cannot be had, or are not what they should be.
     """
-    entry = load.find(name, token=token)
-    content, path = weights.content_of(entry, load.directory_of(name), token=token)
+    entry = resolve.resolve(name, token=token)
+    content, path = weights.content_of(entry, resolve.directory_of(name), token=token)
     size = content.size + sum(remote_file.read(shard)[0].size for shard in weights.shards(entry, token))
     if entry.weights and entry.weights.repo and entry.takes_tokens:
-        repositories.optional(name, entry.weights, token, text.FILE, text.LIMIT)
+        companions.remote_companion(name, entry.weights, token, companions.TOKENIZER, companions.LIMIT)
     return Cached(name, size, str(path))
 
 
 def cached(pattern: str = "*") -> list[Cached]:
     """The fetched weights of the manifest's models whose name matches; loading is what checks them."""
     models = manifest.read().models
-    found = (_found(name, models[name]) for name in load.list_models(pattern, pretrained=True))
+    found = (_found(name, models[name]) for name in resolve.list_models(pattern, pretrained=True))
     return [each for each in found if each]
 
 
@@ -48,7 +47,7 @@ def remove(name: str) -> Cached:
     Raises:
         WeightsError: they are not in one.
     """
-    entry = load.find(name)
+    entry = resolve.resolve(name)
     taken = _found(name, entry)
     if taken is None:
         raise WeightsError(f"{name!r} has nothing in the cache; `zoo fetch --list` shows what is there.")

@@ -53,7 +53,7 @@ def without_head(found: Fit, names: tuple[str, ...], ignore: tuple[str, ...]) ->
     return found if len(kept) == len(found.links) else fit(kept, found.tensors, found.prefix, ignore)
 
 
-def without_other(
+def drop_mismatched(
     arrays: Mapping[str, Any], shapes: Shapes, names: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, jax.ShapeDtypeStruct]]:
     """Both without the head's arrays that are not the same in both."""
@@ -69,7 +69,7 @@ def without_other(
     )
 
 
-def said(name: str, new: Mapping[str, jax.Array]) -> tuple[str, ...]:
+def log_new(name: str, new: Mapping[str, jax.Array]) -> tuple[str, ...]:
     """Says which arrays are new, if any, in the log and as a note."""
     if not new:
         return ()
@@ -78,13 +78,13 @@ def said(name: str, new: Mapping[str, jax.Array]) -> tuple[str, ...]:
     return (note,)
 
 
-def published(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what `stem` does afterwards: the module of the file itself."""
+def weights_config(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without what `adapt_stem` does afterwards: the module of the file itself."""
     has_stem = hasattr(families.family(entry), "STEM") if entry.family else False
     return {keyword: value for keyword, value in config.items() if keyword != "in_channels" or not has_stem}
 
 
-def stem(entry: Entry, arrays: Mapping[str, Any], channels: int) -> dict[str, Any]:
+def adapt_stem(entry: Entry, arrays: Mapping[str, Any], channels: int) -> dict[str, Any]:
     """The arrays with the first kernel for images of other channels, as timm makes it.
 
     For one channel it is summed over those that there are: grey images then give what they gave as red, green

@@ -1,10 +1,7 @@
-"""Names to models: `load`, `info`, `list_models`."""
+"""From an entry to a model: its module, and its weights or new ones."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -14,58 +11,20 @@ from jax.typing import DTypeLike
 
 from converters.checkpoints import Checkpoint
 from converters.matching.arrays import contiguous
-from zoo._errors import UnknownModelError, WeightsError, ZooError
-from zoo._hub.settings import Token, check_token
-from zoo._loading import heads, layouts, repositories, weights
+from zoo._errors import WeightsError, ZooError
+from zoo._hub.settings import Token
+from zoo._loading import heads, layouts, weights
 from zoo._loading.build import build
+from zoo._loading.resolve import Name, directory_of, info, resolve
 from zoo._model import Model
-from zoo._registry import manifest
 from zoo._registry.entry import Entry, FrozenMapping
-from zoo._registry.schema import suggest
 from zoo._variables import init, lazy, stacking
 from zoo._variables.casting import Array, float_dtype
 from zoo._variables.check import check_fit
 from zoo._variables.sharding import Placement, log_replicated
 from zoo._variables.tree import count_params, unflatten
 
-Name: TypeAlias = str | os.PathLike[str]
 Loaded: TypeAlias = tuple[dict[str, lazy.Array], tuple[str, ...]]  # by path; what was left out and why
-
-
-def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
-    """The names that match a pattern such as `*_mnist`; with or without published weights only, if asked."""
-    return sorted(
-        name
-        for name, entry in manifest.read().models.items()
-        if fnmatchcase(name, pattern) and pretrained in (None, entry.weights is not None)
-    )
-
-
-def info(name: Name) -> Entry:
-    """The manifest's record of a name, or the one in a directory or repository that `save` wrote.
-
-    Raises:
-        UnknownModelError: the manifest has no such name.
-    """
-    return find(name)
-
-
-def find(name: Name, revision: str | None = None, token: Token = None, head: str | None = None) -> Entry:
-    """The record of a name; `revision` and `token` are for repositories, `head` for the Hub's layout."""
-    check_token(token)
-    if repositories.is_one(name):
-        return repositories.entry(str(name), revision, token, head)
-    if revision is not None:
-        raise ZooError(f"{name!r} is no repository; revision= goes with 'hf://owner/name'.")
-    directory = directory_of(name)
-    if directory is not None:
-        if not os.path.isdir(directory):  # False, too, for names that no file can have
-            raise UnknownModelError(f"there is no directory {os.fspath(name)!r}.")
-        return repositories.local(os.fspath(name), directory, head)
-    models = manifest.read().models
-    if name in models:
-        return models[str(name)]
-    raise UnknownModelError(f"no model named {name!r}{_advice(str(name), models)}")
 
 
 def load(
@@ -109,7 +68,7 @@ def load(
         UnknownModelError: the manifest has no such name.
         WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
     """
-    entry = find(name, revision, token, config.get("head"))
+    entry = resolve(name, revision, token, config.get("head"))
     built, described = build(entry, module, dtype, config)
     notes: tuple[str, ...] = ()
     cast = None if param_dtype is None else float_dtype("param_dtype", param_dtype)
@@ -122,7 +81,7 @@ def load(
         flat = lazy.place_all(arrays, cast, sharding)
     if not pretrained or heads.head(entry, config):
         new = init.initialize(built, described.inputs, seed, cast, sharding, flat.keys())
-        notes += heads.said(entry.name, new) if pretrained else ()
+        notes += heads.log_new(entry.name, new) if pretrained else ()
         flat |= new
     notes += log_replicated(entry.name, sharding, flat)
     variables = unflatten(flat)
@@ -141,12 +100,12 @@ def _fitting(
     entry: Entry, access: weights.Access, built: nn.Module, described: Entry, config: Mapping[str, Any]
 ) -> Loaded:
     """The arrays of an entry's weights for the module that was built with a changed config, and notes."""
-    head, published = heads.head(entry, config), heads.published(entry, config)
-    if published == config:
+    head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
+    if donor_config == config:
         return _pretrained(replace(entry, inputs=described.inputs), access, built, head)
-    donor, fitting = build(entry, None, None, published)
+    donor, fitting = build(entry, None, None, donor_config)
     arrays, notes = _pretrained(replace(entry, inputs=fitting.inputs), access, donor, head)
-    return heads.stem(entry, arrays, described.config["in_channels"]), notes
+    return heads.adapt_stem(entry, arrays, described.config["in_channels"]), notes
 
 
 def _pretrained(
@@ -163,7 +122,7 @@ def _pretrained(
             "make Flax weights of them with zoo convert."
         )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
-        arrays, shapes = heads.without_other(arrays, init.shapes(module, entry.inputs), head)
+        arrays, shapes = heads.drop_mismatched(arrays, init.shapes(module, entry.inputs), head)
         arrays = stacking.stack_or_unstack(arrays, shapes)
         check_fit(arrays, shapes, module)
     return dict(arrays), ()
@@ -191,18 +150,3 @@ def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrain
     if count != entry.num_params:
         raise WeightsError(f"{entry.name!r} has {count:,} parameters; its entry says {entry.num_params:,}.")
     return entry
-
-
-def directory_of(name: Name) -> Path | None:
-    """The directory that a name means; None for a name of the manifest and for a repository."""
-    if repositories.is_one(name):
-        return None
-    if isinstance(name, str) and not any(mark and mark in name for mark in (os.sep, os.altsep, "/")):
-        return None
-    return Path(name)
-
-
-def _advice(name: str, models: Mapping[str, Entry]) -> str:
-    if os.path.isdir(name):
-        return f"; the directory of that name is {f'./{name}'!r}."
-    return suggest(name, models) or f"; zoo.list_models() names the {len(models)} there are."

@@ -63,7 +63,7 @@ def target(
     return Target(described, built, inspect(built, *shapes), conventions, allowed)
 
 
-def recognise(
+def recognize(
     tensors: Any, *, names: NamesAndRules | None = None, ignore: Sequence[str] = ()
 ) -> tuple[Target, Fit]:
     """The entry's module that the tensors fit, by names and shapes.
@@ -96,7 +96,7 @@ def recognise(
     raise ZooError(f"{text}; choose an entry with --model, or a module of your own with --module.")
 
 
-def lookalike(tensors: Any) -> str | None:
+def similar_entry(tensors: Any) -> str | None:
     """The name of an entry that the tensors fit, where its number of parameters tells it."""
     count = _num_params(tensors)
     for entries in _candidates(tensors):
@@ -115,7 +115,7 @@ def _candidates(tensors: Any) -> Iterator[list[Entry]]:
     yield from sorted(groups.values(), key=lambda entries: abs(entries[0].num_params - count))
 
 
-def owner(arrays: Any) -> Entry:
+def entry_of_variables(arrays: Any) -> Entry:
     """The entry whose Flax variables have these paths and shapes.
 
     Raises:

@@ -14,7 +14,7 @@ from zoo._hub import errors, hub_file, metadata, remote_file
 from zoo._hub.errors import NetworkError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
-from zoo._loading import transformers_config
+from zoo._loading import companions, transformers_config
 from zoo._registry.entry import UNATTESTED, Entry, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 
@@ -50,7 +50,7 @@ def entry(name: str, revision: str | None, token: Token, head: str | None = None
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
     content, path = remote_file.read(hub_file.HubFile(name, config, token, limit=MAX_SIZE))
     if transformers_config.is_hub_config(content.tobytes()):
-        read = partial(optional, name, config, token)
+        read = partial(companions.remote_companion, name, config, token)
         made = transformers_config.entry(name, content.tobytes(), read, head)
         return replace(made, weights=_weights_file(name, config, token))
     try:
@@ -86,41 +86,13 @@ def _beside(directory: Path, file: str) -> bytes | None:
     return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_SIZE else None
 
 
-def optional(name: str, beside: Weights, token: Token, file: str, limit: int = MAX_SIZE) -> bytes | None:
-    """Another file of the repository; None where it has none of that name.
-
-    Raises:
-        WeightsError: nobody can say.
-    """
-    weights = replace(beside, file=file, sha256=UNATTESTED, size=None)
-    source = hub_file.HubFile(name, weights, token, limit=limit)
-    if source.cached() is None and not _exists(name, source):
-        return None
-    return remote_file.read(source)[0].tobytes()
-
-
 def _weights_file(name: str, beside: Weights, token: Token) -> Weights:
     """The first of the names that weights have, of those that the repository has."""
     for file in WEIGHTS:
         source = hub_file.HubFile(name, replace(beside, file=file), token)
-        if source.cached() is not None or _exists(name, source):
+        if source.cached() is not None or companions.exists(name, source):
             return source.weights
     raise WeightsError(f"{name!r} has none of {', '.join(WEIGHTS)}.")
-
-
-def _exists(name: str, source: hub_file.HubFile) -> bool:
-    """Whether the repository has the file; what it lacks is noted in the cache, as the Hub's client does."""
-    if source.absent():
-        return False
-    try:
-        errors.check_online(name)
-        Retries().run(source.ask)
-    except errors.MissingError:
-        source.note_absent()
-        return False
-    except NetworkError as trouble:
-        raise WeightsError(f"{source.address} cannot be looked up: {trouble}.") from None
-    return True
 
 
 def _commit(name: str, repo: str, revision: str, token: Token) -> str:

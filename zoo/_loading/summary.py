@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo._loading import weights as _weights
 from zoo._loading.build import build
+from zoo._loading.weights import Access, read
 from zoo._registry.entry import Digits, Entry, Preprocess
 from zoo._variables import init
 
@@ -45,7 +45,7 @@ def _pairs(mapping: Mapping[str, object]) -> str:
 def layers(entry: Entry, directory: Path | None = None) -> list[tuple[str, str, int]]:
     """Each layer that owns arrays: its path, its arrays' shapes, and how many numbers they hold."""
     if entry.family is None:
-        arrays = _weights.read(entry, _weights.Access(directory))
+        arrays = read(entry, Access(directory))
         shapes = {path: array.shape for path, array in arrays.items()}
     else:
         module, _ = build(entry, None, None, {})

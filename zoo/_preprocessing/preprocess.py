@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo._errors import ZooError
-from zoo._loading.load import Name, info
+from zoo._loading.resolve import Name, info
 from zoo._registry.entry import Entry
 
 if TYPE_CHECKING:

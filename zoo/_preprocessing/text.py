@@ -1,7 +1,6 @@
 """Texts to tokens and back, by the tokenizer.json beside a model's weights; needs the `text` extra."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -9,22 +8,20 @@ import numpy as np
 
 from zoo._errors import ZooError
 from zoo._hub.settings import Token
-from zoo._inference import generate as _generation
+from zoo._inference import generate as generation
 from zoo._inference.sampling import choices
-from zoo._loading import load, repositories, sentence_transformers
+from zoo._loading import load, resolve, sentence_transformers
+from zoo._loading.companions import TOKENIZER, companion
 from zoo._model import Model
-from zoo._registry import packaged
-from zoo._registry.entry import Entry
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-FILE, LIMIT = "tokenizer.json", 64_000_000  # bytes
 END = "<|endoftext|>"
 PACE = 4  # tokens between two pieces of a text: asking for each one costs more
 
 
-def tokenizer(name: load.Name, *, token: Token = None) -> "Tokenizer":
+def tokenizer(name: resolve.Name, *, token: Token = None) -> "Tokenizer":
     """The tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
 
     Raises:
@@ -34,27 +31,17 @@ def tokenizer(name: load.Name, *, token: Token = None) -> "Tokenizer":
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ZooError("texts need the library tokenizers: pip install 'flax-zoo[text]'.") from error
-    entry = load.find(name, token=token)
-    content = beside(entry, load.directory_of(name), FILE, token)
+    entry = resolve.resolve(name, token=token)
+    content = companion(entry, resolve.directory_of(name), TOKENIZER, token)
     if content is None:
-        raise ZooError(f"{entry.name!r} has no {FILE} beside its weights; give it token ids.")
+        raise ZooError(f"{entry.name!r} has no {TOKENIZER} beside its weights; give it token ids.")
     try:
         made = Tokenizer.from_str(content.decode())
     except Exception as error:  # the library raises no narrower one
-        raise ZooError(f"the {FILE} of {entry.name!r} cannot be read: {error}") from error
+        raise ZooError(f"the {TOKENIZER} of {entry.name!r} cannot be read: {error}") from error
     made.no_padding()
     made.no_truncation()
     return made
-
-
-def beside(entry: Entry, directory: Path | None, file: str, token: Token = None) -> bytes | None:
-    """Another file of a model: of its repository or directory, or bundled as `NAME.file`."""
-    weights = entry.weights
-    if weights and weights.repo:
-        return repositories.optional(entry.name, weights, token, file, LIMIT)
-    stem = Path(weights.file).stem if weights and weights.file else entry.name
-    path = (directory / file) if directory else packaged.weights_path(f"{stem}.{file}")
-    return path.read_bytes() if path.is_file() else None
 
 
 def batch(
@@ -80,7 +67,7 @@ def batch(
     return made, mask
 
 
-def outputs(name: load.Name, texts: Sequence[str], **config: Any) -> tuple[Model, Any]:
+def outputs(name: resolve.Name, texts: Sequence[str], **config: Any) -> tuple[Model, Any]:
     """A model and what it makes of texts.
 
     Raises:
@@ -92,30 +79,30 @@ def outputs(name: load.Name, texts: Sequence[str], **config: Any) -> tuple[Model
     return model, jax.jit(lambda model, ids, mask: model(ids, mask))(model, ids, mask)
 
 
-def limit(name: load.Name, module: Any) -> int:
+def limit(name: resolve.Name, module: Any) -> int:
     """How many tokens a text has at most: as sentence-transformers says, and as there are positions."""
-    entry = load.info(name)
+    entry = resolve.info(name)
     offset = module.pad_token_id + 1 if getattr(module, "variant", "") == "roberta" else 0
     most: int = module.max_length - offset
     file = "sentence_bert_config.json"
-    content = beside(entry, load.directory_of(name), file) if module.head == "embedding" else None
+    content = companion(entry, resolve.directory_of(name), file) if module.head == "embedding" else None
     said = sentence_transformers.parsed(f"{entry.name}: {file}", content, dict) if content else {}
     return min(most, said.get("max_seq_length") or most)
 
 
-def embed(name: load.Name, texts: Sequence[str]) -> np.ndarray:
+def embed(name: resolve.Name, texts: Sequence[str]) -> np.ndarray:
     """(texts, width) vectors, whose products say how alike texts are.
 
     Raises:
         ZooError: the model makes no embeddings, or has no tokenizer.
     """
-    if load.info(name).config.get("head") != "embedding":
+    if resolve.info(name).config.get("head") != "embedding":
         raise ZooError(f"{name!r} makes no embeddings; try all-minilm-l6-v2.")
     return np.asarray(outputs(name, texts)[1].embeddings)
 
 
 def generate(
-    name: load.Name,
+    name: resolve.Name,
     prompt: str,
     *,
     max_new_tokens: int,
@@ -129,7 +116,7 @@ def generate(
     Raises:
         ZooError: the model continues no texts, or has no tokenizer.
     """
-    tokens, entry = tokenizer(name), load.info(name)
+    tokens, entry = tokenizer(name), resolve.info(name)
     if entry.config.get("head", "lm") != "lm" or entry.family != "gpt2":
         raise ZooError(f"{name!r} continues no texts; try gpt2.")
     model = load.load(name, pretrained=True)
@@ -139,7 +126,7 @@ def generate(
     )
     most = min(max_new_tokens, model.module.max_length - ids.shape[1])
     shown = ""
-    for texts in _generation.steps(model, ids, mask, sampling, draw, max_new_tokens=most, pace=PACE):
+    for texts in generation.steps(model, ids, mask, sampling, draw, max_new_tokens=most, pace=PACE):
         text = tokens.decode(texts[0].tolist())
         if not text.endswith("\ufffd"):  # a character whose bytes are not all there yet
             yield text[len(shown) :]

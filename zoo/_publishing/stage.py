@@ -17,9 +17,8 @@ from converters.formats import safetensors
 from converters.io.atomic import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._hub.settings import Token
-from zoo._loading import load, weights
+from zoo._loading import companions, load, resolve, weights
 from zoo._model import Model
-from zoo._preprocessing import text
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping, Weights
 from zoo._registry.manifest import CONFIG
@@ -72,22 +71,22 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
     subject = _published_name(subject, options) if isinstance(subject, Model) else subject
     prepared = _of_model(subject, options) if isinstance(subject, Model) else _of_name(subject, options)
     _write(prepared, target, options)
-    entry, notes = load.info(target), list[str]()
+    entry, notes = resolve.info(target), list[str]()
     own = prepared.model.module if entry.family is None else None
     golden = prepared.beside(save.GOLDEN) if prepared.content is not None else None
     if golden is not None:
         (target / save.GOLDEN).write_bytes(golden)
     else:
         notes += _own_golden(target / save.GOLDEN, prepared.model, entry)
-    tokenizer = prepared.beside(text.FILE)
+    tokenizer = prepared.beside(companions.TOKENIZER)
     if tokenizer is not None:
-        (target / text.FILE).write_bytes(tokenizer)
+        (target / companions.TOKENIZER).write_bytes(tokenizer)
     _shard(target)
     verified = verify.verify(target, module=own)
     if options.torch:
         _export(target, entry, own)
     _draw(prepared.model, target)
-    return Staged(target, prepared.model, load.info(target), prepared.origin, verified, tuple(notes))
+    return Staged(target, prepared.model, resolve.info(target), prepared.origin, verified, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _published_name(model: Model, options: StageOptions) -> Subject:
     if entry is None or entry.weights is None or entry.family is None:
         return model
     try:
-        if load.find(entry.name, token=options.token) != entry:
+        if resolve.resolve(entry.name, token=options.token) != entry:
             return model
         arrays = load.pretrained(entry.name)[1]
     except ZooError:
@@ -131,7 +130,7 @@ def _of_model(model: Model, options: StageOptions) -> Prepared:
 
 
 def _of_name(name: str | os.PathLike[str], options: StageOptions) -> Prepared:
-    found, home = load.find(name, token=options.token), load.directory_of(name)
+    found, home = resolve.resolve(name, token=options.token), resolve.directory_of(name)
     model = load.load(name, pretrained=True, module=options.module, token=options.token)
     # Its metrics were measured on these weights, whatever file they are from.
     entry = replace(_licensed(found, options), weights=None, name=found.name.rpartition("/")[2])
@@ -142,7 +141,7 @@ def _of_name(name: str | os.PathLike[str], options: StageOptions) -> Prepared:
         Model(model.module, model.variables, entry, model.notes),
         found.weights if found.weights and (found.weights.repo or found.weights.url) else None,
         weights.content_of(found, home, token=options.token)[0] if whole else None,
-        lambda file: text.beside(found, home, file, options.token),
+        lambda file: companions.companion(found, home, file, options.token),
     )
 
 
@@ -219,7 +218,7 @@ def _shard(target: Path) -> None:
     shards.write_index(target, files, sum(sizes.values()))
     index = target / shards.INDEX
     sha256, size = save.sha256_of(index)
-    entry = replace(load.info(target), weights=Weights(sha256, size=size, file=index.name))
+    entry = replace(resolve.info(target), weights=Weights(sha256, size=size, file=index.name))
     (target / CONFIG).write_text(save.to_json(entry), encoding="utf-8")
     whole.unlink()
 

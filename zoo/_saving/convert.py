@@ -20,7 +20,7 @@ from converters.matching.conversion import Conversion
 from converters.matching.fit import Fit
 from converters.matching.search import NamesAndRules, best_fit, conversion_error
 from zoo._errors import ZooError
-from zoo._loading import load, recognize
+from zoo._loading import load, recognize, resolve
 from zoo._loading.build import build
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping, Input
@@ -101,9 +101,9 @@ def _matched(
     ignore: Sequence[str],
 ) -> tuple[recognize.Target, Fit]:
     if name is None and module is None:
-        return recognize.recognise(tensors, names=names, ignore=ignore)
+        return recognize.recognize(tensors, names=names, ignore=ignore)
     if module is None:
-        target = recognize.target(load.info(str(name)), names=names)
+        target = recognize.target(resolve.info(str(name)), names=names)
     else:
         entry = Entry(type(module).__name__, 0, inputs=tuple(inputs))
         target = recognize.target(entry, module=module, names=names)
@@ -115,7 +115,7 @@ def _matched(
         target.module,
         lambda more: best_fit(target.inspection, tensors, [*used, *more], (), ignore),
     )
-    other = recognize.lookalike(tensors)
+    other = recognize.similar_entry(tensors)
     if other and other != name:
         raise ConversionError(f"{error}\nit looks like {other!r}", error.draft)
     raise error
@@ -190,9 +190,9 @@ def export(
 def _model(name: str | os.PathLike[str], module: nn.Module | None) -> tuple[Entry, nn.Module, dict[str, Any]]:
     """A model's entry, module and arrays; the entry of a bare file is recognised by its paths and shapes."""
     if not os.fspath(name).endswith(".safetensors"):
-        return load.info(name), *load.pretrained(name, module)
+        return resolve.info(name), *load.pretrained(name, module)
     arrays = read_checkpoint(name)
     if not any(path.startswith("params/") for path in arrays):
         raise ZooError(f"{os.fspath(name)!r} holds PyTorch tensors already, such as {next(iter(arrays))!r}.")
-    entry = recognize.owner(arrays)
+    entry = recognize.entry_of_variables(arrays)
     return entry, build(entry, module, None, {})[0], dict(arrays)

@@ -25,8 +25,7 @@ from converters.formats import safetensors
 from converters.io.files import aligned_read, named_errors
 from converters.matching.arrays import kind, nonfinite
 from zoo._errors import WeightsError
-from zoo._loading import load, repositories
-from zoo._loading import weights as _weights
+from zoo._loading import companions, load, resolve, weights
 from zoo._registry.entry import UNATTESTED
 from zoo._saving.save import GOLDEN, WEIGHTS
 from zoo._variables.tree import count_params, unflatten
@@ -68,7 +67,7 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
     Raises:
         WeightsError: any of them is not right.
     """
-    entry = load.info(name)
+    entry = resolve.info(name)
     built, arrays = load.pretrained(name, module)
     variables = unflatten(arrays)
     count = count_params(variables)
@@ -77,9 +76,9 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
     bad = [path for path, array in arrays.items() if nonfinite(array)]
     if bad:
         raise WeightsError(f"{entry.name!r} has NaN or infinity in {', '.join(bad)}.")
-    file = _weights.locate(entry, load.directory_of(name))
+    file = weights.locate(entry, resolve.directory_of(name))
     if entry.weights and entry.weights.repo:
-        repositories.optional(entry.name, entry.weights, None, GOLDEN, MAX_GOLDEN)
+        companions.remote_companion(entry.name, entry.weights, None, GOLDEN, MAX_GOLDEN)
     golden = golden_path(file)
     attested = entry.weights.sha256 if entry.weights else None
     found = Verified(file, None if attested == UNATTESTED else attested, count, None)
@@ -89,10 +88,10 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
     return replace(found, difference=difference, made_by=_metadata(golden).get(MADE_BY, found.made_by))
 
 
-def golden_path(weights: Path) -> Path:
+def golden_path(file: Path) -> Path:
     """The golden file of a file of weights."""
-    own = weights.name.partition(".")[0] == Path(WEIGHTS).stem
-    return weights.with_name(GOLDEN) if own else weights.with_suffix(".golden.safetensors")
+    own = file.name.partition(".")[0] == Path(WEIGHTS).stem
+    return file.with_name(GOLDEN) if own else file.with_suffix(".golden.safetensors")
 
 
 def write_golden(

@@ -12,7 +12,7 @@ import typer
 
 import zoo
 from zoo._loading import summary
-from zoo._loading.load import directory_of
+from zoo._loading.resolve import directory_of
 from zoo._preprocessing import images as _images
 from zoo._registry import families
 from zoo.cli import console, convert, fetch, publish, text, train

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from zoo._errors import UnknownModelError
-from zoo._loading import fetch as _fetching
-from zoo._loading import load
+from zoo._loading import fetch as fetching
+from zoo._loading import resolve
 from zoo.cli import console
 
 
@@ -24,12 +24,12 @@ def fetch(
         raise typer.BadParameter("NAME is missing.")
     refused = None
     if list_:
-        found = [each for pattern in names or ["*"] for each in _fetching.cached(pattern)]
+        found = [each for pattern in names or ["*"] for each in fetching.cached(pattern)]
     else:
-        verb = _fetching.remove if remove else _fetching.fetch
+        verb = fetching.remove if remove else fetching.fetch
         chosen = [name for pattern in names or [] for name in _names(pattern, cached=remove)]
-        found, refused = _fetching.of_each(verb, chosen)
-    console.table(_fetching.Cached._fields, found)
+        found, refused = fetching.of_each(verb, chosen)
+    console.table(fetching.Cached._fields, found)
     if refused:
         raise refused
 
@@ -38,8 +38,8 @@ def _names(pattern: str, *, cached: bool) -> list[str]:
     """The models that a pattern means; a plain name is one, whatever it is."""
     if not set(pattern) & set("*?["):
         return [pattern]
-    known = [each.name for each in _fetching.cached(pattern)] if cached else None
-    found = load.list_models(pattern, pretrained=True) if known is None else known
+    known = [each.name for each in fetching.cached(pattern)] if cached else None
+    found = resolve.list_models(pattern, pretrained=True) if known is None else known
     if not found:
         raise UnknownModelError(f"no weights match {pattern!r}; `zoo list` and `zoo fetch --list` show all.")
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo._errors import TrainingError
-from zoo._loading.load import info
+from zoo._loading.resolve import info
 from zoo.cli.console import table
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 
 from zoo._inference import xla
 from zoo._inference.predict import predict_all
-from zoo._loading.load import Name, info, load
+from zoo._loading.load import load
+from zoo._loading.resolve import Name, info
 from zoo._model import Model
 from zoo._registry.recipes import Recipe, find_recipe
 from zoo.training.data import DATASETS, Dataset, Examples, load_split

@@ -9,8 +9,10 @@ from jax.sharding import Mesh
 
 from zoo._errors import TrainingError
 from zoo._loading.build import build
+from zoo._loading.companions import TOKENIZER
 from zoo._loading.heads import head_layers
-from zoo._loading.load import Name, info, load
+from zoo._loading.load import load
+from zoo._loading.resolve import Name, info
 from zoo._model import Model
 from zoo._preprocessing import text
 from zoo._processes import all_or_none, is_primary
@@ -100,7 +102,7 @@ def finetune(
         taken = confusion(made, labelled.held_back, recipe, layout=where)
         if is_primary():
             draw_confusion(taken, labelled.classes, directory)
-        beside = {text.FILE: text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
+        beside = {TOKENIZER: text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
         keep(made, directory, beside)
     return made
 

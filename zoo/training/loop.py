@@ -89,7 +89,7 @@ def _gradients(
     if recipe.dtype != "float32":
         module = module.clone(dtype=jnp.dtype(recipe.dtype))
 
-    @xla.arranged
+    @xla.channels_last_convolutions
     def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
         def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
             inputs = as_input(examples, model.entry)

@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 from converters.io.atomic import atomic_write
 from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
-from zoo._loading.load import info, load
+from zoo._loading.load import load
+from zoo._loading.resolve import info
 from zoo._model import Model
 from zoo._processes import all_or_none, is_primary
 from zoo._registry.entry import FrozenMapping

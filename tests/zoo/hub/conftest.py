@@ -83,7 +83,6 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     limits = retry.Limits(read_timeout=0.5, total_timeout=2, attempts=4, pause=0.01, lock_timeout=5)
     monkeypatch.setattr(retry, "LIMITS", limits)
-    monkeypatch.setattr("zoo.mlp.TORCH_NAMES", {"torch": ()}, raising=False)
     return tmp_path
 
 
@@ -109,8 +108,9 @@ def hub(monkeypatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def declare(use_manifest):
+def declare(use_manifest, monkeypatch):
     """Puts the model into the manifest, with weights of these fields."""
+    monkeypatch.setattr("zoo.mlp.TORCH_NAMES", {"torch": ()}, raising=False)
 
     def declare(*, layout: str | None = None, **weights: object) -> None:
         fields = ", ".join(f"{name}: {value}" for name, value in weights.items())

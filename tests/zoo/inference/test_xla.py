@@ -5,7 +5,7 @@ import pytest
 from jax import lax
 
 from zoo._inference import xla
-from zoo._inference.xla import arranged, compiler_options
+from zoo._inference.xla import channels_last_convolutions, compiler_options
 
 LAYOUTS = [("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW"), ("CHWN", "IHWO", "HWNC")]
 SIZES = {"N": 2, "C": 4, "H": 9, "W": 7, "I": 4, "O": 6}
@@ -40,7 +40,7 @@ def test_a_convolution_and_its_gradients_are_the_same_whatever_the_layout(layout
         return jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(images, kernel)
 
     expected = gradients(images, kernel)
-    found = jax.jit(arranged(gradients))(images, kernel)
+    found = jax.jit(channels_last_convolutions(gradients))(images, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected)
 
 
@@ -53,7 +53,7 @@ def test_every_convolution_of_a_gradient_becomes_canonical():
         )
 
     inputs = shaped("OIHW", (3, 3)), shaped("NCHW")
-    text = str(jax.make_jaxpr(arranged(jax.grad(loss, argnums=(0, 1))))(*inputs))
+    text = str(jax.make_jaxpr(channels_last_convolutions(jax.grad(loss, argnums=(0, 1))))(*inputs))
     specs = [line for line in text.splitlines() if "lhs_spec" in line]
     assert len(specs) == 3
     canonical = "lhs_spec=(0, 3, 1, 2), rhs_spec=(3, 2, 0, 1), out_spec=(0, 3, 1, 2)"
@@ -81,7 +81,7 @@ def test_a_function_keeps_its_values_structure_and_nested_calls():
         return {"sum": jax.jit(jnp.sum)(chosen), "same": tree}, [jnp.float32(1)]
 
     tree = {"a": jnp.arange(4.0), "key": jax.random.key(1)}
-    found, expected = arranged(function)(tree, 2), function(tree, 2)
+    found, expected = channels_last_convolutions(function)(tree, 2), function(tree, 2)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     assert float(found[0]["sum"]) == float(expected[0]["sum"])
 
@@ -103,7 +103,7 @@ def test_the_options_are_the_callers_own():
 def test_other_backends_get_neither_options_nor_transposes(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compiler_options() == {}
-    assert arranged(lambda x: [x])(3) == [3]
+    assert channels_last_convolutions(lambda x: [x])(3) == [3]
 
 
 def test_what_a_product_reads_is_kept_until_operations_are_fused():
@@ -113,6 +113,10 @@ def test_what_a_product_reads_is_kept_until_operations_are_fused():
         return x
 
     arrays = np.ones((4, 8), np.float32), np.ones((3, 8, 8), np.float32)
-    compiled = jax.jit(arranged(residual), compiler_options=compiler_options()).lower(*arrays).compile()
+    compiled = (
+        jax.jit(channels_last_convolutions(residual), compiler_options=compiler_options())
+        .lower(*arrays)
+        .compile()
+    )
     assert ("opt-barrier" in compiled.as_text()) == bool(compiler_options())
     np.testing.assert_allclose(compiled(*arrays), residual(*arrays), rtol=1e-6)

@@ -131,8 +131,9 @@ def test_a_path_that_is_not_text_is_printed_as_it_is(files, pth, declare, cache)
     files.files["/net.pth"] = pth.content
     declare(url=f"{files.url}/net.pth", sha256=pth.sha256, layout="torch")
     place = os.fsencode(cache) + b"/\xff a"
-    code = "import sys; from pathlib import Path; from zoo import _manifest, cli, mlp\n"
-    code += "_manifest._packaged = lambda: _manifest.read(Path(sys.argv[1]))\n"
+    code = "import sys; from pathlib import Path; from zoo import cli, mlp\n"
+    code += "from zoo._registry import manifest\n"
+    code += "manifest._packaged = lambda: manifest.read(Path(sys.argv[1]))\n"
     code += "mlp.TORCH_NAMES = {'torch': ()}\n"
     code += "cli.app(['fetch', 'net'], prog_name='zoo')"
     done = subprocess.run(

@@ -5,7 +5,7 @@ import converters
 import zoo
 from converters.tensors import as_mapping
 from zoo._loading import recognize
-from zoo._loading.recognize import lookalike, owner, recognise
+from zoo._loading.recognize import entry_of_variables, similar_entry
 
 ENTRY = """
   {name}:
@@ -39,17 +39,17 @@ def inspected(monkeypatch):
 
 @pytest.mark.parametrize("name", ["mlp_mnist", "cnn_mnist", "vae_mnist"])
 def test_a_checkpoint_is_recognised_by_its_names_and_shapes(name, checkpoints):
-    target, fit = recognise(converters.read_checkpoint(checkpoints[name]))
+    target, fit = recognize.recognize(converters.read_checkpoint(checkpoints[name]))
     assert target.entry.name == name
     assert fit.problems == []
-    assert lookalike(converters.read_checkpoint(checkpoints[name])) == name
+    assert similar_entry(converters.read_checkpoint(checkpoints[name])) == name
 
 
 def test_among_many_entries_only_those_of_the_right_size_are_looked_into(
     checkpoints, use_manifest, inspected
 ):
     use_manifest("models:" + "".join(entry(f"mlp_{hidden}", hidden) for hidden in range(50, 200)))
-    target, _ = recognise(converters.read_checkpoint(checkpoints["mlp_mnist"]))
+    target, _ = recognize.recognize(converters.read_checkpoint(checkpoints["mlp_mnist"]))
     assert target.entry.name == "mlp_128"
     assert inspected == ["mlp_128"]
 
@@ -59,28 +59,28 @@ def test_entries_that_fit_alike_are_all_named(checkpoints, use_manifest, inspect
         "models:" + entry("one", 128) + entry("tagged", 128) + entry("gelu", 128, "gelu") + entry("odd", 12)
     )
     with pytest.raises(zoo.ZooError, match="fits one, tagged, gelu alike; choose one with --model"):
-        recognise(converters.read_checkpoint(checkpoints["mlp_mnist"]))
+        recognize.recognize(converters.read_checkpoint(checkpoints["mlp_mnist"]))
     assert len(inspected) == 2
 
 
 def test_what_fits_nothing_is_told_so_with_the_nearest(checkpoints):
     with pytest.raises(zoo.ZooError, match=r"no entry of the manifest fits these 1 tensors; choose"):
-        recognise(tensors_of({"weight": np.ones(3)}))
+        recognize.recognize(tensors_of({"weight": np.ones(3)}))
     tensors = dict(converters.read_checkpoint(checkpoints["mlp_mnist"]))
     tensors["extra"] = np.ones(3, np.float32)
     with pytest.raises(zoo.ZooError, match="'mlp_mnist' is nearest: `--model mlp_mnist` lists 1 problems"):
-        recognise(tensors_of(tensors))
-    assert lookalike(tensors_of(tensors)) is None
+        recognize.recognize(tensors_of(tensors))
+    assert similar_entry(tensors_of(tensors)) is None
 
 
 def test_the_owner_of_flax_arrays_is_found_by_paths_and_shapes(saved):
     arrays = converters.read_checkpoint(saved["cnn_mnist"] / "model.safetensors")
-    assert owner(arrays).name == "cnn_mnist"
+    assert entry_of_variables(arrays).name == "cnn_mnist"
     with pytest.raises(zoo.ZooError, match="no entry of the manifest has these paths and shapes"):
-        owner(tensors_of({"params/kernel": np.ones((2, 3))}))
+        entry_of_variables(tensors_of({"params/kernel": np.ones((2, 3))}))
 
 
 def test_several_owners_are_named(saved, use_manifest):
     use_manifest("models:" + entry("one", 128) + entry("two", 128))
     with pytest.raises(zoo.ZooError, match="one, two has these paths"):
-        owner(converters.read_checkpoint(saved["mlp_mnist"] / "model.safetensors"))
+        entry_of_variables(converters.read_checkpoint(saved["mlp_mnist"] / "model.safetensors"))

@@ -11,6 +11,7 @@ import pytest
 
 import zoo
 from tests.support.servers import Reply, changed, flipped, rewritten, status
+from tests.zoo.hub import conftest
 from tests.zoo.hub.conftest import litter
 
 NAME = "hf://someone/net"
@@ -153,7 +154,7 @@ def test_a_hub_that_is_down_is_said_and_the_cached_commit_taken(commit, hub, fla
         UserWarning, match=rf"out of order \(HTTP 503\); taking {commit} from the cache"
     ) as caught:
         assert flax.loads(NAME)
-    assert caught[0].filename == __file__.replace("test_repositories", "conftest")
+    assert caught[0].filename == conftest.__file__
 
 
 def test_the_environment_is_the_hubs(commit, hub, cache):

@@ -1,0 +1,56 @@
+"""Other files of a model beside its weights: tokenizer.json, golden outputs, configurations."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from zoo._errors import WeightsError
+from zoo._hub import errors, hub_file, remote_file
+from zoo._hub.errors import NetworkError
+from zoo._hub.retry import Retries
+from zoo._hub.settings import Token
+from zoo._registry import packaged
+from zoo._registry.entry import UNATTESTED, Entry, Weights
+from zoo._registry.manifest import MAX_SIZE
+
+TOKENIZER = "tokenizer.json"
+LIMIT = 64_000_000  # bytes
+
+
+def companion(entry: Entry, directory: Path | None, file: str, token: Token = None) -> bytes | None:
+    """Another file of a model: of its repository or directory, or bundled as `NAME.file`."""
+    weights = entry.weights
+    if weights and weights.repo:
+        return remote_companion(entry.name, weights, token, file, LIMIT)
+    stem = Path(weights.file).stem if weights and weights.file else entry.name
+    path = (directory / file) if directory else packaged.weights_path(f"{stem}.{file}")
+    return path.read_bytes() if path.is_file() else None
+
+
+def remote_companion(
+    name: str, beside: Weights, token: Token, file: str, limit: int = MAX_SIZE
+) -> bytes | None:
+    """Another file of the repository; None where it has none of that name.
+
+    Raises:
+        WeightsError: nobody can say.
+    """
+    weights = replace(beside, file=file, sha256=UNATTESTED, size=None)
+    source = hub_file.HubFile(name, weights, token, limit=limit)
+    if source.cached() is None and not exists(name, source):
+        return None
+    return remote_file.read(source)[0].tobytes()
+
+
+def exists(name: str, source: hub_file.HubFile) -> bool:
+    """Whether the repository has the file; what it lacks is noted in the cache, as the Hub's client does."""
+    if source.absent():
+        return False
+    try:
+        errors.check_online(name)
+        Retries().run(source.ask)
+    except errors.MissingError:
+        source.note_absent()
+        return False
+    except NetworkError as trouble:
+        raise WeightsError(f"{source.address} cannot be looked up: {trouble}.") from None
+    return True
