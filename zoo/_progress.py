@@ -1,50 +1,56 @@
-"""How far long work is, drawn where a person looks on."""
+"""Progress bars for long work, drawn on standard error if it is a terminal."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TextIO, TypeAlias
 
-Report: TypeAlias = Callable[[int, int | None], None]  # takes how much is done, and of how much
+BytesReport: TypeAlias = Callable[[int, int | None], None]  # takes the bytes done, and how many there are
+StepsReport: TypeAlias = Callable[[int, str], None]  # takes the steps done, and a text to show after them
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Returns whether a person reads the stream, or writes to it."""
+    return stream is not None and stream.isatty()
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Report]:
-    """What a download reports to: a bar on a terminal's standard error, otherwise nobody."""
-    if sys.stderr is None or not sys.stderr.isatty():
+def bytes_bar(label: str = "") -> Iterator[BytesReport]:
+    """Shows how many bytes are done, and how fast."""
+    if not is_terminal(sys.stderr):
         yield lambda done, total: None
         return
-    # Slow to import, and needed on terminals only.
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape(label), total=None)
+    with _bar(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), transient=True) as progress:
+        task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager
-def rate(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """The same for examples that are computed, and how many a second since the first ones."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda done: None
+def steps_bar(label: str, total: int | None, *, transient: bool = False) -> Iterator[StepsReport]:
+    """Shows how many steps are done, until when, and the text that the last report gave.
+
+    Args:
+        label: Text before the bar.
+        total: Number of steps, if known.
+        transient: If true, nothing is left on the terminal afterwards.
+    """
+    if not is_terminal(sys.stderr):
+        yield lambda done, text: None
         return
+    from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    text = TextColumn("{task.fields[text]}", markup=False)
+    with _bar(MofNCompleteColumn(), TimeRemainingColumn(), text, transient=transient) as progress:
+        task = progress.add_task(label, total=total, text="")
+        yield lambda done, text: progress.update(task, completed=done, text=text)
+
+
+def _bar(*columns: Any, transient: bool) -> Any:
+    # Slow to import, and needed on terminals only.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total, said="compiling")
-        first: tuple[int, float] | None = None  # which took the compiler's time too
-
-        def report(done: int) -> None:
-            nonlocal first
-            now = time.monotonic()
-            first = first or (done, now)
-            speed = f", {(done - first[0]) / (now - first[1]):,.0f}/s" if now > first[1] else ""
-            progress.update(task, completed=done, said=f"{done:,} examples{speed}")
-
-        yield report
+    label = TextColumn("{task.description}", markup=False)
+    return Progress(label, BarColumn(), *columns, console=Console(stderr=True), transient=transient)

@@ -15,7 +15,7 @@ from zoo._hub import errors, retry
 from zoo._hub.checksum import Checksum
 from zoo._hub.errors import NetworkError, RefusedError, TemporaryError
 from zoo._hub.retry import Retries
-from zoo._progress import Report
+from zoo._progress import BytesReport
 
 REDIRECTS = 10
 # urllib's own list would follow redirections to `file:`, and keep connections that it cannot follow.
@@ -50,7 +50,7 @@ class MismatchError(Exception):
     """A complete file, but not the expected one."""
 
 
-def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum, report: Report) -> str:
+def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum, report: BytesReport) -> str:
     """Writes a file that fits the checksum.
 
     Args:
@@ -82,7 +82,7 @@ def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum,
 class _Body:
     """As much of the file as has come."""
 
-    def __init__(self, file: BinaryIO, checksum: Checksum, report: Report) -> None:
+    def __init__(self, file: BinaryIO, checksum: Checksum, report: BytesReport) -> None:
         self._file, self._checksum, self._report = file, checksum, report
         self._version: str | None = None  # of the file at the server, as it says
         self._furthest = 0  # that any attempt came

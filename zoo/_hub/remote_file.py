@@ -166,7 +166,7 @@ def _download(source: Source) -> None:
     if plan is None:
         return
     label = source.address.rpartition("/")[2]
-    with cache.partial_file(source.directory(), source.address) as file, _progress.bar(label) as report:
+    with cache.partial_file(source.directory(), source.address) as file, _progress.bytes_bar(label) as report:
         digest = download(plan.request, file, plan.checksum, report)
         found = Checksum(digest, file.tell(), plan.checksum.git)
         source.keep(file, found)

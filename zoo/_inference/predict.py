@@ -1,8 +1,9 @@
 """Outputs for any number of examples: one compiled function, over batches of one size."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from zoo import _progress
 from zoo._errors import ZooError
 from zoo._inference import xla
 from zoo._model import Model
+from zoo._processes import is_primary
 from zoo._registry.entry import Input
 
 Example: TypeAlias = tuple[np.ndarray[Any, Any], ...]  # what a model takes, without the batch's axis
@@ -66,10 +68,25 @@ def predict_all(
     return _outputs(lambda batch: compiled(model, *map(shares, batch)), checked, batch_size, shown)
 
 
-def _bar(examples: Iterable[Any]) -> Shown:
-    if jax.process_index():
-        return nullcontext(lambda done: None)
-    return _progress.rate("predicting", len(examples) if isinstance(examples, Sized) else None)
+@contextmanager
+def _bar(examples: Iterable[Any]) -> Iterator[Callable[[int], None]]:
+    """Shows how many examples are done, and how many a second since the first ones, which were compiled."""
+    if not is_primary():
+        yield lambda done: None
+        return
+    total = len(examples) if isinstance(examples, Sized) else None
+    with _progress.steps_bar("predicting", total, transient=True) as show:
+        show(0, "compiling")
+        first: tuple[int, float] | None = None
+
+        def report(done: int) -> None:
+            nonlocal first
+            now = time.monotonic()
+            first = first or (done, now)
+            speed = f", {(done - first[0]) / (now - first[1]):,.0f}/s" if now > first[1] else ""
+            show(done, f"{done:,} examples{speed}")
+
+        yield report
 
 
 def _placed(model: Model, mesh: Mesh | None) -> tuple[Model, Mesh | None]:

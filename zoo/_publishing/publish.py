@@ -218,7 +218,7 @@ def _fetch_back(api: Api, commit: str, plan: Plan, home: Path) -> None:
         weights = Weights(file.sha256, size=file.size, file=file.path, repo=api.repo, revision=commit)
         source, path = HubFile(f"hf://{api.repo}", weights, api.token), home / "back"
         try:
-            with path.open("wb") as target, _progress.bar(file.path) as report:
+            with path.open("wb") as target, _progress.bytes_bar(file.path) as report:
                 download.download(partial(_request, source), target, source.checksum(), report)
         except (NetworkError, ConverterError, OSError) as trouble:
             raise PublishError(

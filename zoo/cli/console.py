@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from converters.errors import ConverterError
 from converters.io.signals import raise_exit
 from zoo._errors import ZooError
+from zoo._progress import is_terminal
 
 
 class Verbs(TyperGroup):
@@ -53,14 +54,9 @@ def warn(message: Warning | str, category: type[Warning], *place: Any, **options
     print(f"zoo: {message}", file=sys.stderr)
 
 
-def is_terminal() -> bool:
-    """Whether a person reads the results."""
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]], *, err: bool = False) -> None:
     """Prints a table to a person, and tab-separated rows without a head to a program; `err` is where."""
-    if not (sys.stderr.isatty() if err else is_terminal()):
+    if not is_terminal(sys.stderr if err else sys.stdout):
         if isinstance(sys.stdout, io.TextIOWrapper) and not err:
             sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text, as they are
         for row in rows:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from converters import ConversionError, read_names, write_names
+from zoo._progress import bytes_bar
 from zoo._registry.entry import Input
 
 Names = Annotated[Path | None, typer.Option(metavar="FILE", help="Names pairs and rules, in TOML.")]
@@ -54,7 +55,7 @@ def convert(
 
     if (module is None) != (not input_) or (module and model):
         raise typer.BadParameter("give --model, or --module with --input, or neither")
-    with _drafting(draft, force), _progress() as report:
+    with _drafting(draft, force), bytes_bar() as report:
         done = run(
             checkpoint,
             out,
@@ -153,19 +154,3 @@ def _drafting(path: Path | None, overwrite: bool) -> Iterator[None]:
                 f"{error}\nwrote the draft to {str(path)!r}; check it, then --names {path}"
             ) from error
         raise
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A bar for a person; a pipe gets nothing."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    # Slow to import, and needed on terminals only.
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-
-    columns = BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("")
-        yield lambda done, total: progress.update(task, completed=done, total=total)

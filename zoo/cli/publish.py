@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo._progress import is_terminal
 from zoo.cli import console, convert
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def publish(
 
 
 def _ask() -> None:
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise typer.BadParameter("nobody is there to be asked; pass --yes")
     typer.confirm("Publish this?", abort=True, err=True)
 

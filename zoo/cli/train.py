@@ -11,6 +11,7 @@ import typer
 
 from zoo._errors import TrainingError
 from zoo._loading.resolve import info
+from zoo._progress import steps_bar
 from zoo.cli.console import table
 
 if TYPE_CHECKING:
@@ -147,21 +148,11 @@ def _examined(found: "Labelled") -> None:
 
 @contextmanager
 def _progress(name: str, epochs: int) -> "Iterator[Report]":
-    """Shows a person how far it is; a pipe gets nothing."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:  # not left to Progress, which writes an empty line even when disabled
-        yield lambda epoch, measures: None
-        return
-    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    losses = TextColumn("{task.fields[losses]}")
-    with Progress(*columns, losses, console=console) as progress:
-        task = progress.add_task(name, total=epochs, losses="")
+    """Shows the epochs, and the measures of the last one."""
+    with steps_bar(name, epochs) as show:
 
         def report(epoch: int, measures: Mapping[str, float]) -> None:
-            shown = "  ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
-            progress.update(task, completed=epoch, losses=shown or "compiling")
+            text = "  ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
+            show(epoch, text or "compiling")
 
         yield report
