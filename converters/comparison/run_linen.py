@@ -59,17 +59,24 @@ class FlaxModel:
                 return result
             path, seen = layer.path, (list(islice(_leaves((args, kwargs)), 1)), _outputs(layer, result))
             if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(seen)):
-                # Inside nn.vmap or nn.remat the numbers come later, once for each lifted layer.
-                jax.debug.callback(lambda found: event(path, Call(*map(doubles, found))), seen)
+                # Inside nn.vmap or nn.remat the numbers come later, once for each lifted layer. As a part of
+                # the result: Flax traces the body of nn.scan first, and refuses effects as dependencies.
+                def told(found: Any, outputs: Any) -> Any:
+                    event(path, Call(*map(doubles, found)))
+                    return outputs
+
+                outputs = list(_leaves(result))
+                shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in outputs]
+                outputs = jax.pure_callback(told, shapes, seen, outputs, vmap_method="sequential")
+                left = iter(outputs)
+                result = jax.tree.map(lambda leaf: next(left) if hasattr(leaf, "shape") else leaf, result)
             else:
                 event(path, Call(*map(doubles, seen)))
             return result
 
         # Without compilation, the layers inside nn.scan and nn.jit run one by one with numbers of their own.
         with jax.disable_jit(), nn.intercept_methods(intercept):
-            result = self._apply(self.arguments)
-        jax.effects_barrier()
-        return result
+            return jax.block_until_ready(self._apply(self.arguments))
 
 
 def _leaves(value: Any) -> Iterator[Any]:
