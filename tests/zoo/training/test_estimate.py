@@ -89,10 +89,20 @@ def row(name: str) -> str:
     return f"| {name} | {step.params:,} | {shown} | {step.operations / 1e12:,.1f} |"
 
 
+def figures(row: str) -> tuple[float, list[str]]:
+    """The activations, of which newer versions of JAX keep fewer; and all other cells of a row."""
+    cells = row.split(" | ")
+    return float(cells.pop(4)), cells
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_the_table_of_the_guide_is_computed(name):
     guide = (Path(__file__).parents[3] / "docs" / "scale.md").read_text().splitlines()
-    assert row(name) in guide
+    (shown,) = [line for line in guide if line.startswith(f"| {name} |")]
+    activations, others = figures(row(name))
+    expected, exactly = figures(shown)
+    assert activations == pytest.approx(expected, rel=0.1)
+    assert others == exactly
 
 
 def test_the_blocks_of_a_deeper_model_are_alike():
