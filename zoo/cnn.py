@@ -49,5 +49,22 @@ def create(
     activation: str = "relu",
     dtype: DTypeLike | None = None,
 ) -> CNN:
-    """Builds a CNN; the defaults are the MNIST variant."""
-    return CNN(tuple(channels), hidden, num_classes, check_activation(activation), dtype)
+    """Builds a CNN; the defaults are the MNIST variant.
+
+    Args:
+        channels: Output channels of the convolutions, each of which halves the sides.
+        hidden: Size of the dense layer before the head.
+        num_classes: Number of logits; 0 leaves the head out.
+        activation: Name of the activation, one of ACTIVATIONS.
+        dtype: Dtype to compute in; parameters stay in theirs.
+
+    Raises:
+        ZooError: no such activation.
+    """
+    return CNN(
+        channels=tuple(channels),
+        hidden=hidden,
+        num_classes=num_classes,
+        activation=check_activation(activation),
+        dtype=dtype,
+    )

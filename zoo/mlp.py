@@ -37,5 +37,15 @@ def create(
     activation: str = "relu",
     dtype: DTypeLike | None = None,
 ) -> MLP:
-    """Builds an MLP; the defaults are the MNIST variant."""
-    return MLP((*hidden, num_classes), check_activation(activation), dtype)
+    """Builds an MLP; the defaults are the MNIST variant.
+
+    Args:
+        hidden: Sizes of the hidden layers.
+        num_classes: Number of logits.
+        activation: Name of the activation after each hidden layer, one of ACTIVATIONS.
+        dtype: Dtype to compute in; parameters stay in theirs.
+
+    Raises:
+        ZooError: no such activation.
+    """
+    return MLP(features=(*hidden, num_classes), activation=check_activation(activation), dtype=dtype)

@@ -36,12 +36,12 @@ TORCH_NAMES = {
     "transformers_model": _TRANSFORMERS,  # ResNetModel: no head, num_classes=0
 }
 HEAD, STEM = ("fc",), ("conv1", "conv1_0")
-OTHER_HEAD = {r"(fc|linear|classifier\.1)\..*": "the head"}  # what is left over where num_classes is 0
+REPLACED_HEAD = {r"(fc|linear|classifier\.1)\..*": "the head"}
 
 Layer: TypeAlias = Callable[..., Any]
 
-KAIMING = nn.initializers.variance_scaling(2, "fan_out", "normal")
-Conv = partial(nn.Conv, use_bias=False, kernel_init=KAIMING)
+_KAIMING = nn.initializers.variance_scaling(2, "fan_out", "normal")
+Conv = partial(nn.Conv, use_bias=False, kernel_init=_KAIMING)
 
 
 def conv(channels: int, size: int, stride: int = 1, groups: int = 1, *, dtype: DTypeLike | None) -> nn.Conv:
@@ -171,7 +171,7 @@ def stem_layers(stem: Stem, channels: int, dtype: DTypeLike | None) -> list[Laye
     return layers
 
 
-EXPANSION = {"basic": 1, "bottleneck": 4}
+_EXPANSION = {"basic": 1, "bottleneck": 4}
 
 
 class ResNet(nn.Module):
@@ -197,13 +197,13 @@ class ResNet(nn.Module):
         for index, count in enumerate(self.blocks):
             channels = self.channels * 2**index
             stage = [self._block(channels, inputs, 2 if index else 1)]
-            inputs = channels * EXPANSION[self.block]
+            inputs = channels * _EXPANSION[self.block]
             stage += [self._block(channels, inputs, 1) for _ in range(count - 1)]
             setattr(self, f"layer{index + 1}", stage)
         self.fc = nn.Dense(self.num_classes, dtype=self.dtype)
 
     def _block(self, channels: int, inputs: int, stride: int) -> nn.Module:
-        fits = stride == 1 and inputs == channels * EXPANSION[self.block]
+        fits = stride == 1 and inputs == channels * _EXPANSION[self.block]
         common = (channels, stride, "none" if fits else self.shortcut, self.zero_init_last, self.dtype)
         if self.block == "basic":
             return BasicBlock(*common)
@@ -263,7 +263,7 @@ def create(
         num_classes: 0 leaves the last layer out.
         in_channels: Of the images.
         stem: One of STEMS; "cifar", for small images, keeps their size.
-        shortcut: "conv" (1x1), "pad" (without parameters) or "pool" (averages, then 1x1).
+        shortcut: One of SHORTCUTS: "conv" (1x1), "pad" (without parameters) or "pool" (averages, then 1x1).
         groups: Of the bottlenecks' 3x3 convolutions.
         width_per_group: Channels of each group where a stage has 64.
         zero_init_last: Whether each block begins as its shortcut.

@@ -231,7 +231,7 @@ def create(
         encoder_layers: How many.
         decoder_layers: How many.
         feed_forward: Width between a layer's two dense ones.
-        activation: Between these.
+        activation: Name of the activation between them, one of ACTIVATIONS.
         norm_first: Whether norms are of what layers read, instead of what they give.
         dropout: Rate of each, of the attention's weights too.
         scan: Whether the layers are one in a loop, whose arrays are stacked: deep models compile sooner.

@@ -94,15 +94,28 @@ def create(
     activation: str = "relu",
     dtype: DTypeLike | None = None,
 ) -> VAE:
-    """Builds a VAE; the defaults are the MNIST variant."""
+    """Builds a VAE; the defaults are the MNIST variant.
+
+    Args:
+        input_shape: Shape of an image: (height, width, channels).
+        encoder_features: Sizes of the encoder's dense layers.
+        decoder_features: Sizes of the decoder's hidden layers.
+        latent_dim: Size of the latent.
+        num_classes: Number of classes, which the decoder is conditioned on.
+        activation: Name of the activation, one of ACTIVATIONS.
+        dtype: Dtype to compute in; parameters stay in theirs.
+
+    Raises:
+        ZooError: no such activation.
+    """
     return VAE(
-        tuple(input_shape),
-        tuple(encoder_features),
-        tuple(decoder_features),
-        latent_dim,
-        num_classes,
-        check_activation(activation),
-        dtype,
+        input_shape=tuple(input_shape),
+        encoder_features=tuple(encoder_features),
+        decoder_features=tuple(decoder_features),
+        latent_dim=latent_dim,
+        num_classes=num_classes,
+        activation=check_activation(activation),
+        dtype=dtype,
     )
 
 

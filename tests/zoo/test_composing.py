@@ -29,7 +29,7 @@ def case(request) -> Case:
 
 @pytest.fixture(scope="module")
 def model(case) -> zoo.Model:
-    module = families.module(case.family).create(**case.config)
+    module = families.named(case.family).create(**case.config)
     variables = jax.jit(module.init)({"params": jax.random.key(1), **case.rngs}, *case.inputs)
     return zoo.Model(module, variables)
 
@@ -77,7 +77,7 @@ def test_in_nnx_it_gives_the_same(case, model, outputs):
 
 def test_in_nnx_running_statistics_are_kept():
     case = CASES["resnet14, groups"]
-    module = families.module(case.family).create(**case.config)
+    module = families.named(case.family).create(**case.config)
     variables = jax.jit(module.init)(jax.random.key(1), *case.inputs)
     wrapped = zoo.to_nnx(zoo.Model(module, variables))
     expected, changed = module.apply(variables, *case.inputs, train=True, mutable=["batch_stats"])

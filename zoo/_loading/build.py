@@ -37,8 +37,7 @@ def _adapted(entry: Entry, module: nn.Module, config: Mapping[str, Any]) -> Entr
     """The entry without what a changed config makes wrong: the shapes of inputs, the names of classes."""
     if not config:
         return entry
-    # A family whose config decides the shapes of its inputs has a function for them.
-    inputs = getattr(families.family(entry), "inputs", lambda module, inputs: inputs)(module, entry.inputs)
+    inputs = families.family(entry).inputs(module, entry.inputs)
     same = config.get("num_classes", len(entry.class_names)) == len(entry.class_names)
     return replace(
         entry, inputs=inputs, classes=entry.classes if same else None, labels=entry.labels if same else ()

@@ -1,8 +1,7 @@
 """Published weights for another number of classes, or for images with other channels.
 
-A family's HEAD names the layers that give logits, its NECK those that only some files have, before them:
-`num_classes` may make both anew. Its STEM is the one that sees an image's channels, by the names it may have.
-Everything else has to fit as ever.
+`num_classes=` may initialize the layers of the family's `head` and `neck`, `in_channels=` adapts its `stem`.
+Everything else has to fit.
 """
 
 import logging
@@ -26,8 +25,10 @@ _log = logging.getLogger("zoo")
 
 def head_layers(entry: Entry | None) -> tuple[str, ...]:
     """The layers of the family's HEAD and NECK; none where it names none."""
-    family = families.family(entry) if entry and entry.family else None
-    return (*getattr(family, "HEAD", ()), *getattr(family, "NECK", ()))
+    if entry is None or entry.family is None:
+        return ()
+    family = families.family(entry)
+    return (*family.head, *family.neck)
 
 
 def head(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def log_new(name: str, new: Mapping[str, jax.Array]) -> tuple[str, ...]:
 
 def weights_config(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config without what `adapt_stem` does afterwards: the module of the file itself."""
-    has_stem = hasattr(families.family(entry), "STEM") if entry.family else False
+    has_stem = bool(entry.family and families.family(entry).stem)
     return {keyword: value for keyword, value in config.items() if keyword != "in_channels" or not has_stem}
 
 
@@ -90,7 +91,7 @@ def adapt_stem(entry: Entry, arrays: Mapping[str, Any], channels: int) -> dict[s
     For one channel it is summed over those that there are: grey images then give what they gave as red, green
     and blue. For others they are repeated, and scaled so that the sum stays.
     """
-    kernels = {f"params/{name}/kernel" for name in families.family(entry).STEM} & arrays.keys()
+    kernels = {f"params/{name}/kernel" for name in families.family(entry).stem} & arrays.keys()
     return {path: _over(array, channels) if path in kernels else array for path, array in arrays.items()}
 
 

@@ -1,7 +1,7 @@
 """The tensors of a PyTorch file for the arrays of a module: by its layout, and by what its family allows.
 
-A family's UNUSED names tensors that files hold beside those of a module, OTHER_HEAD those that a module with
-another head leaves over, TIED what files keep twice. All are noted, never silent.
+The family's `ignored`, `replaced_head` and `tied` say which tensors may be left over; all are noted, none is
+silently dropped.
 """
 
 import re
@@ -68,19 +68,19 @@ def allowed_names(entry: Entry) -> tuple[str, ...]:
 
 
 def _tied_names(entry: Entry) -> Iterator[str]:
-    return (rf"(.*\.)?{re.escape(name)}" for name in getattr(families.family(entry), "TIED", {}))
+    return (rf"(.*\.)?{re.escape(name)}" for name in families.family(entry).tied)
 
 
 def _unused(entry: Entry, head: tuple[str, ...] = ()) -> Mapping[str, str]:
     family = families.family(entry)
-    return {**getattr(family, "UNUSED", {}), **(getattr(family, "OTHER_HEAD", {}) if head else {})}
+    return {**family.ignored, **(family.replaced_head if head else {})}
 
 
 def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str]:
     """What was left out of the file and why, in sentences."""
     family, reasons = families.family(entry), dict[str, list[str]]()
     for name in fit.ignored:
-        reason = _tied(name, fit, getattr(family, "TIED", {}))
+        reason = _tied(name, fit, family.tied)
         plain = name.removeprefix(fit.prefix)
         for pattern, meaning in unused.items():
             reason = reason or (meaning if re.fullmatch(pattern, plain) else "")

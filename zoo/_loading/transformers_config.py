@@ -15,7 +15,7 @@ from zoo._loading import sentence_transformers
 from zoo._loading.build import build
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry, FrozenMapping
-from zoo._registry.family import ACTIVATIONS, IRRELEVANT, Fields
+from zoo._registry.family import IRRELEVANT, ConfigFields
 from zoo._variables import init
 
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
@@ -48,7 +48,9 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
         raise ManifestError(
             f"{name!r} has model_type {kind!r}; the zoo has {', '.join(sorted(model_types))}."
         )
-    fields: Fields = families.module(model_types[kind]).HUB[kind]
+    family = families.named(model_types[kind])
+    assert family is not None  # a test holds the manifest to it
+    fields = family.config_fields[kind]
     problems = [*_problems(config, fields)]
     keywords = {**fields.defaults, **_keywords(config, fields, problems)}
     if head is None:
@@ -77,7 +79,7 @@ def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
     return replace(made, config=described.config, inputs=described.inputs, num_params=count)
 
 
-def _problems(config: Mapping[str, Any], fields: Fields) -> Iterator[str]:
+def _problems(config: Mapping[str, Any], fields: ConfigFields) -> Iterator[str]:
     """What the family does not have."""
     known = {*fields.keywords, *fields.fixed, *fields.irrelevant, *IRRELEVANT}
     for name, value in config.items():
@@ -87,22 +89,24 @@ def _problems(config: Mapping[str, Any], fields: Fields) -> Iterator[str]:
             yield f"{name}: {value!r}; nobody has said what it means for the family"
 
 
-def _keywords(config: Mapping[str, Any], fields: Fields, problems: list[str]) -> dict[str, Any]:
+def _keywords(config: Mapping[str, Any], fields: ConfigFields, problems: list[str]) -> dict[str, Any]:
     """The keywords of `create` that attributes stand for; null is the default."""
     found = {
         keyword: config[name] for name, keyword in fields.keywords.items() if config.get(name) is not None
     }
     if "activation" in found:
         activation = found["activation"]
-        if activation not in ACTIVATIONS:
-            problems.append(f"activation {activation!r}; the zoo has {', '.join(ACTIVATIONS)}")
-        found["activation"] = ACTIVATIONS.get(activation)
+        if activation not in fields.activations:
+            problems.append(f"activation {activation!r}; the zoo has {', '.join(fields.activations)}")
+        found["activation"] = fields.activations.get(activation)
     if fields.classifies:
         found["num_classes"] = len(config.get("id2label") or ()) or config.get("num_labels") or 2
     return found
 
 
-def _of_architecture(config: Mapping[str, Any], fields: Fields, problems: list[str]) -> Mapping[str, Any]:
+def _of_architecture(
+    config: Mapping[str, Any], fields: ConfigFields, problems: list[str]
+) -> Mapping[str, Any]:
     named = config.get("architectures") or []
     for name in named:
         if name in fields.heads:

@@ -13,11 +13,11 @@ from zoo._inference.sampling import choices
 from zoo._loading import load, resolve, sentence_transformers
 from zoo._loading.companions import TOKENIZER, companion
 from zoo._model import Model
+from zoo._registry import families
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-END = "<|endoftext|>"
 PACE = 4  # tokens between two pieces of a text: asking for each one costs more
 
 
@@ -82,8 +82,7 @@ def outputs(name: resolve.Name, texts: Sequence[str], **config: Any) -> tuple[Mo
 def limit(name: resolve.Name, module: Any) -> int:
     """How many tokens a text has at most: as sentence-transformers says, and as there are positions."""
     entry = resolve.info(name)
-    offset = module.pad_token_id + 1 if getattr(module, "variant", "") == "roberta" else 0
-    most: int = module.max_length - offset
+    most = families.family(entry).max_tokens(module)
     file = "sentence_bert_config.json"
     content = companion(entry, resolve.directory_of(name), file) if module.head == "embedding" else None
     said = sentence_transformers.parsed(f"{entry.name}: {file}", content, dict) if content else {}
@@ -117,12 +116,17 @@ def generate(
         ZooError: the model continues no texts, or has no tokenizer.
     """
     tokens, entry = tokenizer(name), resolve.info(name)
-    if entry.config.get("head", "lm") != "lm" or entry.family != "gpt2":
+    family = families.named(entry.family)
+    if family is None or family.generate is None or entry.config.get("head", "lm") != "lm":
         raise ZooError(f"{name!r} continues no texts; try gpt2.")
     model = load.load(name, pretrained=True)
-    ids, mask = batch([prompt or END], tokens, limit=model.module.max_length)
+    ids, mask = batch([prompt or family.end_token or ""], tokens, limit=model.module.max_length)
     sampling, draw = choices(
-        temperature=temperature, top_k=top_k, top_p=top_p, eos_token_id=tokens.token_to_id(END), seed=seed
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        eos_token_id=tokens.token_to_id(family.end_token) if family.end_token else None,
+        seed=seed,
     )
     most = min(max_new_tokens, model.module.max_length - ids.shape[1])
     shown = ""

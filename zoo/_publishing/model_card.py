@@ -20,13 +20,6 @@ DATASETS = {
     "tiny_shakespeare": ("karpathy/tiny_shakespeare", "Tiny Shakespeare"),
 }
 METRIC = re.compile(rf"({'|'.join(DATASETS)})_(test|val|train)_(\w+)")
-# What a language model's head is for; the task's name is the Hub's.
-HEADS = {
-    "lm": "text-generation",
-    "masked_lm": "fill-mask",
-    "classification": "text-classification",
-    "embedding": "sentence-similarity",
-}
 LICENSES = (
     "apache-2.0",
     "mit",
@@ -99,11 +92,13 @@ def _task(entry: Entry, model: Model) -> str | None:
     if entry.family is None:
         return None
     family = families.family(entry)
-    if hasattr(family, "sample"):
+    if family.sample:
         return "unconditional-image-generation"
     if entry.takes_tokens:
         keyword = inspect.signature(family.create).parameters.get("head")
-        return HEADS.get(entry.config.get("head", keyword.default), "feature-extraction") if keyword else None
+        if keyword is None:
+            return None
+        return family.tasks.get(entry.config.get("head", keyword.default), "feature-extraction")
     classes = getattr(model.module, "num_classes", 1)
     return "image-classification" if classes else "image-feature-extraction"
 
@@ -146,7 +141,7 @@ def _what(entry: Entry, model: Model) -> str:
     if entry.family:
         config = ", ".join(f"{name}={value!r}" for name, value in entry.config.items())
         kind = f"family `{entry.family}` of the zoo{f' with `{config}`' if config else ''}"
-        about = (inspect.getdoc(families.family(entry)) or "").splitlines()[0] + "\n\n"
+        about = f"{families.family(entry).summary}\n\n"
     flax = "A [Flax](https://github.com/google/flax) (linen) model"
     return f"{about}{flax}, `{type(model.module).__name__}`: {kind}, {entry.num_params:,} parameters."
 
@@ -154,7 +149,7 @@ def _what(entry: Entry, model: Model) -> str:
 def _code(entry: Entry, model: Model, repo: str) -> str:
     module = "" if entry.family else f", module={type(model.module).__name__}(...)"
     call = f"model({', '.join(each.name for each in entry.inputs) or '...'})"
-    if entry.family and hasattr(families.family(entry), "sample"):
+    if entry.family and families.family(entry).sample:
         call = f"zoo.{entry.family}.sample(model, labels=[0, 1, 2])"
     if _task(entry, model) == "text-generation":
         ids = f'zoo.tokenizer("hf://{repo}").encode("Once upon a time").ids'

@@ -196,7 +196,7 @@ def _draw(model: Model, target: Path) -> None:
     if model.entry is None or model.entry.family is None:
         return
     family = families.family(model.entry)
-    if hasattr(family, "sample"):
+    if family.sample:
         from zoo._preprocessing import images
 
         labels = np.repeat(np.arange(model.module.num_classes), 10)

@@ -1,14 +1,22 @@
-"""How a family reads the config.json of one of the Hub's models: a table, which the family's file holds."""
+"""The contract of an architecture: every module-level name of its file that the rest of the zoo reads."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import ModuleType
 from typing import Any
 
+import flax.linen as nn
+
+from converters.matching.search import NamesAndRules
+from zoo._errors import ZooError
 from zoo._registry.entry import Input
 
+FUNCTIONS = ("create", "inputs", "max_tokens", "sample", "generate")  # all other names are upper case
 TOKENS = (Input("input_ids", (1, 16), "int32"),)
 
-# transformers' names -> the zoo's
+# transformers' names of activations -> the zoo's
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -67,19 +75,20 @@ IRRELEVANT = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Fields:
-    """The attributes of one model_type.
+@dataclass(frozen=True, kw_only=True)
+class ConfigFields:
+    """How a family reads the attributes of one model_type in the config.json of the Hub.
 
     Attributes:
-        keywords: The keyword of the family's `create` for each attribute that has one.
-        heads: More keywords, for each class of transformers that `architectures` may name.
-        fixed: The only value of an attribute that the family has; it is transformers' default, too.
-        irrelevant: What changes nothing, beside IRRELEVANT.
+        keywords: Attribute -> the keyword of the family's `create` that it stands for.
+        heads: Class of transformers that `architectures` may name -> further keywords.
+        fixed: Attribute -> the only value that the family has; it is transformers' default, too.
+        irrelevant: Attributes that change nothing, besides IRRELEVANT.
         defaults: Keywords whose default is another one in transformers, or that no attribute has.
-        inputs: What the model takes.
-        classifies: Whether `create` takes num_classes.
-        embeds: Whether there may be the files of sentence-transformers.
+        inputs: The arrays that the model takes.
+        activations: transformers' name of an activation -> the zoo's.
+        classifies: If true, `create` takes num_classes, and id2label names the classes.
+        embeds: If true, the files of sentence-transformers are read where they are.
     """
 
     keywords: Mapping[str, str]
@@ -88,5 +97,100 @@ class Fields:
     irrelevant: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[Input, ...] = TOKENS
+    activations: Mapping[str, str] = field(default_factory=lambda: ACTIVATIONS)
     classifies: bool = False
     embeds: bool = False
+
+
+def _same_inputs(module: Any, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    return inputs
+
+
+def _max_length(module: Any) -> int:
+    length: int = module.max_length
+    return length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """An architecture of the zoo: `create`, and what the zoo has to know about its files and its use.
+
+    Each field from `create` on is a name at the top level of `zoo/<name>.py`, or of `zoo/<name>/__init__.py`:
+    functions as they are spelled here, all others in upper case (`torch_names` is TORCH_NAMES). Only `create`
+    is required. The layers of `head`, `neck` and `stem` are attributes of the module.
+
+    Attributes:
+        name: The module's name below `zoo`, which an entry of the manifest calls its family.
+        summary: The first line of the module's docstring.
+        create: Builds the module; takes keywords only, has a default for each, and `dtype` is one of them.
+        inputs: (module, an entry's inputs) -> the inputs with the shapes that a changed config gives them.
+        max_tokens: Module -> the largest number of tokens in a text.
+        sample: (model, class indices, seed=) -> images, if the family draws any; `zoo sample` calls it.
+        generate: Continues texts as `zoo.gpt2.generate` does, if the family can; `zoo generate` asks for it.
+        torch_names: Layout -> names pairs and rules by which PyTorch files keep the family's tensors.
+        ignored: Regular expression for tensors that files hold besides a module's -> a noun for the note.
+        replaced_head: The same for tensors that are left over only where `num_classes=` replaces the head.
+        tied: Tensor that some files keep twice -> the end of the other one's name, which has to be equal.
+        head: The layers that give logits; `num_classes=` initializes them where the weights have others.
+        neck: Layers before the head that only some files have; they may be initialized with it.
+        stem: Names of the first layer, which `in_channels=` adapts to other images.
+        classifier: Keywords of `create` that make a classifier; finetuning adds them.
+        config_fields: model_type of the Hub -> how its config.json is read; weights_manifest.yaml lists it.
+        tensor_parallel: Pattern for the ends of paths -> the mesh's axis for each of an array's last axes.
+        tasks: Value of `create`'s keyword `head` -> the Hub's word for the task, in model cards.
+        end_token: The token between texts, which ends a generated one and begins one without a prompt.
+    """
+
+    name: str
+    summary: str
+    create: Callable[..., nn.Module]
+    inputs: Callable[[Any, tuple[Input, ...]], tuple[Input, ...]] = _same_inputs
+    max_tokens: Callable[[Any], int] = _max_length
+    sample: Callable[..., Any] | None = None
+    generate: Callable[..., Any] | None = None
+    torch_names: Mapping[str, NamesAndRules] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    replaced_head: Mapping[str, str] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+    head: tuple[str, ...] = ()
+    neck: tuple[str, ...] = ()
+    stem: tuple[str, ...] = ()
+    classifier: Mapping[str, Any] = field(default_factory=dict)
+    config_fields: Mapping[str, ConfigFields] = field(default_factory=dict)
+    tensor_parallel: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    end_token: str | None = None
+
+    @classmethod
+    def of(cls, module: ModuleType) -> "Family":
+        """Reads the family off its module.
+
+        All its upper-case names are the contract's, classes, or choices that `create`'s docstring names, as
+        DEPTHS: a misspelt one would silently be nothing.
+
+        Raises:
+            ZooError: there is no `create`, an upper-case name that nothing reads, or text instead of layers.
+        """
+        contract = {_in_file(each.name): each.name for each in fields(cls)[2:]}
+        values = {name: getattr(module, named) for named, name in contract.items() if hasattr(module, named)}
+        if "create" not in values:
+            raise ZooError(f"{module.__name__} has no create(); every architecture has one.")
+        choices = re.findall(r"\w+", values["create"].__doc__ or "")
+        for named, value in vars(module).items():
+            constant = named.isupper() and not named.startswith("_") and not isinstance(value, type)
+            if constant and named not in (*contract, *choices):
+                near = difflib.get_close_matches(named, contract, 1)
+                advice = f"; did you mean {near[0]}?" if near else f"; a constant of its own is _{named}."
+                raise ZooError(f"{module.__name__} has {named}, which nothing in the zoo reads{advice}")
+        for name in ("head", "neck", "stem"):
+            if isinstance(values.get(name), str):
+                raise ZooError(
+                    f"{module.__name__}.{name.upper()} is text; expected a tuple of layers' names."
+                )
+        summary = (module.__doc__ or "").strip().partition("\n")[0]
+        return cls(name=module.__name__.removeprefix("zoo."), summary=summary, **values)
+
+
+def _in_file(field: str) -> str:
+    """The spelling of a field in a family's file."""
+    return field if field in FUNCTIONS else field.upper()

@@ -1,6 +1,5 @@
 """Where arrays go on a mesh: the `sharding=` of `zoo.load` for models that outgrow one device."""
 
-import importlib.util
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -118,14 +117,13 @@ def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | N
     _check(mesh, axis, *([fsdp] if fsdp else []))
     if axis == fsdp:
         raise ZooError(f"axis= and fsdp= are both {axis!r}; they take two axes of the mesh.")
-    found = importlib.util.find_spec(f"zoo.{family}") if family.isidentifier() else None
-    table = getattr(families.module(family), "TENSOR_PARALLEL", None) if found else None
-    if table is None:
+    found = families.named(family)
+    if not found or not found.tensor_parallel:
         raise ZooError(
-            f"family {family!r} has no table for tensor parallelism; those of Transformers have: "
-            "'bert', 'gpt2', 'transformer' and 'vit'."
+            f"family {family!r} has no table for tensor parallelism; "
+            f"{families.having('tensor_parallel')} have one."
         )
-    return ShardingRule(mesh, table, axis, fsdp)
+    return ShardingRule(mesh, found.tensor_parallel, axis, fsdp)
 
 
 def placed(path: str, leaf: jax.ShapeDtypeStruct, sharding: Placement | None) -> Sharding | None:

@@ -1,6 +1,6 @@
 """What the Hub's files of BERT and its relatives call tensors and options."""
 
-from zoo._registry.family import Fields
+from zoo._registry.family import ConfigFields
 
 _BASE = r"^(embeddings|encoder|pooler)\."
 _GAMMA = ((r"LayerNorm\.weight$", "LayerNorm.gamma"), (r"LayerNorm\.bias$", "LayerNorm.beta"))
@@ -34,8 +34,7 @@ TORCH_NAMES = {
     "distilbert_model": _DISTILBERT,
 }
 
-# Tensors that files hold beside those of a module, and what they are.
-UNUSED = {
+IGNORED = {
     r"(.*\.)?position_ids": "positions, which are computed",
     r"(.*\.)?pooler\..*": "the pooler",
     r"cls\.seq_relationship\..*": "the head that tells whether one sentence follows another",
@@ -43,7 +42,6 @@ UNUSED = {
     r"(pre_)?classifier\..*": "the head of a classifier",
     r"qa_outputs\..*": "the head that finds answers",
 }
-# What some files keep twice: the same as what ends in the second name.
 TIED = {
     "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
@@ -52,7 +50,7 @@ TIED = {
     "vocab_projector.weight": "embeddings.word_embeddings.weight",
 }
 
-_WIDTHS = {
+_SIZES = {
     "vocab_size": "vocab_size",
     "max_position_embeddings": "max_length",
     "type_vocab_size": "token_types",
@@ -84,18 +82,20 @@ def _heads(prefix: str, base: str) -> dict[str, dict[str, str]]:
     }
 
 
-HUB = {
-    "bert": Fields(_WIDTHS, _heads("Bert", "pooler"), _FIXED, classifies=True, embeds=True),
-    "roberta": Fields(
-        _WIDTHS,
-        _heads("Roberta", "pooler"),
-        _FIXED,
+CONFIG_FIELDS = {
+    "bert": ConfigFields(
+        keywords=_SIZES, heads=_heads("Bert", "pooler"), fixed=_FIXED, classifies=True, embeds=True
+    ),
+    "roberta": ConfigFields(
+        keywords=_SIZES,
+        heads=_heads("Roberta", "pooler"),
+        fixed=_FIXED,
         defaults={"variant": "roberta", "vocab_size": 50265, "pad_token_id": 1},
         classifies=True,
         embeds=True,
     ),
-    "distilbert": Fields(
-        {
+    "distilbert": ConfigFields(
+        keywords={
             "vocab_size": "vocab_size",
             "max_position_embeddings": "max_length",
             "dim": "width",
@@ -107,11 +107,11 @@ HUB = {
             "attention_dropout": "attention_dropout",
             "seq_classif_dropout": "classifier_dropout",
         },
-        _heads("DistilBert", "none"),
+        heads=_heads("DistilBert", "none"),
         # How positions were initialised is in the weights, whichever it was.
-        {"tie_weights_": True, "tie_word_embeddings": True, "is_encoder_decoder": False},
-        ("pad_token_id", "qa_dropout", "sinusoidal_pos_embds"),
-        {"variant": "distilbert", "token_types": 0, "depth": 6, "classifier_dropout": 0.2},
+        fixed={"tie_weights_": True, "tie_word_embeddings": True, "is_encoder_decoder": False},
+        irrelevant=("pad_token_id", "qa_dropout", "sinusoidal_pos_embds"),
+        defaults={"variant": "distilbert", "token_types": 0, "depth": 6, "classifier_dropout": 0.2},
         classifies=True,
         embeds=True,
     ),

@@ -18,21 +18,6 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.outputs import TextOutput
 from zoo.bert.layers import Embeddings, Encoder, LanguageModel, Pooler, Settings
-from zoo.bert.layouts import HUB, TIED, TORCH_NAMES, UNUSED
-
-__all__ = [
-    "CLASSIFIER",
-    "HEAD",
-    "HUB",
-    "NECK",
-    "TENSOR_PARALLEL",
-    "TIED",
-    "TORCH_NAMES",
-    "UNUSED",
-    "Bert",
-    "create",
-    "pooled",
-]
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -43,6 +28,11 @@ TENSOR_PARALLEL = {
 }
 HEAD, NECK = ("classifier",), ("pooler", "pre_classifier")
 CLASSIFIER = {"head": "classification"}
+TASKS = {
+    "masked_lm": "fill-mask",
+    "classification": "text-classification",
+    "embedding": "sentence-similarity",
+}
 HEADS = ("none", "pooler", "masked_lm", "classification", "embedding")
 POOLING = ("cls", "mean", "max", "mean_sqrt_len")
 
@@ -147,11 +137,10 @@ class Bert(nn.Module):
         )
 
     def _positions(self, input_ids: jax.Array) -> jax.Array:
-        length, offset = input_ids.shape[1], VARIANTS[self.variant].offset
-        most = self.max_length - (self.pad_token_id + 1) * offset
+        length, most = input_ids.shape[1], max_tokens(self)
         if length > most:
             raise ZooError(f"texts of {length} tokens; the model takes at most {most}.")
-        if not offset:
+        if not VARIANTS[self.variant].offset:
             return jnp.arange(length)[None]
         kept = jnp.asarray(input_ids != self.pad_token_id, jnp.int32)
         return jnp.cumsum(kept, axis=1) * kept + self.pad_token_id
@@ -165,6 +154,11 @@ class Bert(nn.Module):
             x = ACTIVATIONS[variant.activation](self.pre_classifier(x))
         logits: jax.Array = self.classifier(self.dropout(x, deterministic=not train))
         return logits
+
+
+def max_tokens(module: Bert) -> int:
+    """The largest number of tokens in a text: RoBERTa's positions begin behind the padding token's id."""
+    return module.max_length - (module.pad_token_id + 1) * VARIANTS[module.variant].offset
 
 
 def create(

@@ -74,7 +74,7 @@ def sample(
     """Draws new images as one picture, a row for each class."""
     entry = zoo.info(name)
     family = families.family(entry)
-    if not hasattr(family, "sample"):
+    if family.sample is None:
         raise zoo.ZooError(f"{name!r} does not draw images; try vae_mnist.")
     model = zoo.load(name, pretrained=True)
     classes = label or range(model.module.num_classes)

@@ -1,20 +1,19 @@
 """What the Hub's files of GPT-2 call tensors and options."""
 
-from zoo._registry.family import Fields
+from zoo._registry.family import ConfigFields
 
 TORCH_NAMES = {
     "transformers": ((r"^", "transformer."),),
     "transformers_model": (),  # GPT2Model, and openai-community/gpt2
 }
 
-# Tensors that files hold beside those of a module, and what they are.
-UNUSED = {
+IGNORED = {
     r"(.*\.)?h\.\d+\.attn\.(masked_)?bias": "causal masks, which are computed",
     r"score\.weight": "the head of a classifier",
 }
-TIED = {"lm_head.weight": "wte.weight"}  # kept twice by some files: the same as what ends in the second name
-HUB = {
-    "gpt2": Fields(
+TIED = {"lm_head.weight": "wte.weight"}
+CONFIG_FIELDS = {
+    "gpt2": ConfigFields(
         keywords={
             "vocab_size": "vocab_size",
             "n_positions": "max_length",

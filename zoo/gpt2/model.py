@@ -16,14 +16,10 @@ from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
 from zoo._errors import ZooError
-from zoo._inference.generate import generate
 from zoo._nn.attention import attention, key_mask
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.outputs import TextOutput
-from zoo.gpt2.layouts import HUB, TIED, TORCH_NAMES, UNUSED
-
-__all__ = ["GPT2", "HUB", "TENSOR_PARALLEL", "TIED", "TORCH_NAMES", "UNUSED", "Cache", "create", "generate"]
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -32,6 +28,8 @@ TENSOR_PARALLEL = {
     "(c_attn|c_fc)/bias": ("model",),
     "c_proj/kernel": ("model", None),
 }
+TASKS = {"lm": "text-generation"}
+END_TOKEN = "<|endoftext|>"
 HEADS = ("lm", "none")
 
 

@@ -76,7 +76,7 @@ def finetune(
     entry = info(name)
     if not head_layers(entry):
         raise TrainingError(
-            f"{entry.name!r} has no head that could be replaced; choose a resnet, vit or bert."
+            f"{entry.name!r} has no head that could be replaced; {families.having('head')} have one."
         )
     recipe = recipe or finetuning_recipe(name)
     with all_or_none():
@@ -118,13 +118,13 @@ def _with_head(
     name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: Placement | None
 ) -> Model:
     """The pretrained model with a new head, and a record of its own."""
-    config = dict(getattr(families.family(entry), "CLASSIFIER", {}), num_classes=len(labelled.classes))
+    config = dict(families.family(entry).classifier, num_classes=len(labelled.classes))
     model = load(name, pretrained=True, seed=recipe.seed, sharding=sharding, **config)
     assert model.entry is not None  # it was loaded
     variables = flatten(model.variables)
     if labelled.classes != entry.class_names:
         # A head for as many classes was taken over, which are other ones.
-        head = families.family(entry).HEAD
+        head = families.family(entry).head
         kept = {path for path in variables if path.split("/")[1] not in head}
         variables |= init.initialize(model.module, model.entry.inputs, recipe.seed, None, sharding, kept)
     plain = re.sub(r"[^a-z0-9._-]+", "-", Path(entry.name).name.lower())

@@ -145,7 +145,8 @@ def _default(mesh: Mesh, family: str | None) -> Placement:
     """Whole params on each device, but for an axis `model`: Transformers' as their family says, or spread."""
     if MODEL not in mesh.axis_names:
         return NamedSharding(mesh, PartitionSpec())
-    if family and hasattr(families.module(family), "TENSOR_PARALLEL"):
+    found = families.named(family)
+    if family and found and found.tensor_parallel:
         return tensor_parallel(mesh, family, axis=MODEL)
     return fsdp(mesh, MODEL)
 

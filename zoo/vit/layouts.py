@@ -4,7 +4,7 @@ from typing import Any
 
 from converters.matching.rules import Split
 from zoo._registry.entry import Input
-from zoo._registry.family import Fields
+from zoo._registry.family import ConfigFields
 
 _TORCHVISION = (
     (r"^cls_token", "class_token"),
@@ -65,8 +65,7 @@ TORCH_NAMES = {
     "transformers5_dinov2": (*_EMBEDDINGS, *_SCALES, *_STATE_DICTS, (r"^blocks\.", "encoder.layer.")),
 }
 
-# Tensors that files hold beside those of a module, and what they are.
-UNUSED = {
+IGNORED = {
     r"(head|head_dist|heads)\..*": "the head",
     r"(cls_|distillation_)?classifier\..*": "the head",
     r"(.*\.)?pooler\..*": "the pooler",
@@ -102,8 +101,8 @@ _DEFAULTS: dict[str, Any] = {
     "mlp_dropout": 0.0,
     "resizing": "transformers",
 }
-HUB = {
-    "vit": Fields(
+CONFIG_FIELDS = {
+    "vit": ConfigFields(
         heads={
             "ViTForImageClassification": {},
             "ViTModel": {"num_classes": 0, "representation": True},
@@ -111,12 +110,12 @@ HUB = {
         defaults=_DEFAULTS,
         **_VIT,
     ),
-    "deit": Fields(
+    "deit": ConfigFields(
         heads={"DeiTForImageClassificationWithTeacher": {}},
         defaults={**_DEFAULTS, "distilled": True},
         **_VIT,
     ),
-    "dinov2": Fields(
+    "dinov2": ConfigFields(
         keywords={**_SIZES, "layerscale_value": "layer_scale", "use_mask_token": "maskable"},
         heads={"Dinov2Model": {}},
         fixed={"mlp_ratio": 4, "use_swiglu_ffn": False, "drop_path_rate": 0.0},

@@ -21,20 +21,6 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import bicubic, check_activation
 from zoo._registry.entry import Input
 from zoo.vit.layers import INIT, Block, Dense, LayerNorm, Sizes
-from zoo.vit.layouts import HUB, TORCH_NAMES, UNUSED
-
-__all__ = [
-    "HEAD",
-    "HUB",
-    "RESIZING",
-    "STEM",
-    "TENSOR_PARALLEL",
-    "TORCH_NAMES",
-    "UNUSED",
-    "ViT",
-    "create",
-    "inputs",
-]
 
 HEAD, STEM = ("head", "head_dist"), ("patch_embed",)
 

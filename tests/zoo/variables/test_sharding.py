@@ -413,7 +413,7 @@ def test_every_pattern_of_a_table_is_of_some_array(family):
     name, config, _ = on_devices.MODELS[family]
     module, entry = build(zoo.info(name), None, None, config)
     shapes = init.shapes(module, entry.inputs)
-    for pattern, axes in families.module(family).TENSOR_PARALLEL.items():
+    for pattern, axes in families.named(family).tensor_parallel.items():
         found = [path for path in shapes if re.fullmatch(f"(.*/)?({pattern})", path)]
         assert found, pattern
         assert all(len(shapes[path].shape) == len(axes) for path in found), pattern

@@ -65,7 +65,7 @@ def tensors_of(case: str) -> Mapping[str, np.ndarray]:
 def pair(name: str, **config: Any) -> Pair:
     """The case's model without and with the config's `scan` and `remat`."""
     case = CASES[name]
-    create, names = families.module(case.family).create, families.module(case.family).TORCH_NAMES
+    create, names = families.named(case.family).create, families.named(case.family).torch_names
     found = []
     for more in ({"scan": False, "remat": False}, {}):
         module = create(**{**case.config, **config, **more})
@@ -184,7 +184,7 @@ def test_a_loop_takes_any_dtype_to_compute_in_and_of_params(name):
     case = CASES[name]
     inputs = [np.float32(x) if x.dtype.kind == "f" else x for x in case.inputs]
     for compute, params in ((jnp.bfloat16, np.float32), (None, jnp.bfloat16), (np.float32, jnp.float16)):
-        module = families.module(case.family).create(**case.config, scan=True, dtype=compute)
+        module = families.named(case.family).create(**case.config, scan=True, dtype=compute)
         shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
         variables = jax.tree.map(partial(jax.ShapeDtypeStruct.update, dtype=np.dtype(params)), shapes)
         found = jax.eval_shape(partial(module.apply, train=True), variables, *inputs, rngs=RNGS)
