@@ -41,7 +41,7 @@ bench: $(VENV)/dev
 $(VENV)/base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("flax-zoo needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=python3.11" % sys.version_info[:2])'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(INSTALL) hatchling
+	$(INSTALL) hatchling PyYAML
 	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 

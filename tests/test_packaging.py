@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from zoo._registry import manifest
+from zoo._registry import compiled, manifest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -36,7 +36,9 @@ def test_the_wheel_holds_the_packages_the_manifest_and_the_bundled_weights(built
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
         assert tops == {"zoo", "converters", f"flax_zoo-{PROJECT['version']}.dist-info"}
-        assert archive.read("zoo/weights_manifest.yaml") == (ROOT / "weights_manifest.yaml").read_bytes()
+        assert "zoo/weights_manifest.yaml" not in archive.namelist()
+        content = archive.read("zoo/manifest.json")
+        assert dict(compiled.read(Path("manifest.json"), content).models) == dict(manifest.read().models)
         bundled = [entry.weights for entry in entries if str(entry.weights).startswith("bundled")]
         assert bundled
         for weights in bundled:
@@ -51,7 +53,37 @@ def test_the_source_distribution_holds_what_builds_and_tests_it(built):
     with tarfile.open(source) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     expected = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "weights_manifest.yaml"}
+    expected |= {"hatch_build.py"}
     assert expected | {"constraints.txt", "tests/test_packaging.py", "zoo/__init__.py"} <= names
+
+
+@pytest.fixture
+def tree(built: Path, tmp_path: Path) -> Path:
+    """The unpacked source distribution."""
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tree,) = tmp_path.iterdir()
+    return tree
+
+
+def test_a_wheel_is_built_from_the_source_distribution_without_what_the_zoo_depends_on(built, tree):
+    code = "import sys\nfor name in ('jax', 'flax', 'numpy', 'converters'): sys.modules[name] = None\n"
+    code += "from hatchling.build import build_wheel; print(build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True)
+    (wheel,) = tree.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(next(built.glob("*.whl"))) as other:
+        assert archive.read("zoo/manifest.json") == other.read("zoo/manifest.json")
+
+
+def test_a_wrong_manifest_stops_the_build_with_all_its_problems(tree):
+    path = tree / "weights_manifest.yaml"
+    path.write_text(path.read_text().replace("license: Apache-2.0", "licence: Apache-2.0", 2))
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    result = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert result.returncode
+    assert result.stderr.count(".licence: unknown field; did you mean 'license'?") == 2
+    assert not list(tree.glob("dist/*.whl"))
 
 
 def test_the_lowest_versions_are_those_that_the_project_allows():

@@ -18,10 +18,11 @@ Name: TypeAlias = str | os.PathLike[str]
 
 def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
     """The names that match a pattern such as `*_mnist`; with or without published weights only, if asked."""
+    found = manifest.read()
     return sorted(
         name
-        for name, entry in manifest.read().models.items()
-        if fnmatchcase(name, pattern) and pretrained in (None, entry.weights is not None)
+        for name in found.models
+        if fnmatchcase(name, pattern) and pretrained in (None, name in found.pretrained)
     )
 
 

@@ -1,7 +1,7 @@
 """A model's record, as one entry of the manifest or the config.json of a saved model says it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -133,3 +133,18 @@ def _class_names(classes: str) -> tuple[str, ...]:
     # The first line says where the names are from.
     text = packaged.classes_path(classes).read_text(encoding="utf-8")
     return tuple(text.splitlines()[1:])
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """Returns the fields of an entry, or of a part of one, that are not empty, spelt as in the manifest.
+
+    Raises:
+        TypeError: the value is none of an entry's parts.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            name: field for name, field in vars(value).items() if field not in (None, (), FrozenMapping())
+        }
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(repr(value))

@@ -6,9 +6,9 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def manifest_path() -> Path:
-    """Returns where the manifest is: in the package if built as a wheel, above it in a checkout."""
-    name = "weights_manifest.yaml"
-    return next((path for path in (PACKAGE / name, PACKAGE.parent / name) if path.exists()), PACKAGE / name)
+    """Returns where the manifest is: compiled in an installed package, as YAML above it in a checkout."""
+    compiled = PACKAGE / "manifest.json"
+    return compiled if compiled.exists() else PACKAGE.parent / "weights_manifest.yaml"
 
 
 def classes_path(classes: str) -> Path:

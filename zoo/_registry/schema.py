@@ -57,6 +57,11 @@ def anything(value: Any, path: str, problems: list[str]) -> Any:
     return value
 
 
+def or_null(check: Check) -> Check:
+    """Checks a value that may be null, too."""
+    return lambda value, path, problems: None if value is None else check(value, path, problems)
+
+
 def sequence(item: Check) -> Check:
     """A list of what `item` checks; as a tuple."""
 
@@ -84,6 +89,9 @@ def mapping(key: Check, item: Check, build: Callable[[dict[str, Any]], Any]) -> 
         )
 
     return check
+
+
+WRONG = object()  # the value of a field of which a problem was noted elsewhere
 
 
 class WrongFieldError(Exception):
@@ -116,8 +124,17 @@ def record(
     *,
     required: Collection[str],
     rules: Collection[Rule] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Check:
-    """A mapping of known fields; `rules` tell what is wrong with fields that are right one by one."""
+    """Checks a mapping of known fields.
+
+    Args:
+        build: Called with the fields by keyword, if all are right.
+        fields: The check of each field.
+        required: The fields that must be there, unless they have a default.
+        rules: Find what is wrong with fields that are right one by one.
+        defaults: Checked values of fields that are absent.
+    """
 
     def check(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
@@ -126,9 +143,10 @@ def record(
         before = len(problems)
         for name in value.keys() - fields.keys():
             problems.append(f"{join(path, name)}: unknown field{_nearest(name, fields)}")
-        wrong = {name for name in required if name not in value}
+        known = {name: default for name, default in (defaults or {}).items() if name not in value}
+        wrong = {name for name in required if name not in value and name not in known}
         problems.extend(f"{join(path, name)}: missing" for name in fields if name in wrong)
-        known = {}
+        wrong |= {name for name, default in known.items() if default is WRONG}
         for name in (name for name in value if name in fields):
             found = len(problems)
             known[name] = fields[name](value[name], join(path, name), problems)

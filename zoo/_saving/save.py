@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from zoo._errors import WeightsError, ZooError
 from zoo._inference.fold_batch_norm import Folded
 from zoo._model import Model
 from zoo._processes import ProcessGroup
-from zoo._registry.entry import Entry, FrozenMapping, Input, Weights
+from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards
 from zoo._variables.tree import count_params, flatten
@@ -174,15 +174,8 @@ def sha256_of(path: Path) -> tuple[str, int]:
 
 
 def to_json(entry: Entry) -> str:
-    """The fields that say something, spelt as in the manifest."""
-
-    def plain(value: Any) -> Any:
-        if is_dataclass(value) and not isinstance(value, type):
-            return {
-                name: field for name, field in vars(value).items() if field not in (None, (), FrozenMapping())
-            }
-        if isinstance(value, Mapping):
-            return dict(value)
-        raise ZooError(f"config.json cannot hold {value!r}; use numbers, text and lists.")
-
-    return json.dumps(plain(entry), default=plain, indent=2, ensure_ascii=False) + "\n"
+    """Returns the content of config.json: the entry's fields that are not empty, spelt as in the manifest."""
+    try:
+        return json.dumps(fields_of(entry), default=fields_of, indent=2, ensure_ascii=False) + "\n"
+    except TypeError as error:
+        raise ZooError(f"config.json cannot hold {error}; use numbers, text and lists.") from error

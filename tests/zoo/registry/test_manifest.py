@@ -3,8 +3,8 @@ import time
 import pytest
 
 import zoo
+from zoo._registry import blocks, compiled, manifest, packaged
 from zoo._registry import entry as _entry
-from zoo._registry import manifest, packaged
 
 SHA = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
@@ -335,7 +335,7 @@ def test_the_manifest_is_found_in_a_wheel_first(tmp_path, monkeypatch):
     package = tmp_path / "zoo"
     package.mkdir()
     monkeypatch.setattr(packaged, "PACKAGE", package)
-    above, inside = tmp_path / "weights_manifest.yaml", package / "weights_manifest.yaml"
+    above, inside = tmp_path / "weights_manifest.yaml", package / "manifest.json"
     above.touch()
     assert packaged.manifest_path() == above
     inside.touch()
@@ -348,3 +348,131 @@ def test_a_hundred_and_fifty_entries_take_a_moment(path):
     start = time.perf_counter()
     assert len(manifest.read(path).models) == 150
     assert time.perf_counter() - start < 1  # some 20 ms with libyaml; this machine may be busy
+
+
+DEFAULTS = """families:
+  cnn:
+    inputs: [{name: images, shape: [1, 28, 28, 1], dtype: float32}]
+    license: MIT
+    layout: torch
+    paper: https://arxiv.org/abs/1
+    classes: mnist
+"""
+SHORT = HEAD.replace("    inputs: [{name: images, shape: [1, 28, 28, 1], dtype: float32}]\n", "").replace(
+    "    license: MIT\n", ""
+)
+WRONG_DEFAULTS = {
+    "a list": ("families: []\n", "families: expected a mapping, found a list"),
+    "of a family that no model is of": (
+        DEFAULTS.replace("cnn:", "cnns:"),
+        "families.cnns: no model is of this family; did you mean 'cnn'?",
+    ),
+    "a wrong value": (DEFAULTS.replace("torch", "A B"), "families.cnn.layout: expected a lower-case"),
+    "an unknown field": (DEFAULTS + "    weights: {}\n", "families.cnn.weights: unknown field"),
+    "null": (DEFAULTS.replace("mnist", "null"), "families.cnn.classes: expected a lower-case identifier"),
+    "twice": (DEFAULTS + "    license: BSD\n", "families.cnn.license: occurs twice"),
+}
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_defaults_of_a_family_are_those_of_its_entries(last, path):
+    body = SHORT + MORE(f"weights: {{{HUB}}}")
+    path.write_text(body + DEFAULTS if last else DEFAULTS + body)
+    entry = manifest.read(path).models["net"]
+    assert entry.inputs == (_entry.Input("images", (1, 28, 28, 1), "float32"),)
+    found = (entry.license, entry.layout, entry.paper, entry.classes)
+    assert found == ("MIT", "torch", "https://arxiv.org/abs/1", "mnist")
+
+
+def test_an_entry_overrides_the_defaults_of_its_family(path):
+    path.write_text(
+        DEFAULTS
+        + HEAD.replace("MIT", "BSD")
+        + MORE("classes: null")
+        + MORE("paper: https://arxiv.org/abs/2")
+        + MORE("layout: null")
+        + MORE(f"tags: {{old: {{weights: {{{HUB}}}}}, new: {{weights: {{{HUB}}}, layout: timm}}}}")
+    )
+    models = manifest.read(path).models
+    assert {(entry.license, entry.paper, entry.classes) for entry in models.values()} == {
+        ("BSD", "https://arxiv.org/abs/2", None)
+    }
+    assert {name: entry.layout for name, entry in models.items()} == {
+        "net": None,
+        "net.old": None,
+        "net.new": "timm",
+    }
+
+
+def test_a_layout_by_default_is_of_weights_only(path):
+    path.write_text(DEFAULTS + SHORT + MORE(f"tags: {{old: {{weights: {{{HUB}}}}}}}"))
+    models = manifest.read(path).models
+    assert (models["net"].layout, models["net.old"].layout) == (None, "torch")
+
+
+@pytest.mark.parametrize(("content", "message"), WRONG_DEFAULTS.values(), ids=WRONG_DEFAULTS)
+def test_a_wrong_default_is_refused_once_and_not_for_each_entry(content, message, path):
+    more = SHORT.replace("models:\n  net:", "  other:")
+    path.write_text(content + HEAD + more if content == "families: []\n" else content + SHORT + more)
+    if content == "families: []\n" or "cnns" in content:
+        path.write_text(content + HEAD)
+    with pytest.raises(zoo.ManifestError) as caught:
+        manifest.read(path)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_wrong_defaults_do_not_hide_what_is_wrong_with_entries(path):
+    path.write_text(
+        DEFAULTS.replace("layout: torch", "layout: A B").replace("license: MIT", "license: ''")
+        + SHORT.replace("num_params: 7", "num_params: x")
+        + MORE("metrics: {accuracy: 1}")
+        + "model_types: []\n"
+    )
+    with pytest.raises(zoo.ManifestError) as caught:
+        manifest.read(path)
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        "families.cnn.license",
+        "families.cnn.layout",
+        "models.net.num_params",
+        "models.net.metrics",
+        "model_types",
+    ]
+
+
+def test_names_with_weights_are_known_without_building_an_entry(path, monkeypatch):
+    path.write_text(HEAD + TAGS + MORE("layout: torch"))
+    found = manifest.read(path)
+    lazy = compiled.read(path, compiled.dump(found))
+    assert lazy.models.keys() == found.models.keys()
+    monkeypatch.setattr(compiled, "RECORD", None)
+    assert lazy.pretrained == found.pretrained == {"net", "net.old", "net.new"}
+    assert "net.old" in lazy.models
+    assert "odd" not in lazy.models
+
+
+def test_the_compiled_manifest_has_the_same_entries_and_builds_one_only_once():
+    found = manifest.read()
+    lazy = compiled.read(packaged.manifest_path(), compiled.dump(found))
+    assert dict(lazy.models) == dict(found.models)
+    assert lazy.model_types == found.model_types
+    assert lazy.pretrained == found.pretrained
+    assert lazy.models["resnet50"] is lazy.models["resnet50"]
+    with pytest.raises(KeyError):
+        lazy.models["odd"]
+
+
+def test_a_damaged_compiled_manifest_is_refused(path):
+    path.write_text(HEAD)
+    content = compiled.dump(manifest.read(path))
+    for damaged in (b"", b"[]", b"{}", b'{"models": [], "model_types": 3}', content[:-9], b"\xff"):
+        with pytest.raises(zoo.ManifestError, match="is no compiled manifest; install flax-zoo again"):
+            compiled.read(path, damaged)
+    wrong = compiled.read(path, content.replace(b'"num_params":7', b'"num_params":"7"')).models
+    with pytest.raises(zoo.ManifestError, match=r"models\.net\.num_params: expected a whole number"):
+        wrong["net"]
+
+
+def test_the_packaged_manifest_is_in_order():
+    assert blocks.misplaced(manifest.read().models) == []
+    assert list(manifest.read().families) == sorted(manifest.read().families)

@@ -1,0 +1,321 @@
+"""The schema of weights_manifest.yaml, and of the entry in the config.json that `zoo.save` writes.
+
+Needs the standard library and PyYAML only: the wheel is built with it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from zoo._errors import ManifestError
+from zoo._registry import schema, strict_yaml
+from zoo._registry.entry import (
+    UNATTESTED,
+    Digits,
+    Entry,
+    FrozenMapping,
+    Input,
+    Photos,
+    Preprocess,
+    Weights,
+)
+
+Problems: TypeAlias = Iterator[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Every model by name.
+
+    Attributes:
+        models: The entries, tagged ones included.
+        families: Defaults of each family's entries, as they were checked.
+        model_types: The Hub's `model_type` -> family.
+        pretrained: The names that have weights.
+    """
+
+    models: Mapping[str, Entry]
+    families: Mapping[str, Mapping[str, Any]] = field(default_factory=FrozenMapping)
+    model_types: Mapping[str, str] = field(default_factory=FrozenMapping)
+    pretrained: frozenset[str] = frozenset()
+
+
+# What shapes of single fields cannot say: which of them go together.
+
+PLACES = ("file", "repo", "revision", "url")
+
+
+def _place(weights: schema.Fields) -> Problems:
+    given = [name for name in PLACES if weights[name] is not None]
+    if given not in (["file"], ["file", "repo", "revision"], ["url"]):
+        found = ", ".join(given) or "none of them"
+        yield "", f"expected file, or repo + revision + file, or url; found {found}"
+    if given == ["file"] and weights["size"] is None:
+        yield "size", "missing"
+
+
+def _hash(weights: schema.Fields) -> Problems:
+    sha256, prefix = weights["sha256"], re.search(r"-([0-9a-f]{8})\.\w+$", weights["url"] or "")
+    if sha256 == UNATTESTED:
+        if prefix or not (weights["url"] or weights["repo"]):
+            yield "sha256", "expected the hash, found 'unattested'"
+    elif not sha256.strip("0"):
+        yield "sha256", "expected the hash, found zeros"
+    elif len(sha256) < 64 and not prefix:
+        yield "sha256", f"expected 64 hexadecimal digits, found {len(sha256)}"
+    elif prefix and not sha256.startswith(prefix[1]):
+        yield "sha256", f"expected {prefix[1]}... as the url says, found {sha256}"
+
+
+def _inputs(entry: schema.Fields) -> Problems:
+    if entry["family"] and not entry["inputs"]:
+        # Without them, nothing would compare the weights with the module.
+        yield "inputs", "expected one or more, found none"
+
+
+def _belongs_to_weights(entry: schema.Fields) -> Problems:
+    for name in ("layout", "metrics"):
+        if entry[name] and not entry["weights"]:
+            yield name, "is there without weights; leave it out, or say where the weights are"
+
+
+def _crop(photos: schema.Fields) -> Problems:
+    if photos["crop"] > photos["resize"]:
+        yield "crop", f"expected at most resize, {photos['resize']}, found {photos['crop']}"
+
+
+def _colours(photos: schema.Fields) -> Problems:
+    mean, std = (photos[name] or getattr(Photos, name) for name in ("mean", "std"))
+    if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
+        yield "", "expected three numbers as mean, and three above 0 as std"
+
+
+INPUT = schema.record(
+    Input,
+    {"name": schema.IDENTIFIER, "shape": schema.sequence(schema.integer(1)), "dtype": schema.DTYPE},
+    required=("name", "shape", "dtype"),
+)
+WEIGHTS = schema.record(
+    Weights,
+    {
+        "sha256": schema.text(r"[0-9a-f]{8,64}|unattested", "64 lower-case hexadecimal digits"),
+        "size": schema.integer(1),
+        "file": schema.text(r"\w[\w.-]*(/\w[\w.-]*)*", "a plain file name"),
+        "repo": schema.text(r"\w[\w.-]*/\w[\w.-]*", "a repository as owner/name"),
+        "revision": schema.text(r"[0-9a-f]{40}", "a commit, 40 lower-case hexadecimal digits"),
+        "url": schema.text(r"(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s@]+", "an https address"),
+    },
+    required=("sha256",),
+    rules=(_place, _hash),
+)
+DIGITS = schema.record(Digits, {"ink": schema.text("light", "'light'")}, required=("ink",))
+PHOTOS = schema.record(
+    Photos,
+    {
+        "resize": schema.integer(1),
+        "crop": schema.integer(1),
+        "interpolation": schema.text("bilinear|bicubic", "'bilinear' or 'bicubic'"),
+        "mean": schema.sequence(schema.number),
+        "std": schema.sequence(schema.number),
+    },
+    required=("resize", "crop", "interpolation"),
+    rules=(_crop, _colours),
+)
+
+
+def _preprocess(value: Any, path: str, problems: list[str]) -> Preprocess:
+    check = DIGITS if isinstance(value, dict) and "ink" in value else PHOTOS
+    checked: Preprocess = check(value, path, problems)
+    return checked
+
+
+FIELDS = {
+    "family": schema.IDENTIFIER,
+    "config": schema.mapping(schema.IDENTIFIER, schema.anything, FrozenMapping),
+    "inputs": schema.sequence(INPUT),
+    "num_params": schema.integer(0),
+    "weights": WEIGHTS,
+    "layout": schema.IDENTIFIER,
+    "license": schema.TEXT,
+    "source": schema.TEXT,
+    "paper": schema.text(r"https?://\S+", "an address"),
+    "metrics": schema.mapping(schema.IDENTIFIER, schema.number, FrozenMapping),
+    "preprocess": _preprocess,
+    "classes": schema.IDENTIFIER,
+    "labels": schema.sequence(schema.TEXT),
+}
+NAME = schema.text(r"[a-z0-9][a-z0-9._-]*", "a lower-case name")
+# Fields that `families:` may hold defaults of.
+DEFAULTS = ("inputs", "layout", "license", "paper", "classes")
+# Those that an entry can do without: `classes: null` says that it has none, whatever its family's default is.
+WITHOUT = {name: schema.or_null(FIELDS[name]) for name in ("layout", "paper", "classes")}
+# What can differ between several published weights of one model.
+TAGGED = ("config", "weights", "layout", "license", "source", "paper", "metrics", "preprocess")
+
+
+@dataclass(frozen=True)
+class _Versions:
+    """A model of the manifest: its fields, and those of each of its published weights, by their tags.
+
+    The plain name has the weights of the `default` tag; without one, those of the model's own fields.
+    """
+
+    layout: str | None  # the family's, of weights of which nothing else is said
+    fields: Mapping[str, Any]
+    tags: Mapping[str, Mapping[str, Any]]
+    default: str | None
+
+    def entries(self, name: str) -> dict[str, Entry]:
+        """Returns the entries by the names that they are loaded by: `name` and `name.tag`."""
+        plain = {name: self.tags.get(self.default or "", {})}
+        tagged = {f"{name}.{tag}": fields for tag, fields in self.tags.items()}
+        return {name: self._entry(name, own) for name, own in {**plain, **tagged}.items()}
+
+    def _entry(self, name: str, own: Mapping[str, Any]) -> Entry:
+        fields = {**self.fields, **own}
+        return Entry(name, **({"layout": self.layout} if "weights" in fields else {}) | fields)
+
+
+def _versions(
+    layout: str | None, /, *, tags: Mapping[str, Any] | None = None, default: str | None = None, **fields: Any
+) -> _Versions:
+    return _Versions(layout, fields, tags or {}, default)
+
+
+def _default(model: schema.Fields) -> Problems:
+    tags = model["tags"] or {}
+    if model["default"] and model["default"] not in tags:
+        yield "default", f"no tag {model['default']!r}; the tags are {', '.join(tags) or 'none'}"
+
+
+def _of_each(rule: schema.Rule) -> schema.Rule:
+    """A rule of entries, for each that a model of the manifest makes."""
+
+    def rule_of_model(model: schema.Fields) -> Problems:
+        tags = model["tags"] or {}
+        yield from rule(model.replaced(tags.get(model["default"], {})))
+        for tag, own in tags.items():
+            yield from ((f"tags.{tag}.{key}", text) for key, text in rule(model.replaced(own)))
+
+    return rule_of_model
+
+
+VERSIONS_RULES = (_default, _of_each(_inputs), _of_each(_belongs_to_weights))
+
+
+REQUIRED = ("family", "config", "inputs", "num_params", "license", "source")
+TAG = schema.record(dict, {name: {**FIELDS, **WITHOUT}[name] for name in TAGGED}, required=("weights",))
+MODEL = {**FIELDS, **WITHOUT, "tags": schema.mapping(NAME, TAG, dict), "default": NAME}
+FAMILY = schema.record(dict, {name: FIELDS[name] for name in DEFAULTS}, required=())
+FAMILIES = schema.mapping(schema.IDENTIFIER, FAMILY, FrozenMapping)
+
+
+def _model(defaults: Mapping[str, Mapping[str, Any]], value: Any, path: str, problems: list[str]) -> Any:
+    """Checks a model, whose family may have defaults."""
+    family = value.get("family") if isinstance(value, dict) else None
+    others = dict(defaults.get(family, {})) if isinstance(family, str) else {}
+    build = partial(_versions, others.pop("layout", None))
+    check = schema.record(build, MODEL, required=REQUIRED, rules=VERSIONS_RULES, defaults=others)
+    return check(value, path, problems)
+
+
+def _models(defaults: Mapping[str, Mapping[str, Any]], value: Any, path: str, problems: list[str]) -> Any:
+    """Checks the models; returns each entry under the name that it is loaded by."""
+    before = len(problems)
+    models = schema.mapping(NAME, partial(_model, defaults), dict)(value, path, problems)
+    counts = Counter(_names(value))
+    problems.extend(f"{path}.{name}: is the name of two models" for name in counts if counts[name] > 1)
+    made = [] if len(problems) > before else [versions.entries(name) for name, versions in models.items()]
+    return FrozenMapping({name: entry for entries in made for name, entry in entries.items()})
+
+
+def _defaults(families: Any) -> dict[str, dict[str, Any]]:
+    """Returns each family's defaults once checked; a wrong one is there, too, but not its value."""
+    found: dict[str, dict[str, Any]] = {}
+    for family, fields in families.items() if isinstance(families, dict) else ():
+        found[family] = {}
+        for name in DEFAULTS if isinstance(fields, dict) else ():
+            problems: list[str] = []
+            value = FIELDS[name](fields[name], name, problems) if name in fields else None
+            if name in fields:
+                found[family][name] = schema.WRONG if problems else value
+    return found
+
+
+def _names(models: Any) -> Iterator[str]:
+    """The names that models would be loaded by, whatever else is wrong with them."""
+    for name, model in models.items() if isinstance(models, dict) else ():
+        tags = model.get("tags") if isinstance(model, dict) else None
+        yield from (name, *(f"{name}.{tag}" for tag in tags or () if isinstance(tags, dict)))
+
+
+MODEL_TYPES = schema.mapping(schema.IDENTIFIER, schema.IDENTIFIER, FrozenMapping)
+
+
+def _used(manifest: schema.Fields) -> Problems:
+    """A default of a family that no model is of would be a misspelt one."""
+    families = {entry.family for entry in manifest["models"].values()}
+    for family in manifest["families"] or ():
+        if family not in families:
+            yield f"families.{family}", f"no model is of this family{schema.suggest(family, families)}"
+
+
+def _manifest(**fields: Any) -> Manifest:
+    pretrained = frozenset(name for name, entry in fields["models"].items() if entry.weights)
+    return Manifest(pretrained=pretrained, **fields)
+
+
+def check_manifest(value: Any, path: str, problems: list[str]) -> Any:
+    """Checks a manifest as a whole."""
+    defaults = _defaults(value.get("families") if isinstance(value, dict) else None)
+    fields: dict[str, schema.Check] = {
+        "families": FAMILIES,
+        "models": partial(_models, defaults),
+        "model_types": MODEL_TYPES,
+    }
+    return schema.record(_manifest, fields, required=("models",), rules=(_used,))(value, path, problems)
+
+
+SAVED = schema.record(
+    Entry,
+    {"name": schema.TEXT, **FIELDS},
+    required=("name", "num_params", "weights"),
+    rules=(_inputs, _belongs_to_weights),
+)
+
+
+def parse(path: Path, content: bytes) -> Manifest:
+    """Returns the manifest in the content of a YAML file; errors name the path.
+
+    Raises:
+        ManifestError: it breaks its schema; every problem is listed.
+    """
+    manifest: Manifest = checked(path, content, check_manifest)
+    return manifest
+
+
+def checked(path: Path, content: bytes, check: schema.Check) -> Any:
+    """Returns what `check` makes of a YAML or JSON file's content; errors name the path.
+
+    Raises:
+        ManifestError: it breaks its schema; every problem is listed.
+    """
+    problems: list[str] = []
+    # JSON is YAML: one reader finds duplicate keys and the like in both.
+    value = strict_yaml.read(content, problems)
+    # Nothing to check where the file as a whole was unreadable.
+    if value is not None or not problems:
+        value = check(value, "", problems)
+    if problems:
+        raise broken(path, problems)
+    return value
+
+
+def broken(path: Path, problems: list[str]) -> ManifestError:
+    """Returns the error that lists all problems of a file."""
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    return ManifestError(f"{str(path)!r} breaks its schema:{lines}")
