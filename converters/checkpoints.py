@@ -2,25 +2,17 @@
 
 import os
 from collections.abc import Hashable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from converters.errors import CheckpointError
-from converters.formats import detect, safetensors, sharded, torch_writer
-from converters.formats.containers import select_state_dict
-from converters.formats.stored import Stored
+from converters.formats import detect, sharded
+from converters.formats.stored import Opened, Stored
 from converters.formats.tensor_names import check_names
-from converters.formats.torch_legacy import open_legacy
-from converters.formats.torch_zip import open_archive
 from converters.io.files import BufferFile, InputFile, named_errors
 from converters.io.memory import Memory
-from converters.io.slices import Extent, FileArray, computed, in_files, read, whole
-
-MUCH = 1_000_000  # bytes in a file beside its weights that are worth a note
-OPENERS = {detect.ZIP: open_archive, detect.PICKLE: open_legacy}
+from converters.io.slices import Extent, FileArray, computed, in_files, read_box, whole_box
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
@@ -67,8 +59,14 @@ class Checkpoint(Mapping[str, np.ndarray]):
             return True
         first, second = self.in_file(name), self.in_file(other)
         return first.shape == second.shape and all(
-            np.array_equal(piece, read(second, box)) for box, piece in first.pieces(whole(first.shape))
+            np.array_equal(piece, read_box(second, box))
+            for box, piece in first.pieces(whole_box(first.shape))
         )
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the bytes of its files are in memory, as `read_buffer` takes them."""
+        return all(isinstance(file, BufferFile) for file in self.files())
 
     def verify(self) -> None:
         """Compares the checksums that the files have of their own tensors, which slices are read without.
@@ -128,9 +126,20 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     return Checkpoint(together, tuple(dict.fromkeys(notes)))
 
 
-def read_buffer(path: str | os.PathLike[str], buffer: np.ndarray) -> Checkpoint:
-    """The same for one file whose bytes (uint8) are in memory; messages blame the path."""
-    return Checkpoint(*_open_file(BufferFile(path, buffer), None))
+def read_buffer(path: str | os.PathLike[str], buffer: np.ndarray, *, name: str | None = None) -> Checkpoint:
+    """Opens the bytes (uint8) of one file that are in memory; the tensors of a safetensors file are views.
+
+    Args:
+        path: Where the bytes are from, for messages.
+        buffer: The whole file.
+        name: The file's own name, where the path says another; its suffix must be right.
+
+    Raises:
+        CheckpointError: it is not a checkpoint of a full model.
+    """
+    with named_errors(path):
+        file = BufferFile(path, buffer)
+        return Checkpoint(*detect.format_of(file, name).open(file, None))
 
 
 def write_checkpoint(
@@ -145,64 +154,10 @@ def write_checkpoint(
         CheckpointError: the file exists, the suffix is another, or the format lacks an array's dtype.
     """
     path = Path(path)
-    kinds = detect.SUFFIXES.get(path.suffix.lower())
-    if kinds is None:
-        raise CheckpointError(f"{str(path)!r}: expected a name that ends in {', '.join(detect.SUFFIXES)}")
-    if detect.SAFETENSORS in kinds:
-        # Readers of PyTorch's weights expect this mark.
-        safetensors.write(path, state_dict, metadata={"format": "pt"}, overwrite=overwrite)
-    else:
-        torch_writer.write(path, state_dict, overwrite=overwrite)
+    detect.writer_of(path)(path, state_dict, overwrite=overwrite)
 
 
-def _open_path(path: Path, key: str | None, memory: Memory) -> tuple[dict[str, Stored], tuple[str, ...]]:
+def _open_path(path: Path, key: str | None, memory: Memory) -> Opened:
     with named_errors(path):
         file = InputFile(path, memory)
-    return _open_file(file, key)
-
-
-def _open_file(file: InputFile, key: str | None) -> tuple[dict[str, Stored], tuple[str, ...]]:
-    """The tensors of one file, and notes."""
-    path = file.path
-    with named_errors(path):
-        kind = detect.kind_of(file)
-        if kind == detect.SAFETENSORS:
-            return _open_safetensors(file, key), ()
-        root, storages = OPENERS[kind](file)
-        tensors, notes = select_state_dict(root, key)
-        check_names(tensors)
-        for name, tensor in tensors.items():
-            storages.check(name, tensor)
-        weights = sum(tensor.nbytes for tensor in tensors.values())
-        if file.size > 2 * weights + MUCH:
-            notes += (f"the file has {file.size:,} bytes, of which the weights are {weights:,}",)
-        return {
-            name: Stored(
-                file,
-                tensor.kind.numpy,
-                tensor.shape,
-                (path, tensor),
-                partial(storages.read, name, tensor),
-                storages.extent(name, tensor),
-                partial(storages.verify, name, tensor.storage.key),
-            )
-            for name, tensor in tensors.items()
-        }, notes
-
-
-def _open_safetensors(file: InputFile, key: str | None) -> dict[str, Stored]:
-    if key is not None:
-        raise CheckpointError(f"has names of tensors only, nothing to choose key={key!r} from; leave it out")
-    header = safetensors.open_header(file)
-    check_names(header)
-    return {
-        name: Stored(
-            file,
-            tensor.dtype,
-            tensor.shape,
-            name,
-            partial(safetensors.read_tensor, file, name, tensor),
-            Extent(file, name, tensor.start, tensor.dtype, tensor.shape, tensor.strides),
-        )
-        for name, tensor in header.items()
-    }
+        return detect.format_of(file).open(file, key)

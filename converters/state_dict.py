@@ -12,13 +12,14 @@ from flax.traverse_util import flatten_dict
 
 from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
-from converters.linen.inspect import inspect
+from converters.linen.inspect import inspect_module
 from converters.matching.arrays import contiguous
 from converters.matching.conversion import Conversion
+from converters.matching.fit import Fit
 from converters.matching.links import Link, in_order
 from converters.matching.rules import Rule
 from converters.matching.search import NamesAndRules, best_fit, conversion_error, links_after_rules
-from converters.tensors import as_mapping, as_numpy
+from converters.tensors import Tensors, as_numpy, as_tensors
 
 Method = Callable[..., Any] | str | None
 
@@ -38,14 +39,16 @@ def match(
     allow_nonfinite: bool = False,
 ) -> Conversion:
     """Finds the tensors for every array of a module, and reads none; arguments as for `convert`."""
-    tensors = as_mapping(source, key)
-    inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    best = best_fit(inspection, tensors, names, rules, ignore)
-    if best.problems:
-        raise conversion_error(
-            best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
-        )
-    return Conversion(best.links, tensors, best.notes, dtype and jnp.dtype(dtype), allow_nonfinite)
+    tensors = as_tensors(source, key)
+    inspection = inspect_module(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
+    fit = _fit(inspection, module, tensors, names, rules, ignore)
+    return Conversion(
+        links=fit.links,
+        source=tensors,
+        notes=fit.notes,
+        dtype=dtype and jnp.dtype(dtype),
+        allow_nonfinite=allow_nonfinite,
+    )
 
 
 def convert(
@@ -133,21 +136,36 @@ def to_torch(
     Raises:
         ConversionError: the variables are not the module's, or `like` does not fit it.
     """
-    inspection = inspect(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
+    inspection = inspect_module(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
     values = check_variables(variables, inspection, type(module).__name__)
     if like is None:
         found = links_after_rules(inspection, names, rules)
-        tensors = dict(item for link in found for item in _tensors(link, values))
-        return {name: tensors[name] for name in in_order(found)}
-    tensors = as_mapping(like, key)
-    best = best_fit(inspection, tensors, names, rules, ignore)
-    if best.problems:
-        raise conversion_error(
-            best, module, lambda more: best_fit(inspection, tensors, [*names, *more], rules, ignore)
-        )
-    made = {name: tensor for link in best.links for name, tensor in _tensors(link, values, tensors)}
-    ties = best.ties()
-    return {name: made.get(ties.get(name, name), contiguous(tensors[name])) for name in tensors}
+        made = dict(item for link in found for item in _tensors(link, values))
+        return {name: made[name] for name in in_order(found)}
+    original = as_tensors(like, key)
+    fit = _fit(inspection, module, original, names, rules, ignore)
+    made = {name: tensor for link in fit.links for name, tensor in _tensors(link, values, original)}
+    ties = fit.ties()
+    return {name: made.get(ties.get(name, name), contiguous(original[name])) for name in original}
+
+
+def _fit(
+    inspection: Inspection,
+    module: nn.Module,
+    tensors: Tensors,
+    names: NamesAndRules,
+    rules: Sequence[Rule],
+    ignore: Sequence[str],
+) -> Fit:
+    """Returns the fit of tensors and a module, or raises the error that says why there is none."""
+
+    def attempt(more: NamesAndRules = ()) -> Fit:
+        return best_fit(inspection, tensors, [*names, *more], rules, ignore)
+
+    fit = attempt()
+    if fit.problems:
+        raise conversion_error(fit, module, attempt)
+    return fit
 
 
 def check_variables(variables: Mapping[str, Any], inspection: Inspection, module: str) -> dict[Path, Any]:
@@ -171,7 +189,7 @@ def check_variables(variables: Mapping[str, Any], inspection: Inspection, module
 
 
 def _tensors(
-    link: Link, values: Mapping[Path, Any], like: Mapping[str, np.ndarray] | None = None
+    link: Link, values: Mapping[Path, Any], like: Tensors | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
     arrays = tuple(as_numpy(values[array.path]) for array in link.arrays)
     if like is not None and link.lossy:

@@ -1,9 +1,9 @@
-"""Tensors by name: mappings that know shapes and dtypes without reading."""
+"""Tensors by name, and their shapes and dtypes without reading them."""
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +12,41 @@ from converters.checkpoints import read_checkpoint
 from converters.errors import ConversionError
 
 
+class Tensors(Protocol):
+    """A mapping of names to arrays, which may be read only when they are asked for.
+
+    `Checkpoint` and `StateDict` are such mappings. One may also have `aliases`, for each name of a tied
+    tensor but the first, the first, and `notes`, sentences about what was left out: see `aliases_of` and
+    `notes_of`.
+    """
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Every tensor's shape."""
+
+    @property
+    def dtypes(self) -> Mapping[str, np.dtype[Any]]:
+        """Every tensor's NumPy dtype."""
+
+    def __getitem__(self, name: str) -> np.ndarray: ...
+    def __contains__(self, name: object) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+
+
+def aliases_of(tensors: Tensors) -> Mapping[str, str]:
+    """Returns the first name of each tied tensor, by its other names."""
+    found: Mapping[str, str] = getattr(tensors, "aliases", {})
+    return found
+
+
+def notes_of(tensors: Tensors) -> tuple[str, ...]:
+    """Returns sentences about what was unwrapped or left out on the way to the tensors."""
+    return tuple(getattr(tensors, "notes", ()))
+
+
 class StateDict(Mapping[str, np.ndarray]):
-    """Tensors in memory, of any array library, behind the interface of a checkpoint that is read lazily."""
+    """Tensors in memory, of any array library, with the interface of a checkpoint."""
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
         wrong = [name for name in tensors if not isinstance(name, str)]
@@ -40,8 +73,8 @@ class StateDict(Mapping[str, np.ndarray]):
         return len(self._tensors)
 
 
-def as_mapping(source: Any, key: str | None) -> Any:
-    """A checkpoint, or a mapping with the same `shapes` and `dtypes`, from a path or any mapping."""
+def as_tensors(source: Any, key: str | None = None) -> Tensors:
+    """Opens a path as a checkpoint, or wraps a mapping of names to arrays that has no shapes and dtypes."""
     if isinstance(source, str | os.PathLike):
         return read_checkpoint(source, key=key)
     if not isinstance(source, Mapping):
@@ -50,13 +83,14 @@ def as_mapping(source: Any, key: str | None) -> Any:
         )
     if key is not None:
         raise ConversionError("key= chooses among the mappings of a file; this state dict is one already")
-    return source if hasattr(source, "shapes") and hasattr(source, "dtypes") else StateDict(source)
+    found: Tensors = source if hasattr(source, "shapes") and hasattr(source, "dtypes") else StateDict(source)
+    return found
 
 
 def as_numpy(tensor: Any) -> np.ndarray:
-    """The same numbers as a NumPy array; a PyTorch tensor of the caller's, too, of any dtype.
+    """Returns a NumPy array of the same numbers, also for a PyTorch tensor of any dtype.
 
-    Read-only, for it may be the caller's own memory: what is handed out is then a copy.
+    Read-only, since it may be the caller's memory: whatever is handed out must then be a copy.
     """
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu().contiguous()

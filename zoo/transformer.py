@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
-from converters.matching.rules import Fuse
+from converters.matching import Fuse
 from zoo._errors import ZooError
 from zoo._nn.attention import attention, key_mask
 from zoo._nn.layer_stack import LayerStack

@@ -1,1 +1,1 @@
-"""Two models, layer by layer."""
+"""Compares two models, layer by layer."""

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from converters.matching.arrays import kind
+from converters.matching.arrays import dtype_kind
 from converters.tensors import as_numpy
 
 Event = Callable[[Any, "Call"], None]  # told of a layer, by its path or its torch module, and its call
@@ -24,7 +24,7 @@ class Call:
 def double(value: Any) -> Any:
     """Floating-point arrays of either framework as new NumPy arrays in float64; other arrays as NumPy."""
     array = as_numpy(value)
-    return array.astype(np.float64) if kind(array.dtype) == "float" else np.array(array)
+    return array.astype(np.float64) if dtype_kind(array.dtype) == "float" else np.array(array)
 
 
 def doubles(tree: Any) -> Any:

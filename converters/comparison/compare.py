@@ -17,7 +17,7 @@ from converters.comparison.report import Comparison, Finding
 from converters.comparison.run_linen import FlaxModel
 from converters.comparison.run_torch import copied, run_torch
 from converters.errors import ConversionError
-from converters.linen.inspect import inspect
+from converters.linen.inspect import inspect_module
 from converters.matching.rules import Rule
 from converters.matching.search import NamesAndRules, best_fit
 from converters.state_dict import Method, check_variables
@@ -75,7 +75,7 @@ def compare(
         raise ConversionError(f"compare takes the torch.nn.Module first, not a {type(torch_module).__name__}")
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves((inputs, torch_inputs))):
         raise ConversionError("compare runs both models: give arrays for inputs, not shapes")
-    inspection = inspect(module, *inputs, kwargs=kwargs, method=method)
+    inspection = inspect_module(module, *inputs, kwargs=kwargs, method=method)
     found = check_variables(variables, inspection, type(module).__name__)
     fit = best_fit(inspection, TorchTensors(torch_module), names, rules, ignore)
     copy = copied(torch_module)

@@ -11,7 +11,7 @@ from jax.extend import core
 
 from converters.comparison.calls import Call, Event, doubles
 from converters.inspection import Path
-from converters.linen.inspect import in_tree
+from converters.linen.inspect import is_layer_call
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FlaxModel:
         def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
             result = call(*args, **kwargs)
             layer = context.module
-            if context.method_name != "__call__" or not in_tree(layer):
+            if not is_layer_call(context):
                 return result
             every(layer, result)
             if layer.path not in watched:

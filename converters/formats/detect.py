@@ -1,17 +1,84 @@
-"""What kind of file it is, by its first bytes; the suffix may only confirm it."""
+"""The table of file formats; a file's first bytes say which it is, and its suffix may only confirm it.
+
+To add a format: a module here that opens it (and writes it, if it can be), a row of FORMATS, and a test.
+"""
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
+from converters.formats import safetensors, torch_tensors, torch_writer
 from converters.formats.pickle_machine import OPCODES
-from converters.formats.safetensors import MAX_HEADER
+from converters.formats.stored import Opened
 from converters.io.files import InputFile
 
-SAFETENSORS, ZIP, PICKLE = "safetensors file", "PyTorch zip archive", "pickle"
-SUFFIXES = {
-    ".safetensors": (SAFETENSORS,),
-    **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt", ".th", ".tar", ".pkl"), (ZIP, PICKLE)),
-}
+
+class Writer(Protocol):
+    """Writes a state dict to a file; refuses to replace one unless `overwrite` is set."""
+
+    def __call__(self, path: Path, arrays: Mapping[str, ArrayLike], *, overwrite: bool) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One kind of checkpoint file.
+
+    Attributes:
+        name: A noun for messages.
+        suffixes: Suffixes of its files.
+        vague: Suffixes that files of other kinds often have: not looked for in a directory.
+        starts: Returns whether the first bytes of a file, up to 512, are this format's.
+        open: Opens a file; its second argument chooses one of several state dicts in it.
+        write: Writes a file, if this package can.
+        trusts_suffix: If true, a file of its suffix is opened whatever its first bytes are, unless they are
+            known as something else's; the error then says what is wrong with them.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    vague: tuple[str, ...] = ()
+    starts: Callable[[bytes], bool]
+    open: Callable[[InputFile, str | None], Opened]
+    write: Writer | None = None
+    trusts_suffix: bool = False
+
+
+TORCH = (".pth", ".pt", ".bin", ".ckpt", ".th")
+TORCH_VAGUE = (".tar", ".pkl")
+
+FORMATS = (
+    Format(
+        name="safetensors file",
+        suffixes=(".safetensors",),
+        starts=safetensors.starts,
+        open=safetensors.open_tensors,
+        write=safetensors.write_state_dict,
+        trusts_suffix=True,
+    ),
+    Format(
+        name="PyTorch zip archive",
+        suffixes=TORCH,
+        vague=TORCH_VAGUE,
+        starts=lambda head: head.startswith(b"PK\3\4"),
+        open=torch_tensors.open_zip,
+        write=torch_writer.write,
+    ),
+    Format(
+        name="pickle",
+        suffixes=TORCH,
+        vague=TORCH_VAGUE,
+        starts=lambda head: head[0] == 0x80 and 2 <= head[1] <= 5 and head[2:3] in OPCODES,
+        open=torch_tensors.open_legacy,
+    ),
+)
+
+SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))
+ALL_SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in (*each.suffixes, *each.vague)))
 
 # What people take for a checkpoint, as patterns of the first 512 bytes, and what to do.
 OTHERS = (
@@ -32,8 +99,8 @@ OTHERS = (
 )
 
 
-def kind_of(file: InputFile) -> str:
-    """SAFETENSORS, ZIP or PICKLE.
+def format_of(file: InputFile, name: str | None = None) -> Format:
+    """Recognizes a file's format; `name` is the file's own, where its path says another.
 
     Raises:
         CheckpointError: it is something else, or something else than its suffix says.
@@ -41,23 +108,28 @@ def kind_of(file: InputFile) -> str:
     head = file.read(0, min(512, file.size))
     if len(head) < 8:
         raise CheckpointError(f"is {'cut off' if head else 'empty'} ({len(head)} bytes); download it again")
-    suffix = file.path.suffix.lower()
-    kind = _by_content(head) or (SAFETENSORS if suffix == ".safetensors" and not _other(head) else None)
-    if kind is None:
+    suffix = Path(name or file.path).suffix.lower()
+    found = next((each for each in FORMATS if each.starts(head)), None)
+    if found is None and not _other(head):
+        found = next((each for each in FORMATS if each.trusts_suffix and suffix in each.suffixes), None)
+    if found is None:
         raise CheckpointError(f"is {_other(head) or _unknown(file, head)}")
-    if kind not in SUFFIXES.get(suffix, (kind,)):
-        raise CheckpointError(f"is a {kind}, which its suffix {suffix!r} does not say; rename it")
-    return kind
+    if suffix in ALL_SUFFIXES and suffix not in (*found.suffixes, *found.vague):
+        raise CheckpointError(f"is a {found.name}, which its suffix {suffix!r} does not say; rename it")
+    return found
 
 
-def _by_content(head: bytes) -> str | None:
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER:
-        return SAFETENSORS
-    if head.startswith(b"PK\3\4"):
-        return ZIP
-    if head[0] == 0x80 and 2 <= head[1] <= 5 and head[2:3] in OPCODES:
-        return PICKLE
-    return None
+def writer_of(path: Path) -> Writer:
+    """Returns what writes files of a path's suffix.
+
+    Raises:
+        CheckpointError: no format has this suffix.
+    """
+    suffix = path.suffix.lower()
+    for each in FORMATS:
+        if each.write and suffix in (*each.suffixes, *each.vague):
+            return each.write
+    raise CheckpointError(f"{str(path)!r}: expected a name that ends in {', '.join(ALL_SUFFIXES)}")
 
 
 def _other(head: bytes) -> str | None:

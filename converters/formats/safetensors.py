@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
-from converters.formats.tensor_names import MAX_TENSORS, check_lengths
+from converters.formats.stored import Opened, Stored
+from converters.formats.tensor_names import MAX_TENSORS, check_lengths, check_names
 from converters.io.atomic import atomic_write
 from converters.io.direct import BLOCK
 from converters.io.dtypes import BY_NUMPY, BY_SAFETENSORS, check_bools, check_shape
 from converters.io.files import InputFile
-from converters.io.json import decode
+from converters.io.json import decode_json
 from converters.io.memory import CACHE_LINE
+from converters.io.slices import Extent
 from converters.io.writing import ArraySpec, ArrayWriter, describe
 
 MAX_HEADER = 100_000_000  # the reference implementation's limit
@@ -54,6 +57,41 @@ def parse(buffer: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def starts(head: bytes) -> bool:
+    """Returns whether a file's first bytes can be this format's: a length, then a JSON object."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER
+
+
+def open_tensors(file: InputFile, key: str | None) -> Opened:
+    """Opens a file; it has no notes, and nothing that a `key` could choose from.
+
+    Raises:
+        CheckpointError: it is not well-formed, or there is a key.
+    """
+    if key is not None:
+        raise CheckpointError(f"has names of tensors only, nothing to choose key={key!r} from; leave it out")
+    header = open_header(file)
+    check_names(header)
+    return {
+        name: Stored(
+            file=file,
+            dtype=tensor.dtype,
+            shape=tensor.shape,
+            identity=name,
+            read=partial(read_tensor, file, name, tensor),
+            extent=Extent(
+                file=file,
+                name=name,
+                offset=tensor.start,
+                dtype=tensor.dtype,
+                shape=tensor.shape,
+                strides=tensor.strides,
+            ),
+        )
+        for name, tensor in header.items()
+    }, ()
+
+
 def open_header(file: InputFile) -> dict[str, Tensor]:
     """The tensors that a file declares; reads nothing but the header."""
     count = header_length(file.read(0, min(8, file.size)), file.size)
@@ -61,9 +99,8 @@ def open_header(file: InputFile) -> dict[str, Tensor]:
 
 
 def read_tensor(file: InputFile, name: str, tensor: Tensor) -> np.ndarray:
-    """One tensor's array, in memory of its own."""
-    buffer = file.memory.empty(tensor.nbytes)
-    file.read_into(tensor.start, buffer)
+    """Reads one tensor's array; of bytes in memory, a view."""
+    buffer = file.view(tensor.start, tensor.nbytes)
     return check_bools(name, buffer.view(tensor.dtype).reshape(tensor.shape))
 
 
@@ -114,7 +151,7 @@ def _decode(header: bytes) -> dict[str, Any]:
     values = sum(header.count(mark) for mark in (b"[", b"{", b","))
     if values > MAX_VALUES:
         raise CheckpointError(f"{NO_HEADER}: it has some {values:,} values, the limit is {MAX_VALUES:,}")
-    entries: dict[str, Any] = decode(header, NO_HEADER)
+    entries: dict[str, Any] = decode_json(header, NO_HEADER)
     return entries
 
 
@@ -154,6 +191,11 @@ def write(
     with writing(path, describe(arrays), metadata=metadata, overwrite=overwrite) as put:
         for name in arrays:
             put(name, arrays[name])
+
+
+def write_state_dict(path: Path, arrays: Mapping[str, ArrayLike], *, overwrite: bool = False) -> None:
+    """Writes PyTorch's tensors, with the mark that readers of them expect."""
+    write(path, arrays, metadata={"format": "pt"}, overwrite=overwrite)
 
 
 @contextmanager

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from converters.errors import CheckpointError
+from converters.formats.detect import SUFFIXES
+from converters.formats.file_names import INDEX_SUFFIX, PREFERRED_FILES, SHARD_SUFFIXES
 from converters.io.files import InputFile, named_errors
-from converters.io.json import decode
+from converters.io.json import decode_json
 
-INDEX_SUFFIXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
+INDEX_SUFFIXES = {suffix + INDEX_SUFFIX: suffix for suffix in SHARD_SUFFIXES}
 MAX_INDEX = 16_000_000
-# The Hub's names in order of preference: never a pickle where safetensors are.
-PREFERRED = (
-    *("model.safetensors", "model.safetensors.index.json"),
-    *("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"),
-    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
-)
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".th")
 OTHERS = {
     "adapter_config.json": "adapter weights, not a full model; merge them into it first",
     "flax_model.msgpack": "a Flax msgpack file: it is Flax already",
@@ -30,7 +25,7 @@ def file_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
     """The file or index to read in a directory, and a note about others that it could have been."""
     with named_errors(directory):
         names = sorted(os.listdir(directory))
-        candidates = [name for name in PREFERRED if name in names]
+        candidates = [name for name in PREFERRED_FILES if name in names]
         if not candidates:
             candidates = [name for name in names if name.endswith(SUFFIXES)]
             others = [what for name, what in OTHERS.items() if name in names]
@@ -109,7 +104,7 @@ def _decoded(path: Path) -> dict[str, Any]:
     file = InputFile(path)
     if file.size > MAX_INDEX:
         raise CheckpointError(f"has {file.size:,} bytes, the limit is {MAX_INDEX:,}")
-    index = decode(file.read(0, file.size), "is not an index")
+    index = decode_json(file.read(0, file.size), "is not an index")
     return index if isinstance(index, dict) else {}
 
 

@@ -19,3 +19,6 @@ class Stored(NamedTuple):
     read: Callable[[], np.ndarray]
     extent: Extent | None  # None where its numbers have another order of bytes
     verify: Callable[[], None] = lambda: None  # compares the file's checksum of it, if there is one
+
+
+Opened = tuple[dict[str, Stored], tuple[str, ...]]  # a file's tensors by name, and notes as sentences

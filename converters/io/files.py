@@ -69,6 +69,12 @@ class InputFile:
         self.read_into(offset, buffer)
         return buffer.tobytes()
 
+    def view(self, offset: int, count: int) -> np.ndarray:
+        """Returns `count` bytes from `offset` as a uint8 array, whose bounds the caller has checked."""
+        buffer = self.memory.empty(count)
+        self.read_into(offset, buffer)
+        return buffer
+
     def read_into(self, offset: int, buffer: np.ndarray) -> None:
         """Fills the contiguous uint8 array from `offset` on."""
         view = buffer.data
@@ -90,6 +96,10 @@ class BufferFile(InputFile):
         self.path, self.memory = Path(path), Memory()
         self.size, self._buffer = buffer.size, buffer
         self.identity = (0, 0, buffer.size, 0)
+
+    def view(self, offset: int, count: int) -> np.ndarray:
+        """Returns these bytes of the buffer itself."""
+        return self._buffer[offset : offset + count]
 
     def read_into(self, offset: int, buffer: np.ndarray) -> None:
         """Fills the contiguous uint8 array from `offset` on."""

@@ -7,7 +7,7 @@ from typing import Any
 from converters.errors import CheckpointError
 
 
-def decode(data: bytes, complaint: str) -> Any:
+def decode_json(data: bytes, complaint: str) -> Any:
     """The value of a JSON text in UTF-8.
 
     Raises:

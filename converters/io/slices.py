@@ -63,23 +63,23 @@ class FileArray(Protocol):
         """The slice, in parts that are valid until the next is asked for."""
 
 
-def whole(shape: Sequence[int]) -> Box:
+def whole_box(shape: Sequence[int]) -> Box:
     """All of an array."""
     return tuple((0, size) for size in shape)
 
 
-def slices(box: Box, origin: Box | None = None) -> tuple[slice, ...]:
+def box_slices(box: Box, origin: Box | None = None) -> tuple[slice, ...]:
     """What indexes an array with the box; an array of which the origin is the first part, if one is given."""
     starts = [start for start, _ in origin] if origin is not None else [0] * len(box)
     return tuple(slice(a - start, b - start) for (a, b), start in zip(box, starts, strict=True))
 
 
-def read(array: FileArray, box: Box | None = None) -> np.ndarray:
+def read_box(array: FileArray, box: Box | None = None) -> np.ndarray:
     """A slice of it, or all."""
-    box = whole(array.shape) if box is None else box
+    box = whole_box(array.shape) if box is None else box
     made = np.empty([stop - start for start, stop in box], array.dtype)
     for part, piece in array.pieces(box):
-        made[slices(part, box)] = piece
+        made[box_slices(part, box)] = piece
     return made
 
 
@@ -105,7 +105,7 @@ def in_files(
     for index, array in enumerate(made):
         offset = array.ctypes.data - base
         view = Moved(names, array.shape, array.dtype, array.strides, offset, image)
-        low, high = view.span(whole(array.shape)) if array.size else (-1, 0)
+        low, high = view.span(whole_box(array.shape)) if array.size else (-1, 0)
         inside = low >= 0 and high <= image.nbytes
         found.append(view if inside else Computed(names, array.shape, array.dtype, read, index))
     return tuple(found)
@@ -217,7 +217,7 @@ class Computed:
     def pieces(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:
         """The slice."""
         if math.prod(stop - start for start, stop in box):
-            yield box, self.read()[self.index][slices(box)]
+            yield box, self.read()[self.index][box_slices(box)]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def _modules(value: Any, origin: str) -> Iterator[tuple[nn.Module, str]]:
             yield from _modules(item, f"{origin}.{index}")
 
 
-def inspect(
+def inspect_module(
     module: nn.Module,
     *inputs: Any,
     kwargs: Mapping[str, Any] = MappingProxyType({}),
@@ -81,8 +81,13 @@ def inspect(
 
 
 def in_tree(layer: nn.Module) -> bool:
-    """Whether a module that is being called has a path: the wrappers of lifted transforms have none."""
+    """Returns whether a module that is being called has a path; wrappers of lifted transforms have none."""
     return isinstance(layer.parent, nn.Module | Scope)
+
+
+def is_layer_call(context: nn.module.InterceptorContext) -> bool:
+    """Returns whether a method that `nn.intercept_methods` sees is the call of a layer with a path."""
+    return context.method_name == "__call__" and in_tree(context.module)
 
 
 @dataclass

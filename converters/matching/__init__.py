@@ -1,1 +1,26 @@
-"""Which tensors make which arrays."""
+"""Matches tensors of a state dict to arrays of a module, by names, rules and shapes."""
+
+from converters.matching.arrays import contiguous, dtype_kind, nonfinite
+from converters.matching.conversion import Conversion
+from converters.matching.fit import Fit, fit_links
+from converters.matching.links import Link
+from converters.matching.rules import Fuse, Rule, Split, Unflatten
+from converters.matching.search import NamesAndRules, best_fit, conversion_error, fewest_problems
+
+__all__ = [
+    "Conversion",
+    "Fit",
+    "Fuse",
+    "Link",
+    "NamesAndRules",
+    "Rule",
+    "Split",
+    "Unflatten",
+    "best_fit",
+    "contiguous",
+    "conversion_error",
+    "dtype_kind",
+    "fewest_problems",
+    "fit_links",
+    "nonfinite",
+]

@@ -9,7 +9,7 @@ from converters.errors import ConversionError
 from converters.io import writing
 
 
-def kind(dtype: Any) -> str:
+def dtype_kind(dtype: Any) -> str:
     """ "float", "int", "bool" or "complex": a tensor must be of its array's kind."""
     for name, parent in (
         ("float", jnp.floating),
@@ -34,7 +34,7 @@ def cast_floats(array: np.ndarray, dtype: np.dtype[Any] | None, name: str) -> np
     Raises:
         ConversionError: a finite value is too large for the dtype.
     """
-    if dtype is None or array.dtype == dtype or kind(array.dtype) != "float":
+    if dtype is None or array.dtype == dtype or dtype_kind(array.dtype) != "float":
         return array
     with np.errstate(over="ignore"):
         made = array.astype(dtype)
@@ -46,7 +46,7 @@ def cast_floats(array: np.ndarray, dtype: np.dtype[Any] | None, name: str) -> np
 
 def nonfinite(array: np.ndarray) -> int:
     """How many values are NaN or infinite."""
-    if kind(array.dtype) not in ("float", "complex"):
+    if dtype_kind(array.dtype) not in ("float", "complex"):
         return 0
     # A sum is one pass without a temporary; only where it overflowed or met NaN is the count worth its cost.
     if array.dtype.kind == "f":

@@ -11,11 +11,12 @@ from flax.traverse_util import unflatten_dict
 from converters.errors import ConversionError
 from converters.inspection import Path
 from converters.io.slices import FileArray, computed, in_files
-from converters.matching.arrays import cast_floats, contiguous, kind, nonfinite
+from converters.matching.arrays import cast_floats, contiguous, dtype_kind, nonfinite
 from converters.matching.links import Link
+from converters.tensors import Tensors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conversion:
     """A state dict and a module that fit each other.
 
@@ -28,7 +29,7 @@ class Conversion:
     """
 
     links: tuple[Link, ...]
-    source: Any  # a mapping with shapes and dtypes
+    source: Tensors
     notes: tuple[str, ...]
     dtype: np.dtype[Any] | None
     allow_nonfinite: bool
@@ -46,7 +47,9 @@ class Conversion:
                 blank = (np.broadcast_to(np.zeros((), d), s) for d, s in zip(dtypes, shapes, strict=True))
                 made = [array.dtype for array in link.to_flax(tuple(blank))]
             for array, dtype in zip(link.arrays, made, strict=True):
-                found[array.path] = self.dtype if self.dtype and kind(dtype) == "float" else np.dtype(dtype)
+                found[array.path] = (
+                    self.dtype if self.dtype and dtype_kind(dtype) == "float" else np.dtype(dtype)
+                )
         return found
 
     def arrays(self) -> Iterator[tuple[Path, np.ndarray]]:

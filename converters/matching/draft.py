@@ -33,7 +33,7 @@ class Draft:
         return "\n".join([*lines, *self.doubts])
 
 
-def draft(misfit: Fit, attempt: Callable[[NamesAndRules], Fit]) -> Draft | None:
+def make_draft(misfit: Fit, attempt: Callable[[NamesAndRules], Fit]) -> Draft | None:
     """Pairs and rules with which fewer problems remain, or None.
 
     Args:

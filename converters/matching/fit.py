@@ -3,12 +3,12 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from converters.matching.arrays import kind
+from converters.matching.arrays import dtype_kind
 from converters.matching.links import Link
+from converters.tensors import Tensors, aliases_of, notes_of
 
 # BatchNorm's counter has no effect unless momentum is None, which Flax has no counterpart for.
 ALWAYS_IGNORED = (r"(.*\.)?num_batches_tracked",)
@@ -19,7 +19,7 @@ class Fit:
     """The links with the state dict's own names, and what is wrong or worth a note."""
 
     links: tuple[Link, ...]
-    tensors: Any  # a mapping with shapes, dtypes and perhaps aliases
+    tensors: Tensors
     prefix: str
     problems: Sequence[str]
     missing: Sequence[str] = field(default=())
@@ -29,7 +29,7 @@ class Fit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of a conversion that succeeded."""
-        notes = list(getattr(self.tensors, "notes", ()))
+        notes = list(notes_of(self.tensors))
         if self.prefix:
             notes.append(f"took the prefix {self.prefix!r} off every name")
         if self.ignored:
@@ -43,7 +43,7 @@ class Fit:
     def ties(self) -> dict[str, str]:
         """Tensors without an array of their own -> the tensor with one that is the very same."""
         used = {name for link in self.links for name in link.tensors}
-        aliases: Mapping[str, str] = getattr(self.tensors, "aliases", {})
+        aliases = aliases_of(self.tensors)
         groups: dict[str, str] = {}
         for name in used:
             groups.setdefault(aliases.get(name, name), name)
@@ -80,7 +80,7 @@ class Fit:
         return "\n".join(lines)
 
 
-def fit(links: Sequence[Link], tensors: Any, prefix: str, ignore: Sequence[str]) -> Fit:
+def fit_links(links: Sequence[Link], tensors: Tensors, prefix: str, ignore: Sequence[str]) -> Fit:
     """Compares what the links ask for with what there is."""
     links = tuple(replace(link, tensors=tuple(prefix + name for name in link.tensors)) for link in links)
     wanted = Counter(name for link in links for name in link.tensors)
@@ -93,13 +93,13 @@ def fit(links: Sequence[Link], tensors: Any, prefix: str, ignore: Sequence[str])
                 problems.append(f"missing    {name}, for {arrays}")
             elif shape is not None and tensors.shapes[name] != shape:
                 problems.append(f"misshapen  {name}: {tensors.shapes[name]} for {shape}")
-            elif kind(tensors.dtypes[name]) != kind(link.arrays[0].dtype):
+            elif dtype_kind(tensors.dtypes[name]) != dtype_kind(link.arrays[0].dtype):
                 problems.append(f"wrong kind {name}: {tensors.dtypes[name]} for {link.arrays[0].dtype}")
     for name, count in wanted.items():
         if count > 1:
             arrays = ", ".join(str(a) for link in links for a in link.arrays if name in link.tensors)
             problems.append(f"duplicated {name}: asked for {count} times, by {arrays}")
-    aliases: Mapping[str, str] = getattr(tensors, "aliases", {})
+    aliases = aliases_of(tensors)
     shared = {aliases.get(name, name) for name in wanted}
     rest = [name for name in tensors if name not in wanted]
     may = [

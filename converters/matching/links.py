@@ -31,7 +31,7 @@ class Link:
     lossy: str = ""
 
 
-def links(inspection: Inspection, names: Names, available: AbstractSet[str] | None) -> list[Link]:
+def make_links(inspection: Inspection, names: Names, available: AbstractSet[str] | None) -> list[Link]:
     """Every array of the module, in exactly one link.
 
     Args:

@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 import flax.linen as nn
 
 from converters.errors import ConversionError
+from converters.formats.tensor_names import are_flax
 from converters.inspection import Inspection
-from converters.matching.draft import draft
-from converters.matching.fit import Fit, fit
-from converters.matching.links import Link, Names, links
+from converters.matching.draft import make_draft
+from converters.matching.fit import Fit, fit_links
+from converters.matching.links import Link, Names, make_links
 from converters.matching.rules import Rule
+from converters.tensors import Tensors
 
 T = TypeVar("T")
 
@@ -23,23 +25,27 @@ NamesAndRules = Sequence[tuple[str, str] | Rule]
 
 def conversion_error(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
     """The error that says what does not fit, and offers names and rules with which it perhaps does."""
-    if any(name.startswith("params/") for name in misfit.tensors):
+    if are_flax(misfit.tensors):
         return ConversionError(
             "the state dict holds Flax variables already (names that start with 'params/')"
         )
-    found = draft(misfit, attempt)
+    found = make_draft(misfit, attempt)
     text = misfit.explanation(type(module).__name__)
     return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
 
 
 def best_fit(
-    inspection: Inspection, tensors: Any, names: NamesAndRules, rules: Sequence[Rule], ignore: Sequence[str]
+    inspection: Inspection,
+    tensors: Tensors,
+    names: NamesAndRules,
+    rules: Sequence[Rule],
+    ignore: Sequence[str],
 ) -> Fit:
     """The fit with the shortest prefix that leaves no problem, else the one with the fewest."""
 
     def attempt(prefix: str) -> Fit:
         available = {name.removeprefix(prefix) for name in tensors}
-        return fit(links_after_rules(inspection, names, rules, available), tensors, prefix, ignore)
+        return fit_links(links_after_rules(inspection, names, rules, available), tensors, prefix, ignore)
 
     return fewest_problems(_prefixes(list(tensors)), attempt)[1]
 
@@ -72,7 +78,7 @@ def links_after_rules(
     if available is not None:
         for rule in reversed(rules):
             available = rule.expand(available)
-    found = links(inspection, pairs, available)
+    found = make_links(inspection, pairs, available)
     for rule in rules:
         found = rule.rewrite(found)
     return found

@@ -23,8 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from converters.io.atomic import sync_directory
-from converters.io.signals import exit_on_signals
+from converters.io import exit_on_signals, sync_directory
 from zoo._errors import WeightsError
 from zoo._hub import retry
 from zoo._hub.checksum import Checksum

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
 
-from converters.io.atomic import check_free_space
+from converters.io import check_free_space
 from zoo._hub import errors, retry
 from zoo._hub.checksum import Checksum
 from zoo._hub.errors import NetworkError, RefusedError, TemporaryError

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.io.files import InputFile, named_errors
-from converters.io.writing import CHUNK
+from converters.io import CHUNK, InputFile, named_errors
 from zoo._errors import WeightsError
 from zoo._hub import cache
 from zoo._hub.checksum import Checksum

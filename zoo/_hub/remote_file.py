@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.io.files import aligned_read
+from converters.io import aligned_read
 from zoo import _progress
 from zoo._errors import WeightsError
 from zoo._hub import cache, hash_records

@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
 from converters.inspection import Path
-from converters.linen.inspect import in_tree
+from converters.linen import is_layer_call
 from zoo._errors import ZooError
 from zoo._nn.layers import BatchNorm
 
@@ -96,7 +96,7 @@ class _Trace:
     ) -> Any:
         """Watches the calls of layers and batch norms, and marks what goes into a batch norm."""
         layer: Any = context.module
-        if context.method_name != "__call__" or type(layer) not in (*LAYERS, *NORMS) or not in_tree(layer):
+        if type(layer) not in (*LAYERS, *NORMS) or not is_layer_call(context):
             return call(*args, **kwargs)
         path = names(layer.scope)
         if path == self.inside:  # a batch norm of the zoo calls its parent's

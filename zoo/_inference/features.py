@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from converters.linen import is_layer_call
 from zoo._errors import ZooError
 from zoo._model import Model
 from zoo._variables.tree import flatten, matches, unflatten
@@ -105,7 +106,7 @@ class _Calls:
 
     def intercept(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         """A call, with the next shift of its layer added to what it gives."""
-        if context.method_name != CALL:
+        if not is_layer_call(context):
             return call(*args, **kwargs)
         layer = context.module
         self._active.append(id(layer))

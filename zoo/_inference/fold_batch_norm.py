@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from converters.inspection import Path
-from converters.linen.inspect import in_tree
+from converters.linen import is_layer_call
 from zoo._errors import ZooError
 from zoo._inference.batch_norm_pairs import Pair, arguments, find, names
 from zoo._model import Model
@@ -150,7 +150,7 @@ class Folded(nn.Module):
             call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
         ) -> Any:
             layer: Any = context.module
-            if context.method_name != "__call__" or not in_tree(layer):
+            if not is_layer_call(context):
                 return call(*args, **kwargs)
             path = names(layer.scope)[depth:]
             if path in by_layer:

@@ -13,8 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from converters.matching.fit import Fit, fit
-from converters.matching.links import Link
+from converters.matching import Fit, Link, fit_links
 from zoo._registry import families
 from zoo._registry.entry import Entry
 from zoo._variables.casting import Array
@@ -51,7 +50,7 @@ def without_head(found: Fit, names: tuple[str, ...], ignore: tuple[str, ...]) ->
         for link in found.links
         if fits(link)
     ]
-    return found if len(kept) == len(found.links) else fit(kept, found.tensors, found.prefix, ignore)
+    return found if len(kept) == len(found.links) else fit_links(kept, found.tensors, found.prefix, ignore)
 
 
 def drop_mismatched(

@@ -6,6 +6,7 @@ silently dropped.
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,11 +14,9 @@ import jax
 import numpy as np
 
 from converters.checkpoints import Checkpoint
-from converters.linen.inspect import inspect
-from converters.matching.conversion import Conversion
-from converters.matching.fit import Fit
-from converters.matching.search import NamesAndRules, best_fit, conversion_error
-from converters.tensors import as_mapping
+from converters.linen import inspect_module
+from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error, fewest_problems
+from converters.tensors import Tensors, as_tensors, notes_of
 from zoo._errors import WeightsError
 from zoo._loading.heads import without_head
 from zoo._registry import families
@@ -33,28 +32,24 @@ def conversion(
         ConversionError: they do not fit the module.
         WeightsError: tensors that should be tied differ.
     """
-    tensors, layouts = as_mapping(source, None), _layouts(entry)
+    tensors, layouts = as_tensors(source), _layouts(entry)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
     unused = _unused(entry, head)
-    inspection, allowed = inspect(module, *inputs), (*_tied_names(entry), *unused)
-    layout, fit = "", None
-    for tried, names in layouts.items():
-        found = best_fit(inspection, tensors, names, (), allowed)
-        if found.problems and head:
-            found = without_head(found, head, allowed)
-        if fit is None or len(found.problems) < len(fit.problems):
-            layout, fit = tried, found
-        if not fit.problems:
-            break
-    assert fit is not None  # a family has a layout at least
+    inspection, allowed = inspect_module(module, *inputs), (*_tied_names(entry), *unused)
+
+    def attempt(layout: str, more: NamesAndRules = ()) -> Fit:
+        return best_fit(inspection, tensors, [*layouts[layout], *more], (), allowed)
+
+    def without_other_head(layout: str) -> Fit:
+        found = attempt(layout)
+        return without_head(found, head, allowed) if found.problems and head else found
+
+    layout, fit = fewest_problems(layouts, without_other_head)
     if fit.problems:
-        names = layouts[layout]
-        raise conversion_error(
-            fit, module, lambda more: best_fit(inspection, tensors, [*names, *more], (), allowed)
-        )
+        raise conversion_error(fit, module, partial(attempt, layout))
     chosen = [f"its names are of the layout {layout!r}"] if entry.layout == families.ANY else []
-    notes = (*chosen, *_left_out(entry, fit, unused), *getattr(tensors, "notes", ()))
-    return Conversion(fit.links, tensors, notes, None, False)
+    notes = (*chosen, *_left_out(entry, fit, unused), *notes_of(tensors))
+    return Conversion(links=fit.links, source=tensors, notes=notes, dtype=None, allow_nonfinite=False)
 
 
 def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:
@@ -102,7 +97,7 @@ def _tied(name: str, fit: Fit, tied: Mapping[str, str]) -> str:
     return f"{owners[0]} once more"
 
 
-def _equal(tensors: Mapping[str, Any], name: str, other: str) -> bool:
+def _equal(tensors: Tensors, name: str, other: str) -> bool:
     if isinstance(tensors, Checkpoint):
         return tensors.are_equal(name, other)
     return np.array_equal(tensors[name], tensors[other])

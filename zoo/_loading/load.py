@@ -10,7 +10,8 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from converters.checkpoints import Checkpoint
-from converters.matching.arrays import contiguous
+from converters.formats import are_flax
+from converters.matching import contiguous
 from zoo._errors import WeightsError, ZooError
 from zoo._hub.settings import Token
 from zoo._loading import heads, layouts, weights
@@ -115,8 +116,8 @@ def _pretrained(
     tensors = weights.read(entry, access)
     if entry.layout:
         return _converted(entry, tensors, module, head, access.sliced)
-    arrays = lazy.pending(tensors) if isinstance(tensors, Checkpoint) else dict[str, Any](tensors)
-    if not any(path.startswith("params/") for path in arrays):
+    arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
+    if not are_flax(arrays):
         raise WeightsError(
             f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
             "make Flax weights of them with zoo convert."
@@ -130,7 +131,7 @@ def _pretrained(
 
 def _converted(
     entry: Entry,
-    tensors: Mapping[str, Array],
+    tensors: Checkpoint,
     module: nn.Module,
     head: tuple[str, ...],
     sliced: bool,

@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax
 
 from converters.inspection import Inspection
-from converters.linen.inspect import inspect
-from converters.matching.fit import Fit
-from converters.matching.search import NamesAndRules, best_fit
+from converters.linen import inspect_module
+from converters.matching import Fit, NamesAndRules, best_fit, fewest_problems
+from converters.tensors import Tensors, aliases_of
 from zoo._errors import ZooError
 from zoo._loading import layouts
 from zoo._loading.build import build
@@ -36,14 +36,13 @@ class Target:
     conventions: tuple[NamesAndRules, ...]
     allowed: tuple[str, ...] = ()  # tensors that the family's files may hold besides
 
-    def fit(self, tensors: Any, ignore: Sequence[str] = ()) -> tuple[Fit, NamesAndRules]:
+    def fit(self, tensors: Tensors, ignore: Sequence[str] = ()) -> tuple[Fit, NamesAndRules]:
         """The convention that leaves the fewest problems."""
-        fits = []
-        for names in self.conventions:
-            fits.append((best_fit(self.inspection, tensors, names, (), [*ignore, *self.allowed]), names))
-            if not fits[-1][0].problems:
-                return fits[-1]
-        return min(fits, key=lambda each: len(each[0].problems))
+        allowed = [*ignore, *self.allowed]
+        names, fit = fewest_problems(
+            self.conventions, lambda names: best_fit(self.inspection, tensors, names, (), allowed)
+        )
+        return fit, names
 
 
 def target(
@@ -60,11 +59,11 @@ def target(
         conventions = ((), *(families.torch_names(entry).values() if module is None else ()))
     shapes = inputs or [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
     allowed = layouts.allowed_names(entry) if module is None else ()
-    return Target(described, built, inspect(built, *shapes), conventions, allowed)
+    return Target(described, built, inspect_module(built, *shapes), conventions, allowed)
 
 
 def recognize(
-    tensors: Any, *, names: NamesAndRules | None = None, ignore: Sequence[str] = ()
+    tensors: Tensors, *, names: NamesAndRules | None = None, ignore: Sequence[str] = ()
 ) -> tuple[Target, Fit]:
     """The entry's module that the tensors fit, by names and shapes.
 
@@ -96,7 +95,7 @@ def recognize(
     raise ZooError(f"{text}; choose an entry with --model, or a module of your own with --module.")
 
 
-def similar_entry(tensors: Any) -> str | None:
+def similar_entry(tensors: Tensors) -> str | None:
     """The name of an entry that the tensors fit, where its number of parameters tells it."""
     count = _num_params(tensors)
     for entries in _candidates(tensors):
@@ -105,7 +104,7 @@ def similar_entry(tensors: Any) -> str | None:
     return None
 
 
-def _candidates(tensors: Any) -> Iterator[list[Entry]]:
+def _candidates(tensors: Tensors) -> Iterator[list[Entry]]:
     """Entries with about as many parameters, the nearest first; those of equal modules together."""
     count, total = _num_params(tensors), sum(map(math.prod, tensors.shapes.values()))
     groups: dict[Any, list[Entry]] = {}
@@ -115,7 +114,7 @@ def _candidates(tensors: Any) -> Iterator[list[Entry]]:
     yield from sorted(groups.values(), key=lambda entries: abs(entries[0].num_params - count))
 
 
-def entry_of_variables(arrays: Any) -> Entry:
+def entry_of_variables(arrays: Tensors) -> Entry:
     """The entry whose Flax variables have these paths and shapes.
 
     Raises:
@@ -134,8 +133,8 @@ def entry_of_variables(arrays: Any) -> Entry:
     raise ZooError(f"{names} has these paths and shapes; a directory that zoo convert wrote says what it is.")
 
 
-def _num_params(tensors: Any) -> int:
-    aliases = getattr(tensors, "aliases", {})
+def _num_params(tensors: Tensors) -> int:
+    aliases = aliases_of(tensors)
     return sum(
         math.prod(shape)
         for name, shape in tensors.shapes.items()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from converters.errors import CheckpointError
-from converters.formats.sharded import PREFERRED, file_in
+from converters.formats import PREFERRED_FILES, file_in
 from zoo._errors import ManifestError, UnknownModelError, WeightsError, ZooError
 from zoo._hub import errors, hub_file, metadata, remote_file
 from zoo._hub.errors import NetworkError, RefusedError
@@ -19,7 +19,7 @@ from zoo._registry.entry import UNATTESTED, Entry, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 
 SCHEME = "hf://"
-WEIGHTS = tuple(file for file in PREFERRED if not file.startswith("diffusion"))
+WEIGHTS = tuple(file for file in PREFERRED_FILES if not file.startswith("diffusion"))
 REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
 NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from converters.errors import CheckpointError
-from converters.io.json import decode
+from converters.io import decode_json
 from zoo._errors import ManifestError
 
 # Of the configuration of its pooling module -> `pooling` of the zoo.
@@ -48,7 +48,7 @@ def parsed(place: str, content: bytes, kind: type) -> Any:
         ManifestError: it is not JSON, or of another kind.
     """
     try:
-        value = decode(content, "is not JSON")
+        value = decode_json(content, "is not JSON")
     except CheckpointError as error:
         raise ManifestError(f"{place} {error}.") from error
     if not isinstance(value, kind):

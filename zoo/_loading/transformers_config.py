@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from converters.errors import CheckpointError
-from converters.io.json import decode
+from converters.io import decode_json
 from zoo._errors import ManifestError
 from zoo._loading import sentence_transformers
 from zoo._loading.build import build
@@ -24,7 +24,7 @@ Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where 
 def is_hub_config(content: bytes) -> bool:
     """Whether a config.json is of a model in the Hub's layout, and not one that zoo.save wrote."""
     try:
-        config = decode(content, "")
+        config = decode_json(content, "")
     except CheckpointError:
         return False
     return isinstance(config, dict) and "model_type" in config and "num_params" not in config

@@ -1,6 +1,6 @@
 """An entry's weights: where they are, and their arrays once size and hash are right."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +10,8 @@ import numpy as np
 
 from converters.checkpoints import Checkpoint, read_buffer, read_checkpoint
 from converters.errors import CheckpointError
-from converters.formats import detect, safetensors
-from converters.formats.sharded import hashes_of, shards_of
-from converters.io.files import BufferFile, aligned_read, named_errors
+from converters.formats import INDEX_SUFFIX, hashes_of, shards_of
+from converters.io import aligned_read
 from zoo._errors import WeightsError
 from zoo._hub import hash_records, remote_file
 from zoo._hub.checksum import Checksum
@@ -22,8 +21,6 @@ from zoo._hub.settings import Token
 from zoo._hub.url_file import UrlFile
 from zoo._registry import packaged
 from zoo._registry.entry import UNATTESTED, Entry, Weights
-
-INDEX = ".index.json"
 
 
 class Access(NamedTuple):
@@ -67,10 +64,11 @@ def locate(entry: Entry, directory: Path | None = None, *, token: Token = None) 
     return directory / file if directory else packaged.weights_path(file)
 
 
-def read(entry: Entry, access: Access) -> Mapping[str, np.ndarray]:
-    """The arrays of an entry's file, by their names there; a `Checkpoint` where they are read later.
+def read(entry: Entry, access: Access) -> Checkpoint:
+    """Reads an entry's file; its arrays have their names there.
 
-    Else what was hashed are the very bytes that they are made of; a safetensors file's are views of them.
+    Where they are not read later, in slices, they are made of the very bytes that were hashed; those of a
+    safetensors file are views of them.
 
     Raises:
         WeightsError: no such file, another size or hash, or not a checkpoint.
@@ -79,10 +77,11 @@ def read(entry: Entry, access: Access) -> Mapping[str, np.ndarray]:
     # With nothing to compare the bytes with, they need not be in memory at once either.
     unattested = access.directory is not None and weights.sha256 == UNATTESTED
     try:
-        if access.sliced or unattested or str(weights.file).endswith(INDEX):
+        if access.sliced or unattested or str(weights.file).endswith(INDEX_SUFFIX):
             return _in_files(entry, access)
         content, path = content_of(entry, access.directory, token=access.token)
-        return _parse(weights, path, content)
+        name = Path(weights.file or str(weights.url).partition("?")[0]).name
+        return read_buffer(path, content, name=name)
     except CheckpointError as error:
         advice = f"; `zoo fetch --remove {entry.name}` takes it out of the cache" if weights.url else ""
         raise WeightsError(f"{entry.name!r}: {error}{advice}") from error
@@ -115,7 +114,7 @@ def _secured(entry: Entry, access: Access) -> tuple[Path, dict[str, hash_records
         return path, {path.name: known, **parts}
     path = locate(entry, directory)
     checksums = {} if weights.sha256 == UNATTESTED else {path.name: Checksum.of(weights)}
-    if path.name.endswith(INDEX):
+    if path.name.endswith(INDEX_SUFFIX):
         checksums |= {name: Checksum(digest) for name, digest in hashes_of(path).items()}
     return path, {
         name: _checked(path.with_name(name), checksum, verify) for name, checksum in checksums.items()
@@ -132,7 +131,7 @@ def _checked(path: Path, checksum: Checksum, verify: bool) -> hash_records.Ident
 def shards(entry: Entry, token: Token = None) -> list[HubFile]:
     """Where the shards are fetched from, if the entry names an index, and once that is here."""
     index = source(entry, token)
-    path = index.cached() if index and str(_weights(entry).file).endswith(INDEX) else None
+    path = index.cached() if index and str(_weights(entry).file).endswith(INDEX_SUFFIX) else None
     parts = sorted(shards_of(path)) if path else []
     return [
         HubFile(entry.name, replace(_weights(entry), file=part, sha256=UNATTESTED, size=None), token)
@@ -178,12 +177,3 @@ def _named(entry: Entry) -> Iterator[None]:
         yield
     except WeightsError as error:
         raise WeightsError(f"{entry.name!r}: {error}") from error.__cause__
-
-
-def _parse(weights: Weights, path: Path, content: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The file's tensors, if it is of the kind that its name in the manifest says."""
-    name = Path(weights.file or str(weights.url).partition("?")[0]).name
-    with named_errors(path):
-        if detect.kind_of(BufferFile(name, content)) == detect.SAFETENSORS:
-            return safetensors.parse(content)
-    return read_buffer(path, content)

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from converters.io.atomic import atomic_write
-from converters.io.files import InputFile, named_errors
+from converters.io import InputFile, atomic_write, named_errors
 from zoo._errors import ZooError
 from zoo._model import Model
 from zoo._preprocessing import digits, photos

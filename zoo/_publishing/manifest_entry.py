@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from converters.errors import CheckpointError
-from converters.io.atomic import atomic_write
+from converters.io import atomic_write
 from zoo._errors import ManifestError, PublishError
 from zoo._registry import manifest as _manifest
 from zoo._registry.entry import Entry, Weights

@@ -13,8 +13,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from converters import read_checkpoint
-from converters.formats import safetensors
-from converters.io.atomic import atomic_write
+from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
+from converters.io import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._hub.settings import Token
 from zoo._loading import companions, load, resolve, weights
@@ -205,7 +205,7 @@ def _draw(model: Model, target: Path) -> None:
 
 def _shard(target: Path) -> None:
     """Splits the weights where they are larger than the Hub advises."""
-    whole = target / save.WEIGHTS
+    whole = target / WEIGHTS_FILE
     if not whole.exists() or whole.stat().st_size <= shards.LARGEST:
         return
     arrays = read_checkpoint(whole)
@@ -216,7 +216,7 @@ def _shard(target: Path) -> None:
     for file, names in files.items():
         safetensors.write(target / file, {name: arrays[name] for name in names})
     shards.write_index(target, files, sum(sizes.values()))
-    index = target / shards.INDEX
+    index = target / INDEX_FILE
     sha256, size = save.sha256_of(index)
     entry = replace(resolve.info(target), weights=Weights(sha256, size=size, file=index.name))
     (target / CONFIG).write_text(save.to_json(entry), encoding="utf-8")

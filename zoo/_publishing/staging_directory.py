@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from converters.io.signals import exit_on_signals
+from converters.io import exit_on_signals
 from zoo._errors import PublishError
 from zoo._hub import cache
 

@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 
-from converters.matching.search import NamesAndRules
+from converters.matching import NamesAndRules
 from zoo._errors import ManifestError
 from zoo._registry.entry import Entry
 from zoo._registry.family import Family

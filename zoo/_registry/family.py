@@ -9,7 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from converters.matching.search import NamesAndRules
+from converters.matching import NamesAndRules
 from zoo._errors import ZooError
 from zoo._registry.entry import Input
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from converters.errors import CheckpointError
-from converters.io.files import InputFile, named_errors
+from converters.io import InputFile, named_errors
 from zoo._errors import ManifestError
 from zoo._registry import compiled, manifest_schema, packaged
 from zoo._registry.entry import Entry

@@ -14,11 +14,10 @@ from jax.typing import DTypeLike
 
 from converters import read_checkpoint, to_torch, write_checkpoint
 from converters.errors import ConversionError
-from converters.formats import safetensors
-from converters.io.writing import ArraySpec
-from converters.matching.conversion import Conversion
-from converters.matching.fit import Fit
-from converters.matching.search import NamesAndRules, best_fit, conversion_error
+from converters.formats import are_flax, safetensors
+from converters.io import ArraySpec
+from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error
+from converters.tensors import Tensors
 from zoo._errors import ZooError
 from zoo._loading import load, recognize, resolve
 from zoo._loading.build import build
@@ -76,11 +75,13 @@ def convert(
         ZooError: it fits no entry, or several.
     """
     tensors = read_checkpoint(source, key=key)
-    if any(path.startswith("params/") for path in tensors):
+    if are_flax(tensors):
         raise ZooError(f"{os.fspath(source)!r} holds Flax variables already; zoo export is the way back.")
     target, fit = _matched(tensors, name, module, inputs, names, ignore)
     cast = None if dtype is None else float_dtype("dtype", dtype)
-    conversion = Conversion(fit.links, tensors, fit.notes, cast, allow_nonfinite)
+    conversion = Conversion(
+        links=fit.links, source=tensors, notes=fit.notes, dtype=cast, allow_nonfinite=allow_nonfinite
+    )
 
     put = partial(_write, conversion, report=report)
     out = Path(out)
@@ -93,7 +94,7 @@ def convert(
 
 
 def _matched(
-    tensors: Any,
+    tensors: Tensors,
     name: str | None,
     module: nn.Module | None,
     inputs: Sequence[Input],
@@ -192,7 +193,7 @@ def _model(name: str | os.PathLike[str], module: nn.Module | None) -> tuple[Entr
     if not os.fspath(name).endswith(".safetensors"):
         return resolve.info(name), *load.pretrained(name, module)
     arrays = read_checkpoint(name)
-    if not any(path.startswith("params/") for path in arrays):
+    if not are_flax(arrays):
         raise ZooError(f"{os.fspath(name)!r} holds PyTorch tensors already, such as {next(iter(arrays))!r}.")
     entry = recognize.entry_of_variables(arrays)
     return entry, build(entry, module, None, {})[0], dict(arrays)

@@ -16,8 +16,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from converters.errors import CheckpointError
-from converters.formats import safetensors
-from converters.io.atomic import atomic_write
+from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
+from converters.io import atomic_write
 from zoo._errors import WeightsError, ZooError
 from zoo._inference.fold_batch_norm import Folded
 from zoo._model import Model
@@ -27,7 +27,6 @@ from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards
 from zoo._variables.tree import count_params, flatten
 
-WEIGHTS = "model.safetensors"
 GOLDEN = "golden.safetensors"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
 ALONE = ProcessGroup()
@@ -90,7 +89,7 @@ def write(
         overwrite: Whether a model in the directory is replaced, instead of refused.
         processes: The processes that do so together.
     """
-    taken = [name for name in (WEIGHTS, shards.INDEX, CONFIG) if os.path.lexists(target / name)]
+    taken = [name for name in (WEIGHTS_FILE, INDEX_FILE, CONFIG) if os.path.lexists(target / name)]
     if taken and not overwrite:
         raise ZooError(
             f"{str(target)!r} has {' and '.join(taken)} already; "
@@ -104,7 +103,7 @@ def write(
             stage.mkdir()
         processes.barrier("the directory is made")
         try:
-            put(stage / WEIGHTS)
+            put(stage / WEIGHTS_FILE)
             if processes.is_primary:
                 _complete(stage, entry)
                 _move(stage, target, new=new)
@@ -155,7 +154,7 @@ def recorded(
 
 def _complete(directory: Path, entry: Entry) -> None:
     """Writes config.json for the weights in the directory."""
-    name = WEIGHTS if (directory / WEIGHTS).exists() else shards.INDEX
+    name = WEIGHTS_FILE if (directory / WEIGHTS_FILE).exists() else INDEX_FILE
     sha256, size = sha256_of(directory / name)
     weights = Weights(sha256, size=size, file=name)
     # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.

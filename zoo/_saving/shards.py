@@ -16,15 +16,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from converters.formats import safetensors
-from converters.io.atomic import atomic_write, check_free_space
-from converters.io.slices import Box, slices, whole
-from converters.io.writing import CHUNK, ArraySpec, describe
+from converters.formats import INDEX_FILE, safetensors
+from converters.io import (
+    CHUNK,
+    ArraySpec,
+    Box,
+    atomic_write,
+    box_slices,
+    check_free_space,
+    describe,
+    whole_box,
+)
 from zoo._processes import ProcessGroup
 from zoo._variables.lazy import box_of, merge_boxes, overlap
 
 LARGEST = 5_000_000_000  # bytes of a file, as the Hub advises
-INDEX = "model.safetensors.index.json"
 
 
 def are_spread(flat: Mapping[str, Any]) -> bool:
@@ -83,7 +89,7 @@ def write_index(directory: Path, files: Mapping[str, list[str]], total: int) -> 
         "metadata": {"total_size": total, "sha256": hashes},
         "weight_map": {name: file for file, names in files.items() for name in names},
     }
-    with atomic_write(directory / INDEX) as file:
+    with atomic_write(directory / INDEX_FILE) as file:
         file.write((json.dumps(index, indent=2) + "\n").encode())
 
 
@@ -101,7 +107,7 @@ def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, processes: Pr
             for own, part in parts.items():
                 both = overlap(own, box)
                 if both is not None:
-                    piece[slices(both, box)] = part[slices(both, own)]
+                    piece[box_slices(both, box)] = part[box_slices(both, own)]
             rows = piece.reshape(-1).view(np.uint8)
             offsets, length = _runs(box, array)
             for index, offset in enumerate(offsets):
@@ -114,7 +120,7 @@ def _parts(leaf: Any, processes: ProcessGroup) -> dict[Box, np.ndarray]:
     if everywhere and not processes.is_primary:
         return {}
     if not isinstance(leaf, jax.Array):
-        return {whole(np.shape(leaf)): np.asarray(leaf)}
+        return {whole_box(np.shape(leaf)): np.asarray(leaf)}
     # Copies, since jax keeps what it has once fetched from a device as long as the array lives.
     return {
         box_of(shard.index, leaf.shape): np.asarray(shard.data.copy())

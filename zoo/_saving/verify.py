@@ -21,13 +21,13 @@ from flax.errors import FlaxError
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
-from converters.formats import safetensors
-from converters.io.files import aligned_read, named_errors
-from converters.matching.arrays import kind, nonfinite
+from converters.formats import WEIGHTS_FILE, safetensors
+from converters.io import aligned_read, named_errors
+from converters.matching import dtype_kind, nonfinite
 from zoo._errors import WeightsError
 from zoo._loading import companions, load, resolve, weights
 from zoo._registry.entry import UNATTESTED
-from zoo._saving.save import GOLDEN, WEIGHTS
+from zoo._saving.save import GOLDEN
 from zoo._variables.tree import count_params, unflatten
 
 # In float64 the same arithmetic in another order differs by less, and any other arithmetic by more.
@@ -90,7 +90,7 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
 
 def golden_path(file: Path) -> Path:
     """The golden file of a file of weights."""
-    own = file.name.partition(".")[0] == Path(WEIGHTS).stem
+    own = file.name.partition(".")[0] == Path(WEIGHTS_FILE).stem
     return file.with_name(GOLDEN) if own else file.with_suffix(".golden.safetensors")
 
 
@@ -198,7 +198,9 @@ def _run(
 ) -> list[np.ndarray]:
     """The outputs in float64, as NumPy arrays."""
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda a: a.astype(np.float64) if kind(a.dtype) == "float" else a, variables)
+        wide = jax.tree.map(
+            lambda a: a.astype(np.float64) if dtype_kind(a.dtype) == "float" else a, variables
+        )
         apply = partial(module.apply, method=method)
         try:
             outputs = jax.tree.leaves((jax.jit(apply) if compiled else apply)(wide, *inputs))

@@ -10,10 +10,8 @@ from jax.sharding import Sharding
 
 from converters.checkpoints import Checkpoint
 from converters.errors import CheckpointError, ConversionError
-from converters.io.memory import aligned_empty
-from converters.io.slices import Box, FileArray, Part, Stacked, read, slices, whole
-from converters.matching.arrays import contiguous, nonfinite
-from converters.matching.conversion import Conversion
+from converters.io import Box, FileArray, Part, Stacked, aligned_empty, box_slices, read_box, whole_box
+from converters.matching import Conversion, contiguous, nonfinite
 from zoo._errors import WeightsError
 from zoo._variables import casting
 from zoo._variables.casting import cast, check_width, widened
@@ -51,7 +49,7 @@ class LazyArray:
         return self._finished(np.empty(0, self.source.dtype)).dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return read(self.source).astype(dtype or self.source.dtype, copy=False)
+        return read_box(self.source).astype(dtype or self.source.dtype, copy=False)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -62,7 +60,7 @@ class LazyArray:
     def put(self, place: Sharding | None) -> jax.Array:
         """The array on its devices; None is jax's default one."""
         if place is None:
-            everything = whole(self.shape)
+            everything = whole_box(self.shape)
             arranged: jax.Array = jax.device_put(self._read({everything})[everything])
             return arranged
         indices = place.addressable_devices_indices_map(self.shape).values()
@@ -81,7 +79,7 @@ class LazyArray:
                 for own, part in parts.items():
                     both = overlap(own, box)
                     if both is not None:
-                        part[slices(both, own)] = value[slices(both, box)]
+                        part[box_slices(both, own)] = value[box_slices(both, box)]
         return parts
 
     def _pieces(self, box: Box) -> Iterator[tuple[Box, np.ndarray]]:

@@ -10,7 +10,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from converters.errors import ConverterError
-from converters.io.signals import raise_exit
+from converters.io import raise_exit
 from zoo._errors import ZooError
 from zoo._progress import is_terminal
 

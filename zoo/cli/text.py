@@ -39,7 +39,7 @@ def embed(
     """Makes a vector of each text; as JSON, a list for each, or as a NumPy file."""
     import numpy as np
 
-    from converters.io.atomic import atomic_write
+    from converters.io import atomic_write
     from zoo._preprocessing.text import embed as run
 
     vectors = run(name, texts)

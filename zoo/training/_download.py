@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from converters.io.atomic import atomic_write
+from converters.io import atomic_write
 from zoo._errors import DataError
 
 STALL = 30.0  # seconds without a byte

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from converters.io.files import InputFile
+from converters.io import InputFile
 from zoo._errors import DataError
 
 SIDE = 32

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.io.atomic import atomic_write
+from converters.io import atomic_write
 from zoo._errors import TrainingError
 from zoo.training.metrics import read_rows
 from zoo.training.run_directory import CONFUSION, CURVES, METRICS

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.io.files import aligned_read
+from converters.io import aligned_read
 from zoo._errors import DataError
 from zoo.training import characters, cifar
 from zoo.training._download import download

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from converters.io.atomic import atomic_write
+from converters.io import atomic_write
 from zoo._processes import is_primary
 
 Row: TypeAlias = Mapping[str, float]

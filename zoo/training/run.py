@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from jax.sharding import Mesh
 
-from converters.io.atomic import atomic_write
+from converters.io import atomic_write
 from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
 from zoo._loading.load import load

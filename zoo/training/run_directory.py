@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from converters.io.atomic import atomic_write
+from converters.io import atomic_write
 from zoo._errors import TrainingError
 from zoo._processes import all_or_none, is_primary
 from zoo._registry.entry import Entry

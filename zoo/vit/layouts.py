@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from converters.matching.rules import Split
+from converters.matching import Split
 from zoo._registry.entry import Input
 from zoo._registry.family import ConfigFields
 

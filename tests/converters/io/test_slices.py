@@ -87,7 +87,7 @@ def test_any_slice_of_a_moved_tensor_is_numpys(tmp_path_factory, suffix, data, d
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "SCRATCH", scratch)
         patch.setattr(slices, "GAP", scratch % 7)
-        assert slices.read(array, box).tobytes() == expected[slices.slices(box)].tobytes()
+        assert slices.read_box(array, box).tobytes() == expected[slices.box_slices(box)].tobytes()
 
 
 @settings(max_examples=30, deadline=None)
@@ -107,7 +107,7 @@ def test_tensors_side_by_side_are_joined_without_being_read(
     expected = convert(tuple(np.array(tensor) for tensor in tensors.values()))[0]
     (array,) = slices.in_files(extents, convert, unread)
     box = box_in(data, expected.shape)
-    assert slices.read(array, box).tobytes() == expected[slices.slices(box)].tobytes()
+    assert slices.read_box(array, box).tobytes() == expected[slices.box_slices(box)].tobytes()
 
 
 def test_joining_is_numpys_where_nothing_lies_side_by_side():
@@ -134,7 +134,7 @@ def test_a_slice_reads_its_bytes_and_no_others(tmp_path_factory, counted):
         ((256, 512), (8, 9)): [1024],
         ((0, 0), (0, 64)): [],
     }.items():
-        np.testing.assert_array_equal(slices.read(array, box), tensor.T[slices.slices(box)])
+        np.testing.assert_array_equal(slices.read_box(array, box), tensor.T[slices.box_slices(box)])
         assert counted == reads
         counted.clear()
 
@@ -144,7 +144,7 @@ def test_small_gaps_are_read_over(tmp_path_factory, counted):
     _, extents = written(tmp_path_factory, ".safetensors", {"x": tensor})
     counted.clear()
     (array,) = slices.in_files(extents, lambda tensors: tensors, unread)
-    slices.read(array, ((0, 64), (0, 8)))
+    slices.read_box(array, ((0, 64), (0, 8)))
     assert counted == [63 * 256 + 32]
 
 
@@ -156,8 +156,8 @@ def test_what_is_computed_is_read_whole_and_then_cut(tmp_path_factory):
         return (tensors[0] + tensors[1], tensors[1][::-1])
 
     both = slices.in_files(extents, convert, lambda: convert((checkpoint["a"], checkpoint["b"])))
-    np.testing.assert_array_equal(slices.read(both[0], ((2, 5),)), (tensors["a"] + tensors["b"])[2:5])
-    np.testing.assert_array_equal(slices.read(both[1], ((2, 5),)), tensors["b"][::-1][2:5])
+    np.testing.assert_array_equal(slices.read_box(both[0], ((2, 5),)), (tensors["a"] + tensors["b"])[2:5])
+    np.testing.assert_array_equal(slices.read_box(both[1], ((2, 5),)), tensors["b"][::-1][2:5])
     assert [type(each) for each in both] == [slices.Computed, slices.Moved]
 
 
@@ -196,9 +196,9 @@ def test_a_models_arrays_can_be_read_slice_by_slice(tmp_path, source):
     assert found.keys() == expected.keys()
     for path, array in expected.items():
         assert (found[path].shape, found[path].dtype) == (array.shape, array.dtype)
-        np.testing.assert_array_equal(slices.read(found[path]), array)
+        np.testing.assert_array_equal(slices.read_box(found[path]), array)
         box = tuple((size // 3, size) for size in array.shape)
-        np.testing.assert_array_equal(slices.read(found[path], box), array[slices.slices(box)])
+        np.testing.assert_array_equal(slices.read_box(found[path], box), array[slices.box_slices(box)])
     if source != "in memory":
         computed = {"/".join(path) for path, each in found.items() if isinstance(each, slices.Computed)}
         assert computed == {f"params/lstm/h{gate}/bias" for gate in "ifgo"}
@@ -213,7 +213,7 @@ def test_bytes_that_are_no_booleans_are_refused_in_a_slice(tmp_path_factory):
     extent = converters.read_checkpoint(path).extent("x")
     (array,) = slices.in_files([extent], lambda tensors: tensors, unread)
     with pytest.raises(converters.CheckpointError, match="'x' is boolean but has bytes other than 0 and 1"):
-        slices.read(array)
+        slices.read_box(array)
 
 
 @pytest.mark.parametrize("change", ["truncate", "write"])
@@ -229,7 +229,7 @@ def test_a_file_that_changes_before_its_slices_are_read_is_refused(tmp_path_fact
             file.truncate(path.stat().st_size + 1)
     problem = "became shorter while" if change == "truncate" else "changed while"
     with pytest.raises(converters.CheckpointError, match=rf"x\.safetensors'.* {problem} it was read"):
-        slices.read(array)
+        slices.read_box(array)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from converters.inspection import Lift
-from converters.linen.inspect import inspect
+from converters.linen.inspect import inspect_module
 from tests.converters.models import Compact, Names, Nested, Scanned, Shared, Tied, X
 
 
 def arrays(module: nn.Module, *inputs: Any, **options: Any) -> dict[str, Any]:
-    return {str(array): array for array in inspect(module, *inputs, **options).arrays}
+    return {str(array): array for array in inspect_module(module, *inputs, **options).arrays}
 
 
 def test_origins_are_the_attributes_that_hold_the_layers() -> None:
-    inspection = inspect(Names(), X)
+    inspection = inspect_module(Names(), X)
     assert {"/".join(path): inspection.origins(path)[-1] for path in inspection.layers if path} == {
         "layer1_0": "layer1.0",
         "layer1_1": "layer1.1",
@@ -30,7 +30,7 @@ def test_origins_are_the_attributes_that_hold_the_layers() -> None:
 
 
 def test_layers_of_compact_modules_have_no_origin() -> None:
-    assert inspect(Compact(), X).origins(("layers_0",)) == [None]
+    assert inspect_module(Compact(), X).origins(("layers_0",)) == [None]
 
 
 def test_arrays_come_in_the_order_in_which_the_layers_are_called() -> None:
@@ -66,7 +66,7 @@ def test_a_lifted_module_at_the_root_is_seen() -> None:
 
 
 def test_a_module_at_the_root_may_have_a_name() -> None:
-    inspection = inspect(nn.Dense(3, name="head"), X)
+    inspection = inspect_module(nn.Dense(3, name="head"), X)
     assert list(inspection.layers) == [()]
 
 
@@ -123,5 +123,5 @@ def test_keyword_arguments_other_methods_and_rngs_are_passed_on() -> None:
 @pytest.mark.parametrize("inputs", [(), (X[0], X[0])])
 def test_inputs_that_the_module_does_not_take_are_shown(inputs: Any) -> None:
     with pytest.raises(TypeError) as error:
-        inspect(Names(), *inputs)
+        inspect_module(Names(), *inputs)
     assert error.value.__notes__[-1].startswith("converters ran init of Names on [")

@@ -3,7 +3,7 @@ import pytest
 
 import converters
 import zoo
-from converters.tensors import as_mapping
+from converters.tensors import as_tensors
 from zoo._loading import recognize
 from zoo._loading.recognize import entry_of_variables, similar_entry
 
@@ -23,7 +23,7 @@ def entry(name: str, hidden: int, activation: str = "relu") -> str:
 
 
 def tensors_of(arrays):
-    return as_mapping(arrays, None)
+    return as_tensors(arrays, None)
 
 
 @pytest.fixture

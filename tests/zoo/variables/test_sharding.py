@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, SingleDeviceSharding
 
 import converters
 import zoo
+from converters.formats import INDEX_FILE
 from converters.io import slices
 from tests.zoo.variables import on_devices
 from zoo._loading import layouts
@@ -88,7 +89,7 @@ def test_a_spread_model_is_saved_in_files_with_an_index_and_comes_back(differenc
             saved = found["saved"]
             count = len(saved["files"]) - 1
             names = [f"model-{index:05}-of-{count:05}.safetensors" for index in range(1, count + 1)]
-            assert saved["files"] == [*names, shards.INDEX]
+            assert saved["files"] == [*names, INDEX_FILE]
             assert saved["same"], rule
 
 
@@ -125,7 +126,7 @@ def test_each_of_two_processes_reads_its_own_slices_and_writes_them(tmp_path):
     assert sorted(path.name for path in (tmp_path / "to").iterdir()) == [
         "config.json",
         "model-00001-of-00001.safetensors",
-        shards.INDEX,
+        INDEX_FILE,
     ]
 
 
@@ -149,7 +150,7 @@ def test_every_layout_is_read_by_slices(tmp_path, family, more, suffix):
         assert {"/".join(path) for path in found} == variables.keys()
         for key, array in found.items():
             assert isinstance(array, slices.Moved), (layout, key)
-            np.testing.assert_array_equal(slices.read(array), variables["/".join(key)])
+            np.testing.assert_array_equal(slices.read_box(array), variables["/".join(key)])
 
 
 def test_half_precision_is_cast_and_widened_slice_by_slice(saved, tmp_path):
@@ -253,11 +254,11 @@ def test_the_files_of_an_index_are_hashed_too(in_parts):
 
 def test_an_index_with_hashes_that_are_none_is_refused(in_parts):
     _, directory = in_parts
-    index = json.loads((directory / shards.INDEX).read_text())
+    index = json.loads((directory / INDEX_FILE).read_text())
     index["metadata"]["sha256"] = {"../elsewhere": "0" * 64}
-    (directory / shards.INDEX).write_text(json.dumps(index))
+    (directory / INDEX_FILE).write_text(json.dumps(index))
     config = json.loads((directory / "config.json").read_text())
-    sha256, size = save.sha256_of(directory / shards.INDEX)
+    sha256, size = save.sha256_of(directory / INDEX_FILE)
     config["weights"] |= {"sha256": sha256, "size": size}
     (directory / "config.json").write_text(json.dumps(config))
     with pytest.raises(zoo.WeightsError, match="is not an index: its sha256 are"):
@@ -437,5 +438,5 @@ def test_blocks_saved_in_the_other_way_are_read_by_slices(tmp_path, monkeypatch,
     saved = replace(entry, weights=None, layout=None, metrics=type(entry.metrics)())
     zoo.save(zoo.Model(module, unflatten(arrays), saved), tmp_path / "model")
     plain = zoo.load(tmp_path / "model", pretrained=True, scan=scan)
-    monkeypatch.setattr(slices, "read", pytest.fail)
+    monkeypatch.setattr(slices, "read_box", pytest.fail)
     assert equal(plain, zoo.load(tmp_path / "model", pretrained=True, scan=scan, sharding=here()))

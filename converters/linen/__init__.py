@@ -1,0 +1,6 @@
+"""Flax linen: the inspection of its modules, and the table of its layers."""
+
+from converters.linen.inspect import inspect_module, is_layer_call
+from converters.linen.table import LAYERS
+
+__all__ = ["LAYERS", "inspect_module", "is_layer_call"]
