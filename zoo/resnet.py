@@ -45,7 +45,7 @@ Conv = partial(nn.Conv, use_bias=False, kernel_init=_KAIMING)
 
 
 def conv(channels: int, size: int, stride: int = 1, groups: int = 1, *, dtype: DTypeLike | None) -> nn.Conv:
-    """Padded by half its size on both sides, as PyTorch pads."""
+    """Builds a convolution, padded by half its size on both sides, as PyTorch pads."""
     sides, strides = (size, size), (stride, stride)
     return Conv(channels, sides, strides, size // 2, feature_group_count=groups, dtype=dtype)
 
@@ -64,7 +64,7 @@ def halve(x: jax.Array) -> Any:
 
 
 def subsample(x: jax.Array, *, channels: int, stride: int) -> jax.Array:
-    """Leaves out pixels, and adds channels of zeros on both sides: "option A" of section 4.2."""
+    """Drops pixels by the stride and pads channels with zeros on both sides: "option A" of section 4.2."""
     x = x[:, ::stride, ::stride]
     before = (channels - x.shape[-1]) // 2
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, channels - x.shape[-1] - before)))
@@ -74,7 +74,7 @@ SHORTCUTS = ("conv", "pad", "pool")
 
 
 def shortcut_layers(kind: str, channels: int, stride: int, dtype: DTypeLike | None) -> list[Layer]:
-    """What makes a block's input fit its output; nothing where kind is "none"."""
+    """Builds the layers that fit a block's input to its output; none where kind is "none"."""
     if kind == "none":
         return []
     if kind == "pad":
@@ -86,7 +86,10 @@ def shortcut_layers(kind: str, channels: int, stride: int, dtype: DTypeLike | No
 
 
 def last_norm(zero: bool, dtype: DTypeLike | None) -> BatchNorm:
-    """Of a block; with zeros the block begins as its shortcut (https://arxiv.org/abs/1706.02677, 5.1)."""
+    """Builds a block's last norm; with zeros the block begins as its shortcut.
+
+    Goyal et al., https://arxiv.org/abs/1706.02677, section 5.1.
+    """
     return BatchNorm(dtype=dtype, scale_init=nn.initializers.zeros if zero else nn.initializers.ones)
 
 
@@ -147,7 +150,7 @@ class Bottleneck(nn.Module):
 
 
 class Stem(NamedTuple):
-    """The convolutions before the first stage; a stride of 2 brings a maximum pooling with it."""
+    """The convolutions before the first stage; a stride of 2 adds a max pooling."""
 
     size: int
     stride: int
@@ -163,7 +166,7 @@ STEMS = {
 
 
 def stem_layers(stem: Stem, channels: int, dtype: DTypeLike | None) -> list[Layer]:
-    """Convolutions, with a norm and an activation between them."""
+    """Builds the stem's convolutions, with a norm and an activation between them."""
     first, *rest = (channels * part // 8 for part in stem.eighths)
     layers: list[Layer] = [conv(first, stem.size, stem.stride, dtype=dtype)]
     for width in rest:
@@ -204,10 +207,16 @@ class ResNet(nn.Module):
 
     def _block(self, channels: int, inputs: int, stride: int) -> nn.Module:
         fits = stride == 1 and inputs == channels * _EXPANSION[self.block]
-        common = (channels, stride, "none" if fits else self.shortcut, self.zero_init_last, self.dtype)
+        common: dict[str, Any] = {
+            "channels": channels,
+            "stride": stride,
+            "shortcut": "none" if fits else self.shortcut,
+            "zero_init_last": self.zero_init_last,
+            "dtype": self.dtype,
+        }
         if self.block == "basic":
-            return BasicBlock(*common)
-        return Bottleneck(*common, self.groups, self.width_per_group)
+            return BasicBlock(**common)
+        return Bottleneck(**common, groups=self.groups, width_per_group=self.width_per_group)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
@@ -258,16 +267,17 @@ def create(
     """Builds a ResNet; the defaults are torchvision's resnet50.
 
     Args:
-        depth: One of DEPTHS.
-        channels: Of the first stage; each further one has twice as many.
-        num_classes: 0 leaves the last layer out.
-        in_channels: Of the images.
-        stem: One of STEMS; "cifar", for small images, keeps their size.
-        shortcut: One of SHORTCUTS: "conv" (1x1), "pad" (without parameters) or "pool" (averages, then 1x1).
-        groups: Of the bottlenecks' 3x3 convolutions.
-        width_per_group: Channels of each group where a stage has 64.
-        zero_init_last: Whether each block begins as its shortcut.
-        dtype: To compute in.
+        depth: Number of layers with weights, one of DEPTHS.
+        channels: Number of channels in the first stage; each further stage has twice as many.
+        num_classes: Number of logits; 0 leaves the last layer out.
+        in_channels: Number of channels of the images.
+        stem: First convolutions, one of STEMS; "cifar", for small images, keeps their size.
+        shortcut: Shortcut where shapes differ, one of SHORTCUTS: "conv" (1x1), "pad" (without parameters) or
+            "pool" (averages, then 1x1).
+        groups: Number of groups in the bottlenecks' 3x3 convolutions.
+        width_per_group: Channels of each group in a stage of 64 channels.
+        zero_init_last: Whether to initialize the last scale of a block with zeros: it begins as its shortcut.
+        dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
         ZooError: no such depth, stem or shortcut, or groups in basic blocks.
@@ -284,10 +294,21 @@ def create(
         raise ZooError(
             f"groups={groups}, width_per_group={width_per_group}: depth {depth} has blocks without groups."
         )
-    sizes = (channels, num_classes, in_channels)
-    return ResNet(block, blocks, *sizes, stem, shortcut, groups, width_per_group, zero_init_last, dtype)
+    return ResNet(
+        block=block,
+        blocks=blocks,
+        channels=channels,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        stem=stem,
+        shortcut=shortcut,
+        groups=groups,
+        width_per_group=width_per_group,
+        zero_init_last=zero_init_last,
+        dtype=dtype,
+    )
 
 
 def inputs(module: ResNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The examples with the module's number of channels."""
+    """Returns the inputs with the module's number of channels."""
     return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

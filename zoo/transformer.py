@@ -1,4 +1,4 @@
-"""Attention for every transformer of the zoo, and the original one: encoder and decoder, for translation.
+"""The original Transformer: encoder and decoder, for translation.
 
 Vaswani et al., "Attention Is All You Need", https://arxiv.org/abs/1706.03762.
 """
@@ -83,7 +83,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class Sizes(NamedTuple):
-    """What all layers of a transformer share."""
+    """Sizes and options that all layers share."""
 
     width: int
     heads: int
@@ -94,9 +94,9 @@ class Sizes(NamedTuple):
 
 
 class Layer(nn.Module):
-    """Self-attention, in a decoder attention to the encoder's output too, and two dense layers.
+    """Self-attention, in a decoder also attention to the encoder's output, and two dense layers.
 
-    Each is added to its input, and a norm follows; with `norm_first` it precedes, before the sum begins.
+    Each has a residual connection, followed by a norm; with `norm_first` the norm is of the part's input.
     """
 
     sizes: Sizes
@@ -106,8 +106,9 @@ class Layer(nn.Module):
     def setup(self) -> None:
         width, heads, feed_forward, _, _, dropout = self.sizes
         dtype = self.dtype
-        self.self_attn = MultiHeadAttention(width, heads, dropout, dtype)
-        self.multihead_attn = MultiHeadAttention(width, heads, dropout, dtype)
+        attention = partial(MultiHeadAttention, width=width, heads=heads, dropout=dropout, dtype=dtype)
+        self.self_attn = attention()
+        self.multihead_attn = attention()
         self.linear1 = Dense(feed_forward, dtype=dtype)
         self.linear2 = Dense(width, dtype=dtype)
         self.norm1 = LayerNorm(dtype=dtype)
@@ -127,19 +128,22 @@ class Layer(nn.Module):
         """(batch, length, width) -> the same shape; a decoder's positions attend to none after them."""
         activation = ACTIVATIONS[self.sizes.activation]
         drop = partial(self.drop, deterministic=not train)
-        steps: list[Callable[[jax.Array], jax.Array]] = [
-            lambda x: self.self_attn(x, x, mask, is_causal=self.is_decoder, train=train),
-            lambda x: self.linear2(drop(activation(self.linear1(x)))),
-        ]
+
+        def residual(x: jax.Array, part: Callable[[jax.Array], jax.Array], norm: nn.LayerNorm) -> jax.Array:
+            out: jax.Array = x + drop(part(norm(x))) if self.sizes.norm_first else norm(x + drop(part(x)))
+            return out
+
+        x = residual(
+            x, lambda x: self.self_attn(x, x, mask, is_causal=self.is_decoder, train=train), self.norm1
+        )
         if memory is not None:
-            steps.insert(1, lambda x: self.multihead_attn(x, memory, memory_mask, train=train))
-        for step, norm in zip(steps, (self.norm1, self.norm2, self.norm3), strict=False):
-            x = x + drop(step(norm(x))) if self.sizes.norm_first else norm(x + drop(step(x)))
-        return x
+            x = residual(x, lambda x: self.multihead_attn(x, memory, memory_mask, train=train), self.norm2)
+        last = self.norm2 if memory is None else self.norm3
+        return residual(x, lambda x: self.linear2(drop(activation(self.linear1(x)))), last)
 
 
 class Stack(nn.Module):
-    """Layers one after the other, and a norm: torch.nn.TransformerEncoder or torch.nn.TransformerDecoder."""
+    """A stack of layers and a norm: torch.nn.TransformerEncoder or torch.nn.TransformerDecoder."""
 
     series: LayerStack
     sizes: Sizes
@@ -147,18 +151,20 @@ class Stack(nn.Module):
     dtype: DTypeLike | None
 
     def setup(self) -> None:
-        self.layers = self.series.build(partial(Layer, self.sizes, self.is_decoder, self.dtype))
+        self.layers = self.series.build(
+            partial(Layer, self.sizes, is_decoder=self.is_decoder, dtype=self.dtype)
+        )
         self.norm = LayerNorm(dtype=self.dtype)
 
     def __call__(self, x: jax.Array, *others: jax.Array | None, train: bool = False) -> jax.Array:
-        """As a layer."""
+        """(batch, length, width) -> the same shape; `others` are a layer's further arguments."""
         x = self.series.apply(self.layers, lambda layer, x: layer(x, *others, train=train), x)
         out: jax.Array = self.norm(x)
         return out
 
 
 class Transformer(nn.Module):
-    """Tells the next token of the target from the source and the target so far."""
+    """Predicts the next token of the target from the source and the target so far."""
 
     source_vocab_size: int
     target_vocab_size: int
@@ -172,8 +178,9 @@ class Transformer(nn.Module):
         init = nn.initializers.normal(1 / math.sqrt(width))
         self.src_tok_emb = nn.Embed(self.source_vocab_size, width, dtype=dtype, embedding_init=init)
         self.tgt_tok_emb = nn.Embed(self.target_vocab_size, width, dtype=dtype, embedding_init=init)
-        self.encoder = Stack(self.encoder_series, self.sizes, is_decoder=False, dtype=dtype)
-        self.decoder = Stack(self.decoder_series, self.sizes, is_decoder=True, dtype=dtype)
+        stack = partial(Stack, sizes=self.sizes, dtype=dtype)
+        self.encoder = stack(series=self.encoder_series, is_decoder=False)
+        self.decoder = stack(series=self.decoder_series, is_decoder=True)
         self.generator = Dense(self.target_vocab_size, dtype=dtype)
         self.drop = nn.Dropout(self.sizes.dropout)
 
@@ -194,7 +201,7 @@ class Transformer(nn.Module):
     ) -> jax.Array:
         """(batch, source) and (batch, target) token ids -> (batch, target, target_vocab_size) logits.
 
-        The masks are of the shapes of the ids, with 1 for tokens to keep.
+        The masks have the shapes of the ids, with 1 for tokens to keep.
         """
         visible = key_mask(source_mask)
         memory = self.encoder(self._embed(self.src_tok_emb, source_ids, train), visible, train=train)
@@ -224,25 +231,37 @@ def create(
     """Builds a Transformer; the defaults are the paper's base model, with two embeddings and a head apart.
 
     Args:
-        source_vocab_size: How many tokens the source's language has.
-        target_vocab_size: How many the target's has.
-        width: Of the embeddings and between the layers; even.
-        heads: Of each attention; they share the width.
-        encoder_layers: How many.
-        decoder_layers: How many.
-        feed_forward: Width between a layer's two dense ones.
+        source_vocab_size: Number of tokens in the source's vocabulary.
+        target_vocab_size: Number of tokens in the target's vocabulary.
+        width: Size of the embeddings and hidden states (d_model); even.
+        heads: Number of attention heads; divides the width.
+        encoder_layers: Number of layers in the encoder.
+        decoder_layers: Number of layers in the decoder.
+        feed_forward: Size of the hidden layer between a layer's two dense layers.
         activation: Name of the activation between them, one of ACTIVATIONS.
-        norm_first: Whether norms are of what layers read, instead of what they give.
-        dropout: Rate of each, of the attention's weights too.
-        scan: Whether the layers are one in a loop, whose arrays are stacked: deep models compile sooner.
-        remat: Whether gradients compute what is in a layer anew instead of keeping it, for less memory.
-        dtype: To compute in.
+        norm_first: Whether to normalize a part's input (pre-norm) instead of the sum after it (post-norm).
+        dropout: Rate of all dropout, that of attention weights included.
+        scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
+        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
         ZooError: the heads cannot share the width, or no such activation.
     """
     if width % 2 or width % heads:
         raise ZooError(f"width={width}: expected an even number that {heads} heads can share.")
-    sizes = Sizes(width, heads, feed_forward, check_activation(activation), norm_first, dropout)
-    encoder, decoder = LayerStack(encoder_layers, scan, remat), LayerStack(decoder_layers, scan, remat)
-    return Transformer(source_vocab_size, target_vocab_size, encoder, decoder, sizes, dtype)
+    return Transformer(
+        source_vocab_size=source_vocab_size,
+        target_vocab_size=target_vocab_size,
+        encoder_series=LayerStack(encoder_layers, scan=scan, remat=remat),
+        decoder_series=LayerStack(decoder_layers, scan=scan, remat=remat),
+        sizes=Sizes(
+            width=width,
+            heads=heads,
+            feed_forward=feed_forward,
+            activation=check_activation(activation),
+            norm_first=norm_first,
+            dropout=dropout,
+        ),
+        dtype=dtype,
+    )

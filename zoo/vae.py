@@ -37,7 +37,7 @@ class FeedForward(nn.Module):
 
 
 class VAE(nn.Module):
-    """A Gaussian latent whose decoder also sees the class; noise comes from the RNG stream "noise"."""
+    """Conditional VAE: the decoder also reads the class; noise comes from the RNG stream "noise"."""
 
     input_shape: tuple[int, ...]
     encoder_features: tuple[int, ...]
@@ -120,7 +120,7 @@ def create(
 
 
 def inputs(module: VAE, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The examples with the module's shape of images."""
+    """Returns the inputs with the module's shape of images."""
     images, *rest = examples
     return (replace(images, shape=(*images.shape[:1], *module.input_shape)), *rest)
 

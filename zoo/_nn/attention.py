@@ -24,7 +24,9 @@ def attention(
     scale: float | None = None,
     dropout: Dropout | None = None,
 ) -> jax.Array:
-    """Averages of the values, weighted by how well their keys answer the query (section 3.2.1).
+    """Averages the values, weighted by the products of their keys with the query.
+
+    Vaswani et al., https://arxiv.org/abs/1706.03762, section 3.2.1.
 
     A query that may attend to nothing gets the average of all values, and no NaN.
 
@@ -33,9 +35,9 @@ def attention(
         key: (batch, keys, heads, head_dim)
         value: (batch, keys, heads, head_dim)
         mask: True where to attend; broadcasts to (batch, heads, queries, keys).
-        is_causal: Whether query i attends to the keys 0 to i only.
-        scale: Of the products; by default 1 / sqrt(head_dim).
-        dropout: Of the weights, in training: a function of (batch, heads, queries, keys).
+        is_causal: Whether to let query i attend to the keys 0 to i only.
+        scale: Factor of the products; by default 1 / sqrt(head_dim).
+        dropout: Function that drops some of the (batch, heads, queries, keys) weights, in training.
 
     Returns:
         (batch, queries, heads, head_dim)
@@ -56,7 +58,7 @@ def _attention(
     scale: float,
     dropout: Dropout | None,
 ) -> jax.Array:
-    """The same in plain operations, with a softmax in float32 or, of float64, in float64."""
+    """Computes attention in plain operations, with a softmax in float32, or in float64 for float64."""
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     logits = scale * jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=dtype)
     for allowed in (mask, _causal(logits.shape) if is_causal else None):

@@ -1,4 +1,4 @@
-"""Equal blocks one after the other: each with arrays of its own, or one in a loop that is compiled once."""
+"""Stacks of equal blocks: unrolled, each with its own arrays, or as a loop that is compiled once."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from zoo._errors import ZooError
 
 
 class LayerStack(NamedTuple):
-    """How many blocks there are, and how they are run.
+    """A number of equal blocks, and how they run.
 
     Attributes:
-        depth: How many.
-        scan: Whether they are one in a loop, whose arrays have the blocks for their first axis.
-        remat: Whether gradients compute what is in a block anew, instead of keeping it.
+        depth: Number of blocks.
+        scan: If true, the blocks are one in a loop, and the first axis of its arrays is the blocks.
+        remat: If true, gradients recompute a block's activations instead of keeping them.
     """
 
     depth: int
@@ -23,22 +23,22 @@ class LayerStack(NamedTuple):
     remat: bool = False
 
     def build(self, make: Callable[[], nn.Module]) -> Any:
-        """What a module keeps as its attribute: a list of the blocks, or the one of the loop.
+        """Builds the blocks for a module's attribute: a list, or the one of the loop.
 
         Raises:
-            ZooError: there is no block for a loop.
+            ZooError: `scan` without blocks.
         """
         if self.scan and not self.depth:
-            raise ZooError("scan=True takes a block at least, and the depth is 0; leave it out.")
+            raise ZooError("scan=True needs at least one block, and the depth is 0; leave it out.")
         return make() if self.scan else [make() for _ in range(self.depth)]
 
     def apply(self, blocks: Any, call: Callable[[Any, jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-        """The last states.
+        """Applies the blocks in order and returns the last states.
 
         Args:
-            blocks: What `build` made.
-            call: A block and states -> states.
-            x: The first states.
+            blocks: Result of `build`.
+            call: (block, states) -> states.
+            x: Input of the first block.
         """
         last: jax.Array = self.scan_with(blocks, lambda block, x, _: (call(block, x), None), x, None)[0]
         return last
@@ -46,14 +46,14 @@ class LayerStack(NamedTuple):
     def scan_with(
         self, blocks: Any, call: Callable[[Any, Any, Any], tuple[Any, Any]], x: Any, each: Any
     ) -> tuple[Any, Any]:
-        """The last states, and what each block gives beside them.
+        """Applies the blocks in order and returns the last states and each block's further output.
 
         Args:
-            blocks: What `build` made.
-            call: A block, states and what is the block's own -> states and what else the block gives.
-            x: The first states.
-            each: What is each block's own, if anything: in a list, or in arrays with one more axis, the
-                first, where the blocks are one. What they give is kept likewise.
+            blocks: Result of `build`.
+            call: (block, states, further input of the block) -> states and further output of the block.
+            x: Input of the first block.
+            each: Further inputs of the blocks, if any: a list, or, where the blocks are one, arrays whose
+                first axis is the blocks. Further outputs are returned likewise.
         """
         if self.scan:
             # In a loop, nothing outside is the same computation.

@@ -11,7 +11,7 @@ from zoo._errors import ZooError
 
 
 def _gelu(x: jax.Array) -> jax.Array:
-    """The exact GELU, through erf; Flax's default is the tanh approximation."""
+    """Computes the exact GELU, through erf; Flax's default is the tanh approximation."""
     return nn.gelu(x, approximate=False)
 
 
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def check_activation(name: str) -> str:
-    """The name again, so that a family's `create` refuses an unknown one before any shape is computed.
+    """Returns the name; a family's `create` thereby refuses an unknown one before any shape is computed.
 
     Raises:
         ZooError: no activation of that name.
@@ -39,7 +39,7 @@ def check_activation(name: str) -> str:
 
 
 class BatchNorm(nn.BatchNorm):
-    """Trains as PyTorch's does: its running variance is the unbiased one, n / (n - 1) times the batch's.
+    """Batch norm that trains as PyTorch's: its running variance is unbiased, n / (n - 1) times the batch's.
 
     Ioffe and Szegedy, https://arxiv.org/abs/1502.03167; defaults and layout are torch.nn.BatchNorm2d's.
     """
@@ -72,6 +72,21 @@ class BatchNorm(nn.BatchNorm):
         return out
 
 
+class LayerScale(nn.Module):
+    """A factor for each channel, small at first (https://arxiv.org/abs/2103.17239, section 2), or none."""
+
+    width: int
+    value: float
+
+    def setup(self) -> None:
+        if self.value:
+            self.gamma = self.param("gamma", nn.initializers.constant(self.value), (self.width,))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., width) -> the same shape."""
+        return x * self.gamma.astype(x.dtype) if self.value else x
+
+
 def adaptive_avg_pool(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Averages (batch, *spatial, channels) down or up to (batch, *shape, channels).
 
@@ -88,7 +103,7 @@ def adaptive_avg_pool(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def bicubic(old: int, new: int, *, align_corners: bool = False, antialias: bool = False) -> np.ndarray:
-    """(new, old) weights by which torch.nn.functional.interpolate resizes an axis.
+    """Returns the (new, old) weights by which torch.nn.functional.interpolate resizes an axis.
 
     Keys, "Cubic convolution interpolation for digital image processing" (1981), whose free parameter `a` is
     -0.5 with antialias and -0.75 without.

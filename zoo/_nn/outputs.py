@@ -1,4 +1,4 @@
-"""What models of text return."""
+"""The outputs of models of text."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +13,13 @@ import jax
 )
 @dataclass(frozen=True)
 class TextOutput:
-    """The arrays that the model's head makes; the others are None.
+    """The arrays that the model's head computes; the others are None.
 
     Attributes:
         logits: (batch, length, vocab_size) of a language model, (batch, num_classes) of a classifier.
         last_hidden_state: (batch, length, width)
-        pooler_output: (batch, width), made of the first token's state.
-        embeddings: (batch, width), one for each text.
+        pooler_output: (batch, width), the pooler's output for the first token.
+        embeddings: (batch, width), one vector for each text.
     """
 
     logits: jax.Array | None = None

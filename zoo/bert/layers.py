@@ -14,7 +14,7 @@ from zoo._nn.layers import ACTIVATIONS
 
 
 class Settings(NamedTuple):
-    """What every layer is made of."""
+    """Sizes and options that all layers share."""
 
     width: int
     heads: int
@@ -26,20 +26,20 @@ class Settings(NamedTuple):
     dtype: DTypeLike | None
 
     def norm(self) -> nn.LayerNorm:
-        """A layer norm of the model."""
+        """Builds a layer norm."""
         return nn.LayerNorm(self.epsilon, self.dtype, use_fast_variance=False)
 
     def dense(self, features: int) -> nn.Dense:
-        """A dense layer of the model."""
+        """Builds a dense layer."""
         return nn.Dense(features, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02))
 
     def embed(self, count: int) -> nn.Embed:
-        """Vectors of the model, by index."""
+        """Builds an embedding of `count` vectors."""
         return nn.Embed(count, self.width, self.dtype, embedding_init=nn.initializers.normal(0.02))
 
 
 class Embeddings(nn.Module):
-    """The sum of those of tokens, positions and types; without types where there are none."""
+    """Sum of token, position and, where the model has types, token type embeddings, normalized."""
 
     settings: Settings
     vocab_size: int
@@ -65,7 +65,7 @@ class Embeddings(nn.Module):
 
 
 class Output(nn.Module):
-    """Back to the width, added to what came in, and normalised."""
+    """Dense layer back to the width, residual connection and norm."""
 
     settings: Settings
     drops: bool
@@ -82,7 +82,7 @@ class Output(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Of each token to all that the mask keeps."""
+    """Self-attention over the tokens that the mask keeps."""
 
     settings: Settings
 
@@ -98,7 +98,7 @@ class SelfAttention(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention and what is behind it."""
+    """Self-attention and its output layer."""
 
     settings: Settings
     drops: bool
@@ -113,7 +113,7 @@ class Attention(nn.Module):
 
 
 class Intermediate(nn.Module):
-    """A dense layer with an activation."""
+    """Dense layer with an activation."""
 
     settings: Settings
 
@@ -125,7 +125,7 @@ class Intermediate(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then two dense layers, each normalised behind the sum (post-norm)."""
+    """Post-norm layer: attention, then two dense layers, each with a residual connection."""
 
     settings: Settings
     drops_attention: bool
@@ -142,21 +142,21 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The layers one after the other."""
+    """The stack of layers."""
 
     settings: Settings
     series: LayerStack
     drops_attention: bool
 
     def setup(self) -> None:
-        self.layer = self.series.build(partial(Layer, self.settings, self.drops_attention))
+        self.layer = self.series.build(partial(Layer, self.settings, drops_attention=self.drops_attention))
 
     def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
         return self.series.apply(self.layer, lambda layer, x: layer(x, mask, train=train), x)
 
 
 class Pooler(nn.Module):
-    """A dense layer over the first token's state."""
+    """Dense layer with tanh over the first token's state."""
 
     settings: Settings
 
@@ -168,7 +168,7 @@ class Pooler(nn.Module):
 
 
 class Transform(nn.Module):
-    """What is between the states and the tokens' embeddings in the head of a masked language model."""
+    """Dense layer, activation and norm before the logits of a masked language model."""
 
     settings: Settings
     activation: str
@@ -183,7 +183,7 @@ class Transform(nn.Module):
 
 
 class Predictions(nn.Module):
-    """Logits of the tokens, by their own embeddings and a bias."""
+    """Logits over the vocabulary, by the token embeddings and a bias."""
 
     settings: Settings
     vocab_size: int
@@ -199,7 +199,7 @@ class Predictions(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """The head under its name in the files."""
+    """Masked language model head, under its name in the files."""
 
     settings: Settings
     vocab_size: int

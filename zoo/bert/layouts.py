@@ -1,4 +1,4 @@
-"""What the Hub's files of BERT and its relatives call tensors and options."""
+"""Names of tensors and options in the Hub's files of BERT and its relatives."""
 
 from zoo._registry.family import ConfigFields
 

@@ -38,14 +38,14 @@ POOLING = ("cls", "mean", "max", "mean_sqrt_len")
 
 
 class Variant(NamedTuple):
-    """In what the architectures differ, beside the numbers.
+    """How BERT, RoBERTa and DistilBERT differ, apart from sizes.
 
     Attributes:
-        offset: Whether positions begin behind the padding token's id, and padding has that id for position.
-        pools: Whether classifiers read the pooler's output; else those of a dense layer of their own.
-        activation: Of that dense layer.
-        drops: Whether it reads states with some of them dropped out.
-        drops_attention: Whether what attention adds to the states is dropped out.
+        offset: If true, positions begin behind the padding token's id, which is padding's position.
+        pools: If true, classifiers read the pooler's output; else that of a dense layer of their own.
+        activation: Activation after that dense layer.
+        drops: If true, dropout precedes that dense layer.
+        drops_attention: If true, dropout follows the attention's output layer.
     """
 
     offset: bool = False
@@ -63,7 +63,7 @@ VARIANTS = {
 
 
 def pooled(states: jax.Array, mask: jax.Array, pooling: str) -> jax.Array:
-    """(batch, length, width) states, those that (batch, length) keeps, as one (batch, width)."""
+    """Pools (batch, length, width) states, those that the (batch, length) mask keeps, to (batch, width)."""
     if pooling == "cls":
         return states[:, 0]
     kept = mask[..., None].astype(bool)
@@ -74,7 +74,7 @@ def pooled(states: jax.Array, mask: jax.Array, pooling: str) -> jax.Array:
 
 
 class Bert(nn.Module):
-    """Embeddings, an encoder, and one of HEADS."""
+    """Embeddings, an encoder and one of HEADS."""
 
     vocab_size: int
     max_length: int
@@ -92,8 +92,13 @@ class Bert(nn.Module):
 
     def setup(self) -> None:
         settings, variant = self.settings._replace(dtype=self.dtype), VARIANTS[self.variant]
-        self.embeddings = Embeddings(settings, self.vocab_size, self.max_length, self.token_types)
-        self.encoder = Encoder(settings, self.series, variant.drops_attention)
+        self.embeddings = Embeddings(
+            settings=settings,
+            vocab_size=self.vocab_size,
+            max_length=self.max_length,
+            token_types=self.token_types,
+        )
+        self.encoder = Encoder(settings, self.series, drops_attention=variant.drops_attention)
         self.pooler = Pooler(settings)
         # RoBERTa's has the exact GELU whatever the activation of the layers is.
         activation = "gelu" if self.variant == "roberta" else settings.activation
@@ -111,14 +116,14 @@ class Bert(nn.Module):
         *,
         train: bool = False,
     ) -> TextOutput:
-        """(batch, length) token ids -> what the head makes of them.
+        """(batch, length) token ids -> the outputs of the head.
 
         Args:
-            input_ids: (batch, length), of tokens.
-            attention_mask: (batch, length), 1 for tokens to keep.
-            position_ids: (batch, length); by default 0, 1, 2 ..., or what RoBERTa counts.
-            token_type_ids: (batch, length), which of two texts each token is of; by default the first.
-            train: Whether to drop units out, by the RNG stream "dropout".
+            input_ids: (batch, length) token ids.
+            attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
+            position_ids: (batch, length) positions; by default 0, 1, 2 ..., offset as RoBERTa's are.
+            token_type_ids: (batch, length), the text of a pair that a token belongs to; by default the first.
+            train: Whether to apply dropout, by the RNG stream "dropout".
         """
         positions = self._positions(input_ids) if position_ids is None else position_ids
         x = self.embeddings(input_ids, positions, token_type_ids, train=train)
@@ -188,28 +193,28 @@ def create(
     """Builds an encoder of text; the defaults are bert-base-uncased's.
 
     Args:
-        variant: One of VARIANTS.
-        vocab_size: How many tokens there are.
-        max_length: How many positions have an embedding.
-        token_types: How many types of tokens have one; DistilBERT has none.
-        width: Of the states.
-        depth: How many layers.
-        heads: Of the attention; they divide the width.
-        feed_forward: Width between the two dense layers of a layer.
-        activation: Between them.
-        epsilon: Of the layer norms.
-        dropout: Of the embeddings, and of what attention and dense layers add to the states.
-        attention_dropout: Of the attention's weights.
-        classifier_dropout: Before a classifier; by default `dropout`.
-        pad_token_id: From which RoBERTa counts positions.
+        variant: Architecture, one of VARIANTS.
+        vocab_size: Number of tokens in the vocabulary.
+        max_length: Number of position embeddings.
+        token_types: Number of token type embeddings; DistilBERT has none.
+        width: Size of the embeddings and hidden states.
+        depth: Number of layers.
+        heads: Number of attention heads; divides the width.
+        feed_forward: Size of the hidden layer between a layer's two dense layers.
+        activation: Name of the activation between them.
+        epsilon: Epsilon of the layer norms.
+        dropout: Rate after the embeddings and before each residual connection.
+        attention_dropout: Rate of the attention weights.
+        classifier_dropout: Rate before the classifier; by default `dropout`.
+        pad_token_id: Id of the padding token, behind which RoBERTa's positions begin.
         head: "none" gives states, "pooler" these and the pooled first one, "masked_lm" and "classification"
             logits, "embedding" one vector a text.
-        num_classes: Of the classifier.
-        pooling: How states become an embedding, one of POOLING.
-        normalize: Whether embeddings have length 1.
-        scan: Whether the layers are one in a loop, whose arrays are stacked: deep models compile sooner.
-        remat: Whether gradients compute what is in a layer anew instead of keeping it, for less memory.
-        dtype: To compute in.
+        num_classes: Number of the classifier's logits.
+        pooling: Reduction of states to an embedding, one of POOLING.
+        normalize: Whether to scale embeddings to length 1.
+        scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
+        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
         ZooError: no such variant, head, pooling or activation, or heads that do not divide the width.
@@ -226,19 +231,27 @@ def create(
     if head == "pooler" and variant == "distilbert":
         raise ZooError("DistilBERT has no pooler; choose another head.")
     check_activation(activation)
-    settings = Settings(width, heads, feed_forward, activation, epsilon, dropout, attention_dropout, None)
     return Bert(
-        vocab_size,
-        max_length,
-        token_types,
-        LayerStack(depth, scan, remat),
-        settings,
-        variant,
-        pad_token_id,
-        head,
-        num_classes,
-        dropout if classifier_dropout is None else classifier_dropout,
-        pooling,
-        normalize,
-        dtype,
+        vocab_size=vocab_size,
+        max_length=max_length,
+        token_types=token_types,
+        series=LayerStack(depth, scan=scan, remat=remat),
+        settings=Settings(
+            width=width,
+            heads=heads,
+            feed_forward=feed_forward,
+            activation=activation,
+            epsilon=epsilon,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            dtype=None,
+        ),
+        variant=variant,
+        pad_token_id=pad_token_id,
+        head=head,
+        num_classes=num_classes,
+        classifier_dropout=dropout if classifier_dropout is None else classifier_dropout,
+        pooling=pooling,
+        normalize=normalize,
+        dtype=dtype,
     )

@@ -1,4 +1,4 @@
-"""What the Hub's files of GPT-2 call tensors and options."""
+"""Names of tensors and options in the Hub's files of GPT-2."""
 
 from zoo._registry.family import ConfigFields
 

@@ -34,7 +34,7 @@ HEADS = ("lm", "none")
 
 
 class Conv1D(nn.Dense):
-    """A dense layer whose kernel the files keep as Flax does, (in, out)."""
+    """Dense layer whose kernel is (in, out) in the files, as in Flax."""
 
     torch_row: ClassVar[Row] = {"kernel": Leaf("weight"), "bias": Leaf("bias")}
 
@@ -49,7 +49,7 @@ class Cache(NamedTuple):
     values: jax.Array
 
     def written(self, new: "Cache", column: jax.Array | int) -> "Cache":
-        """With the new token in that column."""
+        """Returns the cache with the new token in that column."""
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=column, axis=2)
         return Cache(put(self.keys, new.keys), put(self.values, new.values))
 
@@ -58,7 +58,7 @@ Caches: TypeAlias = Sequence[Cache] | Cache
 
 
 class Settings(NamedTuple):
-    """What every block is made of."""
+    """Sizes and options that all blocks share."""
 
     series: LayerStack
     width: int
@@ -71,21 +71,21 @@ class Settings(NamedTuple):
     dtype: DTypeLike | None
 
     def norm(self) -> nn.LayerNorm:
-        """A layer norm of the model."""
+        """Builds a layer norm."""
         return nn.LayerNorm(self.epsilon, self.dtype, use_fast_variance=False)
 
     def dense(self, features: int, parts: int = 1) -> Conv1D:
-        """A dense layer; what is added to the states in `parts` begins smaller (section 2.3)."""
+        """Builds a dense layer; residual ones, of which there are `parts`, begin smaller (section 2.3)."""
         return Conv1D(features, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02 / math.sqrt(parts)))
 
 
 class Context(NamedTuple):
-    """What every block is told.
+    """Arguments that are the same for every block.
 
     Attributes:
-        mask: True for tokens to attend to, broadcasts to (batch, heads, queries, keys).
-        column: Of the caches, if any, where the token goes.
-        train: Whether to drop units out.
+        mask: True for tokens to attend to; broadcasts to (batch, heads, queries, keys).
+        column: Column of the caches, if there are any, that the token goes to.
+        train: If true, dropout is applied.
     """
 
     mask: jax.Array | None
@@ -94,7 +94,7 @@ class Context(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Each token attends to those before it and to itself."""
+    """Causal self-attention: each token attends to itself and those before it."""
 
     settings: Settings
 
@@ -140,7 +140,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and dense layers, each behind a norm and added to what it was given."""
+    """Pre-norm block: attention, then an MLP, each with a residual connection."""
 
     settings: Settings
 
@@ -156,7 +156,7 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    """Token and position embeddings, blocks, and a head that is the token embedding again."""
+    """Token and position embeddings, blocks, and the token embedding as the head."""
 
     vocab_size: int
     max_length: int
@@ -185,10 +185,10 @@ class GPT2(nn.Module):
         """(batch, length) token ids -> logits of the token after each, or states where the head is "none".
 
         Args:
-            input_ids: (batch, length), of tokens.
-            attention_mask: (batch, length), 1 for tokens to keep.
-            position_ids: (batch, length); 0, 1, 2 ... by default.
-            train: Whether to drop units out, by the RNG stream "dropout".
+            input_ids: (batch, length) token ids.
+            attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
+            position_ids: (batch, length) positions; by default 0, 1, 2 ...
+            train: Whether to apply dropout, by the RNG stream "dropout".
         """
         length = input_ids.shape[1]
         if length > self.max_length:
@@ -208,14 +208,14 @@ class GPT2(nn.Module):
         caches: Caches | None,
         last: jax.Array,
     ) -> tuple[jax.Array, Caches]:
-        """What generation calls: texts from their beginning, or one more token of each.
+        """Runs texts from their beginning, or one more token of each, and fills the caches, for generation.
 
         Args:
             input_ids: (batch, length), or (batch, 1) with caches.
             position_ids: The same shape.
             mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each block; with scan one, whose arrays have the blocks for a first axis.
-            last: The index of the last token: whose logits are wanted, and where it goes in the caches.
+            caches: One for each block; with scan a single one, whose first axis is the blocks.
+            last: Index of the last token, whose logits are returned, and its column in the caches.
 
         Returns:
             (batch, vocab_size) logits, and the caches with the tokens.
@@ -260,22 +260,22 @@ def create(
     """Builds a GPT-2; the defaults are the smallest of the four.
 
     Args:
-        vocab_size: How many tokens there are.
-        max_length: Of a text, in tokens.
-        width: Of the states.
-        depth: How many blocks.
-        heads: Of the attention; they divide the width.
-        feed_forward: Width between the two dense layers of a block; by default four times the width.
-        activation: Between them.
-        epsilon: Of the layer norms.
-        dropout: Of what attention and dense layers add to the states.
-        attention_dropout: Of the attention's weights.
-        embedding_dropout: Of the embeddings.
-        head: "lm", which tells the next token, or "none".
-        scan: Whether the blocks are one in a loop, whose arrays are stacked: deep models compile sooner, and
+        vocab_size: Number of tokens in the vocabulary.
+        max_length: Longest sequence, in tokens.
+        width: Size of the embeddings and hidden states.
+        depth: Number of blocks.
+        heads: Number of attention heads; divides the width.
+        feed_forward: Size of the hidden layer between a block's two dense layers; by default 4 * width.
+        activation: Name of the activation between them.
+        epsilon: Epsilon of the layer norms.
+        dropout: Rate before each residual connection.
+        attention_dropout: Rate of the attention weights.
+        embedding_dropout: Rate after the embeddings.
+        head: "lm" for logits of the next token, "none" for hidden states.
+        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
-        remat: Whether gradients compute what is in a block anew instead of keeping it, for less memory.
-        dtype: To compute in.
+        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
         ZooError: no such head or activation, or heads that do not divide the width.
@@ -284,10 +284,22 @@ def create(
         raise ZooError(f"no head {head!r}; choose one of {', '.join(HEADS)}.")
     if width % heads:
         raise ZooError(f"{heads} heads do not divide a width of {width}.")
-    feed_forward = feed_forward or 4 * width
-    check_activation(activation)
-    rates = (dropout, attention_dropout)
     settings = Settings(
-        LayerStack(depth, scan, remat), width, heads, feed_forward, activation, epsilon, *rates, None
+        series=LayerStack(depth, scan=scan, remat=remat),
+        width=width,
+        heads=heads,
+        feed_forward=feed_forward or 4 * width,
+        activation=check_activation(activation),
+        epsilon=epsilon,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        dtype=None,
     )
-    return GPT2(vocab_size, max_length, settings, embedding_dropout, head, dtype)
+    return GPT2(
+        vocab_size=vocab_size,
+        max_length=max_length,
+        settings=settings,
+        embedding_dropout=embedding_dropout,
+        head=head,
+        dtype=dtype,
+    )

@@ -1,4 +1,4 @@
-"""The blocks of zoo/vit.py, with timm's names."""
+"""The blocks of a vision transformer, with timm's names."""
 
 from functools import partial
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._nn.attention import attention
-from zoo._nn.layers import ACTIVATIONS
+from zoo._nn.layers import ACTIVATIONS, LayerScale
 
 INIT = nn.initializers.truncated_normal(0.02)
 Dense = partial(nn.Dense, kernel_init=INIT)
@@ -17,7 +17,7 @@ LayerNorm = partial(nn.LayerNorm, use_fast_variance=False)
 
 
 class Sizes(NamedTuple):
-    """What all blocks share."""
+    """Sizes and options that all blocks share."""
 
     width: int
     heads: int
@@ -73,23 +73,8 @@ class FeedForward(nn.Module):
         return dropped
 
 
-class LayerScale(nn.Module):
-    """A factor for each channel, small at first (https://arxiv.org/abs/2103.17239, section 2); 0: without."""
-
-    width: int
-    value: float
-
-    def setup(self) -> None:
-        if self.value:
-            self.gamma = self.param("gamma", nn.initializers.constant(self.value), (self.width,))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(..., width) -> the same shape."""
-        return x * self.gamma.astype(x.dtype) if self.value else x
-
-
 class Block(nn.Module):
-    """Attention and two dense layers, each of a norm of its input and added to it."""
+    """Pre-norm block: attention, then an MLP, each with a residual connection."""
 
     sizes: Sizes
     dtype: DTypeLike | None

@@ -39,7 +39,7 @@ RESIZING: dict[str, Callable[[int, int], np.ndarray]] = {
 
 
 class ViT(nn.Module):
-    """Patches, after a class token and with `distilled` a second one, in blocks; heads read these tokens."""
+    """Patches behind a class token, with `distilled` two, through blocks; the heads read these tokens."""
 
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
@@ -74,11 +74,11 @@ class ViT(nn.Module):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """How many patches an image of `image_size` has, down and across."""
+        """Number of patches in an image of `image_size`, down and across."""
         return self.image_size[0] // self.patch_size[0], self.image_size[1] // self.patch_size[1]
 
     def _positions(self, grid: tuple[int, int]) -> jax.Array:
-        """(1, tokens, width) embeddings for a grid of patches, resized unless it is the model's own."""
+        """Returns (1, tokens, width) embeddings for a grid of patches, resized if it is not the model's."""
         tokens, patches = jnp.split(self.pos_embed, [1 + self.distilled], axis=1)
         if grid == self.grid:
             return self.pos_embed
@@ -90,12 +90,12 @@ class ViT(nn.Module):
     def tokens(self, images: jax.Array, masked: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """(batch, height, width, in_channels) images -> (batch, tokens, width), class token first.
 
-        Images of another size than `image_size` have resized position embeddings.
+        For images of another size than `image_size`, the position embeddings are resized.
 
         Args:
-            images: Their sides are multiples of the patch's.
-            masked: (batch, patches) of True where the token for masked patches takes the place of one.
-            train: Whether to drop.
+            images: Batch whose sides are multiples of the patch's.
+            masked: (batch, patches), True where the mask token replaces a patch.
+            train: Whether to apply dropout, by the RNG stream "dropout".
         """
         _check(images.shape, self.patch_size, self.in_channels)
         x = self.patch_embed(images)
@@ -117,7 +117,7 @@ class ViT(nn.Module):
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits; arguments as `tokens`.
 
         Where num_classes is 0: (batch, width) features, or (batch, representation). With `distilled`, the
-        average of what the two tokens give.
+        average over the two tokens.
         """
         x = self.tokens(images, masked, train=train)
         out = x[:, 0]
@@ -171,28 +171,28 @@ def create(
     """Builds a vision transformer; the defaults are timm's vit_base_patch16_224.
 
     Args:
-        image_size: Side of the images, or height and width, that the position embeddings are for.
-        patch_size: Likewise.
-        in_channels: Of the images.
-        width: Of the tokens.
-        depth: How many blocks.
-        heads: Of each attention; they share the width.
-        feed_forward: Width between a block's two dense layers; by default four times the width.
-        num_classes: 0 leaves the last layers out.
-        distilled: Whether there is a second token and a second head, as in DeiT.
-        representation: Width of one more dense layer, with tanh, below the head; True: that of the tokens.
-        maskable: Whether there is a token for masked patches.
-        layer_scale: First value of the scales after a block's two parts; 0 leaves them out.
-        qkv_bias: Whether queries, keys and values have a bias.
-        activation: Between a block's two dense layers.
-        epsilon: Of the norms.
-        resizing: Whose way of resizing position embeddings, one of RESIZING.
-        dropout: Rate after the position embeddings and after each part of a block.
-        attention_dropout: Rate of the attention's weights.
+        image_size: Side of the images, or height and width, in pixels; sets the position embeddings.
+        patch_size: Side of a patch, or height and width, in pixels.
+        in_channels: Number of channels of the images.
+        width: Size of the embeddings and hidden states.
+        depth: Number of blocks.
+        heads: Number of attention heads; divides the width.
+        feed_forward: Size of the hidden layer between a block's two dense layers; by default 4 * width.
+        num_classes: Number of logits; 0 leaves the heads out.
+        distilled: Whether to add a second token and a second head, as in DeiT.
+        representation: Size of a dense layer with tanh before the head; True takes `width`, 0 none.
+        maskable: Whether to have a token for masked patches.
+        layer_scale: Initial value of the scales after attention and MLP; 0 leaves them out.
+        qkv_bias: Whether to add a bias to queries, keys and values.
+        activation: Name of the activation between a block's two dense layers.
+        epsilon: Epsilon of the layer norms.
+        resizing: Library whose resizing of position embeddings is used, one of RESIZING.
+        dropout: Rate after the position embeddings and before each residual connection.
+        attention_dropout: Rate of the attention weights.
         mlp_dropout: Rate between a block's two dense layers; by default `dropout`.
-        scan: Whether the blocks are one in a loop, whose arrays are stacked: deep models compile sooner.
-        remat: Whether gradients compute what is in a block anew instead of keeping it, for less memory.
-        dtype: To compute in.
+        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner.
+        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
         ZooError: sizes that do not fit each other, or no such activation or resizing.
@@ -206,15 +206,33 @@ def create(
     ):
         if not right:
             raise ZooError(f"{name}={value!r}: expected {expected}.")
-    inner = 4 * width if feed_forward is None else feed_forward
-    rates = (dropout, attention_dropout, dropout if mlp_dropout is None else mlp_dropout)
-    sizes = Sizes(width, heads, inner, qkv_bias, layer_scale, check_activation(activation), epsilon, *rates)
-    hidden = width if representation is True else int(representation)
-    kind = (num_classes, distilled, hidden, maskable, resizing)
-    return ViT(image, patch, in_channels, LayerStack(depth, scan, remat), *kind, sizes, dtype)
+    return ViT(
+        image_size=image,
+        patch_size=patch,
+        in_channels=in_channels,
+        series=LayerStack(depth, scan=scan, remat=remat),
+        num_classes=num_classes,
+        distilled=distilled,
+        representation=width if representation is True else int(representation),
+        maskable=maskable,
+        resizing=resizing,
+        sizes=Sizes(
+            width=width,
+            heads=heads,
+            feed_forward=4 * width if feed_forward is None else feed_forward,
+            qkv_bias=qkv_bias,
+            layer_scale=layer_scale,
+            activation=check_activation(activation),
+            epsilon=epsilon,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            mlp_dropout=dropout if mlp_dropout is None else mlp_dropout,
+        ),
+        dtype=dtype,
+    )
 
 
 def inputs(module: ViT, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The examples with the module's size of images and number of channels."""
+    """Returns the inputs with the module's size of images and number of channels."""
     shape = (*module.image_size, module.in_channels)
     return tuple(replace(each, shape=(*each.shape[:1], *shape)) for each in examples)

@@ -317,5 +317,5 @@ def test_a_looped_model_takes_a_new_head(tmp_path):
 
 
 def test_a_loop_without_blocks_is_refused():
-    with pytest.raises(zoo.ZooError, match="scan=True takes a block at least, and the depth is 0"):
+    with pytest.raises(zoo.ZooError, match="scan=True needs at least one block, and the depth is 0"):
         zoo.load("gpt2", depth=0, scan=True)
