@@ -56,7 +56,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """A module such as `zoo.gpt2`, which is imported when it is first used."""
+    """Imports a module such as `zoo.gpt2` when it is first used."""
     if name.startswith("_") or find_spec(f"zoo.{name}") is None:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
     return import_module(f"zoo.{name}")

@@ -1,4 +1,4 @@
-"""What zoo raises; the command line catches ZooError and converters.ConverterError."""
+"""The errors of zoo; the command line catches ZooError and converters.ConverterError."""
 
 
 class ZooError(Exception):

@@ -1,4 +1,4 @@
-"""What `zoo.load` returns: a module with its variables."""
+"""A module with its variables, as `zoo.load` returns it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from zoo._registry.entry import Entry
 class Model:
     """A linen module and its variables, as one pytree: the variables are leaves, the rest is static.
 
-    `entry` says what the model is; None for one of your own. `notes` say what loading left out of the file.
+    `entry` is the model's record, None for a module of your own; `notes` list what loading left out.
     """
 
     module: nn.Module
@@ -27,11 +27,11 @@ class Model:
     notes: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """`module.apply(variables, ...)`: takes method=, rngs= and mutable= as that does."""
+        """Calls `module.apply(variables, ...)`; takes method=, rngs= and mutable= as that does."""
         return self.module.apply(self.variables, *args, **kwargs)
 
     def __iter__(self) -> Iterator[Any]:
-        """`module, variables = model`."""
+        """Unpacks: `module, variables = model`."""
         return iter((self.module, self.variables))
 
     def __repr__(self) -> str:
@@ -43,5 +43,5 @@ class Model:
         return f"<{name}{type(self.module).__name__}, {count:,} parameters, {', '.join(dtypes)}>"
 
     def replace(self, *, variables: Mapping[str, Any]) -> "Model":
-        """The same module with other variables."""
+        """Returns the same module with other variables."""
         return Model(self.module, variables, self.entry, self.notes)

@@ -14,7 +14,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 def float_dtype(keyword: str, dtype: DTypeLike) -> np.dtype[Any]:
-    """The dtype in the one form that compares and hashes by value.
+    """Returns the dtype in the one form that compares and hashes by value.
 
     Raises:
         ZooError: it is no floating-point dtype, or one that jax would narrow.
@@ -30,13 +30,25 @@ def float_dtype(keyword: str, dtype: DTypeLike) -> np.dtype[Any]:
     return found
 
 
-def cast(path: str, array: Array, dtype: np.dtype[Any] | None) -> Array:
-    """Floating-point params in another dtype; everything else as it is.
+def final_dtype(path: str, dtype: np.dtype[Any], param_dtype: np.dtype[Any] | None) -> np.dtype[Any]:
+    """Returns the dtype that an array of a file gets.
+
+    Floating-point params get `param_dtype`, and half-precision statistics float32, as Flax keeps them: a
+    batch norm computes in their dtype.
+    """
+    if path.startswith("batch_stats/") and jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4:
+        return np.dtype(np.float32)
+    return param_dtype if param_dtype is not None and is_castable(path, dtype) else dtype
+
+
+def cast(path: str, array: Array, param_dtype: np.dtype[Any] | None) -> Array:
+    """Casts an array to its `final_dtype`.
 
     Raises:
         WeightsError: a number is too large for the dtype.
     """
-    if dtype is None or dtype == array.dtype or not is_castable(path, array.dtype):
+    dtype = final_dtype(path, array.dtype, param_dtype)
+    if dtype == array.dtype:
         return array
     with np.errstate(over="ignore"):
         narrow = array.astype(dtype)
@@ -47,14 +59,8 @@ def cast(path: str, array: Array, dtype: np.dtype[Any] | None) -> Array:
     return narrow
 
 
-def widened(path: str, array: Array) -> Array:
-    """Half precision statistics in float32, as Flax keeps them; a batch norm computes in their dtype."""
-    half = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
-    return array.astype(np.float32) if half and path.startswith("batch_stats/") else array
-
-
 def check_width(arrays: Mapping[str, Any]) -> None:
-    """Refuses what jax would narrow silently.
+    """Refuses arrays that jax would narrow silently.
 
     Raises:
         WeightsError: 64-bit arrays while jax has 64 bits switched off.
@@ -69,6 +75,7 @@ def check_width(arrays: Mapping[str, Any]) -> None:
 
 
 def is_castable(path: str, dtype: np.dtype[Any]) -> bool:
+    """Returns whether `param_dtype` applies to an array."""
     return path.startswith("params/") and jnp.issubdtype(dtype, jnp.floating)
 
 

@@ -28,7 +28,7 @@ def check_fit(
 
 
 def differences(arrays: Mapping[str, Any], shapes: Mapping[str, jax.ShapeDtypeStruct]) -> Iterator[str]:
-    """What is missing, misshapen, of another kind or left over, a line each."""
+    """Yields a line for each array that is missing, misshapen, of another kind or left over."""
     yield from (f"missing    {path}" for path in shapes if path not in arrays)
     for path, expected in shapes.items():
         found = arrays.get(path)

@@ -1,4 +1,4 @@
-"""What a module's arrays must be, and how they come to be: compared, cast, initialised, placed."""
+"""Shapes of a module's arrays, and their initialization where they will be."""
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,7 +18,7 @@ from zoo._variables.tree import flatten
 
 
 def shapes(module: nn.Module, inputs: Sequence[Input]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Path -> shape and dtype of all that the module owns; no arithmetic, no random numbers."""
+    """Returns path -> shape and dtype of all arrays of the module; computes none of them."""
     paths: list[str] = []
 
     def init() -> list[jax.Array]:
@@ -37,7 +37,7 @@ def initialize(
     sharding: Placement | None,
     present: AbstractSet[str] = frozenset(),
 ) -> dict[str, jax.Array]:
-    """Path -> array but for those present, by the module's own initialisers; computed where it will be."""
+    """Initializes the arrays that are not present, by path, on the devices where they will be."""
     leaves = {path: leaf for path, leaf in shapes(module, inputs).items() if path not in present}
     if not leaves:
         return {}
@@ -59,7 +59,7 @@ def _compiled_init(
     param_dtype: np.dtype[Any] | None,
     places: tuple[Sharding | None, ...] | None,
 ) -> Callable[[jax.Array], list[jax.Array]]:
-    """Compiling takes a second, drawing next to nothing: other seeds of an equal module come for free."""
+    """Compiles the initialization, which takes a second; another seed of an equal module reuses it."""
 
     def init(key: jax.Array) -> list[jax.Array]:
         made = _init(module, inputs, key)  # what is not in `paths` is not computed

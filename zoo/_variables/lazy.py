@@ -1,4 +1,4 @@
-"""Arrays in files onto their devices: of each, a process reads what its own devices have."""
+"""Arrays from files onto devices: a process reads the parts that its own devices hold."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,23 +14,23 @@ from converters.io import Box, FileArray, Part, Stacked, aligned_empty, box_slic
 from converters.matching import Conversion, contiguous, nonfinite
 from zoo._errors import WeightsError
 from zoo._variables import casting
-from zoo._variables.casting import cast, check_width, widened
+from zoo._variables.casting import cast, check_width, final_dtype
 from zoo._variables.sharding import Placement, placed, put
 
 Index = tuple[slice, ...]
 Array: TypeAlias = "casting.Array | LazyArray"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LazyArray:
-    """An array that is in a file still.
+    """An array that is not read from its file yet.
 
     Attributes:
-        path: In the tree of variables.
-        source: Where its numbers are.
-        param_dtype: What it is cast to, if it is a param; None leaves it as it is.
-        checked: Whether NaN and infinity are counted.
-        bad: How many of these were read so far.
+        path: Path in the tree of variables.
+        source: The array in the file.
+        param_dtype: Dtype that it is cast to if it is a param; None keeps the file's.
+        checked: If true, NaN and infinity are counted.
+        bad: Number of these read so far.
     """
 
     path: str
@@ -45,8 +45,8 @@ class LazyArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What it will have."""
-        return self._finished(np.empty(0, self.source.dtype)).dtype
+        """The dtype on the devices."""
+        return final_dtype(self.path, self.source.dtype, self.param_dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return read_box(self.source).astype(dtype or self.source.dtype, copy=False)
@@ -58,7 +58,7 @@ class LazyArray:
         return replace(self, path=f"{self.path}[{index}]", source=Part(self.source, index))
 
     def put(self, place: Sharding | None) -> jax.Array:
-        """The array on its devices; None is jax's default one."""
+        """Reads the array onto its devices; None is jax's default one."""
         if place is None:
             everything = whole_box(self.shape)
             arranged: jax.Array = jax.device_put(self._read({everything})[everything])
@@ -70,12 +70,12 @@ class LazyArray:
         )
 
     def _read(self, boxes: set[Box]) -> dict[Box, np.ndarray]:
-        """What devices have of the array: read once however many have it, and together what lies together."""
+        """Reads the boxes: each part once however many devices have it, adjacent ones in one go."""
         parts = {box: _empty(box, self.dtype) for box in boxes}
         for group in merge_boxes(boxes):
             for box, piece in self._pieces(group):
                 self.bad += nonfinite(piece) if self.checked else 0
-                value = contiguous(self._finished(piece))
+                value = contiguous(cast(self.path, piece, self.param_dtype))
                 for own, part in parts.items():
                     both = overlap(own, box)
                     if both is not None:
@@ -88,12 +88,9 @@ class LazyArray:
         except CheckpointError as error:
             raise WeightsError(f"{self.path}: {error}") from error
 
-    def _finished(self, array: np.ndarray) -> np.ndarray:
-        return cast(self.path, widened(self.path, array), self.param_dtype)
-
 
 def stack(parts: Sequence[Array]) -> Array:
-    """Arrays of one shape along a new first axis."""
+    """Stacks arrays of one shape along a new first axis."""
     sources = [part.source for part in parts if isinstance(part, LazyArray)]
     one = len({source.dtype for source in sources}) == 1 and len(sources) == len(parts)
     if not one or not isinstance(parts[0], LazyArray):
@@ -102,20 +99,20 @@ def stack(parts: Sequence[Array]) -> Array:
 
 
 def pending(checkpoint: Checkpoint) -> dict[str, Array]:
-    """The arrays of a Flax file, by path."""
-    return {path: LazyArray(path, checkpoint.in_file(path)) for path in checkpoint}
+    """Returns the arrays of a Flax file, by path."""
+    return {path: LazyArray(path=path, source=checkpoint.in_file(path)) for path in checkpoint}
 
 
 def converted(conversion: Conversion) -> dict[str, Array]:
-    """The arrays that are made of a PyTorch file, by path."""
+    """Returns the arrays that a conversion makes of a PyTorch file, by path."""
     found = {"/".join(path): array for path, array in conversion.in_files().items()}
-    return {path: LazyArray(path, array, checked=True) for path, array in found.items()}
+    return {path: LazyArray(path=path, source=array, checked=True) for path, array in found.items()}
 
 
 def place_all(
     arrays: dict[str, Array], param_dtype: np.dtype[Any] | None, sharding: Placement | None
 ) -> dict[str, jax.Array]:
-    """Casts the arrays and puts them on their devices, one after the other out of the dictionary.
+    """Casts the arrays and puts them on their devices; empties the dictionary one by one, to free memory.
 
     Raises:
         WeightsError: they do not fit `param_dtype`, or jax would narrow them.
@@ -126,7 +123,7 @@ def place_all(
         if isinstance(array, LazyArray):
             arrays[path] = replace(array, param_dtype=param_dtype)
         else:
-            arrays[path] = cast(path, widened(path, array), param_dtype)
+            arrays[path] = cast(path, array, param_dtype)
     check_width(arrays)
     flat: dict[str, jax.Array] = {}
     bad: dict[str, int] = {}
@@ -147,24 +144,24 @@ def place_all(
 
 
 def box_of(index: Index, shape: tuple[int, ...]) -> Box:
-    """What a device has of an array, as jax says it."""
+    """Converts the index of a device's part, as jax gives it, to a box."""
     return tuple(each.indices(size)[:2] for each, size in zip(index, shape, strict=True))
 
 
 def _empty(box: Box, dtype: np.dtype[Any]) -> np.ndarray:
-    """At a boundary from which jax takes the memory over."""
+    """Allocates an array at an alignment at which jax takes the memory over."""
     shape = tuple(stop - start for start, stop in box)
     return aligned_empty(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize).view(dtype).reshape(shape)
 
 
 def overlap(first: Box, second: Box) -> Box | None:
-    """What both have, if anything."""
+    """Returns the intersection of two boxes; None if it is empty."""
     both = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(first, second, strict=True))
     return both if all(start < stop for start, stop in both) else None
 
 
 def merge_boxes(boxes: set[Box]) -> list[Box]:
-    """The boxes, or the larger ones that they make up: rows of a file are then read whole."""
+    """Merges adjacent boxes into larger ones, so that rows of a file are read whole."""
     found = sorted(boxes)
     for axis in range(len(found[0]) if found else 0):
         merged: list[Box] = []

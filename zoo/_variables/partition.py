@@ -12,10 +12,10 @@ from zoo._variables.tree import flatten, matches, unflatten
 
 
 def partition(variables: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, Any]:
-    """The label of each param, in a tree like that of the params: what `optax.multi_transform` takes.
+    """Labels each param, in a tree like that of the params, as `optax.multi_transform` takes it.
 
     Args:
-        variables: Of a model.
+        variables: Variables of a model.
         groups: Label -> regular expression for paths without the collection, such as `fc|layer4`, which means
             all that is in there. A param has the first label whose expression matches.
 
@@ -45,15 +45,15 @@ def partition(variables: Mapping[str, Any], groups: Mapping[str, str]) -> dict[s
 
 
 def graft(variables: Mapping[str, Any], part: Model | Mapping[str, Any], *, at: str) -> dict[str, Any]:
-    """Variables with those of a part in place of what is there, in every collection; nothing is copied.
+    """Replaces a layer's variables by those of a pretrained part, in every collection; nothing is copied.
 
     Args:
-        variables: Of a module that has the part for a layer.
+        variables: Variables of a module that has the part as a layer.
         part: The pretrained part, or its variables.
-        at: The layer's path, such as `backbone` or `encoder/backbone`.
+        at: Path of the layer, such as `backbone` or `encoder/backbone`.
 
     Raises:
-        ZooError: the part is not what is there: names, shapes or kinds of dtype.
+        ZooError: the part does not fit the layer: names, shapes or kinds of dtype differ.
     """
     given = flatten(part if isinstance(part, Mapping) else part.variables)
     placed = {_moved(path, at): array for path, array in given.items()}

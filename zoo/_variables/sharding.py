@@ -1,4 +1,4 @@
-"""Where arrays go on a mesh: the `sharding=` of `zoo.load` for models that outgrow one device."""
+"""Sharding of arrays over a mesh: the `sharding=` of `zoo.load`, for models that outgrow one device."""
 
 import logging
 import re
@@ -19,12 +19,12 @@ Spec = tuple[str | None, ...]  # for each axis of an array, the mesh's axis that
 Placement: TypeAlias = Sharding | Callable[[str, jax.ShapeDtypeStruct], Sharding]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardingRule:
-    """A function of an array's path and shape that says where on a mesh it goes.
+    """A function from an array's path and shape to its sharding over a mesh.
 
     Attributes:
-        mesh: The devices.
+        mesh: Mesh of the devices.
         table: Patterns for the ends of paths, and for each the mesh's axes for the array's last axes.
         model: The axis of the mesh that the table's axes are spread over.
         fsdp: The axis of the mesh for the largest of an array's other axes; None leaves these whole.
@@ -36,11 +36,11 @@ class ShardingRule:
     fsdp: str | None
 
     def __call__(self, path: str, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
-        """Where the array goes."""
+        """Returns the array's sharding."""
         return NamedSharding(self.mesh, PartitionSpec(*self._spec(path, leaf.shape)))
 
     def notes(self, leaves: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[str, ...]:
-        """What of a model every device has whole because it does not divide, in sentences."""
+        """Lists, in sentences, the arrays that are replicated because their sizes do not divide."""
         asked = {path: leaf for path, leaf in leaves.items() if leaf.shape and self._asked(path, leaf.shape)}
         spread = {path for path, leaf in asked.items() if any(self._spec(path, leaf.shape))}
         left = {path: leaf for path, leaf in asked.items() if path not in spread}
@@ -71,7 +71,7 @@ class ShardingRule:
         return spec
 
     def _asked(self, path: str, shape: tuple[int, ...]) -> bool:
-        """Whether the array should be spread over devices at all."""
+        """Returns whether the array should be spread over devices at all."""
         return bool(self.fsdp) or any(self._asked_of_table(path, len(shape)))
 
     def _asked_of_table(self, path: str, ndim: int) -> Spec:
@@ -88,14 +88,14 @@ def fsdp(mesh: Mesh, axis: str = "data") -> ShardingRule:
     divide is on every device, which the model's `notes` say.
 
     Args:
-        mesh: Of devices; its axes are `Auto`.
-        axis: Its name in the mesh.
+        mesh: Mesh of devices, whose axes are `Auto`.
+        axis: Name of the axis in the mesh.
 
     Raises:
         ZooError: the mesh has no such axis.
     """
     _check(mesh, axis)
-    return ShardingRule(mesh, {}, None, axis)
+    return ShardingRule(mesh=mesh, table={}, model=None, fsdp=axis)
 
 
 def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | None = None) -> ShardingRule:
@@ -106,9 +106,9 @@ def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | N
     not name, or does not divide, is on every device; the model's `notes` say what does not divide.
 
     Args:
-        mesh: Of devices; its axes are `Auto`.
-        family: Such as "gpt2".
-        axis: Its name in the mesh.
+        mesh: Mesh of devices, whose axes are `Auto`.
+        family: Name of the family, such as "gpt2".
+        axis: Name of the axis in the mesh.
         fsdp: Another axis of the mesh, over which each array's largest other axis is spread as `fsdp` does.
 
     Raises:
@@ -123,11 +123,11 @@ def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | N
             f"family {family!r} has no table for tensor parallelism; "
             f"{families.having('tensor_parallel')} have one."
         )
-    return ShardingRule(mesh, found.tensor_parallel, axis, fsdp)
+    return ShardingRule(mesh=mesh, table=found.tensor_parallel, model=axis, fsdp=fsdp)
 
 
 def placed(path: str, leaf: jax.ShapeDtypeStruct, sharding: Placement | None) -> Sharding | None:
-    """Where the array of that path and shape goes.
+    """Returns the sharding of the array of that path and shape; None is jax's default device.
 
     Raises:
         ZooError: `sharding` gave no Sharding, or one that does not divide the shape.
@@ -144,14 +144,14 @@ def placed(path: str, leaf: jax.ShapeDtypeStruct, sharding: Placement | None) ->
 
 
 def put(path: str, array: Array, sharding: Placement | None) -> jax.Array:
-    """The array on its devices; on a CPU it shares the memory where that is 64-byte-aligned."""
+    """Puts the array on its devices; on a CPU it shares the memory where that is 64-byte-aligned."""
     place = placed(path, jax.ShapeDtypeStruct(array.shape, array.dtype), sharding)
     arranged: jax.Array = jax.device_put(array, place)
     return arranged
 
 
 def log_replicated(name: str, sharding: Any, leaves: Mapping[str, Any]) -> tuple[str, ...]:
-    """Says in the log and as a note what was to be spread and is not, if anything."""
+    """Logs, and returns as notes, which arrays were to be spread and are replicated."""
     notes = sharding.notes(leaves) if isinstance(sharding, ShardingRule) else ()
     for note in notes:
         _log.warning("%s: %s", name, note)

@@ -10,7 +10,7 @@ from zoo._errors import WeightsError, ZooError
 
 
 def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one of paths (`params/encoder/layers_0/kernel`), in their order."""
+    """Flattens nested mappings to one of paths (`params/encoder/layers_0/kernel`), in their order."""
     flat: dict[str, Any] = {}
     for name, value in variables.items():
         if not isinstance(name, str) or "/" in name:
@@ -23,7 +23,7 @@ def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`."""
+    """Nests a mapping of paths: the inverse of `flatten`."""
     variables: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, name = path.split("/")
@@ -35,15 +35,15 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def count_params(variables: Mapping[str, Any]) -> int:
-    """How many numbers the params hold; the arrays may be shapes only."""
+    """Counts the numbers that the params hold; the arrays may be shapes only."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a regular expression is the whole path, or all of it but the index of a list's last layer.
+    """Returns whether a regular expression matches the path, or all but the index of a list's last layer.
 
     Raises:
-        ZooError: it is none.
+        ZooError: it is no regular expression.
     """
     try:
         return re.fullmatch(rf"(?:{pattern})(_\d+)?", path) is not None

@@ -389,7 +389,7 @@ def spec(rule, path, *shape):
 
 
 def test_the_largest_axis_that_divides_is_spread():
-    rule = ShardingRule(Devices(data=4), {}, None, "data")
+    rule = ShardingRule(mesh=Devices(data=4), table={}, model=None, fsdp="data")
     assert spec(rule, "params/x", 8, 16) == (None, "data")
     assert spec(rule, "params/x", 16, 6) == ("data", None)
     assert spec(rule, "params/x", 16, 16) == ("data", None)
@@ -400,7 +400,7 @@ def test_the_largest_axis_that_divides_is_spread():
 
 def test_tables_name_the_last_axes_and_leave_the_others_to_fsdp():
     table = {"(up|gate)/kernel": (None, "model"), "down/kernel": ("model", None), "up/bias": ("model",)}
-    rule = ShardingRule(Devices(data=4, model=2), table, "model", "data")
+    rule = ShardingRule(mesh=Devices(data=4, model=2), table=table, model="model", fsdp="data")
     assert spec(rule, "params/up/kernel", 8, 16) == ("data", "model")
     assert spec(rule, "params/h/gate/kernel", 8, 16) == ("data", "model")
     assert spec(rule, "params/h/down/kernel", 3, 16, 12) == (None, "model", "data")
