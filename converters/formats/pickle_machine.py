@@ -5,14 +5,19 @@ https://github.com/python/cpython/blob/main/Lib/pickletools.py describes the opc
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from converters.errors import CheckpointError
-from converters.formats import torch_pickle
-from converters.formats.torch_pickle import Foreign, Storage, check_key
+from converters.formats import numpy_pickle, torch_pickle
+from converters.formats.numpy_pickle import PickledArray, PickledType
+from converters.formats.torch_pickle import INERT, Opaque, Storage, check_key, is_hostile
 
-MAX_BYTES = 2**28  # of a pickle, which has no weights in it
+MAX_BYTES = 2**28  # of a pickle in a file that is smaller
 MAX_STEPS = 10_000_000  # some 40 for each tensor; each makes an object of some 100 bytes at most
+FROM_TYPE, FROM_BYTES = "torch._tensor._rebuild_from_type_v2", "torch.storage._load_from_bytes"
+CALLS = {**torch_pickle.CALLS, **numpy_pickle.CALLS}
+TAKE_ANYTHING = {*numpy_pickle.CALLS, "collections.defaultdict"}
+ReadStorage: TypeAlias = Callable[[bytes], Storage]
 CUT_OFF = "the pickle is cut off; download the file again"
 
 
@@ -21,21 +26,25 @@ class PickleMachine:
 
     Attributes:
         storages: Every storage that the pickle refers to, by key.
-        refused: The names of the globals that no state dict needs.
-        is_module: Whether there is a pickled module.
+        hostile: The names of the globals that attacks use.
+
+    Args:
+        file: The pickle, at its position.
+        size: Bytes of the file that it is in, which bounds the arrays that stand in the pickle itself.
+        read_storage: Reads the storages that Python's own pickle writes as files of torch.save within it.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, size: int = 0, read_storage: ReadStorage | None = None) -> None:
         self.file = file
         self.stack: list[Any] = []
         self.push = self.stack.append
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.room = MAX_BYTES
+        self.room = max(MAX_BYTES, size)
         self.steps = 0
         self.storages: dict[str, Storage] = {}
-        self.refused: dict[str, None] = {}  # in order
-        self.is_module = False
+        self.hostile: dict[str, None] = {}  # in order
+        self.read_storage = read_storage
 
     def run(self) -> Any:
         while self.steps < MAX_STEPS:
@@ -81,36 +90,48 @@ class PickleMachine:
 
     def find(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
-        if torch_pickle.is_known(full):
+        if full in INERT or full in CALLS or full in (FROM_TYPE, FROM_BYTES):
             return full
-        self.refused[full] = None
-        return Foreign()
+        if is_hostile(full):
+            self.hostile[full] = None
+        return Opaque(full)
 
     def call(self, function: Any, arguments: Any) -> Any:
+        """Describes what a call would return, without making it."""
         if type(arguments) is not tuple:
             raise TypeError("a call has no tuple of arguments")
         # What a call copies counts, or a short pickle could ask for one long copy after another.
         self.steps += len(arguments) + sum(
             len(argument) for argument in arguments if isinstance(argument, tuple | list | dict)
         )
-        if isinstance(function, Foreign) or any(isinstance(argument, Foreign) for argument in arguments):
-            return Foreign()
-        return torch_pickle.call(function, arguments)
+        if isinstance(function, Opaque):
+            return Opaque(function.name)
+        if function == FROM_TYPE:  # a tensor with attributes of its own, which are no weights
+            return self.call(arguments[0], arguments[2])
+        unknown = next((each for each in arguments if isinstance(each, Opaque)), None)
+        if unknown is not None and function not in TAKE_ANYTHING:
+            return Opaque(unknown.name)
+        if function == FROM_BYTES and self.read_storage:
+            return self.read_storage(*arguments)
+        if not isinstance(function, str) or function not in CALLS:
+            raise CheckpointError("the pickle is damaged: it calls what is no function")
+        return CALLS[function](*arguments)
 
     def build(self) -> None:
-        """Attributes of an object: a state dict's `_metadata`, or a module's everything."""
-        state = self.stack.pop()
-        if isinstance(self.stack[-1], Foreign) and isinstance(state, dict) and "_modules" in state:
-            self.is_module = True
+        """Takes the state of an array; of other objects, sees whether it is a module's."""
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, PickledArray | PickledType):
+            target.set_state(state)
+        elif isinstance(target, Opaque) and isinstance(state, dict):
+            target.is_module = "_modules" in state
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         for key, value in _pairs(items):
-            if not isinstance(target, Foreign):
-                target[key] = value
+            (target.items if isinstance(target, Opaque) else target)[key] = value
 
     def extend(self, items: list[Any]) -> None:
-        if not isinstance(self.stack[-1], Foreign):
+        if not isinstance(self.stack[-1], Opaque):
             self.stack[-1].extend(items)
 
 
@@ -177,10 +198,12 @@ def _persistent(self: PickleMachine) -> None:
     """A storage, or a class with its source, which old files have for every class of a pickled module."""
     identity = self.stack.pop()
     if type(identity) is tuple and identity[:1] == ("module",):
-        self.is_module = True
-        self.push(Foreign())
+        self.push(identity[1] if len(identity) > 1 else None)
         return
     storage = torch_pickle.storage(identity)
+    if isinstance(storage, Opaque):
+        self.push(storage)
+        return
     if self.storages.setdefault(storage.key, storage).kind != storage.kind:
         raise CheckpointError(f"the pickle is damaged: storage {storage.key!r} has two element types")
     self.push(storage)

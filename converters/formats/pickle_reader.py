@@ -4,40 +4,41 @@ import struct
 from typing import Any, BinaryIO
 
 from converters.errors import CheckpointError
-from converters.formats.pickle_machine import PickleMachine
-from converters.formats.torch_pickle import Storage, reason
+from converters.formats.pickle_machine import PickleMachine, ReadStorage
+from converters.formats.torch_pickle import Storage
 
-RESAVE = "save only the weights where this file was made: torch.save(model.state_dict(), 'weights.pth')"
 # What opcodes in a senseless order lead to.
 DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, struct.error)
 
 
-def read_pickle(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
-    """The value of the pickle at the file's position, which is moved behind it, and the storages it names.
+def read_pickle(
+    file: BinaryIO, size: int = 0, read_storage: ReadStorage | None = None
+) -> tuple[Any, dict[str, Storage]]:
+    """Reads the pickle at the file's position, which is moved behind it; arguments as for `PickleMachine`.
+
+    Returns:
+        Its value, and the storages that it refers to, by key.
 
     Raises:
-        CheckpointError: it is damaged, or names a global that no state dict needs.
+        CheckpointError: it is damaged, or names a global that attacks use.
     """
-    machine = PickleMachine(file)
+    machine = PickleMachine(file, size, read_storage)
     try:
         value = machine.run()
     except DAMAGE as error:
-        _refuse(machine)
+        _refuse_hostile(machine)
         raise CheckpointError(f"the pickle is damaged: {type(error).__name__}: {str(error)[:100]}") from error
     except CheckpointError:
-        _refuse(machine)
+        _refuse_hostile(machine)
         raise
-    _refuse(machine)
+    _refuse_hostile(machine)
     return value, machine.storages
 
 
-def _refuse(machine: PickleMachine) -> None:
-    """Names every global that was refused, whatever else is wrong."""
-    if machine.is_module:
-        name = next(iter(machine.refused), "its class")
-        raise CheckpointError(f"holds a pickled module ({name}), no state dict; {RESAVE}")
-    if machine.refused:
-        names = ", ".join(f"{name[:100]!r}{reason(name)}" for name in list(machine.refused)[:10])
+def _refuse_hostile(machine: PickleMachine) -> None:
+    """Names every hostile global, whatever else is wrong."""
+    if machine.hostile:
+        names = ", ".join(f"{name[:100]!r}" for name in list(machine.hostile)[:10])
         raise CheckpointError(
-            f"needs {names}, which no state dict does; refused, nothing was executed; {RESAVE}"
+            f"names {names}, which no checkpoint needs and attacks use; refused, nothing was executed"
         )

@@ -16,6 +16,8 @@ MAX_INDEX = 16_000_000
 OTHERS = {
     "adapter_config.json": "adapter weights, not a full model; merge them into it first",
     "flax_model.msgpack": "a Flax msgpack file: it is Flax already",
+    ".metadata": "a distributed checkpoint of torch (DCP); make one file of it with "
+    "python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY weights.pth",
     "_CHECKPOINT_METADATA": "an Orbax checkpoint: it is Flax already",
     "tf_model.h5": "TensorFlow weights",
 }

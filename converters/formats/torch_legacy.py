@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.formats.pickle_reader import RESAVE, read_pickle
-from converters.formats.torch_pickle import Storage
+from converters.formats.pickle_reader import read_pickle
+from converters.formats.torch_pickle import RESAVE, Storage
 from converters.formats.torch_storages import Place, Storages
-from converters.io.files import InputFile
+from converters.io.files import BufferFile, InputFile
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -37,7 +37,9 @@ class _Stream(io.RawIOBase):
 def open_legacy(file: InputFile) -> tuple[Any, Storages]:
     """What the fourth pickle holds, and the storages that its tensors refer to."""
     stream = io.BufferedReader(_Stream(file), 1 << 16)
-    magic, _ = read_pickle(stream)
+    magic, _ = read_pickle(stream, file.size, _storage)
+    if isinstance(magic, dict) and stream.tell() == file.size:
+        return magic, Storages(file, {})  # pickle's own: its arrays stand in it
     if magic != MAGIC:
         raise CheckpointError(
             f"is a plain pickle of a {type(magic).__name__}, not written by torch.save; {RESAVE}"
@@ -57,6 +59,14 @@ def open_legacy(file: InputFile) -> tuple[Any, Storages]:
     ):
         raise CheckpointError("the list of storages does not fit the tensors; download the file again")
     return root, Storages(file, _places(file, stream.tell(), [storages[key] for key in keys]))
+
+
+def _storage(data: bytes) -> Storage:
+    """Reads a storage that Python's own pickle holds: torch gives it a file of torch.save as bytes."""
+    root, storages = open_legacy(BufferFile("a storage", np.frombuffer(data, np.uint8)))
+    if not isinstance(root, Storage):
+        raise CheckpointError("the pickle is damaged: it holds something in the place of a storage")
+    return root._replace(data=storages.content(root))
 
 
 def _places(file: InputFile, offset: int, storages: list[Storage]) -> dict[str, Place]:

@@ -16,6 +16,7 @@ class Storage(NamedTuple):
     kind: Kind | None  # None: untyped, counted in bytes
     elements: int
     start: int | None = None  # in elements, for a storage that is a part of another, in very old files
+    data: bytes | None = None  # where they stand in the pickle itself
 
     @property
     def nbytes(self) -> int:
@@ -37,13 +38,31 @@ class Tensor(NamedTuple):
         return math.prod(self.shape) * self.kind.numpy.itemsize
 
 
-class Foreign:
-    """What a refused global would have made."""
+class Opaque:
+    """An object that stands in a pickle, and is never made: a class, a function, or what they would return.
 
+    Attributes:
+        name: Full name of the class or function.
+        items: Items of a mapping of its own class, such as a configuration's.
+        is_module: Whether it has the attributes of a `torch.nn.Module`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.items: dict[Any, Any] = {}
+        self.is_module = False
+
+    def __str__(self) -> str:
+        name = self.name[:100]
+        return f"a pickled module ({name})" if self.is_module else f"{name!r}{reason(self.name)}"
+
+
+RESAVE = "save only the weights where this file was made: torch.save(model.state_dict(), 'weights.pth')"
+MAX_EXPANDED = 2**28  # bytes of a tensor that repeats its storage's elements (stride 0)
 
 # Globals that are values of their own, as far as weights are concerned.
 INERT = frozenset(
-    ["torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.Parameter", "torch.strided"]
+    ["torch.Tensor", "numpy.ndarray", "torch.nn.parameter.Parameter", "torch.nn.Parameter", "torch.strided"]
     + ["torch.storage.UntypedStorage", "torch.UntypedStorage", "builtins.dict", "__builtin__.dict"]
     + [f"torch.{name}" for name in BY_TORCH]
     + [f"torch.{cuda}{name}" for name in BY_STORAGE for cuda in ("", "cuda.")]
@@ -51,45 +70,48 @@ INERT = frozenset(
 
 # Plain values that stand beside the weights; nobody needs to know which.
 BESIDE_WEIGHTS = (
-    *("builtins.set", "__builtin__.set", "builtins.complex", "__builtin__.complex", "_codecs.encode"),
-    *("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+    *("builtins.set", "__builtin__.set", "builtins.complex", "__builtin__.complex"),
     *("torch.device", "torch.serialization._get_layout"),
 )
 
-# What else is known by name, and why it cannot be read.
+# Modules that no checkpoint has a use for, and attacks do. Nothing of them would be executed either; a file
+# that names one is refused all the same, since somebody should look at where it is from.
+HOSTILE = re.compile(
+    r"(os|posix|nt|subprocess|sys|shutil|socket|runpy|importlib\b.*|ctypes\b.*|pty|code|codeop|pickle|marshal"
+    r"|multiprocessing\b.*|threading|asyncio\b.*|urllib\b.*|http\b.*|requests\b.*|webbrowser|platform|tempfile"
+    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|open|input|__import__|breakpoint))(\..*)?"
+)
+
+# Weights of kinds that NumPy does not have: refused where they are among the weights.
 REASONS = (
     (r"torch\.(Q\w+|q(u?int)\w+)|.*_rebuild_qtensor|.*\.quantized\..*|torch\.per_\w+", "quantised weights"),
     (r".*_rebuild_sparse\w*|torch\.sparse\w*", "a sparse tensor"),
     (r".*_rebuild_meta_tensor_no_storage", "a meta tensor, which has no data in the file"),
     (r".*_rebuild_nested_tensor", "a nested tensor"),
+    (r".*_rebuild_wrapper_subclass|.*DTensor|torchao\..*", "a tensor of a class of its own"),
     (r"torch\.(complex32|float4\w+|u?int[1-7]|bits\w+)", "an element type that NumPy does not have"),
     (r"__torch__\..*", "a TorchScript module"),
     (r"torch\.nn\.modules\..*|torch\.nn\.parallel\..*", "a pickled module"),
 )
 
 
-def is_known(name: str) -> bool:
-    """Whether a state dict may need this global."""
-    return name in INERT or name in CALLS
+def is_hostile(name: str) -> bool:
+    """Returns whether a global is one of those that attacks use."""
+    return HOSTILE.fullmatch(name) is not None
 
 
 def reason(name: str) -> str:
-    """Why a global is refused, as far as that is known."""
+    """Returns the kind of unreadable weights that a global makes, in brackets; empty for others."""
     return next((f" ({why})" for pattern, why in REASONS if re.fullmatch(pattern, name)), "")
 
 
-def call(name: str, arguments: tuple[Any, ...]) -> Any:
-    """What torch would build from a call, described."""
-    if not isinstance(name, str) or name not in CALLS:
-        raise CheckpointError("the pickle is damaged: it calls what is no function")
-    return CALLS[name](*arguments)
-
-
-def storage(identity: Any) -> Storage:
+def storage(identity: Any) -> Storage | Opaque:
     """The storage of a persistent id: ("storage", class, key, device, count) and, long ago, a part of it."""
     if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
         raise CheckpointError("the pickle is damaged: it refers to something that is no storage")
     _, name, key, _, count, *part = identity
+    if isinstance(name, Opaque):
+        return name
     kind = BY_STORAGE.get(name.rpartition(".")[2])
     if (
         name not in INERT
@@ -109,7 +131,7 @@ def check_key(key: Any) -> Any:
     if type(key) is str:
         return key
     parts = key if type(key) is tuple and len(key) <= 8 else (key,)
-    if not all(isinstance(part, str | bytes | int | float | Foreign | None) for part in parts):
+    if not all(isinstance(part, str | bytes | int | float | Opaque | None) for part in parts):
         raise CheckpointError(f"a mapping has a {type(key).__name__} as a key; names are strings")
     return key
 
@@ -162,20 +184,12 @@ def _same(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
-def _from_type(function: str, _type: Any, arguments: tuple[Any, ...], _state: Any) -> Any:
-    """A tensor with attributes of its own, which are no weights."""
-    if not function.startswith("torch._utils._rebuild_"):
-        raise CheckpointError("the pickle is damaged: a tensor is rebuilt by no function of torch's")
-    return call(function, arguments)
-
-
 CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_of_dtype,
     "torch._utils._rebuild_parameter": _same,
     "torch._utils._rebuild_parameter_with_state": _same,
-    "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.Size": lambda sizes=(): _sizes(sizes),
     "collections.OrderedDict": lambda pairs=(): {check_key(key): value for key, value in pairs},
     "collections.defaultdict": lambda *_: {},

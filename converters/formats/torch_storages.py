@@ -7,13 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.formats.torch_pickle import Tensor
+from converters.formats.torch_pickle import MAX_EXPANDED, Storage, Tensor
 from converters.io.dtypes import check_bools, check_shape
-from converters.io.files import InputFile
+from converters.io.files import BufferFile, InputFile
 from converters.io.slices import Extent
 from converters.io.writing import CHUNK, contiguous
-
-MAX_EXPANDED = 2**28  # bytes of a tensor that repeats its storage's elements (stride 0)
 
 
 class Place(NamedTuple):
@@ -22,6 +20,8 @@ class Place(NamedTuple):
     offset: int
     nbytes: int
     crc: int | None = None
+    file: InputFile | None = None  # if it is another one than that of the other storages
+    packed: bool = False  # compressed or encrypted
 
 
 class Storages:
@@ -34,7 +34,7 @@ class Storages:
     def check(self, name: str, tensor: Tensor) -> None:
         """Refuses a tensor that is not within its storage, or whose storage is not what the pickle says."""
         storage, itemsize = tensor.storage, tensor.kind.numpy.itemsize
-        place = self._places.get(storage.key)
+        place = self._place(storage)
         if place is None:
             raise CheckpointError(f"the data of {name!r} (storage {storage.key!r}) is missing in the file")
         if storage.start is None and storage.nbytes != place.nbytes:
@@ -54,16 +54,32 @@ class Storages:
                 f"{name!r} would repeat {place.nbytes:,} bytes to {tensor.nbytes:,}; save it unexpanded"
             )
 
+    def _place(self, storage: Storage) -> Place | None:
+        if storage.data is None:
+            return self._places.get(storage.key)
+        content = np.frombuffer(storage.data, np.uint8)
+        return Place(0, content.size, file=BufferFile(self._file.path, content))
+
+    def _known(self, storage: Storage) -> Place:
+        place = self._place(storage)
+        assert place is not None  # `check` was asked before
+        return place
+
+    def content(self, storage: Storage) -> bytes:
+        """Returns the bytes of a storage."""
+        place = self._known(storage)
+        return (place.file or self._file).read(place.offset, place.nbytes)
+
     def read(self, name: str, tensor: Tensor) -> np.ndarray:
         """The tensor's array, C-contiguous in this machine's byte order, in memory of its own."""
-        dtype, place = tensor.kind.numpy, self._places[tensor.storage.key]
+        dtype, place = tensor.kind.numpy, self._known(tensor.storage)
         start, count = _first(tensor) * dtype.itemsize, _span(tensor) * dtype.itemsize
         buffer = self._file.memory.empty(count)
         if count == place.nbytes:
-            self._compare(name, place, self._sum(place.offset, buffer))
+            self._compare(name, place, self._sum(place, buffer))
         else:
             self.verify(name, tensor.storage.key)
-            self._file.read_into(place.offset + start, buffer)
+            (place.file or self._file).read_into(place.offset + start, buffer)
         if self._big_endian:
             # Complex numbers are two floats, each swapped on its own.
             width = dtype.itemsize // (2 if dtype.kind == "c" else 1)
@@ -78,15 +94,15 @@ class Storages:
         """Where the tensor is in the file; None where its bytes are in another order."""
         if self._big_endian:
             return None
-        dtype, place = tensor.kind.numpy, self._places[tensor.storage.key]
+        dtype, place = tensor.kind.numpy, self._known(tensor.storage)
         strides = tuple(stride * dtype.itemsize for stride in tensor.stride)
         start = place.offset + _first(tensor) * dtype.itemsize
-        return Extent(self._file, name, start, dtype, tensor.shape, strides)
+        return Extent(place.file or self._file, name, start, dtype, tensor.shape, strides)
 
     def verify(self, name: str, key: str) -> None:
         """Sums a storage, once, of which only a part or nothing is wanted now."""
-        place = self._places[key]
-        if place.crc is None or key in self._verified:
+        place = self._places.get(key)
+        if place is None or place.crc is None or key in self._verified:
             return
         crc, buffer = 0, self._file.memory.empty(min(CHUNK, place.nbytes))
         for start in range(0, place.nbytes, CHUNK):
@@ -96,12 +112,12 @@ class Storages:
         self._compare(name, place, crc)
         self._verified.add(key)
 
-    def _sum(self, offset: int, buffer: np.ndarray) -> int:
+    def _sum(self, place: Place, buffer: np.ndarray) -> int:
         """Fills the buffer, and sums it piece by piece while the pieces are in the cache."""
         crc = 0
         for start in range(0, buffer.size, CHUNK):
             part = buffer[start : start + CHUNK]
-            self._file.read_into(offset + start, part)
+            (place.file or self._file).read_into(place.offset + start, part)
             crc = zlib.crc32(part.data, crc)
         return crc
 

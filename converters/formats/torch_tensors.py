@@ -4,7 +4,8 @@ from functools import partial
 from typing import Any
 
 from converters.formats import torch_legacy, torch_zip
-from converters.formats.containers import select_state_dict
+from converters.formats.containers import Weight, select_state_dict
+from converters.formats.numpy_pickle import PickledArray
 from converters.formats.stored import Opened, Stored
 from converters.formats.tensor_names import check_names
 from converters.formats.torch_storages import Storages
@@ -26,20 +27,29 @@ def open_legacy(file: InputFile, key: str | None) -> Opened:
 def _opened(file: InputFile, key: str | None, root: Any, storages: Storages) -> Opened:
     tensors, notes = select_state_dict(root, key)
     check_names(tensors)
-    for name, tensor in tensors.items():
-        storages.check(name, tensor)
     weights = sum(tensor.nbytes for tensor in tensors.values())
     if file.size > 2 * weights + MUCH:
         notes += (f"the file has {file.size:,} bytes, of which the weights are {weights:,}",)
-    return {
-        name: Stored(
+    return {name: _stored(file, name, tensor, storages) for name, tensor in tensors.items()}, notes
+
+
+def _stored(file: InputFile, name: str, tensor: Weight, storages: Storages) -> Stored:
+    if isinstance(tensor, PickledArray):
+        return Stored(
             file=file,
-            dtype=tensor.kind.numpy,
+            dtype=tensor.dtype,
             shape=tensor.shape,
-            identity=(file.path, tensor),
-            read=partial(storages.read, name, tensor),
-            extent=storages.extent(name, tensor),
-            verify=partial(storages.verify, name, tensor.storage.key),
+            identity=(file.path, id(tensor)),
+            read=partial(tensor.read, name),
+            extent=None,
         )
-        for name, tensor in tensors.items()
-    }, notes
+    storages.check(name, tensor)
+    return Stored(
+        file=file,
+        dtype=tensor.kind.numpy,
+        shape=tensor.shape,
+        identity=(file.path, tensor),
+        read=partial(storages.read, name, tensor),
+        extent=storages.extent(name, tensor),
+        verify=partial(storages.verify, name, tensor.storage.key),
+    )

@@ -1,12 +1,12 @@
 """The zip archives that torch.save writes since PyTorch 1.6; torch.load does not check their checksums."""
 
 import io
+import re
 import struct
 import zlib
 from typing import Any
 
 from converters.errors import CheckpointError
-from converters.formats.pickle_machine import MAX_BYTES
 from converters.formats.pickle_reader import read_pickle
 from converters.formats.torch_storages import Place, Storages
 from converters.io.files import InputFile
@@ -18,21 +18,46 @@ END = struct.Struct("<4s4H2LH")
 END_64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR_64 = struct.Struct("<4sLQL")
 MAX_MEMBERS = 500_000
+MAX_BYTES = 2**32  # of a pickle; NumPy's arrays stand in it
+MAX_DIRECTORY = 2**28  # bytes
 ENCRYPTED = 1
+# Archives of others, by a member that each has, and what to do.
+OTHERS = (
+    (
+        r".*/constants\.pkl",
+        "a TorchScript archive, no state dict; torch.save torch.jit.load(path).state_dict() instead",
+    ),
+    (
+        r".*/archive_format|serialized_exported_program\.json",
+        "an exported program (torch.export), no state dict; "
+        "torch.save torch.export.load(path).state_dict instead",
+    ),
+    (
+        r".*\.npy",
+        "a NumPy archive (.npz), no PyTorch checkpoint; give dict(numpy.load(path)) instead of the path",
+    ),
+    (r"policy\.pth", "an archive of Stable-Baselines3; unzip it, and take its policy.pth"),
+    (r"(.*\.)?(pth|pt|ckpt|safetensors|bin)", "an archive of files; unzip it, and take its {name!r}"),
+)
 
 
 def open_archive(file: InputFile) -> tuple[Any, Storages]:
     """What the archive's pickle holds, and the storages that its tensors refer to."""
     members = _members(file)
+    for pattern, what in OTHERS:
+        name = next(filter(re.compile(pattern).fullmatch, members), None)
+        if name:
+            raise CheckpointError(f"is {what.format(name=name[:100])}")
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise CheckpointError(
             f"is a zip archive, but no PyTorch checkpoint: {len(pickles)} members data.pkl, expected 1"
         )
     prefix = pickles[0].removesuffix("data.pkl")
-    if f"{prefix}constants.pkl" in members:
+    packed = [name for name, place in members.items() if place.packed and name.startswith(prefix)]
+    if packed:
         raise CheckpointError(
-            "is a TorchScript archive, no state dict; torch.save torch.jit.load(path).state_dict() instead"
+            f"zip member {packed[0][:100]!r} is compressed or encrypted; torch.save writes none such"
         )
     data = _read_member(file, pickles[0], members[pickles[0]])
     order = b"little"
@@ -40,7 +65,7 @@ def open_archive(file: InputFile) -> tuple[Any, Storages]:
         order = _read_member(file, f"{prefix}byteorder", members[f"{prefix}byteorder"])
     if order not in (b"little", b"big"):
         raise CheckpointError(f"has byte order {order[:20]!r}, expected 'little' or 'big'")
-    root, _ = read_pickle(io.BytesIO(data))
+    root, _ = read_pickle(io.BytesIO(data), len(data))
     places = {
         name.removeprefix(f"{prefix}data/"): place
         for name, place in members.items()
@@ -61,18 +86,18 @@ def _read_member(file: InputFile, name: str, place: Place) -> bytes:
 def _members(file: InputFile) -> dict[str, Place]:
     """Every member's place, from the directory at the end, checked against the headers before the data."""
     start, size, count = _directory(file)
-    if count > MAX_MEMBERS or size > MAX_BYTES:
+    if count > MAX_MEMBERS or size > MAX_DIRECTORY:
         raise CheckpointError(f"the zip archive has {count:,} members, the limit is {MAX_MEMBERS:,}")
     directory = file.read(start, size)
     members: dict[str, Place] = {}
     ranges, position = [], 0
     for _ in range(count):
-        name, header, nbytes, crc, position = _entry(directory, position)
+        name, header, place, position = _entry(directory, position)
         if name in members:
             raise CheckpointError(f"the zip archive has two members {name[:100]!r}")
         offset = _data_offset(file, name, header, start)
-        members[name] = Place(offset, nbytes, crc)
-        ranges.append((header, offset + nbytes))
+        members[name] = place._replace(offset=offset)
+        ranges.append((header, offset + place.nbytes))
     if position != size:
         raise CheckpointError("the zip directory is damaged: its size does not fit; download the file again")
     ranges.sort()
@@ -109,8 +134,8 @@ def _directory(file: InputFile) -> tuple[int, int, int]:
     return start, size, count
 
 
-def _entry(directory: bytes, position: int) -> tuple[str, int, int, int, int]:
-    """One entry's name, header position, size and CRC-32, and where the next entry is."""
+def _entry(directory: bytes, position: int) -> tuple[str, int, Place, int]:
+    """Reads an entry: its name, its header's position, size and sum of its data, the next one's position."""
     if position + ENTRY.size > len(directory):
         raise CheckpointError("the zip directory is cut off; download the file again")
     entry = ENTRY.unpack_from(directory, position)
@@ -128,11 +153,9 @@ def _entry(directory: bytes, position: int) -> tuple[str, int, int, int, int]:
         name = raw.decode()
     except UnicodeDecodeError as error:
         raise CheckpointError(f"a zip member's name is damaged: {raw[:80]!r}") from error
-    if method or flags & ENCRYPTED or packed != nbytes:
-        raise CheckpointError(
-            f"zip member {name[:100]!r} is compressed or encrypted; torch.save writes none such"
-        )
-    return name, header, nbytes, crc, position + name_size + extra_size + comment_size
+    is_packed = bool(method or flags & ENCRYPTED or packed != nbytes)
+    place = Place(0, packed, crc, packed=is_packed)
+    return name, header, place, position + name_size + extra_size + comment_size
 
 
 def _wide(extra: bytes, fields: list[int]) -> list[int]:
@@ -152,7 +175,7 @@ def _data_offset(file: InputFile, name: str, header: int, end: int) -> int:
     if header + LOCAL.size + len(raw) > end:
         raise CheckpointError(f"zip member {name[:100]!r} is beyond the file's end; download the file again")
     local = file.read(header, LOCAL.size + len(raw))
-    signature, _, _, method, *_, name_size, extra_size = LOCAL.unpack_from(local)
-    if signature != b"PK\3\4" or method or name_size != len(raw) or local[LOCAL.size :] != raw:
+    signature, *_, name_size, extra_size = LOCAL.unpack_from(local)
+    if signature != b"PK\3\4" or name_size != len(raw) or local[LOCAL.size :] != raw:
         raise CheckpointError(f"the header of zip member {name[:100]!r} is damaged; download the file again")
     return header + LOCAL.size + len(raw) + int(extra_size)

@@ -138,15 +138,27 @@ BAD = {
     ),
     "a pickled module, legacy": (saved(torch.nn.ReLU(), **LEGACY), ["pickled module", "state_dict()"]),
     "a pickled module of one's own": (saved(Net()), ["pickled module", "test_bad_input_torch.Net"]),
-    "argparse.Namespace": (
-        saved({"state_dict": STATE, "args": argparse.Namespace(a=1)}),
-        ["'argparse.Namespace'"],
+    "os.system beside the weights": (
+        saved({"state_dict": STATE, "x": Runs()}),
+        ["'posix.system'", "executed"],
     ),
-    "ndarray": (saved({"state_dict": STATE, "mean": np.ones(3)}), ["numpy.ndarray", "save only the weights"]),
-    "both": (
-        saved({"a": argparse.Namespace(), "b": np.ones(3)}),
-        ["'argparse.Namespace'", "'numpy.ndarray'"],
+    "a configuration alone": (
+        saved({"args": argparse.Namespace(a=1)}),
+        ["no model weights", "'args' is 'argparse.Namespace'", "save only the weights"],
     ),
+    "a sparse tensor among others": (
+        saved({"w": torch.ones(2), "s": torch.eye(2).to_sparse()}),
+        ["'s'", "sparse"],
+    ),
+    "a NumPy array of other bytes than its shape": (
+        saved({"w": np.ones(3)}).replace(b"K\x03\x85", b"K\x04\x85"),
+        ["CRC-32"],
+    ),
+    "a NumPy array shorter than its shape": (
+        pickle.dumps({"w": np.ones(3)}, protocol=4).replace(b"K\x03\x85", b"K\x04\x85"),
+        ["shape (4,) has 24 bytes"],
+    ),
+    "NumPy's objects": (pickle.dumps({"w": np.array([None])}), ["no model weights"]),
     "bytearray of 2 GB": (
         with_pickle(b"\x80\2cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."),
         ["'builtins.bytearray'"],
