@@ -3,6 +3,7 @@
 import os
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,7 @@ from converters.formats.tensor_names import check_names
 from converters.io.files import BufferFile, InputFile, named_errors
 from converters.io.memory import Memory
 from converters.io.slices import Extent, FileArray, computed, in_files, read_box, whole_box
+from converters.tensors import StateDict, Tensors
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
@@ -140,6 +142,20 @@ def read_buffer(path: str | os.PathLike[str], buffer: np.ndarray, *, name: str |
     with named_errors(path):
         file = BufferFile(path, buffer)
         return Checkpoint(*detect.format_of(file, name).open(file, None))
+
+
+def as_tensors(source: Any, key: str | None = None) -> Tensors:
+    """Opens a path as a checkpoint, or wraps a mapping of names to arrays that has no shapes and dtypes."""
+    if isinstance(source, str | os.PathLike):
+        return read_checkpoint(source, key=key)
+    if not isinstance(source, Mapping):
+        raise ConversionError(
+            f"a state dict is a path or a mapping of names to arrays, not a {type(source).__name__}"
+        )
+    if key is not None:
+        raise ConversionError("key= chooses among the mappings of a file; this state dict is one already")
+    found: Tensors = source if hasattr(source, "shapes") and hasattr(source, "dtypes") else StateDict(source)
+    return found
 
 
 def write_checkpoint(

@@ -10,6 +10,7 @@ import numpy as np
 from flax.core import meta
 from flax.traverse_util import flatten_dict
 
+from converters.checkpoints import as_tensors
 from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
 from converters.linen.inspect import inspect_module
@@ -19,7 +20,7 @@ from converters.matching.fit import Fit
 from converters.matching.links import Link, in_order
 from converters.matching.rules import Rule
 from converters.matching.search import NamesAndRules, best_fit, conversion_error, links_after_rules
-from converters.tensors import Tensors, as_numpy, as_tensors
+from converters.tensors import Tensors, as_numpy
 
 Method = Callable[..., Any] | str | None
 

@@ -1,6 +1,5 @@
 """Tensors by name, and their shapes and dtypes without reading them."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -8,7 +7,6 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import numpy as np
 
-from converters.checkpoints import read_checkpoint
 from converters.errors import ConversionError
 
 
@@ -71,20 +69,6 @@ class StateDict(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._tensors)
-
-
-def as_tensors(source: Any, key: str | None = None) -> Tensors:
-    """Opens a path as a checkpoint, or wraps a mapping of names to arrays that has no shapes and dtypes."""
-    if isinstance(source, str | os.PathLike):
-        return read_checkpoint(source, key=key)
-    if not isinstance(source, Mapping):
-        raise ConversionError(
-            f"a state dict is a path or a mapping of names to arrays, not a {type(source).__name__}"
-        )
-    if key is not None:
-        raise ConversionError("key= chooses among the mappings of a file; this state dict is one already")
-    found: Tensors = source if hasattr(source, "shapes") and hasattr(source, "dtypes") else StateDict(source)
-    return found
 
 
 def as_numpy(tensor: Any) -> np.ndarray:

@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from converters.checkpoints import Checkpoint
+from converters.checkpoints import Checkpoint, as_tensors
 from converters.linen import inspect_module
 from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error, fewest_problems
-from converters.tensors import Tensors, as_tensors, notes_of
+from converters.tensors import Tensors, notes_of
 from zoo._errors import WeightsError
 from zoo._loading.heads import without_head
 from zoo._registry import families

@@ -3,7 +3,7 @@ import pytest
 
 import converters
 import zoo
-from converters.tensors import as_tensors
+from converters.checkpoints import as_tensors
 from zoo._loading import recognize
 from zoo._loading.recognize import entry_of_variables, similar_entry
 
