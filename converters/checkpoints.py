@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from converters.errors import ConversionError
 from converters.formats import detect, sharded
 from converters.formats.stored import Opened, Stored
 from converters.formats.tensor_names import check_names
