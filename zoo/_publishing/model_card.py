@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from zoo._loading import summary
 from zoo._model import Model
 from zoo._publishing import stage
-from zoo._registry import families
+from zoo._registry import families, recipes
 from zoo._registry.entry import Entry
 
 # Name in recipes and metrics -> the Hub's name, and the one for people.
@@ -109,13 +109,9 @@ def _measured(entry: Entry) -> list[Measured]:
 
 
 def _recipe(entry: Entry) -> Mapping[str, Any]:
-    """How the zoo trained it, if it did."""
-    command, _, name = (entry.source or "").rpartition(" ")
-    if command != "zoo train":
-        return {}
-    from zoo import training
-
-    return vars(training.RECIPES[name]) if name in training.RECIPES else {}
+    """Returns the fields of the recipe that the zoo trained it with; empty if it did not."""
+    recipe = recipes.recipe_of(entry.source)
+    return vars(recipe) if recipe else {}
 
 
 def _parts(staged: stage.Staged, repo: str) -> Iterator[str]:

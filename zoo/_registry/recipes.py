@@ -1,7 +1,8 @@
 """How each bundled model was trained, as data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any, get_type_hints
 
 from zoo._errors import TrainingError
@@ -10,6 +11,8 @@ from zoo._registry.schema import suggest
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("constant", "linear", "cosine")
+# Names of fields in version 0.1, which settings, constructors and the records of runs may still have.
+RENAMED = {"average": "ema_decay", "micro_batches": "accumulate_steps"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class Recipe:
         epochs: Passes over the data; what is left after the last whole batch of a pass is not used.
         batch_size: Examples an update.
         dtype: What an update computes in, one of DTYPES; params, measures and evaluation keep theirs.
-        micro_batches: Parts that a batch is split into, one after the other, to need less memory.
+        accumulate_steps: Parts that a batch is split into, one after the other, to need less memory.
         optimizer: "adamw", or "sgd" with Nesterov's momentum of 0.9.
         learning_rate: At its highest.
         warmup_steps: Updates until the learning rate is at its highest, from zero.
@@ -31,7 +34,7 @@ class Recipe:
         backbone_rate: Learning rate of all but the head, as a share of the head's; with 0 it is frozen, and
             batch norms and dropout are as in evaluation. Needs a family with a head.
         clip_norm: Largest norm of all gradients together; 0: any.
-        average: Share that the average of the params keeps at an update; 0: no average is kept.
+        ema_decay: Share that the average of the params keeps at an update; 0: no average is kept.
         shift: Pixels that training images are moved by at most, in each direction.
         flip: Share of the training images that are mirrored, left to right.
         label_smoothing: Share of a label's probability that all classes divide among them.
@@ -48,7 +51,7 @@ class Recipe:
     epochs: int
     batch_size: int
     dtype: str = "float32"
-    micro_batches: int = 1
+    accumulate_steps: int = 1
     optimizer: str = "adamw"
     learning_rate: float
     warmup_steps: int = 0
@@ -56,7 +59,7 @@ class Recipe:
     weight_decay: float = 1e-4
     backbone_rate: float = 1.0
     clip_norm: float = 0.0
-    average: float = 0.0
+    ema_decay: float = 0.0
     shift: int = 0
     flip: float = 0.0
     label_smoothing: float = 0.0
@@ -65,6 +68,16 @@ class Recipe:
     patience: int = 0
     keep: int = 2
     seed: int = 0
+
+    @property
+    def average(self) -> float:
+        """The former name of `ema_decay`."""
+        return self.ema_decay
+
+    @property
+    def micro_batches(self) -> int:
+        """The former name of `accumulate_steps`."""
+        return self.accumulate_steps
 
     def __post_init__(self) -> None:
         problems = [
@@ -76,14 +89,30 @@ class Recipe:
             raise TrainingError(f"no such training:{''.join(problems)}")
 
 
+def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a recipe's fields by their names of today; a former name wins, as only a caller gives one."""
+    today = {name: value for name, value in fields.items() if name not in RENAMED}
+    return today | {RENAMED[name]: value for name, value in fields.items() if name in RENAMED}
+
+
+def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:
+    @wraps(init)
+    def __init__(self: Recipe, **fields: Any) -> None:  # noqa: N807
+        init(self, **renamed(fields))
+
+    return __init__
+
+
+Recipe.__init__ = _taking_former_names(Recipe.__init__)  # type: ignore[method-assign]
+
 _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("epochs", "at least 1", lambda r: r.epochs >= 1),
     ("batch_size", "at least 1", lambda r: r.batch_size >= 1),
     ("dtype", f"one of {', '.join(DTYPES)}", lambda r: r.dtype in DTYPES),
     (
-        "micro_batches",
+        "accumulate_steps",
         "a divisor of batch_size",
-        lambda r: r.micro_batches >= 1 and r.batch_size % r.micro_batches == 0,
+        lambda r: r.accumulate_steps >= 1 and r.batch_size % r.accumulate_steps == 0,
     ),
     ("optimizer", f"one of {', '.join(OPTIMIZERS)}", lambda r: r.optimizer in OPTIMIZERS),
     ("learning_rate", "more than 0", lambda r: 0 < r.learning_rate < float("inf")),
@@ -92,7 +121,7 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("weight_decay", "at least 0", lambda r: 0 <= r.weight_decay < float("inf")),
     ("backbone_rate", "at least 0", lambda r: 0 <= r.backbone_rate < float("inf")),
     ("clip_norm", "at least 0", lambda r: 0 <= r.clip_norm < float("inf")),
-    ("average", "at least 0 and less than 1", lambda r: 0 <= r.average < 1),
+    ("ema_decay", "at least 0 and less than 1", lambda r: 0 <= r.ema_decay < 1),
     ("shift", "at least 0", lambda r: r.shift >= 0),
     ("flip", "at least 0 and at most 1", lambda r: 0 <= r.flip <= 1),
     ("label_smoothing", "at least 0 and less than 1", lambda r: 0 <= r.label_smoothing < 1),
@@ -128,7 +157,7 @@ RECIPES = {
         warmup_steps=500,
         decay="cosine",
         weight_decay=1e-2,
-        average=0.999,
+        ema_decay=0.999,
         shift=1,
     ),
     "cnn_mnist": Recipe(
@@ -141,7 +170,7 @@ RECIPES = {
         decay="cosine",
         weight_decay=1e-2,
         clip_norm=1.0,
-        average=0.999,
+        ema_decay=0.999,
         shift=2,
         label_smoothing=0.05,
     ),
@@ -154,7 +183,7 @@ RECIPES = {
         warmup_steps=500,
         decay="cosine",
         clip_norm=100.0,
-        average=0.999,
+        ema_decay=0.999,
     ),
     "gpt_shakespeare": Recipe(
         task="next_token",
@@ -215,6 +244,11 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def recipe_of(source: str | None) -> Recipe | None:
+    """Returns the recipe that an entry's `source` names, as `zoo train NAME`; None if another made it."""
+    return next((recipe for name, recipe in RECIPES.items() if source == f"zoo train {name}"), None)
+
+
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """The recipe with fields replaced, each spelt `field=value`; the task and the data set stay.
 
@@ -225,6 +259,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     changes: dict[str, Any] = {}
     for setting in settings:
         field, equals, value = setting.partition("=")
+        field = RENAMED.get(field, field)
         if not equals or field not in types:
             advice = suggest(field, types) or f"; choose from {', '.join(types)}."
             raise TrainingError(f"{setting!r} sets no field of a recipe{advice}")

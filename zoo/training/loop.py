@@ -74,7 +74,7 @@ def make_step(
             step=state.step + 1,
             variables={**state.variables, **changed, "params": {**state.variables["params"], **params}},
             opt_state=opt_state,
-            average=_averaged(state, params, recipe.average),
+            average=_averaged(state, params, recipe.ema_decay),
         )
         return state, measures
 
@@ -102,7 +102,7 @@ def _gradients(
         grads, (means, changed) = jax.grad(loss, has_aux=True)(params)
         return grads, means, changed
 
-    if recipe.micro_batches == 1:
+    if recipe.accumulate_steps == 1:
         return part
 
     def whole(variables: Variables, batch: Examples, key: jax.Array) -> Gradients:
@@ -111,7 +111,7 @@ def _gradients(
             grads, means, changed = part({**variables, **changed}, layout.divided(examples), key)
             return changed, (grads, means)
 
-        parts = recipe.micro_batches
+        parts = recipe.accumulate_steps
         split = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), batch)
         others = {name: value for name, value in variables.items() if name != "params"}
         changed, each = jax.lax.scan(add, others, (split, jax.random.split(key, parts)))

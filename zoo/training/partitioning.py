@@ -132,11 +132,11 @@ def layout(
     # The compiler divides the program over axes of this type, whatever those of the caller are.
     mesh = Mesh(mesh.devices, mesh.axis_names)
     made = Layout(mesh, sharding or _default(mesh, family))
-    part = recipe.batch_size // recipe.micro_batches
+    part = recipe.batch_size // recipe.accumulate_steps
     if part % made.shares:
         raise TrainingError(
             f"batches of {part} examples do not divide over {DATA}={made.shares}; "
-            f"choose a batch_size of {recipe.micro_batches} x a multiple of {made.shares}."
+            f"choose a batch_size of {recipe.accumulate_steps} x a multiple of {made.shares}."
         )
     return made
 

@@ -118,7 +118,7 @@ def run(
     made = optimizer(recipe, steps * recipe.epochs, head)
     learning = trained(model.variables["params"], recipe, head)
     state = TrainState.create(
-        model.variables, made, average=recipe.average > 0, seed=recipe.seed, trained=learning
+        model.variables, made, average=recipe.ema_decay > 0, seed=recipe.seed, trained=learning
     )
     state = layout.state(state)
     task = TASKS[recipe.task]

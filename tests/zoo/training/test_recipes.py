@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 import zoo
 from zoo.training import DATASETS, RECIPES, TrainingError, find_recipe, with_settings
+from zoo.training.run_directory import claim
 from zoo.training.tasks import TASKS
 
 
@@ -42,15 +45,48 @@ def test_a_setting_that_is_none_is_refused(recipe, setting, says):
 
 
 def test_all_impossible_values_are_named_at_once(recipe):
-    settings = ["epochs=0", "batch_size=10", "micro_batches=3", "learning_rate=nan", "decay=slow", "seed=-1"]
+    settings = [
+        "epochs=0",
+        "batch_size=10",
+        "accumulate_steps=3",
+        "learning_rate=nan",
+        "decay=slow",
+        "seed=-1",
+    ]
     with pytest.raises(TrainingError) as refusal:
         with_settings(recipe, settings)
     lines = str(refusal.value).splitlines()
     named = [line.split()[0] for line in lines[1:]]
-    assert named == ["epochs", "micro_batches", "learning_rate", "decay", "seed"]
-    assert lines[2] == "  micro_batches is 3; expected a divisor of batch_size"
+    assert named == ["epochs", "accumulate_steps", "learning_rate", "decay", "seed"]
+    assert lines[2] == "  accumulate_steps is 3; expected a divisor of batch_size"
 
 
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(TrainingError, match="no recipe trains 'mlp_mnits'; did you mean 'mlp_mnist'"):
         find_recipe("mlp_mnits")
+
+
+def test_former_names_of_fields_are_taken(recipe):
+    changed = with_settings(recipe, ["average=0.5", "micro_batches=2"])
+    assert (changed.ema_decay, changed.accumulate_steps) == (0.5, 2)
+    assert (changed.average, changed.micro_batches) == (0.5, 2)
+    assert replace(changed, average=0.25, micro_batches=1) == replace(
+        changed, ema_decay=0.25, accumulate_steps=1
+    )
+
+
+def test_a_run_with_former_names_of_fields_goes_on(recipe, tmp_path):
+    entry = zoo.info("mlp_mnist")
+    with claim(tmp_path, entry, recipe, {}, resume=False):
+        pass
+    record = tmp_path / "run.json"
+    former = record.read_text().replace("ema_decay", "average").replace("accumulate_steps", "micro_batches")
+    assert former != record.read_text()
+    record.write_text(former)
+    with claim(tmp_path, entry, recipe, {}, resume=True):
+        pass
+    with (
+        pytest.raises(TrainingError, match=r"recipe\.ema_decay: 0\.\d+, now 0\.5"),
+        claim(tmp_path, entry, replace(recipe, ema_decay=0.5), {}, resume=True),
+    ):
+        pass
