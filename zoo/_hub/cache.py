@@ -1,14 +1,14 @@
-"""The zoo's own cache, ZOO_CACHE: files by the hash of their content, and what is known of addresses.
+"""The zoo's own cache, ZOO_CACHE: files by the hash of their content, and records about addresses.
 
-    files/<sha256>          what came from plain addresses; files from the Hub are in its own cache
-    pins/<key>              the full hash of what an address gave, where the manifest has only a part of it
-    seen/<device>-<inode>   what files that are read by slices were when they were hashed
+    files/<sha256>          files from plain addresses; files from the Hub are in its own cache
+    pins/<key>              the full hash of a downloaded file, where the manifest has only a prefix
+    seen/<device>-<inode>   the state of files that are read by slices at the time they were hashed
 
-A key is the hash of an address. Beside a file, in either cache, there may be:
+A key is the hash of an address. In the directory of a file, in either cache, there may be:
 
-    .<key>.lock             while it is being fetched: of the operating system, so none outlives its process
-    .<key>.<random>.part    what has come of it
-    <sha256>.damaged        what became of it, until it is fetched again
+    .<key>.lock             during its download: a lock of the operating system, which ends with its process
+    .<key>.<random>.part    the bytes that have arrived
+    <sha256>.damaged        a damaged copy, until the file is downloaded again
 """
 
 import errno
@@ -35,7 +35,7 @@ LEFT = re.compile(r"\.([0-9a-f]{32})\.(lock|[0-9a-f]{8}\.part)")
 
 
 def root() -> Path:
-    """Where the cache is."""
+    """Returns the cache's directory."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("ZOO_CACHE") or Path(base, "flax-zoo")).expanduser()
 
@@ -43,10 +43,10 @@ def root() -> Path:
 def ensure_directory(
     directory: Path, advice: str = "set ZOO_CACHE to a directory that you can write to"
 ) -> Path:
-    """The directory, made where it is missing.
+    """Creates the directory if it is missing, and returns it.
 
     Raises:
-        WeightsError: it cannot be.
+        WeightsError: it cannot be created.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -56,12 +56,12 @@ def ensure_directory(
 
 
 def key(address: str) -> str:
-    """The address as a file name."""
+    """Returns the file name that stands for an address."""
     return hashlib.sha256(address.encode()).hexdigest()[:32]
 
 
 def pinned(address: str, checksum: Checksum) -> Checksum:
-    """The checksum with what an earlier fetch has found out."""
+    """Returns the checksum, completed by the pin of an earlier download if there is one."""
     if checksum.complete:
         return checksum
     try:
@@ -73,25 +73,25 @@ def pinned(address: str, checksum: Checksum) -> Checksum:
 
 
 def pin(address: str, found: Checksum) -> None:
-    """Remembers what an address gave; for whoever has the turn."""
+    """Records the full hash of an address's file; the caller holds the lock."""
     kind = "git" if found.git else "sha256"
     # As good as none if it is cut off: then the file is fetched again.
     (ensure_directory(root() / "pins") / key(address)).write_text(f"{kind} {found.digest} {found.size}\n")
 
 
 def unpin(address: str) -> None:
-    """Forgets it."""
+    """Removes the address's pin."""
     (root() / "pins" / key(address)).unlink(missing_ok=True)
 
 
 @contextmanager
 def lock(directory: Path, address: str) -> Iterator[None]:
-    """One process, and one thread of it, at a time fetches an address to a directory; the others wait.
+    """Locks an address for one process and thread at a time; the others wait.
 
-    What killed processes left behind there is removed first.
+    Leftovers of killed processes in the directory are removed first.
 
     Raises:
-        WeightsError: another one does not come to an end.
+        WeightsError: another process holds the lock for too long.
     """
     path = _lock_path(directory, key(address))
     end = time.monotonic() + retry.LIMITS.lock_timeout
@@ -114,7 +114,7 @@ def _lock_path(directory: Path, key: str) -> Path:
 
 
 def _try_lock(path: Path) -> int | None:
-    """The locked file; None where it is another's, NO_LOCK where there are no locks."""
+    """Returns the locked file's descriptor; None if another holds it, NO_LOCK if there are no locks."""
     fd, ours = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,7 +139,7 @@ def _release(path: Path, lock: int) -> None:
 
 
 def _sweep(directory: Path, own: str) -> None:
-    """Removes what was left of `own`, and of what nobody fetches now."""
+    """Removes partial files of `own`, and of every key that no process is downloading."""
     _remove_parts(directory, own)
     for other in {found[1] for path in directory.iterdir() if (found := LEFT.fullmatch(path.name))} - {own}:
         path = _lock_path(directory, other)
@@ -157,7 +157,7 @@ def _remove_parts(directory: Path, key: str) -> None:
 
 @contextmanager
 def partial_file(directory: Path, address: str) -> Iterator[BinaryIO]:
-    """A file for what arrives, gone after the block unless `keep` has given it a name."""
+    """Yields a new file for a download, removed after the block unless `keep` has renamed it."""
     path = directory / f".{key(address)}.{secrets.token_hex(4)}.part"
     with exit_on_signals():
         try:
@@ -168,7 +168,7 @@ def partial_file(directory: Path, address: str) -> Iterator[BinaryIO]:
 
 
 def keep(file: BinaryIO, target: Path) -> None:
-    """Gives the file its name, on the disk."""
+    """Syncs the file to the disk and renames it to the target."""
     file.flush()
     os.fsync(file.fileno())
     os.replace(file.name, target)
@@ -176,5 +176,5 @@ def keep(file: BinaryIO, target: Path) -> None:
 
 
 def quarantined(path: Path) -> Path:
-    """Where a damaged file is put."""
+    """Returns the path that a damaged file is moved to."""
     return path.with_name(f"{path.name}.damaged")

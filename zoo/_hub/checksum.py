@@ -1,4 +1,4 @@
-"""What the bytes of a file must be: how many, and their hash as far as anybody has published it."""
+"""Expected size and hash of a file; the hash may be unknown, or only a prefix."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Checksum:
     """A file's size and hash.
 
     Attributes:
-        digest: A sha256, or its first digits; empty where nothing is known.
-        size: In bytes; None where nothing is known.
-        git: Whether the digest is git's id of a blob instead, which is the Hub's hash of small files.
+        digest: A sha256 or its first digits; empty if unknown.
+        size: Size in bytes; None if unknown.
+        git: If true, the digest is git's id of a blob instead, which is the Hub's hash of small files.
     """
 
     digest: str
@@ -27,23 +27,23 @@ class Checksum:
 
     @classmethod
     def of(cls, weights: Weights) -> Self:
-        """What an entry says."""
+        """Returns the checksum that an entry states."""
         return cls("" if weights.sha256 == UNATTESTED else weights.sha256, weights.size)
 
     @property
     def complete(self) -> bool:
-        """Whether other bytes of the same hash cannot be made."""
+        """Returns whether the digest is a full hash, so that no other bytes can match it."""
         return len(self.digest) == (GIT if self.git else SHA256)
 
     def hasher(self) -> Any:
-        """What takes the bytes in pieces and tells their digest."""
+        """Returns a hashlib object that takes the bytes in pieces."""
         if self.git:
             # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
             return hashlib.sha1(b"blob %d\0" % (self.size or 0), usedforsecurity=False)
         return hashlib.sha256()
 
     def problem(self, digest: str, size: int) -> str | None:
-        """How a file of that digest and size differs; the size tells a file cut off from other bytes."""
+        """Describes the difference, or returns None; the size tells a truncated file from other bytes."""
         if self.size is not None and size != self.size:
             return f"has {size:,} bytes, expected {self.size:,}"
         if not digest.startswith(self.digest):
@@ -51,11 +51,11 @@ class Checksum:
         return None
 
     def problem_of(self, content: np.ndarray) -> str | None:
-        """How a file of these bytes (uint8) differs."""
+        """Describes how a file of these bytes (uint8) differs, or returns None."""
         return self.problem(self.digest_of(content), content.size)
 
     def digest_of(self, content: np.ndarray) -> str:
-        """The hash of these bytes (uint8)."""
+        """Returns the hash of these bytes (uint8)."""
         hasher = self.hasher()
         hasher.update(content.data)
         found: str = hasher.hexdigest()

@@ -1,4 +1,4 @@
-"""One file over HTTP, resumed where the connection broke, and compared with its checksum."""
+"""Downloads one file over HTTP, resumes it after a broken connection, and verifies its checksum."""
 
 import http.client
 import re
@@ -33,12 +33,12 @@ PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # Content-Range: 
 
 @dataclass(frozen=True)
 class Request:
-    """Where to ask.
+    """An address to download from.
 
     Attributes:
         url: The address, which may be a secret.
-        headers: For that host alone; they do not follow a redirect.
-        expires: Whether the address may stop working and the next one work.
+        headers: Headers for that host alone; they do not follow a redirect.
+        expires: If true, the address may stop working, and a new one has to be asked for.
     """
 
     url: str = field(repr=False)
@@ -47,23 +47,23 @@ class Request:
 
 
 class MismatchError(Exception):
-    """A complete file, but not the expected one."""
+    """Raised for a complete file that is not the expected one."""
 
 
 def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum, report: BytesReport) -> str:
-    """Writes a file that fits the checksum.
+    """Downloads into the file until it matches the checksum.
 
     Args:
         request: Called before each attempt, since signed addresses expire.
-        file: Empty, and readable by name.
-        checksum: Of the file.
+        file: An empty file that can be opened by name.
+        checksum: Expected size and hash.
         report: Called after each piece.
 
     Returns:
         The file's digest.
 
     Raises:
-        NetworkError: it did not come, or twice with other bytes.
+        NetworkError: the download failed, or gave wrong bytes twice.
     """
     body, retries, wrong = _Body(file, checksum, report), Retries(), False
     while True:
@@ -80,7 +80,7 @@ def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum,
 
 
 class _Body:
-    """As much of the file as has come."""
+    """The part of the file that has arrived."""
 
     def __init__(self, file: BinaryIO, checksum: Checksum, report: BytesReport) -> None:
         self._file, self._checksum, self._report = file, checksum, report
@@ -94,11 +94,11 @@ class _Body:
         self._received, self._hasher = 0, self._checksum.hasher()
 
     def receive(self, request: Request, retries: Retries) -> None:
-        """The rest of the file, or as much of it as comes.
+        """Receives the rest of the file, in one attempt.
 
         Raises:
-            NetworkError: less than all came.
-            MismatchError: it is longer or shorter than it should be.
+            NetworkError: the file is still incomplete.
+            MismatchError: the file's size is not the expected one.
         """
         everywhere = {"User-Agent": "flax-zoo", "Accept-Encoding": "identity", **self._range()}
         try:
@@ -123,7 +123,7 @@ class _Body:
         return {"Range": f"bytes={self._received}-", **condition}
 
     def _begin(self, response: http.client.HTTPResponse) -> int | None:
-        """Goes to where the body belongs, and says how long the file will be where the server does."""
+        """Checks that the response continues the file, and returns the file's full size if known."""
         if response.status not in (200, 206):
             raise errors.explain_status(response.status, dict(response.headers))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -157,7 +157,7 @@ class _Body:
             raise TemporaryError(f"{errors.BROKEN} after {self._received:,} of {total:,} bytes")
 
     def _note_progress(self, retries: Retries) -> None:
-        """Progress is what no attempt before had: else a server that cannot resume is asked for ever."""
+        """Resets the retries only past the furthest byte so far: else a server that cannot resume loops."""
         if self._received - self._furthest >= CHUNK:
             self._furthest = self._received
             retries.reset()
@@ -191,7 +191,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 
 def _open(url: str, headers: Mapping[str, str], elsewhere: Mapping[str, str]) -> http.client.HTTPResponse:
-    """What a server answers, with these headers; redirected, the others are sent."""
+    """Opens a URL and follows redirects; those get only `elsewhere`'s headers."""
     for _ in range(REDIRECTS):
         message = urllib.request.Request(url, headers=dict(headers))
         try:
@@ -216,10 +216,10 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def check_move(old: str, new: str) -> None:
-    """Refuses to follow an address to another that is not HTTP, or from an encrypted one to a plain one.
+    """Refuses a redirect away from HTTP, or from HTTPS to plain HTTP.
 
     Raises:
-        RefusedError: the server should not send anybody there.
+        RefusedError: the redirect is not allowed.
     """
     allowed = ("https",) if old.startswith("https:") else ("https", "http")
     if urlsplit(new).scheme not in allowed:
@@ -227,5 +227,5 @@ def check_move(old: str, new: str) -> None:
 
 
 def quoted(address: str, encoding: str = "utf-8") -> str:
-    """The address in ASCII, as servers are asked for it."""
+    """Returns the address percent-encoded in ASCII, as HTTP requires."""
     return quote(address, safe="%/:?=&#~+,;!$'()*[]@", encoding=encoding)

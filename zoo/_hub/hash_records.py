@@ -1,4 +1,4 @@
-"""Files that were hashed: who reads slices of one need not read all of it first, as long as it is the same.
+"""Records of verified files, so that sliced reads hash a file again only after it changed.
 
 seen/<device>-<inode>   in the cache: size, time of the last change, kind of hash, hash
 """
@@ -21,15 +21,15 @@ Identity = tuple[int, int, int, int]
 
 
 def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | None, str, Identity]:
-    """How a file differs from what it should be, if it does; its hash; and which file it was.
+    """Returns how a file differs from its checksum (None if it matches), its hash, and its identity.
 
     Args:
-        path: Of the file.
-        checksum: What it should be.
-        verify: Whether it is hashed even if that was done before.
+        path: The file.
+        checksum: Expected size and hash.
+        verify: Whether to hash the file even if its hash is on record.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the file cannot be read.
     """
     with named_errors(path):
         file = InputFile(path)
@@ -39,7 +39,7 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
 
 
 def hash_file(path: Path, checksum: Checksum) -> tuple[str, int] | None:
-    """The file's hash and size, which nobody remembers; None where there is no such file any more."""
+    """Hashes a file without recording it, and returns hash and size; None if the file is gone."""
     try:
         with named_errors(path):
             file = InputFile(path)
@@ -51,13 +51,13 @@ def hash_file(path: Path, checksum: Checksum) -> tuple[str, int] | None:
 
 
 def compute_once(file: InputFile, kind: str, compute: Callable[[], str], *, verify: bool) -> str:
-    """What was computed of all the bytes of the file, once; of several processes that ask, by one.
+    """Returns `compute()` for this file, cached; of several processes only one computes it.
 
     Args:
-        file: It is another one once it has changed.
-        kind: Of what is computed.
-        compute: Gives a word.
-        verify: Whether to compute it even if that was done before.
+        file: The file; after a change it counts as another one.
+        kind: Name of the result, such as "sha256".
+        compute: Computes the result, a string without spaces, from the file's bytes.
+        verify: Whether to compute it even if it is on record.
     """
     found = None if verify else _recalled(file.identity, kind)
     if found is not None:
@@ -91,7 +91,7 @@ def _recalled(identity: Identity, kind: str) -> str | None:
 
 
 def _digest(file: InputFile, checksum: Checksum) -> str:
-    """In pieces, since the file may be larger than the memory."""
+    """Hashes the file in pieces, since it may be larger than the memory."""
     hasher, buffer = checksum.hasher(), np.empty(min(CHUNK, file.size), np.uint8)
     for start in range(0, file.size, CHUNK):
         part = buffer[: file.size - start]

@@ -1,7 +1,7 @@
-"""Files on the Hugging Face Hub, kept in its own cache.
+"""Files on the Hugging Face Hub, kept in the Hub's own cache.
 
-Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. The body of a file comes through
-`_download` and not through huggingface_hub, which waits as long as a server asks it to.
+Its layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. The body of a file is fetched by
+`download` and not by huggingface_hub, which waits as long as a server asks it to.
 """
 
 import os
@@ -26,7 +26,7 @@ HOME = "set HF_HOME to a directory that you can write to"
 
 @dataclass(frozen=True)
 class HubFile:
-    """A `file` of a `repo` at a `revision`, which is a commit."""
+    """A `file` in a `repo` at a `revision`, which is a commit."""
 
     name: str
     weights: Weights
@@ -64,7 +64,7 @@ class HubFile:
         return folder(str(weights.repo)) / "snapshots" / str(weights.revision) / str(weights.file)
 
     def absent(self) -> bool:
-        """Whether the Hub has said that there is no such file, or its client has listed all there are."""
+        """Returns whether the cache records that the repository has no such file at this commit."""
         from huggingface_hub import errors as hub_errors
         from huggingface_hub import get_cached_repo_tree
 
@@ -77,7 +77,7 @@ class HubFile:
         return all(each.path != self.weights.file for each in listed)
 
     def note_absent(self) -> None:
-        """Remembers that the Hub has said so; a commit never changes."""
+        """Records that the file does not exist, for good since a commit never changes."""
         _note(self._no_exist(), "")
 
     def _no_exist(self) -> Path:
@@ -102,7 +102,7 @@ class HubFile:
         return Download(lambda: self.request(answers.pop() if answers else self.ask()), checksum)
 
     def ask(self) -> Any:
-        """What the Hub says of it; one attempt."""
+        """Fetches the file's metadata from the Hub, in one attempt."""
         weights = self.weights
         answer = metadata.ask(str(weights.repo), str(weights.revision), str(weights.file), self.token)
         if answer.commit_hash != weights.revision:
@@ -114,7 +114,7 @@ class HubFile:
         return answer
 
     def request(self, answer: Any) -> Request:
-        """Where its bytes are, by what the Hub says of it."""
+        """Returns the request for the file's bytes, from its metadata."""
         from huggingface_hub.utils import build_hf_headers
 
         headers = {str(name): str(value) for name, value in build_hf_headers(token=self.token).items()}
@@ -134,7 +134,7 @@ class HubFile:
         self._enter(found)
 
     def _enter(self, found: Checksum) -> None:
-        """Gives a blob its name at the commit."""
+        """Links a blob under the file's name at the commit, and pins its hash."""
         _link(self._snapshot(), self._blobs() / found.digest)
         if not Checksum.of(self.weights).complete:
             cache.pin(self.address, found)
@@ -149,14 +149,14 @@ class HubFile:
 
 
 def folder(repo: str) -> Path:
-    """Where the cache has a repository."""
+    """Returns a repository's directory in the Hub's cache."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
 
 
 def cached_commit(repo: str, revision: str) -> str | None:
-    """The commit that a branch or tag was at when it was last asked for."""
+    """Returns the commit that a branch or tag pointed to when it was last looked up, if cached."""
     try:
         commit = (folder(repo) / "refs" / revision).read_text()
     except (OSError, ValueError):
@@ -165,13 +165,13 @@ def cached_commit(repo: str, revision: str) -> str | None:
 
 
 def remember(repo: str, revision: str, commit: str) -> None:
-    """Notes the commit that a branch or tag is at, as the Hub's own client does."""
+    """Records the commit that a branch or tag points to, as the Hub's own client does."""
     if cached_commit(repo, revision) != commit:
         _note(folder(repo) / "refs" / revision, commit)
 
 
 def _note(path: Path, text: str) -> None:
-    """Writes down what saves a question; in a cache that may only be read, it is asked again."""
+    """Writes a small cache file that saves a request; skipped where the cache is read-only."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -184,7 +184,7 @@ def _url(weights: Weights) -> str:
 
 
 def _named(etag: str, size: int | None, begins: Checksum) -> Checksum | None:
-    """The Hub's own hash of a file, a sha256 of large ones and git's id of small ones; None for others."""
+    """Reads an ETag: the sha256 of a large file or git's blob id of a small one; None for any other."""
     kinds = {SHA256: False, GIT: True}
     if not re.fullmatch("[0-9a-f]+", etag) or len(etag) not in kinds or size is None:
         return None
@@ -192,7 +192,7 @@ def _named(etag: str, size: int | None, begins: Checksum) -> Checksum | None:
 
 
 def _link(snapshot: Path, blob: Path) -> None:
-    """Makes a snapshot's file a link to the blob; where there are no links, the file itself."""
+    """Links a snapshot's file to the blob; moves the blob there if the file system has no links."""
     snapshot.parent.mkdir(parents=True, exist_ok=True)
     snapshot.unlink(missing_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""Files that come from elsewhere when they are wanted, or from a cache, and are checked at every use."""
+"""Remote files: downloaded on demand, cached, and verified at every use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from zoo._hub.errors import NetworkError
 
 @dataclass(frozen=True)
 class Download:
-    """What a download needs.
+    """The inputs of a download.
 
     Attributes:
-        request: Says where to ask, before each attempt.
-        checksum: What the file must be.
+        request: Called before each attempt, for the address to use.
+        checksum: Expected size and hash.
     """
 
     request: Callable[[], Request]
@@ -31,39 +31,39 @@ class Download:
 
 
 class Source(Protocol):
-    """One file elsewhere."""
+    """A remote file and its place in a cache."""
 
     @property
     def address(self) -> str:
-        """Where it is, for people; without secrets."""
+        """The file's address for messages, without secrets."""
 
     def checksum(self) -> Checksum:
-        """What it must be, as far as that is known."""
+        """Returns the expected size and hash, which may be incomplete."""
 
     def directory(self) -> Path:
-        """Where its bytes are kept; made where it is missing."""
+        """Returns the directory that keeps the file's bytes, created if missing."""
 
     def blob_path(self) -> Path | None:
-        """The file of its bytes there, by the name of their hash; None while that is not known."""
+        """Returns the path of the bytes, named by their hash; None while the hash is unknown."""
 
     def cached(self) -> Path | None:
-        """Where it is read; None while it has to be fetched."""
+        """Returns the path to read the file from; None if it is not cached."""
 
     def prepare(self) -> Download | None:
-        """How it is fetched; None where its bytes turned out to be here."""
+        """Prepares the download; returns None if the bytes turn out to be cached already."""
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:
-        """Puts the fetched file into the cache."""
+        """Moves the downloaded file into the cache."""
 
     def remove(self) -> None:
-        """Takes it out of the cache."""
+        """Removes the file from the cache."""
 
 
 def read(source: Source) -> tuple[np.ndarray, Path]:
-    """The file's bytes, checked, and where they were read; a damaged one is fetched again, once.
+    """Reads and verifies the file's bytes, and returns them with their path; downloads a damaged file again.
 
     Raises:
-        WeightsError: it cannot be had, or is not what it should be.
+        WeightsError: the file cannot be downloaded, or does not match its checksum.
     """
     problem = ""
     for _ in range(3):  # once more than needed, for what other processes do to the cache meanwhile
@@ -90,11 +90,14 @@ def _hopeless(source: Source, problem: str) -> WeightsError:
 
 
 def ensure(source: Source, *, verify: bool) -> tuple[Path, hash_records.Identity]:
-    """The same for a file whose bytes are not wanted yet: where it is, and which file that is.
+    """Makes sure that the file is cached and verified, without reading it into memory.
 
     Args:
-        source: Where it comes from.
-        verify: Whether it is hashed even if nothing has changed since it was.
+        source: The remote file.
+        verify: Whether to hash it even if it has not changed since the last time.
+
+    Returns:
+        The file's path, and the identity of the file that was verified.
     """
     problem = ""
     for _ in range(3):
@@ -115,7 +118,7 @@ def ensure(source: Source, *, verify: bool) -> tuple[Path, hash_records.Identity
 
 
 def cached_path(source: Source) -> Path | None:
-    """What is in the cache: the file, or what became of it."""
+    """Returns the cached file's path, or that of its damaged copy; None if there is neither."""
     path, home = source.cached(), source.blob_path()
     if path is None and home and cache.quarantined(home).exists():
         return cache.quarantined(home)
@@ -123,7 +126,7 @@ def cached_path(source: Source) -> Path | None:
 
 
 def remove(source: Source) -> None:
-    """Takes a file out of the cache, and what is known of it."""
+    """Removes a file, its pin and its damaged copy from the cache."""
     home = source.blob_path()
     source.remove()
     cache.unpin(source.address)
@@ -132,7 +135,7 @@ def remove(source: Source) -> None:
 
 
 def _fetch(source: Source, problem: str) -> Path:
-    """Where the file is, after it was fetched by this process or another one."""
+    """Downloads the file unless another process already did, and returns its path."""
     try:
         with cache.lock(source.directory(), source.address):
             path = source.cached()
@@ -154,7 +157,7 @@ def _fetch(source: Source, problem: str) -> Path:
 
 
 def _before(source: Source, problem: str) -> str:
-    """What was found in the cache, now or earlier."""
+    """Returns the start of an error message: the damage found in the cache, now or earlier."""
     home = source.blob_path()
     if not problem and home and cache.quarantined(home).exists():
         problem = f"{str(cache.quarantined(home))!r} is damaged"
@@ -176,7 +179,7 @@ def _download(source: Source) -> None:
 
 
 def _content(path: Path) -> np.ndarray | None:
-    """The file's bytes; None where another process has removed it."""
+    """Reads the file's bytes; None if another process has removed it."""
     try:
         return aligned_read(path)
     except CheckpointError as error:
@@ -186,12 +189,12 @@ def _content(path: Path) -> np.ndarray | None:
 
 
 def _is_as_named(source: Source, path: Path, content: np.ndarray) -> bool:
-    """Whether the file is intact, since the cache names it by its hash."""
+    """Returns whether the file is intact: the cache names it by its hash."""
     return path.resolve().name == source.checksum().digest_of(content)
 
 
 def _quarantine(source: Source, problem: str) -> None:
-    """Puts a damaged file aside, unless another process has mended it meanwhile."""
+    """Moves a damaged file aside, unless another process has replaced it meanwhile."""
     try:
         with cache.lock(source.directory(), source.address):
             path = source.cached()

@@ -1,1 +1,1 @@
-"""From a model to a repository of the Hub."""
+"""Publishing models to repositories on the Hub."""

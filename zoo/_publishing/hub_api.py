@@ -1,4 +1,4 @@
-"""The Hub's API, as publishing needs it: who one is, what a repository holds, and one commit."""
+"""The part of the Hub's API that publishing needs: the account, a repository's content, and one commit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +17,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class State:
-    """What a repository holds at its head.
+    """A repository's content at its head.
 
     Attributes:
         commit: The head.
-        files: The Hub's hash of each file, by path: a sha256 of large ones, git's id of small ones.
+        private: If true, only its owner may read the repository.
+        files: The Hub's hash of each file, by path: the sha256 of a large file, git's blob id of a small one.
     """
 
     commit: str
@@ -31,7 +32,7 @@ class State:
 
 @dataclass(frozen=True)
 class Api:
-    """What one token may do with one repository; each method is one question or one change."""
+    """Access to one repository with one token; each method is one query or one change."""
 
     repo: str
     token: Token = field(default=None, repr=False)
@@ -41,10 +42,10 @@ class Api:
         return f"{endpoint()}/{self.repo}"
 
     def check_permission(self) -> None:
-        """Refuses a token that cannot write the repository, as far as the Hub tells.
+        """Refuses a token without the right to write to the repository, if the Hub reports its rights.
 
         Raises:
-            PublishError: it cannot, or there is none.
+            PublishError: the token may not write, or there is none.
         """
         if self.token is False:
             raise PublishError(f"publishing needs a token; {LOGIN}.")
@@ -54,7 +55,7 @@ class Api:
             raise PublishError(f"{self.repo!r} cannot be published: {problem}.")
 
     def state(self) -> State | None:
-        """What the repository holds; None where there is none, or none that the token may see."""
+        """Returns the repository's content; None if it does not exist or the token may not see it."""
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
         def ask(api: Any) -> Any:
@@ -76,28 +77,28 @@ class Api:
         return State(found.sha, bool(found.private), files)
 
     def tags(self) -> dict[str, str]:
-        """The commit of each tag."""
+        """Returns the commit of each tag."""
         refs = self.ask(
             f"the tags of {self.repo!r} cannot be read", lambda api: api.list_repo_refs(self.repo)
         )
         return {tag.name: tag.target_commit for tag in refs.tags}
 
     def create(self, *, private: bool) -> None:
-        """Makes the repository; one attempt, since a second one finds the first one's."""
+        """Creates the repository, in one attempt: a second one would find what the first one created."""
         self.once(
             f"{self.repo!r} cannot be created",
             lambda api: api.create_repo(self.repo, private=private, exist_ok=False),
         )
 
     def tag(self, name: str, commit: str) -> None:
-        """Sets a tag; one attempt."""
+        """Sets a tag, in one attempt."""
         self.once(
             f"the tag {name!r} of {self.repo!r} cannot be set",
             lambda api: api.create_tag(self.repo, tag=name, revision=commit),
         )
 
     def commits_after(self, commit: str) -> dict[str, str]:
-        """The messages of what was committed since, by commit, the last one first."""
+        """Returns the messages of all later commits, by commit, the newest first."""
         found = self.ask(
             f"the commits of {self.repo!r} cannot be read", lambda api: api.list_repo_commits(self.repo)
         )
@@ -106,7 +107,7 @@ class Api:
         return {each.commit_id: each.message for each in newer}
 
     def validate(self, card: str) -> None:
-        """Asks the Hub whether it understands a card's metadata."""
+        """Has the Hub validate a card's metadata."""
         from huggingface_hub import get_session
         from huggingface_hub.utils import hf_raise_for_status
 
@@ -123,17 +124,17 @@ class Api:
     def commit(
         self, files: Mapping[str, Path], removed: Sequence[str], *, parent: str, title: str, message: str
     ) -> str:
-        """One commit, which is refused where the head is not the parent any more.
+        """Makes one commit, and returns its id; the Hub refuses it if the head is no longer the parent.
 
         Args:
-            files: What is added or changed, by path there.
-            removed: Paths.
+            files: Files to add or change, by path in the repository.
+            removed: Paths to remove.
             parent: The commit that it follows.
-            title: Its first line.
-            message: The rest.
+            title: First line of the commit message.
+            message: Rest of the commit message.
 
         Raises:
-            PublishError: the Hub did not say that it happened.
+            PublishError: the Hub did not confirm the commit.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -159,14 +160,14 @@ class Api:
                 each.close()
 
     def ask(self, otherwise: str, question: Callable[[Any], Result]) -> Result:
-        """The answer to what changes nothing, and so may be asked again."""
+        """Runs a query, with retries, since it changes nothing; `otherwise` begins the error message."""
         try:
             return Retries().run(lambda: self._attempt(question))
         except NetworkError as trouble:
             raise PublishError(f"{otherwise}: {trouble}.") from None
 
     def once(self, otherwise: str, action: Callable[[Any], Result]) -> Result:
-        """What an action gives, which is not repeated."""
+        """Runs an action once, since it changes the repository; `otherwise` begins the error message."""
         try:
             return self._attempt(action)
         except NetworkError as trouble:
@@ -189,7 +190,7 @@ class Api:
 
 
 def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:
-    """What a token lacks for writing the repository."""
+    """Describes why a token may not write to the repository; None if it may."""
     user, orgs = account.get("name"), {each.get("name"): each for each in account.get("orgs") or ()}
     if owner != user and owner not in orgs:
         return f"the token belongs to {user!r}, who is not in {owner!r}; publish as {f'{user}/{name}'!r}"

@@ -1,4 +1,4 @@
-"""huggingface_hub's client, with limits and without a word on the terminal."""
+"""huggingface_hub's client with timeouts, and without output on the terminal."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ LOGGERS = ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2")
 
 @contextmanager
 def session() -> Iterator[None]:
-    """The client with limits, and without words: it waits for ever otherwise, and logs signed addresses."""
+    """Gives the client limits and silences it: by default it waits for ever and logs signed addresses."""
     from huggingface_hub import constants, get_session, utils
 
     limits, failures = retry.LIMITS, Counter[str]()

@@ -1,4 +1,4 @@
-"""The manifest's entry of what was published."""
+"""The manifest entry of a published model."""
 
 import json
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ SOME = "1" * 40  # a commit, until there is one
 
 @dataclass(frozen=True)
 class ManifestEntry:
-    """An entry on its way into a manifest.
+    """An entry to be added to a manifest.
 
     Attributes:
-        entry: As config.json has it.
-        repo: Where it is published.
-        manifest: The file that gets it; None where it is for pasting.
-        home: A directory for a moment.
+        entry: The entry as in config.json.
+        repo: The repository that it is published in.
+        manifest: The file to add it to; None if the user pastes it.
+        home: A temporary directory.
     """
 
     entry: Entry
@@ -33,10 +33,10 @@ class ManifestEntry:
 
     @classmethod
     def of(cls, entry: Entry, repo: str, manifest: Path | None, home: Path) -> Self | None:
-        """The entry, once the manifest was found to take it; None for a module of one's own.
+        """Checks that the manifest accepts the entry, and returns it; None for a module outside the zoo.
 
         Raises:
-            PublishError: the manifest does not take it.
+            PublishError: the manifest does not accept the entry.
         """
         if entry.family is None:
             if manifest:
@@ -48,7 +48,7 @@ class ManifestEntry:
         return listed
 
     def text(self, commit: str) -> str:
-        """The entry, named after the repository, as it stands in a manifest."""
+        """Returns the entry as YAML for a manifest, named after the repository."""
         weights = self.entry.weights
         assert weights is not None
         pinned = Weights(
@@ -64,7 +64,7 @@ class ManifestEntry:
         return f"  {self.repo.partition('/')[2].lower()}:\n{''.join(lines)}"
 
     def write(self, commit: str) -> str:
-        """The entry, after the manifest got it, where there is one."""
+        """Adds the entry to the manifest, if there is one, and returns its YAML."""
         if self.manifest:
             try:
                 content = self._extended(self.manifest, commit)
@@ -78,10 +78,10 @@ class ManifestEntry:
         return self.text(commit)
 
     def _extended(self, manifest: Path, commit: str) -> bytes:
-        """The manifest's bytes with the entry at the end, which its reader takes.
+        """Returns the manifest's bytes with the entry appended, after a trial read.
 
         Raises:
-            PublishError: it does not.
+            PublishError: the manifest with the entry is invalid.
         """
         before = manifest.read_bytes() if manifest.exists() else b"models:\n"
         content = before + (b"" if before.endswith(b"\n") else b"\n") + self.text(commit).encode()

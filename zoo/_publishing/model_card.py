@@ -1,4 +1,4 @@
-"""The README.md of a publication: metadata as the Hub understands it, and a page for people."""
+"""The README.md of a publication: metadata for the Hub, and a page for readers."""
 
 import inspect
 import re
@@ -34,7 +34,7 @@ ROWS = 40  # layers that the table has at most
 
 
 class Measured(NamedTuple):
-    """A metric whose data set the Hub knows."""
+    """A metric on a data set that is on the Hub."""
 
     dataset: str
     split: str
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 
 
 def card(staged: stage.Staged, repo: str) -> Any:
-    """The page, as huggingface_hub's ModelCard."""
+    """Returns the page as huggingface_hub's ModelCard."""
     from huggingface_hub import ModelCard
 
     text = "\n\n".join(part for part in _parts(staged, repo) if part)
@@ -51,7 +51,7 @@ def card(staged: stage.Staged, repo: str) -> Any:
 
 
 def metadata(staged: stage.Staged, repo: str) -> Any:
-    """The fields that the Hub reads."""
+    """Returns the metadata that the Hub reads, as its ModelCardData."""
     from huggingface_hub import EvalResult, ModelCardData
 
     entry, origin, task = staged.entry, staged.origin, _task(staged.entry, staged.model)
@@ -88,7 +88,7 @@ def _license(entry: Entry) -> dict[str, Any]:
 
 
 def _task(entry: Entry, model: Model) -> str | None:
-    """What it is for, in the Hub's words; None where nobody can tell."""
+    """Returns the Hub's name of the model's task; None if it is unknown."""
     if entry.family is None:
         return None
     family = families.family(entry)

@@ -1,4 +1,4 @@
-"""What a publication would change."""
+"""The changes that a publication would make."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ KEPT = (".gitattributes",)  # the Hub's own
 
 @dataclass(frozen=True)
 class File:
-    """One path of the repository, as it will be.
+    """A planned file of the repository.
 
     Attributes:
         change: "added", "changed", "unchanged" or "removed".
-        size: In bytes; 0 of what is removed, as its hash is empty.
+        size: Size in bytes; 0 for a removed file, whose sha256 is empty.
     """
 
     path: str
@@ -29,13 +29,13 @@ class File:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be sent.
+    """A planned publication, for review.
 
     Attributes:
         url: The repository's page.
-        creates: Whether the repository is made first.
-        head: The commit that it has now, if any.
-        notes: What one should know of the files.
+        creates: If true, the repository is created first.
+        head: The repository's current commit, if any.
+        notes: Remarks about the files for the user.
     """
 
     repo: str
@@ -48,13 +48,13 @@ class Plan:
     notes: tuple[str, ...]
 
     def paths(self, *changes: str) -> tuple[str, ...]:
-        """Of the files with these changes."""
+        """Returns the paths of the files with these changes."""
         return tuple(file.path for file in self.files if file.change in changes)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a repository."""
+    """The user's choices about the repository."""
 
     repo: str
     private: bool = True
@@ -68,10 +68,10 @@ class Request:
 def make_plan(
     api: Api, request: Request, state: State | None, files: Mapping[str, Path], notes: tuple[str, ...]
 ) -> Plan:
-    """What becomes of each path.
+    """Plans the change of each path.
 
     Raises:
-        PublishError: something is there that would be lost, or the tag is taken.
+        PublishError: existing files would be lost without `force`, or the tag is taken.
     """
     present = {path: digest for path, digest in (state.files if state else {}).items() if path not in KEPT}
     planned = [_file(path, file, present.get(path)) for path, file in files.items()]
@@ -110,7 +110,7 @@ def _file(path: str, file: Path, present: str | None) -> File:
 
 
 def _git(file: Path) -> str:
-    """Git's id of a file, which is the Hub's hash of small ones."""
+    """Returns git's blob id of a file, which is the Hub's hash of small files."""
     hasher = checksum.Checksum("", file.stat().st_size, git=True).hasher()
     hasher.update(file.read_bytes())
     return str(hasher.hexdigest())

@@ -1,7 +1,7 @@
-"""Models onto the Hugging Face Hub: a plan, one commit, and proof that it arrived.
+"""Publishes models on the Hugging Face Hub: a plan, one commit, and a download that verifies it.
 
-Large files go by the protocol of Git LFS over plain HTTP, whatever the client could do besides. What has been
-uploaded once is not sent again, so a publication that was killed is simply started again.
+Large files are uploaded by the protocol of Git LFS over plain HTTP, even if the client supports others.
+Uploaded files are not sent again, so a publication that was killed is simply restarted.
 """
 
 import hashlib
@@ -38,11 +38,11 @@ README = "README.md"
 
 @dataclass(frozen=True)
 class Published:
-    """What was published.
+    """The result of a publication.
 
     Attributes:
-        url: Of the commit.
-        entry: For a manifest; None for a module of one's own.
+        url: The commit's address.
+        entry: The entry for a manifest, as YAML; None for a module outside the zoo.
     """
 
     url: str
@@ -68,29 +68,29 @@ def publish(
     token: Token = None,
     review: Review = lambda plan: None,
 ) -> str:
-    """Puts a model on the Hugging Face Hub in one commit; `zoo.load("hf://owner/name")` is the way back.
+    """Publishes a model on the Hugging Face Hub in one commit; `zoo.load("hf://owner/name")` loads it again.
 
     Args:
         model: A model, or a name or directory that `load` takes.
-        repo_id: The repository, `owner/name`; what it holds becomes what is published, or stays as it was.
-        private: Whether only its owner may read the repository; one that is there has to be so.
-        create: Whether a repository that is not there is made.
-        force: Whether files that are there may be changed or removed.
-        torch: Whether a state dict for PyTorch is published, too, as safetensors.
-        tag: A name for the commit.
-        message: Of the commit.
-        license: Of the weights, such as "MIT"; by default what the model's record says.
-        inputs: Example arrays or their shapes, for a module of your own.
-        module: A module of your own, where `model` is a directory with its weights.
-        token: A token of yours that may write; by default that of your login.
-        review: Called with the plan before anything is sent; what it raises ends the publication.
+        repo_id: The repository, `owner/name`; afterwards it holds exactly the model's files, or is unchanged.
+        private: If true, only its owner may read the repository; an existing one must match.
+        create: Whether to create a missing repository.
+        force: Whether to change or remove existing files.
+        torch: Whether to publish a state dict for PyTorch as well, as safetensors.
+        tag: Name of a tag for the commit.
+        message: Commit message.
+        license: License of the weights, such as "MIT"; by default that of the model's entry.
+        inputs: Example arrays or their shapes, for a module outside the zoo.
+        module: A module outside the zoo, if `model` is a directory with its weights.
+        token: A Hub token with the right to write; by default that of your login.
+        review: Called with the plan before anything is sent; an exception from it ends the publication.
 
     Returns:
         The commit's address.
 
     Raises:
-        PublishError: it was refused, or did not happen; the message says what the repository holds.
-        WeightsError: the weights are not right.
+        PublishError: the publication was refused or failed; the message describes the repository's state.
+        WeightsError: the weights are missing or damaged, or give wrong outputs.
     """
     options = StageOptions(module=module, inputs=inputs, license=license, torch=torch, token=token)
     request = Request(repo=repo_id, private=private, create=create, force=force, tag=tag, message=message)
@@ -98,7 +98,7 @@ def publish(
 
 
 def run(subject: Subject, request: Request, options: StageOptions, review: Review) -> Published:
-    """What `publish` does; `request.manifest` is a file that gets the entry."""
+    """Publishes as `publish` does, and adds the entry to `request.manifest`, if given."""
     _check(request, options)
     api = Api(request.repo, options.token)
     api.check_permission()
@@ -125,7 +125,7 @@ def _check(request: Request, options: StageOptions) -> None:
 
 
 def _repository(api: Api, request: Request) -> State | None:
-    """What the repository holds, if it is there and as visible as it should be."""
+    """Returns the repository's content, after checks of its existence and visibility."""
     state = api.state()
     if state is None and not request.create:
         raise PublishError(
@@ -149,7 +149,7 @@ def _check_visibility(api: Api, request: Request, state: State) -> None:
 def _staged(
     api: Api, subject: Subject, target: Path, options: StageOptions
 ) -> tuple[Staged, dict[str, Path]]:
-    """The files, by path in the repository."""
+    """Prepares the files, and returns them by path in the repository."""
     try:
         staged = stage.stage(subject, target, options)
         card = str(model_card.card(staged, api.repo))
@@ -163,7 +163,7 @@ def _staged(
 
 
 def _created(api: Api, request: Request) -> State:
-    """What a new repository holds; one that somebody else has made meanwhile is theirs."""
+    """Creates the repository and returns its content; refuses one that somebody else created meanwhile."""
     trouble = None
     try:
         api.create(private=request.private)
@@ -179,7 +179,7 @@ def _created(api: Api, request: Request) -> State:
 
 
 def _commit(api: Api, plan: Plan, files: Mapping[str, Path], state: State, title: str) -> str:
-    """The commit with the files: a new one, or the head where nothing changes."""
+    """Commits the files, and returns the commit; the head if nothing changes."""
     sent, removed = plan.paths("added", "changed"), plan.paths("removed")
     if not sent and not removed:
         return state.commit
@@ -194,10 +194,10 @@ def _commit(api: Api, plan: Plan, files: Mapping[str, Path], state: State, title
 
 
 def _found_out(api: Api, parent: str, mark: str, error: PublishError) -> str:
-    """The commit, if it happened although the Hub did not say so.
+    """Returns the commit if it was made although the Hub did not confirm it.
 
     Raises:
-        PublishError: it did not, or that cannot be found out.
+        PublishError: the commit was not made, or the commits cannot be read.
     """
     try:
         newer = api.commits_after(parent)
@@ -211,7 +211,7 @@ def _found_out(api: Api, parent: str, mark: str, error: PublishError) -> str:
 
 
 def _fetch_back(api: Api, commit: str, plan: Plan, home: Path) -> None:
-    """Downloads what was published, from no cache, and compares it."""
+    """Downloads the published files, past any cache, and verifies them."""
     for file in plan.files:
         if file.change == "removed":
             continue

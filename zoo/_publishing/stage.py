@@ -1,4 +1,4 @@
-"""The files of a publication: prepared of a model, and verified."""
+"""Prepares and verifies the files of a publication."""
 
 import math
 import os
@@ -33,7 +33,7 @@ Subject: TypeAlias = Model | str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class StageOptions:
-    """What is published besides a model's weights, and what is said of them."""
+    """The user's choices about the files: additions to a model's weights, and facts about them."""
 
     module: nn.Module | None = None
     inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = ()
@@ -47,10 +47,10 @@ class Staged:
     """A complete model's directory.
 
     Attributes:
-        entry: As its config.json says it.
-        origin: Where the weights were fetched from, if they were.
-        verified: What was found right.
-        notes: What a user should know of it.
+        entry: The entry as in its config.json.
+        origin: Source of the weights, if they were downloaded.
+        verified: Result of the verification.
+        notes: Remarks about the files for the user.
     """
 
     directory: Path
@@ -62,11 +62,11 @@ class Staged:
 
 
 def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
-    """Writes all but the card.
+    """Writes and verifies all files but the card.
 
     Raises:
-        PublishError: something that is asked for cannot be prepared.
-        WeightsError: the weights are not right, or cannot be written.
+        PublishError: a requested file cannot be prepared.
+        WeightsError: the weights are missing, damaged or wrong, or cannot be written.
     """
     subject = _published_name(subject, options) if isinstance(subject, Model) else subject
     prepared = _of_model(subject, options) if isinstance(subject, Model) else _of_name(subject, options)
@@ -91,12 +91,12 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model with the entry that it gets.
+    """A model with the entry to publish it under.
 
     Attributes:
-        origin: Where its weights were fetched from, if they were.
-        content: Of their file, where that is published as it is.
-        beside: The content of a file beside the weights, if there is one.
+        origin: Source of its weights, if they were downloaded.
+        content: Bytes (uint8) of the weights file, if it is published unchanged.
+        beside: Returns the content of a companion file of the weights, if there is one.
     """
 
     model: Model
@@ -106,7 +106,7 @@ class Prepared:
 
 
 def _published_name(model: Model, options: StageOptions) -> Subject:
-    """The name that loads exactly this, if there is one: what is known of it holds for this model, too."""
+    """Returns the name that loads exactly this model, if any: its metrics and golden outputs apply, too."""
     entry = model.entry
     if entry is None or entry.weights is None or entry.family is None:
         return model
@@ -150,7 +150,7 @@ def _licensed(entry: Entry, options: StageOptions) -> Entry:
 
 
 def _write(prepared: Prepared, target: Path, options: StageOptions) -> None:
-    """The weights and config.json."""
+    """Writes the weights and config.json."""
     content, entry = prepared.content, prepared.model.entry
     if content is None or entry is None:
         save.save(prepared.model, target, inputs=options.inputs)
@@ -165,7 +165,7 @@ def _write(prepared: Prepared, target: Path, options: StageOptions) -> None:
 
 
 def _own_golden(path: Path, model: Model, entry: Entry) -> list[str]:
-    """Writes what the model itself computes; notes say why not, where that is so."""
+    """Writes the model's own outputs as reference; returns a note with the reason if that is not possible."""
     if not entry.inputs:
         return ["no reference outputs: pass inputs= to have some"]
     rng = np.random.default_rng(0)
@@ -183,7 +183,7 @@ def _own_golden(path: Path, model: Model, entry: Entry) -> list[str]:
 
 
 def _export(target: Path, entry: Entry, module: nn.Module | None) -> None:
-    """The state dict for PyTorch."""
+    """Writes the state dict for PyTorch."""
     from zoo._saving.convert import export
 
     if not entry.inputs:
@@ -192,7 +192,7 @@ def _export(target: Path, entry: Entry, module: nn.Module | None) -> None:
 
 
 def _draw(model: Model, target: Path) -> None:
-    """A picture of a family that draws images."""
+    """Writes a picture of samples, if the family generates images."""
     if model.entry is None or model.entry.family is None:
         return
     family = families.family(model.entry)
@@ -204,7 +204,7 @@ def _draw(model: Model, target: Path) -> None:
 
 
 def _shard(target: Path) -> None:
-    """Splits the weights where they are larger than the Hub advises."""
+    """Splits the weights into shards if they are larger than the Hub recommends."""
     whole = target / WEIGHTS_FILE
     if not whole.exists() or whole.stat().st_size <= shards.LARGEST:
         return
@@ -224,10 +224,10 @@ def _shard(target: Path) -> None:
 
 
 def files_of(staged: Path) -> dict[str, Path]:
-    """What is published, by path.
+    """Returns the files to publish, by path in the repository.
 
     Raises:
-        PublishError: something is no regular file, or is empty.
+        PublishError: one of them is empty, or not a regular file.
     """
     files = {path.name: path for path in sorted(staged.iterdir())}
     for name, path in files.items():

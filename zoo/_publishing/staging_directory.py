@@ -1,4 +1,4 @@
-"""A directory in the zoo's cache for a moment, which no killed process leaves behind for long."""
+"""A temporary directory in the cache; leftovers of killed processes are removed at the next use."""
 
 import fcntl
 import os
@@ -15,10 +15,10 @@ from zoo._hub import cache
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """Gone after the block; those of killed processes are removed first.
+    """Yields a new directory, removed after the block; removes those of killed processes first.
 
     Raises:
-        PublishError: it cannot be made.
+        PublishError: the directory cannot be created.
     """
     home = cache.ensure_directory(cache.root() / "staging")
     path = home / secrets.token_hex(8)
@@ -34,7 +34,7 @@ def directory() -> Iterator[Path]:
 
 
 def _prepared(home: Path, path: Path) -> int:
-    """The new directory's descriptor, which is locked."""
+    """Creates the directory, and returns its locked descriptor."""
     try:
         with _held(home):
             for orphan in home.iterdir():
@@ -51,7 +51,7 @@ def _prepared(home: Path, path: Path) -> int:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """Locked, so that no new directory is taken for an orphan before its own lock is set."""
+    """Locks the parent, so that no new directory is taken for an orphan before its own lock is set."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(fd, wait=True)
@@ -61,7 +61,7 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def _lock(fd: int, *, wait: bool) -> bool:
-    """Whether it is locked; where the file system has no locks, no other process's can be seen."""
+    """Returns whether it is locked; without locks in the file system, true only with `wait`."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
