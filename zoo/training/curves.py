@@ -1,4 +1,4 @@
-"""Pictures of how a run went."""
+"""Plots of a run's metrics and of a classifier's confusions."""
 
 import io
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from zoo.training.run_directory import CONFUSION, CURVES, METRICS
 
 
 def draw_curves(directory: Path) -> Path:
-    """Writes curves.png into a run's directory: each metric over the updates, held-out ones beside them.
+    """Writes curves.png into a run's directory: each metric over the updates, together with the held-out one.
 
     Raises:
         TrainingError: matplotlib is not installed, or the run has no metrics yet.
@@ -36,12 +36,12 @@ def draw_curves(directory: Path) -> Path:
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], directory: Path) -> Path:
-    """Writes confusion.png into a run's directory: which classes were taken for which.
+    """Writes confusion.png into a run's directory: the confusion matrix.
 
     Args:
-        counts: (classes, classes) of examples, a row for each true class.
-        classes: Their names.
-        directory: The run's.
+        counts: Numbers of examples, (classes, classes), a row for each true class.
+        classes: Names of the classes.
+        directory: The run's directory.
 
     Raises:
         TrainingError: matplotlib is not installed.

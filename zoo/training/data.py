@@ -1,4 +1,4 @@
-"""Data sets to train and measure on: what their files must hold, and where they come from."""
+"""Data sets for training and evaluation: their files, hashes and download addresses."""
 
 import hashlib
 import os
@@ -24,10 +24,10 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class Examples(NamedTuple):
-    """What goes in, and what should come out.
+    """Inputs and their labels.
 
     Images (count, height, width, channels) as uint8 and class indices (count,) as int32; or tokens
-    (count, length) and the ones that follow each of them, both int32.
+    (count, length) and the next token of each, both int32.
     """
 
     inputs: Array | jax.Array
@@ -36,7 +36,7 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class DataFile:
-    """One array of bytes; `sha256` is that of the uncompressed file."""
+    """A file with one array of bytes; `sha256` is that of the uncompressed file."""
 
     name: str
     shape: tuple[int, ...]
@@ -44,21 +44,21 @@ class DataFile:
 
     @property
     def header(self) -> bytes:
-        """What comes before the array."""
+        """The bytes before the array."""
         return b""
 
     @property
     def size(self) -> int:
-        """Bytes of the uncompressed file."""
+        """Size of the uncompressed file, in bytes."""
         return len(self.header) + prod(self.shape)
 
 
 class IdxFile(DataFile):
-    """An array of bytes with a header, as MNIST's."""
+    """A file with an array of bytes after a header, in MNIST's format."""
 
     @property
     def header(self) -> bytes:
-        """The header that a file of this shape has: type uint8, number of axes, sizes."""
+        """The header for this shape: type uint8, number of axes, sizes."""
         return bytes([0, 0, 8, len(self.shape)]) + b"".join(size.to_bytes(4, "big") for size in self.shape)
 
 
@@ -79,13 +79,13 @@ class Dataset:
     """The files of each split, and the addresses that serve them.
 
     Attributes:
-        name: As a recipe names it.
+        name: Name in recipes.
         splits: The files of each split.
-        mirrors: Addresses that have the files, compressed where they end in .gz; {} is a file's name.
-        examples: From a split's name and the arrays of its files to its examples.
+        mirrors: Addresses of the files, compressed if they end in .gz; {} stands for a file's name.
+        examples: Converts a split's name and the arrays of its files to its examples.
         archive: A .tar.gz that the mirrors have instead of the files; `sha256` is that of the archive.
-        pictures: The bytes of the file of a name, from pictures in a directory; None where there are none.
-        beside: Files that weights need beside them, by name.
+        pictures: Makes the bytes of a named file from pictures in a directory; None if there are none.
+        beside: Files to save with the weights, by name.
     """
 
     name: str
@@ -196,9 +196,9 @@ DATASETS = {
 
 
 def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> Examples:
-    """The examples of a split, from the data set's files in the directory: plain, ending in .gz, or archived.
+    """Reads the examples of a split from the data set's files in the directory: plain, .gz, or archived.
 
-    Without a directory the files come from the user's cache, and into it from the data set's mirrors.
+    Without a directory the files are read from the user's cache, after a download from the mirrors if needed.
 
     Raises:
         DataError: a file is missing, cut off, or not the data set's; or no mirror has it.
@@ -220,12 +220,12 @@ def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> E
 
 
 def cache_directory(dataset: Dataset) -> Path:
-    """Where downloads are kept: under XDG_CACHE_HOME, or ~/.cache."""
+    """Returns the directory of the downloads: under XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flax-zoo" / dataset.name
 
 
 def _fetch(file: DataFile, dataset: Dataset, directory: Path) -> None:
-    """Downloads the file unless it is there."""
+    """Downloads the file if it is missing."""
     if any(path.exists() for path in _spellings(file, directory)):
         return
     parse = _check if file is dataset.archive else _parse
@@ -241,7 +241,7 @@ def _fetch(file: DataFile, dataset: Dataset, directory: Path) -> None:
 def _contents(
     dataset: Dataset, files: Sequence[DataFile], directory: Path, advice: str
 ) -> list[tuple[bytes, str]]:
-    """Each file's bytes, perhaps compressed, and the path they are from."""
+    """Reads each file's bytes, which may be compressed, and returns them with the path."""
     if dataset.archive and (path := directory / dataset.archive.name).exists():
         packed = _read(path, dataset.archive)
         _check(packed, dataset.archive, str(path), advice)
@@ -277,7 +277,7 @@ def _find(file: DataFile, directory: Path) -> Path:
 
 
 def _parse(content: bytes, file: DataFile, path: str, advice: str) -> Array:
-    """The array in the file's bytes, which are the data set's or refused."""
+    """Verifies the file's bytes, and returns their array."""
     if content.startswith(b"\x1f\x8b"):
         content = _unzip(content, file, path, advice)
     _check(content, file, path, advice)

@@ -1,4 +1,4 @@
-"""What a training step needs, found by tracing it: nothing is computed and nothing allocated."""
+"""Estimates a training step's memory and operations by tracing it, without computing or allocating."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,15 +21,15 @@ _JAXPRS = (core.Jaxpr, core.ClosedJaxpr)
 
 
 class Sizes(NamedTuple):
-    """Of one step, in bytes but for the first and the last.
+    """Sizes of one training step, in bytes except for `params` and `operations`.
 
     Attributes:
-        params: How many numbers.
+        params: Number of parameters.
         variables: All collections.
-        gradients: Of the params.
-        optimizer: Its state.
-        activations: What the forward pass keeps for the backward pass.
-        operations: Multiplications and additions of matrix products and convolutions, those of padding too.
+        gradients: Gradients of the params.
+        optimizer: State of the optimizer.
+        activations: Arrays that the forward pass keeps for the backward pass.
+        operations: Multiplications and additions of matrix products and convolutions, including padding.
     """
 
     params: int
@@ -41,29 +41,29 @@ class Sizes(NamedTuple):
 
     @property
     def state(self) -> int:
-        """What stays from step to step, and the gradients."""
+        """Bytes of the variables, the gradients and the optimizer's state."""
         return self.variables + self.gradients + self.optimizer
 
     def moved(self, devices: int, *, fsdp: bool) -> int:
-        """Bytes that each of the devices sends in a step of data parallelism.
+        """Returns the bytes that each device sends in a step of data parallelism.
 
-        The gradients are added up in a ring, which takes them around twice. With `fsdp` the params are
-        gathered for the forward pass and again for the backward pass, and the gradients taken around once.
+        A ring all-reduce sends the gradients around twice. With `fsdp` the params are gathered for the
+        forward pass and again for the backward pass, and the gradients are sent around once.
         """
         return (3 if fsdp else 2) * self.gradients * (devices - 1) // devices
 
     def deeper(self, other: "Sizes", blocks: int) -> "Sizes":
-        """With that many more of the blocks of which `other` has one more; each is like the others."""
+        """Extrapolates to `blocks` more blocks; `other` has one more, and all are alike."""
         return Sizes(*(one + blocks * (more - one) for one, more in zip(self, other, strict=True)))
 
 
 def sizes(module: nn.Module, inputs: Sequence[Input], recipe: Recipe, examples: Examples) -> Sizes:
-    """The sizes of a step.
+    """Estimates the sizes of a step.
 
     Args:
-        module: Of any size; its variables are not made.
-        inputs: What it takes, as an entry says.
-        recipe: How it is trained.
+        module: The module, of any size; its variables are not created.
+        inputs: Its inputs, as in an entry.
+        recipe: The training recipe.
         examples: A batch, or its `jax.ShapeDtypeStruct`s.
     """
     measure, key = TASKS[recipe.task].measure, jax.random.key(0)
@@ -94,7 +94,7 @@ def _bytes(tree: Any) -> int:
 
 
 def _kept(jaxpr: core.Jaxpr) -> int:
-    """Bytes of what a jaxpr gives and was not given."""
+    """Returns the bytes of a jaxpr's outputs that are not among its inputs or constants."""
     known = {*map(id, jaxpr.invars), *map(id, jaxpr.constvars)}
     made = {id(atom): atom.aval for atom in jaxpr.outvars if isinstance(atom, core.Var)}
     return _bytes([aval for var, aval in made.items() if var not in known])

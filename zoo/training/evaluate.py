@@ -1,4 +1,4 @@
-"""A model's measures over a whole split of a data set."""
+"""Measures a model over a whole split of a data set."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -24,16 +24,16 @@ BATCH_SIZE = 512
 def evaluate_pretrained(
     name: Name, *, data: Path | None = None, dataset: Dataset | None = None
 ) -> dict[str, float]:
-    """Measures weights on the test set of the recipe that their entry's name has.
+    """Measures weights on the test set of the recipe with their entry's name.
 
     Args:
         name: A name of the manifest, or a directory that `zoo.save` or `train` wrote.
-        data: Where the data set's files are; by default they are downloaded.
-        dataset: By default the one that the recipe names.
+        data: Directory of the data set's files; by default they are downloaded.
+        dataset: Name of the data set; by default the recipe's.
 
     Raises:
         TrainingError: no recipe has the name.
-        DataError: the data cannot be had, or are not the expected ones.
+        DataError: the data cannot be read or downloaded, or are not the expected ones.
     """
     model = load(name, pretrained=True)
     recipe = find_recipe(info(name).name)
@@ -43,7 +43,7 @@ def evaluate_pretrained(
 
 
 def named(measured: Mapping[str, float], dataset: Dataset) -> dict[str, float]:
-    """Measures of a test set, under the names that the manifest has for them."""
+    """Renames the measures of a test set to the manifest's names."""
     return {f"{dataset.name}_test_{measure}": value for measure, value in measured.items()}
 
 
@@ -55,9 +55,9 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     layout: Layout = ONE,
 ) -> dict[str, float]:
-    """The mean of each of the task's measures over all examples.
+    """Returns the mean of each of the task's measures over all examples.
 
-    The last batch is padded to the size of the others and the padding not counted, so that one program
+    The last batch is padded to the size of the others, without counting the padding, so that one program
     serves all. A VAE's noise is the same at each call.
     """
     count = len(examples.labels)
@@ -77,7 +77,7 @@ def confusion(
     batch_size: int = BATCH_SIZE,
     layout: Layout = ONE,
 ) -> np.ndarray:
-    """(classes, classes) of how many examples of a class, by row, were taken for which, by column."""
+    """Returns the confusion matrix (classes, classes): true classes by row, predicted ones by column."""
     logits_of = LOGITS[recipe.task]
 
     def taken(model: Model, inputs: jax.Array) -> jax.Array:
@@ -104,7 +104,7 @@ def _batched(array: np.ndarray, batches: int, size: int) -> np.ndarray:
 def _compiled(
     recipe: Recipe, layout: Layout
 ) -> Callable[[Model, Examples, np.ndarray], dict[str, jax.Array]]:
-    """The sum of each measure over each batch."""
+    """Compiles the sum of each measure over each batch."""
     measure = TASKS[recipe.task].measure
 
     def sums(model: Model, examples: Examples, counted: np.ndarray) -> dict[str, jax.Array]:

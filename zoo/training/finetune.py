@@ -1,4 +1,4 @@
-"""Pretrained models made to tell one's own classes apart."""
+"""Finetunes pretrained models to classify the user's own data."""
 
 import re
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from zoo.training.run_directory import METRICS, claim
 
 
 def finetuning_recipe(name: Name) -> Recipe:
-    """How a model is finetuned by default."""
+    """Returns the default recipe to finetune a model."""
     return FINETUNING["texts" if info(name).takes_tokens else "pictures"]
 
 
@@ -49,27 +49,27 @@ def finetune(
     report: Report = lambda epoch, measures: None,
     examined: Callable[[Labelled], None] = lambda labelled: None,
 ) -> Model:
-    """Puts a new head on a pretrained model and trains it; the best epoch on what is held back is the result.
+    """Puts a new head on a pretrained model and trains it; keeps the best epoch on the held-out examples.
 
     The directory gets run.json, metrics.jsonl, checkpoints, and in the end what `zoo.save` writes, with the
     tokenizer of a model of texts and confusion.png. A run that was killed and is resumed ends with the same
     arrays as one that was not.
 
     Args:
-        name: As for `load`: of a classifier of photos, or of a text encoder.
-        directory: The run's own; made where it is missing.
+        name: A name that `load` takes, of a classifier of photos or a text encoder.
+        directory: Directory of the run; created if missing.
         data: A folder with pictures in `train/CLASS/` and `val/CLASS/`, or with the tables `train` and `val`
             (.csv or .jsonl) of fields `text` and `label`.
-        recipe: By default `finetuning_recipe`'s.
-        num_classes: How many there should be; by default as many as there are.
+        recipe: Training recipe; by default `finetuning_recipe(name)`.
+        num_classes: Expected number of classes; by default the number found in the data.
         mesh: As for `train`.
         sharding: As for `train`.
-        resume: Whether to go on with the run in the directory, on whatever devices.
-        report: Called with each finished epoch and its measures; at first with the epoch to go on from.
+        resume: Whether to continue the run in the directory, on any devices.
+        report: Called with each finished epoch and its measures; at first with the epoch to continue from.
         examined: Called with the data before training begins.
 
     Raises:
-        DataError: what is wrong with the data, all of it.
+        DataError: the data are invalid; all problems are listed.
         TrainingError: the model has no head to replace, the directory holds another run, or the loss is no
             number any more.
     """
@@ -117,7 +117,7 @@ def _read(name: Name, entry: Entry, data: Path) -> Labelled:
 def _with_head(
     name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: Placement | None
 ) -> Model:
-    """The pretrained model with a new head, and a record of its own."""
+    """Returns the pretrained model with a new head, and an entry of its own."""
     config = dict(families.family(entry).classifier, num_classes=len(labelled.classes))
     model = load(name, pretrained=True, seed=recipe.seed, sharding=sharding, **config)
     assert model.entry is not None  # it was loaded

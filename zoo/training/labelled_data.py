@@ -1,6 +1,6 @@
-"""Examples of one's own, to tell apart: a folder of pictures, or tables of texts.
+"""The user's own labelled examples: a folder of pictures, or tables of texts.
 
-Everything that is wrong with them is found before anything is trained, and named at once.
+All problems are found before training begins, and reported together.
 """
 
 import csv
@@ -28,13 +28,13 @@ Found = Mapping[str, list[tuple[str, str, bytes]]]  # by split: label, where it 
 
 
 class Labelled(NamedTuple):
-    """What to train and to measure on.
+    """Labelled examples for training and evaluation.
 
     Attributes:
-        training: Labels are indices into `classes`.
-        held_back: To measure on.
-        classes: The labels' names, in the order of the alphabet.
-        digests: Of each split, the SHA-256 of all its labels and contents.
+        training: Examples to train on; labels are indices into `classes`.
+        held_back: Examples to measure on.
+        classes: Names of the labels, in alphabetical order.
+        digests: SHA-256 of all labels and contents, by split.
     """
 
     training: Examples
@@ -43,13 +43,13 @@ class Labelled(NamedTuple):
     digests: Mapping[str, str]
 
     def balance(self) -> list[tuple[str, int, int]]:
-        """Each class, and how many examples of it there are to train and to measure on."""
+        """Returns each class with its numbers of examples to train and to measure on."""
         counts = (np.bincount(each.labels, minlength=len(self.classes)) for each in self[:2])
         return [*zip(self.classes, *(map(int, count) for count in counts), strict=True)]
 
 
 def pictures(directory: Path, entry: Entry) -> Labelled:
-    """The pictures in `train/CLASS/` and `val/CLASS/`, as the model takes them but for their normalisation.
+    """Reads the pictures in `train/CLASS/` and `val/CLASS/`, as model inputs before normalisation.
 
     Raises:
         DataError: pictures that cannot be read, an empty class, or one that is only in `val`; all are named.
@@ -73,7 +73,7 @@ def pictures(directory: Path, entry: Entry) -> Labelled:
 
 
 def texts(directory: Path, tokens: "Tokenizer", limit: int) -> Labelled:
-    """The texts of `train` and `val`, each a .csv with a header or a .jsonl, with fields `text` and `label`.
+    """Reads the texts of `train` and `val`: .csv with a header or .jsonl, with fields `text` and `label`.
 
     Inputs are (count, 2, length): tokens, cut at `limit`, and their mask.
 
@@ -94,7 +94,7 @@ def texts(directory: Path, tokens: "Tokenizer", limit: int) -> Labelled:
 
 
 def _files(split: Path, problems: list[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Each class's files in their order; hidden ones are nobody's pictures."""
+    """Yields each class's files in order, without hidden ones."""
     if not split.is_dir():
         problems.append(f"{split.name}: there is no such folder, which has a folder for each class")
         return
@@ -113,7 +113,7 @@ def _files(split: Path, problems: list[str]) -> Iterator[tuple[str, str, bytes]]
 
 
 def _rows(directory: Path, split: str, problems: list[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Each row's label, place and text."""
+    """Yields each row's label, place and text."""
     names = [f"{split}{suffix}" for suffix in TABLES if (directory / f"{split}{suffix}").is_file()]
     if len(names) != 1:
         problems.append(

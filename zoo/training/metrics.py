@@ -1,4 +1,4 @@
-"""A run's metrics as JSON lines, one object a line, in the order of training; one process writes them."""
+"""A run's metrics as JSON lines, in the order of training; one process writes them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ WINDOW = 100  # updates that a row averages
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows that were written whole; a process that was killed may have left half a line."""
+    """Reads the complete rows; a killed process may have left half a line."""
     if not path.exists():
         return []
     *whole, _ = path.read_text(encoding="utf-8").split("\n")
@@ -39,10 +39,10 @@ def append_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def window_rows(measures: Mapping[str, Any], epoch: int) -> list[dict[str, float]]:
-    """An epoch's measures averaged over a hundred updates each; the first row takes the remainder.
+    """Averages an epoch's measures over a hundred updates each; the first row takes the remainder.
 
     Args:
-        measures: Name -> one value for each update of the epoch.
+        measures: Values by name, one for each update of the epoch.
         epoch: The epoch, counted from 1.
     """
     values = {name: np.asarray(each, np.float64) for name, each in measures.items()}

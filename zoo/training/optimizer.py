@@ -1,4 +1,4 @@
-"""The Optax side of a recipe."""
+"""The Optax optimizer of a recipe."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ MOMENTUM = 0.9
 
 
 def learning_rate(recipe: Recipe, updates: int) -> optax.Schedule:
-    """Update -> learning rate, over a run of that many updates."""
+    """Returns the learning rate as a function of the update, for a run of `updates` updates."""
     peak, warmup = recipe.learning_rate, recipe.warmup_steps
     rest = max(1, updates - warmup)
     decay = {
@@ -26,12 +26,12 @@ def learning_rate(recipe: Recipe, updates: int) -> optax.Schedule:
 
 
 def optimizer(recipe: Recipe, updates: int, head: Sequence[str] = ()) -> optax.GradientTransformation:
-    """The recipe's optimizer with its schedule; gradients are clipped before.
+    """Returns the recipe's optimizer with its schedule and gradient clipping.
 
     Args:
-        recipe: What it is of.
-        updates: Of the whole run.
-        head: The layers that `backbone_rate` is not for.
+        recipe: The training recipe.
+        updates: Number of updates of the whole run.
+        head: Layers that `backbone_rate` does not apply to.
     """
     rate = learning_rate(recipe, updates)
     if recipe.optimizer == "adamw":
@@ -52,5 +52,5 @@ def optimizer(recipe: Recipe, updates: int, head: Sequence[str] = ()) -> optax.G
 
 
 def trained(params: Mapping[str, Any], recipe: Recipe, head: Sequence[str]) -> dict[str, Any]:
-    """The params that are not frozen: only these get gradients and a state of the optimizer's."""
+    """Returns the params that are not frozen: only these get gradients and optimizer state."""
     return {name: layer for name, layer in params.items() if recipe.backbone_rate or name in head}

@@ -22,7 +22,7 @@ def join(place: str) -> None:
     "auto" is for what JAX finds out by itself: Slurm, Open MPI, Kubernetes and TPUs.
 
     Raises:
-        TrainingError: no such place, or JAX finds none.
+        TrainingError: the place is invalid, or JAX finds none.
     """
     found = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", place, re.ASCII)
     if place != "auto" and not (found and int(found[1]) < int(found[2])):
@@ -40,10 +40,10 @@ def join(place: str) -> None:
 
 @contextmanager
 def report_lost_process() -> Iterator[None]:
-    """Reports that another process is gone, which JAX finds out when it next waits for it.
+    """Reports the loss of another process, which JAX notices when it next waits for it.
 
     Raises:
-        TrainingError: one is gone.
+        TrainingError: a process was lost.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run has to remember between two updates."""
+"""The state of a run between two updates."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class TrainState(flax.struct.PyTreeNode):
     have.
 
     Attributes:
-        step: Updates made.
+        step: Number of updates so far.
         variables: All collections of the model.
         opt_state: Optax's state.
         average: A moving average of the params that are not frozen; None where the recipe keeps none.
@@ -40,7 +40,7 @@ class TrainState(flax.struct.PyTreeNode):
         seed: int,
         trained: Variables | None = None,
     ) -> "TrainState":
-        """The state before the first update, of all params or of those in `trained`."""
+        """Creates the state before the first update, for all params or those in `trained`."""
         trained = variables["params"] if trained is None else trained
         return cls(
             step=jnp.zeros((), jnp.int32),
@@ -51,12 +51,12 @@ class TrainState(flax.struct.PyTreeNode):
         )
 
     def random(self, use: int, count: jax.Array) -> jax.Array:
-        """A key for the given use, of which there are few, and a count such as the step."""
+        """Returns a random key for the given use (a small number) and a count such as the step."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(self.key), use), count)
 
     @property
     def result(self) -> Variables:
-        """The variables that the run would end with: the average, where there is one."""
+        """The variables that the run would end with: with the average, if there is one."""
         if self.average is None:
             return self.variables
         return {**self.variables, "params": {**self.variables["params"], **self.average}}

@@ -1,6 +1,6 @@
-"""What models learn: for each task, the measures of every example, of which `loss` is minimised.
+"""Training tasks: for each, the measures of every example, of which `loss` is minimised.
 
-Inputs are as the model takes them: `as_input` made them so.
+Inputs are those of the model, made by `as_input`.
 
 The same function serves training and evaluation, so both report the same units.
 """
@@ -29,7 +29,7 @@ IMAGE_AXES = 4  # batch, height, width, channels
 
 @dataclass(frozen=True)
 class Task:
-    """Measures of examples, and which of them says what the best epoch is."""
+    """A function that measures examples, and the measure that selects the best epoch."""
 
     measure: Measure
     best: str
@@ -37,12 +37,12 @@ class Task:
 
 
 def image_logits(module: nn.Module, variables: Variables, images: jax.Array, **options: Any) -> Logits:
-    """A classifier's logits, and the collections that it changed."""
+    """Returns a classifier's logits, and the collections that it changed."""
     return _apply(module, variables, images, **options)
 
 
 def text_logits(module: nn.Module, variables: Variables, inputs: jax.Array, **options: Any) -> Logits:
-    """The same for texts: (batch, 2, length) tokens and their mask."""
+    """Returns the same for a text classifier; `inputs` are (batch, 2, length): tokens and their mask."""
     output, changed = _apply(module, variables, inputs[:, 0], inputs[:, 1], **options)
     return output.logits, changed
 
@@ -57,7 +57,7 @@ def classification(
     train: bool,
     logits_of: Callable[..., Any] = image_logits,
 ) -> Measured:
-    """Cross-entropy in nats, with smoothed labels in training only, and accuracy."""
+    """Computes cross-entropy in nats, with smoothed labels in training only, and accuracy."""
     inputs, mode = jnp.asarray(examples.inputs), train and recipe.backbone_rate > 0
     logits, changed = logits_of(module, variables, inputs, train=mode, rngs={"dropout": key})
     targets = jax.nn.one_hot(examples.labels, logits.shape[-1], dtype=logits.dtype)
@@ -78,7 +78,7 @@ def autoencoding(
     *,
     train: bool,
 ) -> Measured:
-    """A VAE's loss: half the squared error summed over pixels, plus the weighted KL divergence in nats."""
+    """Computes a VAE's loss: half the squared error over all pixels plus weighted KL divergence, in nats."""
     pixels = jnp.asarray(examples.inputs)
     (images, mean, logvar), changed = _apply(
         module, variables, pixels, jnp.asarray(examples.labels), train=train, rngs={"noise": key}
@@ -98,7 +98,7 @@ def next_token(
     *,
     train: bool,
 ) -> Measured:
-    """Cross-entropy in nats a token, and accuracy, both averaged over the window."""
+    """Computes cross-entropy in nats per token, and accuracy, both averaged over the window."""
     tokens = jnp.asarray(examples.inputs)
     output, changed = _apply(module, variables, tokens, train=train, rngs={"dropout": key})
     logits = output.logits
@@ -132,7 +132,7 @@ def _apply(
 
 
 def as_input(examples: Examples, entry: Entry | None) -> Examples:
-    """Images in [0, 1], and normalised where the entry is of a model of photos; tokens as they are."""
+    """Scales images to [0, 1], and normalises them for a model of photos; returns tokens unchanged."""
     if examples.inputs.ndim != IMAGE_AXES:
         return examples
     pixels = jnp.asarray(examples.inputs, jnp.float32) / 255
