@@ -82,6 +82,8 @@ def _move_to_new(temporary: Path, path: Path) -> None:
 
 def sync_directory(path: Path) -> None:
     """Flushes the names in a directory to the disk."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens none
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -2,9 +2,11 @@
 
 import os
 import stat
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import numpy as np
 from converters.errors import CheckpointError
 from converters.io.memory import Memory, aligned_empty
 
+# Windows has O_BINARY, without which it translates the ends of lines, and no O_NONBLOCK.
+FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -56,7 +60,8 @@ class InputFile:
             raise CheckpointError("has a zero byte, which no file's name has")
         # Asked before opening, since to open a pipe or a device can hang or have effects of its own.
         require_regular(os.stat(self.path).st_mode)
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = os.open(self.path, FLAGS)
+        self._turn = threading.Lock()
         weakref.finalize(self, os.close, self._fd)
         status = os.fstat(self._fd)
         require_regular(status.st_mode)
@@ -80,13 +85,22 @@ class InputFile:
         view = buffer.data
         while len(view):
             # Linux moves at most 2 GiB at a time.
-            count = os.preadv(self._fd, [view], offset)
+            count = self._read_some(offset, view)
             if not count:
                 raise CheckpointError("became shorter while it was read; try again when nobody writes it")
             view, offset = view[count:], offset + count
         status = os.fstat(self._fd)
         if (status.st_size, status.st_mtime_ns) != self.identity[2:]:
             raise CheckpointError("changed while it was read; try again when nobody writes it")
+
+    def _read_some(self, offset: int, view: memoryview) -> int:
+        """Reads at most as much as the view holds, and returns how many bytes."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [view], offset)
+        # Windows has no reads at positions; several threads may want one.
+        with self._turn, FileIO(self._fd, closefd=False) as file:
+            file.seek(offset)
+            return file.readinto(view)
 
 
 class BufferFile(InputFile):

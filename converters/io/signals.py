@@ -39,7 +39,7 @@ def exit_on_signals() -> Iterator[None]:
     """Turns the signals that end a process without cleaning up into SystemExit, as Ctrl-C is an exception."""
     ours = [
         number
-        for number in (signal.SIGTERM, signal.SIGHUP)
+        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # Windows has no SIGHUP
         # Only the main thread may set handlers, and a handler that the program chose stays.
         if threading.current_thread() is threading.main_thread()
         and signal.getsignal(number) is signal.SIG_DFL

@@ -12,16 +12,16 @@ A key is the hash of an address. In the directory of a file, in either cache, th
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from converters.io import exit_on_signals, sync_directory
 from zoo._errors import WeightsError
@@ -30,7 +30,6 @@ from zoo._hub.checksum import Checksum
 
 # What network file systems without locks say; there, several may fetch the same, which does no harm.
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-NO_LOCK = -1
 LEFT = re.compile(r"\.([0-9a-f]{32})\.(lock|[0-9a-f]{8}\.part)")
 
 
@@ -94,60 +93,57 @@ def lock(directory: Path, address: str) -> Iterator[None]:
         WeightsError: another process holds the lock for too long.
     """
     path = _lock_path(directory, key(address))
-    end = time.monotonic() + retry.LIMITS.lock_timeout
-    while (lock := _try_lock(path)) is None:
-        if time.monotonic() > end:
-            raise WeightsError(
-                f"another process has been fetching {address} for too long; see {str(path)!r}."
-            )
-        time.sleep(0.05)
     try:
-        if lock != NO_LOCK:
+        lock = acquire(path, retry.LIMITS.lock_timeout)
+    except Timeout:
+        raise WeightsError(
+            f"another process has been fetching {address} for too long; see {str(path)!r}."
+        ) from None
+    try:
+        if lock.is_locked:
             _sweep(directory, key(address))
         yield
     finally:
-        _release(path, lock)
+        release(lock)
 
 
 def _lock_path(directory: Path, key: str) -> Path:
     return directory / f".{key}.lock"
 
 
-def _try_lock(path: Path) -> int | None:
-    """Returns the locked file's descriptor; None if another holds it, NO_LOCK if there are no locks."""
-    fd, ours = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), False
+def acquire(path: Path, timeout: float) -> BaseFileLock:
+    """Returns the lock of a file, made where it is missing: held, but for a file system that has no locks.
+
+    Raises:
+        Timeout: another process or thread holds it for more than `timeout` seconds; 0 for one attempt.
+    """
+    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ours = os.stat(path).st_ino == os.fstat(fd).st_ino
-        return fd if ours else None
-    except (BlockingIOError, FileNotFoundError):
-        return None
+        lock.acquire()
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
         path.unlink(missing_ok=True)
-        return NO_LOCK
-    finally:
-        if not ours:
-            os.close(fd)
+    return lock
 
 
-def _release(path: Path, lock: int) -> None:
-    if lock != NO_LOCK:
-        path.unlink(missing_ok=True)  # while it is locked: who waits for it sees that it is gone
-        os.close(lock)
+def release(lock: BaseFileLock) -> None:
+    """Releases a lock and removes its file, if it is held."""
+    if lock.is_locked:
+        # While it is locked: who waits for it sees that it is gone. Windows refuses, and the library does it.
+        with suppress(FileNotFoundError, PermissionError):
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def _sweep(directory: Path, own: str) -> None:
     """Removes partial files of `own`, and of every key that no process is downloading."""
     _remove_parts(directory, own)
     for other in {found[1] for path in directory.iterdir() if (found := LEFT.fullmatch(path.name))} - {own}:
-        path = _lock_path(directory, other)
-        with suppress(OSError):  # another user's
-            lock = _try_lock(path)
-            if lock is not None:
-                _remove_parts(directory, other)
-                _release(path, lock)
+        with suppress(OSError):  # it is held (Timeout is one, too), or another user's
+            lock = acquire(_lock_path(directory, other), timeout=0)
+            _remove_parts(directory, other)
+            release(lock)
 
 
 def _remove_parts(directory: Path, key: str) -> None:

@@ -1,16 +1,18 @@
 """A temporary directory in the cache; leftovers of killed processes are removed at the next use."""
 
-import fcntl
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import BaseFileLock
 
 from converters.io import exit_on_signals
 from zoo._errors import PublishError
-from zoo._hub import cache
+from zoo._hub import cache, retry
+
+LOCK = ".lock"  # in a directory, held while it is used
 
 
 @contextmanager
@@ -28,54 +30,33 @@ def directory() -> Iterator[Path]:
             try:
                 yield path
             finally:
-                os.close(lock)
+                cache.release(lock)
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _prepared(home: Path, path: Path) -> int:
-    """Creates the directory, and returns its locked descriptor."""
+def _prepared(home: Path, path: Path) -> BaseFileLock:
+    """Makes the new directory and returns its lock."""
     try:
-        with _held(home):
+        # So that no new directory is taken for an orphan before its own lock is set.
+        turn = cache.acquire(home.with_name(f".{home.name}.lock"), retry.LIMITS.lock_timeout)
+        try:
             for orphan in home.iterdir():
                 _remove_orphan(orphan)
             path.mkdir(mode=0o700)
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            _lock(lock, wait=False)
-            return lock
+            return cache.acquire(path / LOCK, timeout=0)
+        finally:
+            cache.release(turn)
     except OSError as error:
         raise PublishError(
             f"{str(path)!r} cannot be made: {error}; ZOO_CACHE chooses another place."
         ) from error
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Locks the parent, so that no new directory is taken for an orphan before its own lock is set."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _lock(fd, wait=True)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int, *, wait: bool) -> bool:
-    """Returns whether it is locked; without locks in the file system, true only with `wait`."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        return error.errno in cache.UNSUPPORTED and wait
-    return True
-
-
 def _remove_orphan(path: Path) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return
-    try:
-        if _lock(fd, wait=False):
+    with suppress(OSError):  # its lock is held (Timeout is one, too), or it is another user's or no directory
+        lock = cache.acquire(path / LOCK, timeout=0)
+        # Where the file system has no locks, no other process's can be seen.
+        if lock.is_locked:
+            cache.release(lock)
             shutil.rmtree(path, ignore_errors=True)
-    finally:
-        os.close(fd)

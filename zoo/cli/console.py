@@ -36,7 +36,7 @@ class Verbs(TyperGroup):
             return result
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(128 + signal.SIGPIPE) from None
+            raise SystemExit(128 + getattr(signal, "SIGPIPE", 13)) from None
         except KeyboardInterrupt:
             raise SystemExit(128 + signal.SIGINT) from None
         except (ZooError, ConverterError, OSError) as error:

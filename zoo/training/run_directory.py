@@ -1,12 +1,13 @@
 """The directory of a run: whose it is, and that nobody else writes it at the same time."""
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from converters.io import atomic_write
 from zoo._errors import TrainingError
@@ -55,11 +56,9 @@ def _claimed(directory: Path, wanted: Mapping[str, Any], resume: bool) -> Iterat
     elif not resume:
         raise TrainingError(f"{str(directory)!r} holds a run; choose another directory, or --resume it.")
     with record.open() as file:
-        try:
-            # Ends with the process, however that ends.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TrainingError(f"another process is training in {str(directory)!r}; wait for it.") from error
+        # Ends with the process, however that ends.
+        if not lock_descriptor(file.fileno(), blocking=False):
+            raise TrainingError(f"another process is training in {str(directory)!r}; wait for it.")
         _check_same(record, json.load(file), wanted)
         yield
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,6 +94,16 @@ def test_a_full_disk_is_refused_and_leaves_nothing(tmp_path):
     assert b"CheckpointError" in done.stderr
     assert b"File too large" in done.stderr
     assert not os.listdir(tmp_path)
+
+
+def test_a_system_without_reads_at_positions_reads_the_same(tmp_path, monkeypatch):
+    content = os.urandom(10_000)
+    (tmp_path / "x").write_bytes(content)
+    monkeypatch.delattr(os, "preadv")
+    file = InputFile(tmp_path / "x")
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda start: file.read(start, 100), range(0, len(content), 100)))
+    assert b"".join(parts) == content
 
 
 def test_only_regular_files_are_opened(tmp_path, monkeypatch):
