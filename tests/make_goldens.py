@@ -13,7 +13,7 @@ import zoo
 from tests.cases import images, labels
 from tests.reference import text_models, twins
 from zoo import gpt2, resnet
-from zoo._loading.resolve import directory_of
+from zoo._loading.resolve import resolve
 from zoo._loading.weights import locate
 from zoo._registry.entry import Entry
 from zoo._saving.verify import Call, golden_path, write_golden
@@ -77,7 +77,7 @@ def make(name: str) -> None:
     twin.double()
     with torch.no_grad():
         calls = compute(twin, model.entry)
-    path = golden_path(locate(model.entry, directory_of(name)))
+    path = golden_path(locate(resolve(name)))
     write_golden(path, calls, made_by=f"PyTorch {torch.__version__.partition('+')[0]}", overwrite=True)
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
@@ -16,7 +17,11 @@ from zoo._variables import casting
 
 
 def build(
-    entry: Entry, module: nn.Module | None, dtype: DTypeLike | None, config: Mapping[str, Any]
+    entry: Entry,
+    *,
+    module: nn.Module | None = None,
+    dtype: DTypeLike | None = None,
+    config: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[nn.Module, Entry]:
     """The entry's module, or the given one, and an entry that says what was built."""
     compute = {} if dtype is None else {"dtype": casting.float_dtype("dtype", dtype)}

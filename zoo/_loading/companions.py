@@ -8,21 +8,34 @@ from zoo._hub import errors, hub_file, remote_file
 from zoo._hub.errors import NetworkError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import Token
+from zoo._loading.located import Located
 from zoo._registry import packaged
-from zoo._registry.entry import UNATTESTED, Entry, Weights
+from zoo._registry.entry import UNATTESTED, Weights
 from zoo._registry.manifest import MAX_SIZE
 
 TOKENIZER = "tokenizer.json"
 LIMIT = 64_000_000  # bytes
 
 
-def companion(entry: Entry, directory: Path | None, file: str, token: Token = None) -> bytes | None:
-    """Another file of a model: of its repository or directory, or bundled as `NAME.file`."""
-    weights = entry.weights
+def companion(located: Located, file: str, limit: int = LIMIT) -> bytes | None:
+    """Reads another file of a model: of its repository or directory, or bundled as `NAME.file`.
+
+    Args:
+        located: The model.
+        file: The name of the file, such as tokenizer.json.
+        limit: Largest size of a file that is downloaded, in bytes.
+
+    Returns:
+        The content; None if there is no such file.
+
+    Raises:
+        WeightsError: the repository cannot be reached.
+    """
+    entry, weights, directory = located.entry, located.entry.weights, located.directory
     if weights and weights.repo:
-        return remote_companion(entry.name, weights, token, file, LIMIT)
+        return remote_companion(entry.name, weights, located.token, file, limit)
     stem = Path(weights.file).stem if weights and weights.file else entry.name
-    path = (directory / file) if directory else packaged.weights_path(f"{stem}.{file}")
+    path = directory / file if directory else packaged.weights_path(f"{stem}.{file}")
     return path.read_bytes() if path.is_file() else None
 
 

@@ -8,8 +8,8 @@ from zoo._errors import WeightsError, ZooError
 from zoo._hub import remote_file
 from zoo._hub.settings import Token
 from zoo._loading import companions, resolve, weights
+from zoo._loading.located import Located
 from zoo._registry import manifest
-from zoo._registry.entry import Entry
 
 
 class Cached(NamedTuple):
@@ -26,18 +26,19 @@ def fetch(name: str, *, token: Token = None) -> Cached:
     Raises:
         WeightsError: they cannot be had, or are not what they should be.
     """
-    entry = resolve.resolve(name, token=token)
-    content, path = weights.content_of(entry, resolve.directory_of(name), token=token)
-    size = content.size + sum(remote_file.read(shard)[0].size for shard in weights.shards(entry, token))
-    if entry.weights and entry.weights.repo and entry.takes_tokens:
-        companions.remote_companion(name, entry.weights, token, companions.TOKENIZER, companions.LIMIT)
+    located = resolve.resolve(name, token=token)
+    content, path = weights.content_of(located)
+    size = content.size + sum(remote_file.read(shard)[0].size for shard in weights.shards(located))
+    if located.entry.takes_tokens and located.weights.repo:
+        companions.companion(located, companions.TOKENIZER)
     return Cached(name, size, str(path))
 
 
 def cached(pattern: str = "*") -> list[Cached]:
     """The fetched weights of the manifest's models whose name matches; loading is what checks them."""
     models = manifest.read().models
-    found = (_found(name, models[name]) for name in resolve.list_models(pattern, pretrained=True))
+    names = resolve.list_models(pattern, pretrained=True)
+    found = (_found(name, Located(entry=models[name])) for name in names)
     return [each for each in found if each]
 
 
@@ -47,11 +48,11 @@ def remove(name: str) -> Cached:
     Raises:
         WeightsError: they are not in one.
     """
-    entry = resolve.resolve(name)
-    taken = _found(name, entry)
+    located = resolve.resolve(name)
+    taken = _found(name, located)
     if taken is None:
         raise WeightsError(f"{name!r} has nothing in the cache; `zoo fetch --list` shows what is there.")
-    for source in _files(entry):
+    for source in _files(located):
         remote_file.remove(source)
     return taken
 
@@ -73,12 +74,12 @@ def of_each(
     return done, refused[0] if refused else None
 
 
-def _found(name: str, entry: Entry) -> Cached | None:
-    paths = [path for source in _files(entry) if (path := remote_file.cached_path(source))]
+def _found(name: str, located: Located) -> Cached | None:
+    paths = [path for source in _files(located) if (path := remote_file.cached_path(source))]
     return Cached(name, sum(path.stat().st_size for path in paths), str(paths[-1])) if paths else None
 
 
-def _files(entry: Entry) -> list[remote_file.Source]:
+def _files(located: Located) -> list[remote_file.Source]:
     """Where an entry's files are fetched from; an index last, so that its shards are known until it goes."""
-    first = weights.source(entry)
-    return [*weights.shards(entry), first] if first else []
+    first = weights.source(located)
+    return [*weights.shards(located), first] if first else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -9,14 +10,14 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
-from converters.checkpoints import Checkpoint
 from converters.formats import are_flax
-from converters.matching import contiguous
+from converters.matching import Conversion, contiguous
 from zoo._errors import WeightsError, ZooError
 from zoo._hub.settings import Token
 from zoo._loading import heads, layouts, weights
 from zoo._loading.build import build
-from zoo._loading.resolve import Name, directory_of, info, resolve
+from zoo._loading.located import Located
+from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._variables import init, lazy, stacking
@@ -69,16 +70,43 @@ def load(
         UnknownModelError: the manifest has no such name.
         WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
     """
-    entry = resolve(name, revision, token, config.get("head"))
-    built, described = build(entry, module, dtype, config)
+    located = resolve(name, revision, token, config.get("head"))
+    return load_located(
+        located,
+        pretrained=pretrained,
+        seed=seed,
+        dtype=dtype,
+        param_dtype=param_dtype,
+        sharding=sharding,
+        module=module,
+        verify=verify,
+        config=config,
+    )
+
+
+def load_located(
+    located: Located,
+    *,
+    pretrained: bool = False,
+    seed: int = 0,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike | None = None,
+    sharding: Placement | None = None,
+    module: nn.Module | None = None,
+    verify: bool = False,
+    config: Mapping[str, Any] = MappingProxyType({}),
+) -> Model:
+    """Builds a model whose name is resolved; arguments as for `load`."""
+    entry = located.entry
+    built, described = build(entry, module=module, dtype=dtype, config=config)
     notes: tuple[str, ...] = ()
     cast = None if param_dtype is None else float_dtype("param_dtype", param_dtype)
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     flat: dict[str, jax.Array] = {}
     if pretrained:
-        access = weights.Access(directory_of(name), token, sharding is not None, verify)
-        arrays, notes = _fitting(entry, access, built, described, config)
+        access = weights.Access(sliced=sharding is not None, verify=verify)
+        arrays, notes = _fitting(located, access, built, described, config)
         flat = lazy.place_all(arrays, cast, sharding)
     if not pretrained or heads.head(entry, config):
         new = init.initialize(built, described.inputs, seed, cast, sharding, flat.keys())
@@ -86,36 +114,42 @@ def load(
         flat |= new
     notes += log_replicated(entry.name, sharding, flat)
     variables = unflatten(flat)
-    return Model(built, variables, _describe(entry, described, variables, pretrained), notes)
+    return Model(built, variables, _describe(located, described, variables, pretrained=pretrained), notes)
 
 
-def pretrained(name: Name, module: nn.Module | None = None) -> tuple[nn.Module, dict[str, Array]]:
-    """The module and the arrays of a model's weights, as NumPy has them."""
-    entry = info(name)
-    built, _ = build(entry, module, None, {})
-    arrays, _ = _pretrained(entry, weights.Access(directory_of(name)), built)
+def pretrained_arrays(
+    located: Located, module: nn.Module | None = None
+) -> tuple[nn.Module, dict[str, Array]]:
+    """Returns the module and the arrays of a model's weights, in NumPy's memory."""
+    built, _ = build(located.entry, module=module)
+    arrays, _ = _pretrained(located, weights.WHOLE, built)
     return built, {path: np.asarray(array) for path, array in arrays.items()}
 
 
 def _fitting(
-    entry: Entry, access: weights.Access, built: nn.Module, described: Entry, config: Mapping[str, Any]
+    located: Located,
+    access: weights.Access,
+    built: nn.Module,
+    described: Entry,
+    config: Mapping[str, Any],
 ) -> Loaded:
-    """The arrays of an entry's weights for the module that was built with a changed config, and notes."""
+    """Returns the arrays of the weights for a module that was built with a changed config, and notes."""
+    entry = located.entry
     head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
     if donor_config == config:
-        return _pretrained(replace(entry, inputs=described.inputs), access, built, head)
-    donor, fitting = build(entry, None, None, donor_config)
-    arrays, notes = _pretrained(replace(entry, inputs=fitting.inputs), access, donor, head)
+        return _pretrained(located.with_inputs(described.inputs), access, built, head)
+    donor, fitting = build(entry, config=donor_config)
+    arrays, notes = _pretrained(located.with_inputs(fitting.inputs), access, donor, head)
     return heads.adapt_stem(entry, arrays, described.config["in_channels"]), notes
 
 
 def _pretrained(
-    entry: Entry, access: weights.Access, module: nn.Module, head: tuple[str, ...] = ()
+    located: Located, access: weights.Access, module: nn.Module, head: tuple[str, ...] = ()
 ) -> Loaded:
-    """The arrays of an entry's weights, which fit the module but for its head, and notes."""
-    tensors = weights.read(entry, access)
+    """Returns the arrays of the weights, which fit the module but for its head, and notes."""
+    entry, tensors = located.entry, weights.read(located, access)
     if entry.layout:
-        return _converted(entry, tensors, module, head, access.sliced)
+        return _converted(layouts.conversion(entry, tensors, module, head), sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
         raise WeightsError(
@@ -129,25 +163,20 @@ def _pretrained(
     return dict(arrays), ()
 
 
-def _converted(
-    entry: Entry,
-    tensors: Checkpoint,
-    module: nn.Module,
-    head: tuple[str, ...],
-    sliced: bool,
-) -> Loaded:
-    """The arrays of a PyTorch file, whose convention the family knows."""
-    conversion = layouts.conversion(entry, tensors, module, head)
+def _converted(conversion: Conversion, *, sliced: bool) -> Loaded:
+    """Returns the arrays that a PyTorch file's tensors make, and notes."""
     if sliced:
         return lazy.converted(conversion), conversion.notes
     return {"/".join(path): contiguous(array) for path, array in conversion.arrays()}, conversion.notes
 
 
-def _describe(entry: Entry, built: Entry, variables: Mapping[str, Any], pretrained: bool) -> Entry:
-    """What the model's entry says: the manifest's own only where these are its weights in its module."""
-    count = count_params(variables)
+def _describe(located: Located, built: Entry, variables: Mapping[str, Any], *, pretrained: bool) -> Entry:
+    """Returns the entry itself for exactly the published model; else a copy without weights and metrics."""
+    entry, count = located.entry, count_params(variables)
     if not pretrained or built != entry:
         return replace(built, num_params=count, weights=None, layout=None, metrics=FrozenMapping())
+    if not located.counted:
+        return replace(entry, num_params=count)
     if count != entry.num_params:
         raise WeightsError(f"{entry.name!r} has {count:,} parameters; its entry says {entry.num_params:,}.")
     return entry

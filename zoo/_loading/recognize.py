@@ -53,7 +53,7 @@ def target(
     names: NamesAndRules | None = None,
 ) -> Target:
     """An entry's module, or one's own, looked into; `names` are instead of the family's conventions."""
-    built, described = build(entry, module, None, {})
+    built, described = build(entry, module=module)
     conventions: tuple[NamesAndRules, ...] = () if names is None else (names,)
     if names is None:
         conventions = ((), *(families.torch_names(entry).values() if module is None else ()))
@@ -124,7 +124,7 @@ def entry_of_variables(arrays: Tensors) -> Entry:
     found = []
     for entry in manifest.read().models.values():
         if entry.num_params == count:
-            module, _ = build(entry, None, None, {})
+            module, _ = build(entry)
             owned = {path: leaf.shape for path, leaf in init.shapes(module, entry.inputs).items()}
             found += [entry] if owned == arrays.shapes else []
     if len(found) == 1:

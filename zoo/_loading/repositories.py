@@ -15,7 +15,8 @@ from zoo._hub.errors import NetworkError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
 from zoo._loading import companions, transformers_config
-from zoo._registry.entry import UNATTESTED, Entry, Weights
+from zoo._loading.located import Located
+from zoo._registry.entry import UNATTESTED, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 
 SCHEME = "hf://"
@@ -29,8 +30,8 @@ def is_one(name: str | os.PathLike[str]) -> bool:
     return isinstance(name, str) and name.startswith(SCHEME)
 
 
-def entry(name: str, revision: str | None, token: Token, head: str | None = None) -> Entry:
-    """The entry that a repository's config.json makes; its weights are pinned to the commit that it is from.
+def remote(name: str, revision: str | None, token: Token, head: str | None = None) -> Located:
+    """Resolves a repository by its config.json; all its files are then pinned to the commit of that.
 
     Raises:
         UnknownModelError: the name is malformed.
@@ -52,7 +53,8 @@ def entry(name: str, revision: str | None, token: Token, head: str | None = None
     if transformers_config.is_hub_config(content.tobytes()):
         read = partial(companions.remote_companion, name, config, token)
         made = transformers_config.entry(name, content.tobytes(), read, head)
-        return replace(made, weights=_weights_file(name, config, token))
+        made = replace(made, weights=_weights_file(name, config, token))
+        return Located(entry=made, token=token, counted=False)
     try:
         saved = parse_saved(path, content.tobytes())
     except ManifestError as error:
@@ -62,23 +64,26 @@ def entry(name: str, revision: str | None, token: Token, head: str | None = None
     weights = saved.weights
     if weights is None or weights.repo or weights.url:
         raise ManifestError(f"{name!r} has its weights at {weights}; expected a file beside config.json.")
-    return replace(saved, name=name, weights=replace(weights, repo=repo, revision=commit))
+    pinned = replace(saved, name=name, weights=replace(weights, repo=repo, revision=commit))
+    return Located(entry=pinned, token=token)
 
 
-def local(name: str, directory: Path, head: str | None = None) -> Entry:
-    """The entry that a directory's config.json makes.
+def local(name: str, directory: Path, token: Token, head: str | None = None) -> Located:
+    """Resolves a directory by its config.json.
 
     Raises:
         ManifestError: it is of no model that the zoo has, or breaks the schema.
     """
     content = read_config(directory)
     if not transformers_config.is_hub_config(content):
-        return parse_saved(directory / CONFIG, content)
+        return Located(entry=parse_saved(directory / CONFIG, content), directory=directory, token=token)
     made = transformers_config.entry(name, content, partial(_beside, directory), head)
     try:
-        return replace(made, weights=Weights(UNATTESTED, file=file_in(directory)[0].name))
+        weights = Weights(UNATTESTED, file=file_in(directory)[0].name)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
+    entry = replace(made, weights=weights)
+    return Located(entry=entry, directory=directory, token=token, counted=False)
 
 
 def _beside(directory: Path, file: str) -> bytes | None:

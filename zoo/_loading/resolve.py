@@ -1,23 +1,35 @@
-"""A name, as users write it, to the entry that it stands for."""
+"""Resolves a name, as users write it: once for a call, at the edge."""
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import jax
 
 from zoo._errors import UnknownModelError, ZooError
 from zoo._hub.settings import Token, check_token
 from zoo._loading import repositories
+from zoo._loading.build import build
+from zoo._loading.located import Located
 from zoo._registry import manifest
 from zoo._registry.entry import Entry
 from zoo._registry.schema import suggest
+from zoo._variables import init
+from zoo._variables.tree import count_params, unflatten
 
 Name: TypeAlias = str | os.PathLike[str]
 
 
 def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
-    """The names that match a pattern such as `*_mnist`; with or without published weights only, if asked."""
+    """Lists the names that match a pattern such as `*_mnist`.
+
+    Args:
+        pattern: Shell-style wildcards.
+        pretrained: If true, only models with published weights; if false, only those without.
+    """
     found = manifest.read()
     return sorted(
         name
@@ -27,39 +39,65 @@ def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[s
 
 
 def info(name: Name) -> Entry:
-    """The manifest's record of a name, or the one in a directory or repository that `save` wrote.
+    """Returns the record of a model, from the manifest or from the config.json of a directory or repository.
 
     Raises:
         UnknownModelError: the manifest has no such name.
     """
-    return resolve(name)
+    return counted(resolve(name)).entry
 
 
-def resolve(name: Name, revision: str | None = None, token: Token = None, head: str | None = None) -> Entry:
-    """The record of a name; `revision` and `token` are for repositories, `head` for the Hub's layout."""
+def resolve(name: Name, revision: str | None = None, token: Token = None, head: str | None = None) -> Located:
+    """Finds the model that a name stands for; everything below takes the result.
+
+    Args:
+        name: A name of the manifest, a directory, or a repository.
+        revision: Commit, branch or tag of a repository.
+        token: For the Hub.
+        head: Instead of the one that a config.json of transformers names.
+
+    Raises:
+        UnknownModelError: there is no such model.
+        WeightsError: the repository cannot be reached.
+        ManifestError: the config.json is not of a model that the zoo has.
+    """
     check_token(token)
     if repositories.is_one(name):
-        return repositories.entry(str(name), revision, token, head)
+        return repositories.remote(str(name), revision, token, head)
     if revision is not None:
         raise ZooError(f"{name!r} is no repository; revision= goes with 'hf://owner/name'.")
-    directory = directory_of(name)
-    if directory is not None:
+    if isinstance(name, os.PathLike) or _is_path(name):
+        directory = Path(name)
         if not os.path.isdir(directory):  # False, too, for names that no file can have
             raise UnknownModelError(f"there is no directory {os.fspath(name)!r}.")
-        return repositories.local(os.fspath(name), directory, head)
+        return repositories.local(os.fspath(name), directory, token, head)
     models = manifest.read().models
     if name in models:
-        return models[str(name)]
-    raise UnknownModelError(f"no model named {name!r}{_advice(str(name), models)}")
+        return Located(entry=models[name], token=token)
+    raise UnknownModelError(f"no model named {name!r}{_advice(name, models)}")
 
 
-def directory_of(name: Name) -> Path | None:
-    """The directory that a name means; None for a name of the manifest and for a repository."""
-    if repositories.is_one(name):
-        return None
-    if isinstance(name, str) and not any(mark and mark in name for mark in (os.sep, os.altsep, "/")):
-        return None
-    return Path(name)
+def counted(located: Located, shapes: Mapping[str, Any] | None = None) -> Located:
+    """Returns the model with its number of parameters.
+
+    Args:
+        located: The model; its module is traced unless the number is known.
+        shapes: The arrays of its module or their shapes, by path, if they are known.
+    """
+    if located.counted:
+        return located
+    count = count_params(unflatten(shapes or shapes_of(located.entry)))
+    return replace(located, entry=replace(located.entry, num_params=count), counted=True)
+
+
+def shapes_of(entry: Entry) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of all arrays of the entry's module, by path; traces it."""
+    module, _ = build(entry)
+    return init.shapes(module, entry.inputs)
+
+
+def _is_path(name: str) -> bool:
+    return any(mark and mark in name for mark in (os.sep, os.altsep, "/"))
 
 
 def _advice(name: str, models: Mapping[str, Entry]) -> str:

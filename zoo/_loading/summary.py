@@ -1,13 +1,13 @@
-"""What `zoo info` shows of a model."""
+"""The tables of `zoo info`."""
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
-from zoo._loading.build import build
-from zoo._loading.weights import Access, read
+from zoo._loading import weights
+from zoo._loading.located import Located
+from zoo._loading.resolve import shapes_of
 from zoo._registry.entry import Digits, Entry, Preprocess
-from zoo._variables import init
 
 
 def fields(entry: Entry) -> list[tuple[str, str]]:
@@ -42,18 +42,17 @@ def _pairs(mapping: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in mapping.items())
 
 
-def layers(entry: Entry, directory: Path | None = None) -> list[tuple[str, str, int]]:
-    """Each layer that owns arrays: its path, its arrays' shapes, and how many numbers they hold."""
-    if entry.family is None:
-        arrays = read(entry, Access(directory))
-        shapes = {path: array.shape for path, array in arrays.items()}
-    else:
-        module, _ = build(entry, None, None, {})
-        shapes = {path: leaf.shape for path, leaf in init.shapes(module, entry.inputs).items()}
+def arrays_of(located: Located) -> Mapping[str, Any]:
+    """Returns the arrays of a model by path; only their shapes where its family makes the module."""
+    return weights.read(located) if located.entry.family is None else shapes_of(located.entry)
+
+
+def layers(arrays: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Lists each layer that owns arrays: its path, its arrays' shapes, and how many numbers they hold."""
     grouped: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-    for path, shape in shapes.items():
-        layer, _, array = path.removeprefix("params/").rpartition("/")
-        grouped.setdefault(layer, []).append((array, shape))
+    for path, array in arrays.items():
+        layer, _, name = path.removeprefix("params/").rpartition("/")
+        grouped.setdefault(layer, []).append((name, array.shape))
     return [
         (
             layer,

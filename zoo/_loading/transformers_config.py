@@ -16,7 +16,6 @@ from zoo._loading.build import build
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.family import IRRELEVANT, ConfigFields
-from zoo._variables import init
 
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
 
@@ -72,11 +71,9 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
 
 
 def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
-    """With the inputs and the number of parameters of its module."""
-    module, described = build(made, None, None, {**made.config, **chosen})
-    shapes = init.shapes(module, described.inputs)
-    count = sum(leaf.size for path, leaf in shapes.items() if path.startswith("params/"))
-    return replace(made, config=described.config, inputs=described.inputs, num_params=count)
+    """Returns the entry with the inputs of its module."""
+    _, described = build(made, config={**made.config, **chosen})
+    return replace(made, config=described.config, inputs=described.inputs)
 
 
 def _problems(config: Mapping[str, Any], fields: ConfigFields) -> Iterator[str]:

@@ -10,9 +10,11 @@ from zoo._errors import ZooError
 from zoo._hub.settings import Token
 from zoo._inference import generate as generation
 from zoo._inference.sampling import choices
-from zoo._loading import load, resolve, sentence_transformers
 from zoo._loading.companions import TOKENIZER, companion
-from zoo._model import Model
+from zoo._loading.load import load_located
+from zoo._loading.located import Located
+from zoo._loading.resolve import Name, resolve
+from zoo._loading.sentence_transformers import parsed
 from zoo._registry import families
 
 if TYPE_CHECKING:
@@ -21,24 +23,28 @@ if TYPE_CHECKING:
 PACE = 4  # tokens between two pieces of a text: asking for each one costs more
 
 
-def tokenizer(name: resolve.Name, *, token: Token = None) -> "Tokenizer":
-    """The tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
+def tokenizer(name: Name, *, token: Token = None) -> "Tokenizer":
+    """Returns the tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
 
     Raises:
         ZooError: the library is not installed, or the model has no tokenizer.json.
     """
+    return tokenizer_of(resolve(name, token=token))
+
+
+def tokenizer_of(located: Located) -> "Tokenizer":
+    """Returns the tokenizer of a model whose name is resolved."""
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ZooError("texts need the library tokenizers: pip install 'flax-zoo[text]'.") from error
-    entry = resolve.resolve(name, token=token)
-    content = companion(entry, resolve.directory_of(name), TOKENIZER, token)
+    name, content = located.entry.name, companion(located, TOKENIZER)
     if content is None:
-        raise ZooError(f"{entry.name!r} has no {TOKENIZER} beside its weights; give it token ids.")
+        raise ZooError(f"{name!r} has no {TOKENIZER} beside its weights; give it token ids.")
     try:
         made = Tokenizer.from_str(content.decode())
     except Exception as error:  # the library raises no narrower one
-        raise ZooError(f"the {TOKENIZER} of {entry.name!r} cannot be read: {error}") from error
+        raise ZooError(f"the {TOKENIZER} of {name!r} cannot be read: {error}") from error
     made.no_padding()
     made.no_truncation()
     return made
@@ -67,41 +73,41 @@ def batch(
     return made, mask
 
 
-def outputs(name: resolve.Name, texts: Sequence[str], **config: Any) -> tuple[Model, Any]:
-    """A model and what it makes of texts.
+def outputs(located: Located, texts: Sequence[str]) -> Any:
+    """Returns the outputs of a pretrained model for texts.
 
     Raises:
         ZooError: it has no tokenizer.
     """
-    tokens = tokenizer(name)
-    model = load.load(name, pretrained=True, **config)
-    ids, mask = batch(texts, tokens, limit=limit(name, model.module))
-    return model, jax.jit(lambda model, ids, mask: model(ids, mask))(model, ids, mask)
+    tokens = tokenizer_of(located)
+    model = load_located(located, pretrained=True)
+    ids, mask = batch(texts, tokens, limit=limit(located, model.module))
+    return jax.jit(lambda model, ids, mask: model(ids, mask))(model, ids, mask)
 
 
-def limit(name: resolve.Name, module: Any) -> int:
-    """How many tokens a text has at most: as sentence-transformers says, and as there are positions."""
-    entry = resolve.info(name)
-    most = families.family(entry).max_tokens(module)
+def limit(located: Located, module: Any) -> int:
+    """Returns the longest text in tokens: the positions that there are, or fewer by sentence-transformers."""
+    most = families.family(located.entry).max_tokens(module)
     file = "sentence_bert_config.json"
-    content = companion(entry, resolve.directory_of(name), file) if module.head == "embedding" else None
-    said = sentence_transformers.parsed(f"{entry.name}: {file}", content, dict) if content else {}
-    return min(most, said.get("max_seq_length") or most)
+    content = companion(located, file) if module.head == "embedding" else None
+    options = parsed(f"{located.entry.name}: {file}", content, dict) if content else {}
+    return min(most, options.get("max_seq_length") or most)
 
 
-def embed(name: resolve.Name, texts: Sequence[str]) -> np.ndarray:
-    """(texts, width) vectors, whose products say how alike texts are.
+def embed(name: Name, texts: Sequence[str]) -> np.ndarray:
+    """Returns a vector for each text, (texts, width); the products of vectors measure similarity.
 
     Raises:
         ZooError: the model makes no embeddings, or has no tokenizer.
     """
-    if resolve.info(name).config.get("head") != "embedding":
+    located = resolve(name)
+    if located.entry.config.get("head") != "embedding":
         raise ZooError(f"{name!r} makes no embeddings; try all-minilm-l6-v2.")
-    return np.asarray(outputs(name, texts)[1].embeddings)
+    return np.asarray(outputs(located, texts).embeddings)
 
 
 def generate(
-    name: resolve.Name,
+    name: Name,
     prompt: str,
     *,
     max_new_tokens: int,
@@ -115,11 +121,12 @@ def generate(
     Raises:
         ZooError: the model continues no texts, or has no tokenizer.
     """
-    tokens, entry = tokenizer(name), resolve.info(name)
+    located = resolve(name)
+    tokens, entry = tokenizer_of(located), located.entry
     family = families.named(entry.family)
     if family is None or family.generate is None or entry.config.get("head", "lm") != "lm":
         raise ZooError(f"{name!r} continues no texts; try gpt2.")
-    model = load.load(name, pretrained=True)
+    model = load_located(located, pretrained=True)
     ids, mask = batch([prompt or family.end_token or ""], tokens, limit=model.module.max_length)
     sampling, draw = choices(
         temperature=temperature,

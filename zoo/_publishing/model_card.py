@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from zoo._loading import summary
+from zoo._loading.located import Located
 from zoo._model import Model
 from zoo._publishing import stage
 from zoo._registry import families, recipes
@@ -192,10 +193,8 @@ def _certificate(staged: stage.Staged) -> str:
 
 
 def _layers(staged: stage.Staged) -> str:
-    rows = [
-        (f"`{layer or '.'}`", arrays, f"{count:,}")
-        for layer, arrays, count in summary.layers(staged.entry, staged.directory)
-    ]
+    arrays = summary.arrays_of(Located(entry=staged.entry, directory=staged.directory))
+    rows = [(f"`{layer or '.'}`", owned, f"{count:,}") for layer, owned, count in summary.layers(arrays)]
     more = f"\n\nand {len(rows) - ROWS} more; `zoo info` shows all." if len(rows) > ROWS else ""
     return _table(("layer", "arrays", "numbers"), rows[:ROWS]) + more
 

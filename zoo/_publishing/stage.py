@@ -17,7 +17,11 @@ from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
 from converters.io import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._hub.settings import Token
-from zoo._loading import companions, load, resolve, weights
+from zoo._loading import companions
+from zoo._loading.load import load_located, pretrained_arrays
+from zoo._loading.located import Located
+from zoo._loading.resolve import counted, resolve
+from zoo._loading.weights import content_of
 from zoo._model import Model
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping, Weights
@@ -68,10 +72,13 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
         PublishError: a requested file cannot be prepared.
         WeightsError: the weights are missing, damaged or wrong, or cannot be written.
     """
-    subject = _published_name(subject, options) if isinstance(subject, Model) else subject
-    prepared = _of_model(subject, options) if isinstance(subject, Model) else _of_name(subject, options)
+    if isinstance(subject, Model):
+        located = _published(subject, options)
+        prepared = _of_located(located, options) if located else _of_model(subject, options)
+    else:
+        prepared = _of_located(resolve(subject, token=options.token), options)
     _write(prepared, target, options)
-    entry, notes = resolve.info(target), list[str]()
+    entry, notes = resolve(target).entry, list[str]()
     own = prepared.model.module if entry.family is None else None
     golden = prepared.beside(save.GOLDEN) if prepared.content is not None else None
     if golden is not None:
@@ -86,7 +93,7 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
     if options.torch:
         _export(target, entry, own)
     _draw(prepared.model, target)
-    return Staged(target, prepared.model, resolve.info(target), prepared.origin, verified, tuple(notes))
+    return Staged(target, prepared.model, resolve(target).entry, prepared.origin, verified, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -105,23 +112,24 @@ class Prepared:
     beside: Callable[[str], bytes | None] = lambda file: None
 
 
-def _published_name(model: Model, options: StageOptions) -> Subject:
-    """Returns the name that loads exactly this model, if any: its metrics and golden outputs apply, too."""
+def _published(model: Model, options: StageOptions) -> Located | None:
+    """Returns the published model that is exactly this one, if any: its metrics and golden outputs apply."""
     entry = model.entry
     if entry is None or entry.weights is None or entry.family is None:
-        return model
+        return None
     try:
-        if resolve.resolve(entry.name, token=options.token) != entry:
-            return model
-        arrays = load.pretrained(entry.name)[1]
+        located = counted(resolve(entry.name, token=options.token))
+        if located.entry != entry:
+            return None
+        arrays = pretrained_arrays(located)[1]
     except ZooError:
-        return model
+        return None
     flat = flatten(model.variables)
     same = flat.keys() == arrays.keys() and all(
         flat[path].dtype == array.dtype and np.asarray(flat[path]).tobytes() == array.tobytes()
         for path, array in arrays.items()
     )
-    return entry.name if same else model
+    return located if same else None
 
 
 def _of_model(model: Model, options: StageOptions) -> Prepared:
@@ -129,9 +137,9 @@ def _of_model(model: Model, options: StageOptions) -> Prepared:
     return Prepared(Model(model.module, model.variables, entry, model.notes))
 
 
-def _of_name(name: str | os.PathLike[str], options: StageOptions) -> Prepared:
-    found, home = resolve.resolve(name, token=options.token), resolve.directory_of(name)
-    model = load.load(name, pretrained=True, module=options.module, token=options.token)
+def _of_located(located: Located, options: StageOptions) -> Prepared:
+    found = located.entry
+    model = load_located(located, pretrained=True, module=options.module)
     # Its metrics were measured on these weights, whatever file they are from.
     entry = replace(_licensed(found, options), weights=None, name=found.name.rpartition("/")[2])
     if options.module is not None:
@@ -140,8 +148,8 @@ def _of_name(name: str | os.PathLike[str], options: StageOptions) -> Prepared:
     return Prepared(
         Model(model.module, model.variables, entry, model.notes),
         found.weights if found.weights and (found.weights.repo or found.weights.url) else None,
-        weights.content_of(found, home, token=options.token)[0] if whole else None,
-        lambda file: companions.companion(found, home, file, options.token),
+        content_of(located)[0] if whole else None,
+        lambda file: companions.companion(located, file),
     )
 
 
@@ -218,7 +226,7 @@ def _shard(target: Path) -> None:
     shards.write_index(target, files, sum(sizes.values()))
     index = target / INDEX_FILE
     sha256, size = save.sha256_of(index)
-    entry = replace(resolve.info(target), weights=Weights(sha256, size=size, file=index.name))
+    entry = replace(resolve(target).entry, weights=Weights(sha256, size=size, file=index.name))
     (target / CONFIG).write_text(save.to_json(entry), encoding="utf-8")
     whole.unlink()
 

@@ -19,8 +19,10 @@ from converters.io import ArraySpec
 from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error
 from converters.tensors import Tensors
 from zoo._errors import ZooError
-from zoo._loading import load, recognize, resolve
+from zoo._loading import recognize
 from zoo._loading.build import build
+from zoo._loading.load import pretrained_arrays
+from zoo._loading.resolve import resolve
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping, Input
 from zoo._saving import save
@@ -104,7 +106,7 @@ def _matched(
     if name is None and module is None:
         return recognize.recognize(tensors, names=names, ignore=ignore)
     if module is None:
-        target = recognize.target(resolve.info(str(name)), names=names)
+        target = recognize.target(resolve(str(name)).entry, names=names)
     else:
         entry = Entry(type(module).__name__, 0, inputs=tuple(inputs))
         target = recognize.target(entry, module=module, names=names)
@@ -191,9 +193,10 @@ def export(
 def _model(name: str | os.PathLike[str], module: nn.Module | None) -> tuple[Entry, nn.Module, dict[str, Any]]:
     """A model's entry, module and arrays; the entry of a bare file is recognised by its paths and shapes."""
     if not os.fspath(name).endswith(".safetensors"):
-        return resolve.info(name), *load.pretrained(name, module)
+        located = resolve(name)
+        return located.entry, *pretrained_arrays(located, module)
     arrays = read_checkpoint(name)
     if not are_flax(arrays):
         raise ZooError(f"{os.fspath(name)!r} holds PyTorch tensors already, such as {next(iter(arrays))!r}.")
     entry = recognize.entry_of_variables(arrays)
-    return entry, build(entry, module, None, {})[0], dict(arrays)
+    return entry, build(entry, module=module)[0], dict(arrays)

@@ -25,7 +25,10 @@ from converters.formats import WEIGHTS_FILE, safetensors
 from converters.io import aligned_read, named_errors
 from converters.matching import dtype_kind, nonfinite
 from zoo._errors import WeightsError
-from zoo._loading import companions, load, resolve, weights
+from zoo._loading.companions import companion
+from zoo._loading.load import pretrained_arrays
+from zoo._loading.resolve import resolve
+from zoo._loading.weights import locate
 from zoo._registry.entry import UNATTESTED
 from zoo._saving.save import GOLDEN
 from zoo._variables.tree import count_params, unflatten
@@ -67,21 +70,27 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
     Raises:
         WeightsError: any of them is not right.
     """
-    entry = resolve.info(name)
-    built, arrays = load.pretrained(name, module)
+    located = resolve(name)
+    entry = located.entry
+    built, arrays = pretrained_arrays(located, module)
     variables = unflatten(arrays)
     count = count_params(variables)
-    if count != entry.num_params:
+    if located.counted and count != entry.num_params:
         raise WeightsError(f"{entry.name!r} has {count:,} parameters; its record says {entry.num_params:,}.")
     bad = [path for path, array in arrays.items() if nonfinite(array)]
     if bad:
         raise WeightsError(f"{entry.name!r} has NaN or infinity in {', '.join(bad)}.")
-    file = weights.locate(entry, resolve.directory_of(name))
-    if entry.weights and entry.weights.repo:
-        companions.remote_companion(entry.name, entry.weights, None, GOLDEN, MAX_GOLDEN)
+    file = locate(located)
+    if located.weights.repo:
+        companion(located, GOLDEN, MAX_GOLDEN)
     golden = golden_path(file)
-    attested = entry.weights.sha256 if entry.weights else None
-    found = Verified(file, None if attested == UNATTESTED else attested, count, None)
+    attested = located.weights.sha256 != UNATTESTED
+    found = Verified(
+        file=file,
+        sha256=located.weights.sha256 if attested else None,
+        num_params=count,
+        difference=None,
+    )
     if not golden.exists():
         return found
     difference = _compare(built, variables, golden)

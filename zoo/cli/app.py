@@ -12,8 +12,9 @@ import typer
 
 import zoo
 from zoo._loading import summary
-from zoo._loading.resolve import directory_of
-from zoo._preprocessing import images as _images
+from zoo._loading.load import load_located
+from zoo._loading.resolve import counted, resolve
+from zoo._preprocessing import images
 from zoo._registry import families
 from zoo.cli import console, convert, fetch, publish, text, train
 
@@ -57,10 +58,11 @@ def _row(entry: zoo.Entry) -> tuple[str | int, ...]:
 @app.command()
 def info(name: Name) -> None:
     """Shows what a model is, where its weights are from, and its layers."""
-    entry = zoo.info(name)
-    console.table(("field", "value"), summary.fields(entry))
+    located = resolve(name)
+    arrays = summary.arrays_of(located)
+    console.table(("field", "value"), summary.fields(counted(located, arrays).entry))
     print()
-    console.table(("layer", "arrays", "numbers"), summary.layers(entry, directory_of(name)))
+    console.table(("layer", "arrays", "numbers"), summary.layers(arrays))
 
 
 @app.command()
@@ -72,15 +74,15 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws others.")] = 0,
 ) -> None:
     """Draws new images as one picture, a row for each class."""
-    entry = zoo.info(name)
-    family = families.family(entry)
+    located = resolve(name)
+    family = families.family(located.entry)
     if family.sample is None:
         raise zoo.ZooError(f"{name!r} does not draw images; try vae_mnist.")
-    model = zoo.load(name, pretrained=True)
+    model = load_located(located, pretrained=True)
     classes = label or range(model.module.num_classes)
-    images = family.sample(model, np.repeat(classes, count), seed=seed)
+    drawn = family.sample(model, np.repeat(classes, count), seed=seed)
     columns = count if len(classes) > 1 else math.isqrt(count - 1) + 1
-    _images.write(_images.grid(np.asarray(images), columns), out)
+    images.write(images.grid(np.asarray(drawn), columns), out)
 
 
 @app.command()
@@ -97,16 +99,17 @@ def predict(
     is the ground. Unless it is 28 x 28 pixels already, the digit is cut out, scaled and centred as MNIST's
     were.
     """
-    entry = zoo.info(name)
+    located = resolve(name)
+    entry = located.entry
     if entry.config.get("head") == "classification":
-        from zoo._preprocessing import text as _text
+        from zoo._preprocessing.text import outputs
 
-        logits = np.asarray(_text.outputs(name, inputs)[1].logits, np.float32)
+        logits = np.asarray(outputs(located, inputs).logits, np.float32)
         found = np.exp(logits - logits.max(1, keepdims=True))
         found /= found.sum(1, keepdims=True)
     else:
-        model = zoo.load(name, pretrained=True)
-        found = np.asarray(_images.probabilities(model, zoo.preprocess(name)(inputs)))
+        model = load_located(located, pretrained=True)
+        found = np.asarray(images.probabilities(model, zoo.preprocess(entry)(inputs)))
     best = np.argsort(-found, axis=1)[:, :top]
     names = entry.class_names or [str(index) for index in range(found.shape[1])]
     rows = [

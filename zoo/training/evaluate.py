@@ -10,8 +10,8 @@ import numpy as np
 
 from zoo._inference import xla
 from zoo._inference.predict import predict_all
-from zoo._loading.load import load
-from zoo._loading.resolve import Name, info
+from zoo._loading.load import load_located
+from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
 from zoo._registry.recipes import Recipe, find_recipe
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
@@ -35,8 +35,9 @@ def evaluate_pretrained(
         TrainingError: no recipe has the name.
         DataError: the data cannot be read or downloaded, or are not the expected ones.
     """
-    model = load(name, pretrained=True)
-    recipe = find_recipe(info(name).name)
+    located = resolve(name)
+    model = load_located(located, pretrained=True)
+    recipe = find_recipe(located.entry.name)
     dataset = dataset or DATASETS[recipe.dataset]
     measured = evaluate(model, load_split(dataset, "test", data), recipe)
     return named(measured, dataset)

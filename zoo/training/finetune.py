@@ -11,8 +11,9 @@ from zoo._errors import TrainingError
 from zoo._loading.build import build
 from zoo._loading.companions import TOKENIZER
 from zoo._loading.heads import head_layers
-from zoo._loading.load import load
-from zoo._loading.resolve import Name, info
+from zoo._loading.load import load_located
+from zoo._loading.located import Located
+from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
 from zoo._preprocessing import text
 from zoo._processes import all_or_none, is_primary
@@ -33,7 +34,11 @@ from zoo.training.run_directory import METRICS, claim
 
 def finetuning_recipe(name: Name) -> Recipe:
     """Returns the default recipe to finetune a model."""
-    return FINETUNING["texts" if info(name).takes_tokens else "pictures"]
+    return _recipe_for(resolve(name).entry)
+
+
+def _recipe_for(entry: Entry) -> Recipe:
+    return FINETUNING["texts" if entry.takes_tokens else "pictures"]
 
 
 def finetune(
@@ -73,15 +78,16 @@ def finetune(
         TrainingError: the model has no head to replace, the directory holds another run, or the loss is no
             number any more.
     """
-    entry = info(name)
+    located = resolve(name)
+    entry = located.entry
     if not head_layers(entry):
         raise TrainingError(
             f"{entry.name!r} has no head that could be replaced; {families.having('head')} have one."
         )
-    recipe = recipe or finetuning_recipe(name)
+    recipe = recipe or _recipe_for(entry)
     with all_or_none():
         where = layout(mesh, sharding, recipe, entry.family)
-        labelled = _read(name, entry, data)
+        labelled = _read(located, data)
         if num_classes not in (None, len(labelled.classes)):
             raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
         if len(labelled.training.labels) < recipe.batch_size:
@@ -91,7 +97,7 @@ def finetune(
             )
     examined(labelled)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
-        model = _with_head(name, entry, labelled, recipe, where.sharding)
+        model = _with_head(located, labelled, recipe, where.sharding)
         variables = run(model, recipe, directory, labelled.training, labelled.held_back, report, where)
         model = model.replace(variables=variables)
         measured = evaluate(model, labelled.held_back, recipe, layout=where)
@@ -102,24 +108,24 @@ def finetune(
         taken = confusion(made, labelled.held_back, recipe, layout=where)
         if is_primary():
             draw_confusion(taken, labelled.classes, directory)
-        beside = {TOKENIZER: text.tokenizer(name).to_str().encode()} if entry.takes_tokens else {}
+        beside = {TOKENIZER: text.tokenizer_of(located).to_str().encode()} if entry.takes_tokens else {}
         keep(made, directory, beside)
     return made
 
 
-def _read(name: Name, entry: Entry, data: Path) -> Labelled:
+def _read(located: Located, data: Path) -> Labelled:
+    entry = located.entry
     if not entry.takes_tokens:
         return pictures(data, entry)
-    module, _ = build(entry, None, None, {})
-    return texts(data, text.tokenizer(name), text.limit(name, module))
+    module, _ = build(entry)
+    return texts(data, text.tokenizer_of(located), text.limit(located, module))
 
 
-def _with_head(
-    name: Name, entry: Entry, labelled: Labelled, recipe: Recipe, sharding: Placement | None
-) -> Model:
+def _with_head(located: Located, labelled: Labelled, recipe: Recipe, sharding: Placement | None) -> Model:
     """Returns the pretrained model with a new head, and an entry of its own."""
+    entry = located.entry
     config = dict(families.family(entry).classifier, num_classes=len(labelled.classes))
-    model = load(name, pretrained=True, seed=recipe.seed, sharding=sharding, **config)
+    model = load_located(located, pretrained=True, seed=recipe.seed, sharding=sharding, config=config)
     assert model.entry is not None  # it was loaded
     variables = flatten(model.variables)
     if labelled.classes != entry.class_names:

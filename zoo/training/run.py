@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from converters.io import atomic_write
 from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
-from zoo._loading.load import load
-from zoo._loading.resolve import info
+from zoo._loading.load import load_located
+from zoo._loading.resolve import resolve
 from zoo._model import Model
 from zoo._processes import all_or_none, is_primary
 from zoo._registry.entry import FrozenMapping
@@ -71,7 +71,8 @@ def train(
         TrainingError: the directory holds another run, or the loss is no number any more.
         DataError: the data cannot be had, or are not the expected ones.
     """
-    entry = info(name)
+    located = resolve(name)
+    entry = located.entry
     recipe = recipe or find_recipe(name)
     dataset = dataset or DATASETS[recipe.dataset]
     with all_or_none():
@@ -80,7 +81,7 @@ def train(
         training, held_back = _split(splits["train"], recipe)
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
     with claim(directory, entry, recipe, data_files, resume=resume):
-        model = load(name, seed=recipe.seed, sharding=made.sharding)
+        model = load_located(located, seed=recipe.seed, sharding=made.sharding)
         variables = run(model, recipe, directory, training, held_back, report, made)
         measured = evaluate(model.replace(variables=variables), splits["test"], recipe, layout=made)
         metrics = named(measured, dataset)

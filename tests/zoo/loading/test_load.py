@@ -96,7 +96,7 @@ def test_the_parameter_count_is_the_entrys(name):
     from zoo._loading.build import build
     from zoo._variables import init
 
-    module, _ = build(ENTRIES[name], None, None, {})
+    module, _ = build(ENTRIES[name])
     shapes = init.shapes(module, ENTRIES[name].inputs)
     count = sum(leaf.size for path, leaf in shapes.items() if path.startswith("params/"))
     assert count == ENTRIES[name].num_params

@@ -89,7 +89,7 @@ def difference(found, expected):
 def made(family):
     """The module with random variables, and an entry that says what it is."""
     name, config, _ = MODELS[family]
-    module, entry = build(zoo.info(name), None, None, config)
+    module, entry = build(zoo.info(name), config=config)
     entry = replace(entry, weights=None, layout=None, metrics=FrozenMapping())
     flat = {
         path: (RNG.random(leaf.shape) + 0.5) if path.endswith("/var") else RNG.normal(0, 0.2, leaf.shape)

@@ -136,7 +136,7 @@ def test_each_of_two_processes_reads_its_own_slices_and_writes_them(tmp_path):
 def test_every_layout_is_read_by_slices(tmp_path, family, more, suffix):
     name, config, _ = on_devices.MODELS[family]
     config = config | (more if family in TRANSFORMERS else {})
-    module, entry = build(zoo.info(name), None, None, config)
+    module, entry = build(zoo.info(name), config=config)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
     rng = np.random.default_rng(0)
     flat = init.shapes(module, entry.inputs)
@@ -412,7 +412,7 @@ def test_tables_name_the_last_axes_and_leave_the_others_to_fsdp():
 @pytest.mark.parametrize("family", TRANSFORMERS)
 def test_every_pattern_of_a_table_is_of_some_array(family):
     name, config, _ = on_devices.MODELS[family]
-    module, entry = build(zoo.info(name), None, None, config)
+    module, entry = build(zoo.info(name), config=config)
     shapes = init.shapes(module, entry.inputs)
     for pattern, axes in families.named(family).tensor_parallel.items():
         found = [path for path in shapes if re.fullmatch(f"(.*/)?({pattern})", path)]
@@ -432,7 +432,7 @@ def test_files_are_filled_in_order(monkeypatch):
 @pytest.mark.parametrize("scan", [True, False])
 def test_blocks_saved_in_the_other_way_are_read_by_slices(tmp_path, monkeypatch, family, scan):
     name, config, _ = on_devices.MODELS[family]
-    module, entry = build(zoo.info(name), None, None, config | {"scan": not scan})
+    module, entry = build(zoo.info(name), config=config | {"scan": not scan})
     flat, rng = init.shapes(module, entry.inputs), np.random.default_rng(0)
     arrays = {path: rng.standard_normal(leaf.shape).astype(np.float32) for path, leaf in flat.items()}
     saved = replace(entry, weights=None, layout=None, metrics=type(entry.metrics)())

@@ -1,0 +1,41 @@
+"""A name that was resolved: the object that everything below the edge takes."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from zoo._errors import WeightsError
+from zoo._hub.settings import Token
+from zoo._registry.entry import Entry, Input, Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A model's entry and where its files are: all from one commit, if they are in a repository.
+
+    Attributes:
+        entry: The record of the model; a repository's weights are pinned to a commit.
+        directory: The directory of the model, if the name was one.
+        token: For the Hub.
+        counted: If false, the entry is from a config.json that does not state the number of parameters, and
+            its `num_params` is 0 until `resolve.counted` or loading fills it in: counting traces the module.
+    """
+
+    entry: Entry
+    directory: Path | None = None
+    token: Token = field(default=None, repr=False)
+    counted: bool = True
+
+    @property
+    def weights(self) -> Weights:
+        """Where the weights are.
+
+        Raises:
+            WeightsError: there are none.
+        """
+        if self.entry.weights is None:
+            raise WeightsError(f"{self.entry.name!r} has no published weights; use pretrained=False.")
+        return self.entry.weights
+
+    def with_inputs(self, inputs: tuple[Input, ...]) -> "Located":
+        """Returns the same model for inputs of other shapes."""
+        return replace(self, entry=replace(self.entry, inputs=inputs))
