@@ -25,7 +25,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         shapes: Every tensor's shape, without reading it.
         dtypes: Every tensor's NumPy dtype; bfloat16 and float8 are those of ml_dtypes.
         aliases: For each name of a tied tensor but the first, the first.
-        notes: What was unwrapped or left out, as sentences.
+        notes: Sentences about what was unwrapped or left out.
     """
 
     def __init__(self, tensors: dict[str, Stored], notes: tuple[str, ...] = ()) -> None:
@@ -57,7 +57,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         return in_files([extent], lambda tensors: tensors, lambda: (self[name],))[0]
 
     def are_equal(self, name: str, other: str) -> bool:
-        """Whether two tensors have the same shape and numbers; never in memory both."""
+        """Returns whether two tensors have the same shape and numbers; never holds both in memory."""
         if self.aliases.get(name, name) == self.aliases.get(other, other):
             return True
         first, second = self.in_file(name), self.in_file(other)
@@ -68,7 +68,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     @property
     def in_memory(self) -> bool:
-        """Whether the bytes of its files are in memory, as `read_buffer` takes them."""
+        """Returns whether the bytes of its files are in memory, as `read_buffer` takes them."""
         return all(isinstance(file, BufferFile) for file in self.files())
 
     def verify(self) -> None:

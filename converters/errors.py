@@ -1,4 +1,4 @@
-"""What converters raises; the command line catches ConverterError."""
+"""Errors that converters raises; the command line catches ConverterError."""
 
 from typing import Any
 

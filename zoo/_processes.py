@@ -51,7 +51,7 @@ class ProcessGroup:
 
     @property
     def is_primary(self) -> bool:
-        """Whether this process does what only one may do."""
+        """Returns whether this process does what only one may do."""
         return not self._several or is_primary()
 
     def token(self) -> str:

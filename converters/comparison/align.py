@@ -42,14 +42,14 @@ def pair_layers(
 
 
 def _split(path: Path, found: Mapping[Path, tuple[str, ...]]) -> bool:
-    """Whether a layer inside it is outside of the torch module of its name, which is another thing then."""
+    """Returns whether a layer inside it is outside the torch module of its name: another thing, then."""
     outer = tuple(f"{name}." for name in found[path])
     inner = (names for other, names in found.items() if len(other) > len(path) and other[: len(path)] == path)
     return any(not name.startswith(outer) for names in inner for name in names)
 
 
 def _lifts(inspection: Inspection, path: Path) -> Sequence[Lift]:
-    """Of a layer; one without arrays is lifted like the arrays of the nearest layer around it."""
+    """Returns a layer's lifts; one without arrays is lifted like those of the nearest layer around it."""
     for depth in range(len(path), 0, -1):
         for array in inspection.arrays:
             if array.path[1 : depth + 1] == path[:depth] and len(array.path) > depth + 1:
@@ -64,7 +64,7 @@ def spatial(twin: Any) -> int:
 
 @dataclass(frozen=True)
 class Axes:
-    """How a torch model arranges axes, where Flax does otherwise.
+    """Arrangement of axes in a torch model, where Flax has another.
 
     A convolution's channels move, always. Any other layer's numbers may have come from a convolution, in a
     model that has one, or from an image among the inputs; or have the time before the batch, in a model with

@@ -1,4 +1,4 @@
-"""What the outputs of two models may hide: other arrays, other ways to train."""
+"""Differences that equal outputs may hide: other arrays, other ways to train."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

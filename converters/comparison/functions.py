@@ -31,7 +31,7 @@ class Pool:
 
     @property
     def inside(self) -> bool:
-        """Whether no window reaches into padding, so that it cannot matter what is counted."""
+        """Returns whether no window reaches into padding, so that it cannot matter what is counted."""
         each = zip(self.sizes, self.window, self.stride, self.dilation, self.padding, self.shape, strict=True)
         return all(
             before == 0 and (shape - 1) * stride + (window - 1) * dilation < size
@@ -41,7 +41,7 @@ class Pool:
 
 @dataclass
 class CallLog:
-    """What was called, in order."""
+    """Record of the calls, in order."""
 
     pools: list[Pool] = field(default_factory=list)
     dropouts: list[float | None] = field(default_factory=list)  # rates; None where eval mode hides it
@@ -158,7 +158,7 @@ def _inner(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
 
 
 def differences(flax: CallLog, torch: CallLog, *, lifted: bool) -> Iterator[Finding | str]:
-    """What differs, and in sentences what could not be compared.
+    """Yields the differences, and sentences about what could not be compared.
 
     Args:
         flax: the Flax model's functions.
@@ -188,7 +188,7 @@ def _rates(found: Sequence[float | None]) -> str:
 
 
 def _same_rates(flax: Sequence[float | None], torch: Sequence[float | None]) -> bool:
-    """Whether the rates agree in order, a hidden one with any or with no dropout at all."""
+    """Returns whether the rates agree in order, a hidden one with any or with no dropout at all."""
     reached = {0}  # how many of Flax's may have been seen so far
     for rate in torch:
         following = {i + 1 for i in reached if i < len(flax) and rate in (None, flax[i])}
@@ -197,7 +197,7 @@ def _same_rates(flax: Sequence[float | None], torch: Sequence[float | None]) -> 
 
 
 def _options(name: str, flax: Pool, torch: Pool) -> Iterator[Finding]:
-    """What differs; outputs of another shape may come from inputs of another shape."""
+    """Yields the differences; outputs of another shape may come from inputs of another shape."""
     given = {"sizes"} if flax.sizes == torch.sizes else {"sizes", "shape"}
     for option in (option.name for option in fields(Pool) if option.name not in given):
         mine, theirs = getattr(flax, option), getattr(torch, option)

@@ -119,7 +119,7 @@ class CallMatcher:
         return self._row("", "", Call((), mine), Call((), theirs), None, None)
 
     def notes(self, tolerance: float) -> Iterator[str]:
-        """What was not compared."""
+        """Sentences about what was not compared."""
         if self._counts:
             yield self._counts
         mine, theirs = self._calls
@@ -134,7 +134,7 @@ class CallMatcher:
             yield from self._other_order()
 
     def _alone(self, path: Path) -> bool:
-        """Whether a layer of Flax's own has no torch module, nor is part of one of Flax's that has.
+        """Returns whether a layer of Flax's own has no torch module, nor is part of one of Flax's that has.
 
         Dropout does nothing here, and in PyTorch is often a function; its rates are compared apart.
         """
@@ -152,6 +152,6 @@ class CallMatcher:
 
 
 def _builtin(layer: nn.Module) -> bool:
-    """Whether a layer is one of Flax's, or a child of one."""
+    """Returns whether a layer is one of Flax's, or a child of one."""
     own = (c for c in type(layer).__mro__ if c not in nn.Module.__mro__)
     return any(c.__module__.startswith("flax.linen.") for c in own)

@@ -1,4 +1,4 @@
-"""What `compare` found, and how it looks in print."""
+"""Report of `compare`, and its form in print."""
 
 import io
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ class Comparison:
         return self.first_divergence is None and not self.findings
 
     def diverges(self, row: Row) -> bool:
-        """Whether a row's outputs differ by more than the tolerance."""
+        """Returns whether a row's outputs differ by more than the tolerance."""
         return row.output is not None and not row.output.relative <= self.tolerance
 
     @property
@@ -154,7 +154,7 @@ def _table(comparison: Comparison) -> Table:
 
 
 def difference(flax: np.ndarray, torch: np.ndarray) -> Difference:
-    """Of two arrays of one shape; NaN and infinity equal themselves only."""
+    """Returns the largest difference of two arrays of one shape; NaN and infinity equal themselves only."""
     if not torch.size:
         return Difference(0.0, 0.0)
     if torch.dtype.kind != "c":

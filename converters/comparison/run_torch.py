@@ -69,7 +69,7 @@ def run_torch(
 
 @contextmanager
 def _default_dtype(torch: Any) -> Iterator[None]:
-    """What a torch module makes on the way is float64, too."""
+    """Makes the tensors that a torch module creates on the way float64, too."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

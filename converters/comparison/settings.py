@@ -70,7 +70,7 @@ def _padding(layer: Any, twin: Any, shape: Shape) -> Any:
 
 
 def _transposed(padding: str, kernel: int, stride: int) -> tuple[int, int] | str:
-    """What `jax.lax.conv_transpose` makes of "SAME" and "VALID"."""
+    """Returns the padding that `jax.lax.conv_transpose` uses for "SAME" and "VALID"."""
     if padding not in ("SAME", "VALID"):
         return padding
     total = kernel + stride - 2 + (max(kernel - stride, 0) if padding == "VALID" else 0)

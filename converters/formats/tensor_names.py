@@ -1,4 +1,4 @@
-"""What the names of a checkpoint's tensors tell: whether they can be a full model's at all."""
+"""Checks tensor names: refuses quantised weights, adapters, and names that no module has."""
 
 import re
 import unicodedata
@@ -50,6 +50,6 @@ def check_lengths(names: Iterable[str]) -> None:
 
 
 def are_flax(names: Iterable[str]) -> bool:
-    """Whether names are those of Flax variables, `params/dense/kernel`, and not of a PyTorch state dict."""
+    """Returns whether names are those of Flax variables, `params/dense/kernel`, not of a state dict."""
     names = list(names)
     return all("/" in name for name in names) and any(name.startswith("params/") for name in names)

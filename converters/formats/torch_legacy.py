@@ -35,7 +35,7 @@ class _Stream(io.RawIOBase):
 
 
 def open_legacy(file: InputFile) -> tuple[Any, Storages]:
-    """What the fourth pickle holds, and the storages that its tensors refer to."""
+    """Reads the fourth pickle: its value, and the storages that its tensors refer to."""
     stream = io.BufferedReader(_Stream(file), 1 << 16)
     magic, _ = read_pickle(stream, file.size, _storage)
     if isinstance(magic, dict) and stream.tell() == file.size:

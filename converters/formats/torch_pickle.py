@@ -1,4 +1,4 @@
-"""What the pickle of a PyTorch checkpoint may name, as plain descriptions; nothing is imported."""
+"""Globals in the pickle of a PyTorch checkpoint, as plain descriptions; nothing is imported."""
 
 import math
 import re
@@ -44,7 +44,7 @@ class Opaque:
     Attributes:
         name: Full name of the class or function.
         items: Items of a mapping of its own class, such as a configuration's.
-        is_module: Whether it has the attributes of a `torch.nn.Module`.
+        is_module: True if it has the attributes of a `torch.nn.Module`.
     """
 
     def __init__(self, name: str) -> None:

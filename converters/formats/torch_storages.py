@@ -134,7 +134,7 @@ def _first(tensor: Tensor) -> int:
 
 
 def _span(tensor: Tensor) -> int:
-    """How many elements of the storage lie between the tensor's first and last."""
+    """Counts the elements of the storage between the tensor's first and last, both included."""
     if 0 in tensor.shape:
         return 0
     return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride, strict=True))

@@ -42,7 +42,7 @@ OTHERS = (
 
 
 def open_archive(file: InputFile) -> tuple[Any, Storages]:
-    """What the archive's pickle holds, and the storages that its tensors refer to."""
+    """Reads the archive's pickle: its value, and the storages that its tensors refer to."""
     members = _members(file)
     for pattern, what in OTHERS:
         name = next(filter(re.compile(pattern).fullmatch, members), None)

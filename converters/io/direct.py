@@ -26,7 +26,7 @@ class DirectFile:
             self.close()
 
     def write(self, data: np.ndarray, offset: int) -> int:
-        """How many of the bytes (uint8) were written; the others have to be written as usual."""
+        """Returns how many of the bytes (uint8) were written; the others have to be written as usual."""
         count = data.size // BLOCK * BLOCK
         # A little is sooner in the cache, and synced together with the rest.
         if self._fd < 0 or not self._taken or count < LARGE or offset % BLOCK:

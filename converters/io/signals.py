@@ -21,7 +21,7 @@ def raise_exit(number: int, frame: FrameType | None) -> None:
 
 
 def _is_ignored(frame: FrameType | None) -> bool:
-    """Whether Python would ignore an exception, as it does in what it calls to collect garbage."""
+    """Returns whether Python would ignore an exception, as it does in what it calls to collect garbage."""
     codes = [getattr(callback, "__code__", None) for callback in gc.callbacks]
     while frame is not None and not (frame.f_code in codes or _frees(frame)):
         frame = frame.f_back
@@ -29,7 +29,7 @@ def _is_ignored(frame: FrameType | None) -> bool:
 
 
 def _frees(frame: FrameType) -> bool:
-    """Whether it is called because an object goes: by itself, or by a collection of weak references."""
+    """Returns whether it is called because an object goes: by itself, or from a weak collection."""
     weak = frame.f_globals.get("__name__") in ("weakref", "_weakrefset")
     return frame.f_code.co_name in ("__del__", *(("remove", "_remove") if weak else ()))
 

@@ -49,7 +49,7 @@ class FileArray(Protocol):
     """An array in files.
 
     Attributes:
-        tensors: What it is made of, by the names in the files.
+        tensors: Tensors that it is made of, by their names in the files.
     """
 
     @property
@@ -69,7 +69,7 @@ def whole_box(shape: Sequence[int]) -> Box:
 
 
 def box_slices(box: Box, origin: Box | None = None) -> tuple[slice, ...]:
-    """What indexes an array with the box; an array of which the origin is the first part, if one is given."""
+    """Returns the slices that select `box`; relative to `origin`, if given."""
     starts = [start for start, _ in origin] if origin is not None else [0] * len(box)
     return tuple(slice(a - start, b - start) for (a, b), start in zip(box, starts, strict=True))
 
@@ -112,7 +112,7 @@ def in_files(
 
 
 def computed(names: tuple[str, ...], read: Callable[[], Arrays]) -> tuple[FileArray, ...]:
-    """The same of tensors that are not in files as they are; they are read to know the shapes."""
+    """Describes arrays of tensors that are not in files as they are; they are read to know the shapes."""
     return tuple(Computed(names, made.shape, made.dtype, read, index) for index, made in enumerate(read()))
 
 

@@ -1,4 +1,4 @@
-"""What both formats share when they are written: arrays described, then put one by one into their places."""
+"""Writing, as both formats share it: describes the arrays, then puts each into its place."""
 
 import math
 import os
@@ -33,7 +33,7 @@ class ArraySpec(NamedTuple):
 
 
 def describe(arrays: Mapping[str, ArrayLike]) -> dict[str, ArraySpec]:
-    """What the arrays will be; does not read those of a mapping with `.shapes` and `.dtypes`.
+    """Describes the arrays; does not read those of a mapping with `.shapes` and `.dtypes`.
 
     Raises:
         CheckpointError: a name is no text that a file can hold.

@@ -1,4 +1,4 @@
-"""What conversion asks of single arrays: kinds, casts, copies, finiteness; and of mappings of them."""
+"""Checks and changes of single arrays: kinds, casts, copies, finiteness; and mappings of them."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def cast_floats(array: np.ndarray, dtype: np.dtype[Any] | None, name: str) -> np
 
 
 def nonfinite(array: np.ndarray) -> int:
-    """How many values are NaN or infinite."""
+    """Counts the values that are NaN or infinite."""
     if dtype_kind(array.dtype) not in ("float", "complex"):
         return 0
     # A sum is one pass without a temporary; only where it overflowed or met NaN is the count worth its cost.

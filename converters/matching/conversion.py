@@ -36,7 +36,7 @@ class Conversion:
 
     @property
     def dtypes(self) -> dict[Path, np.dtype[Any]]:
-        """Of the arrays; known before any tensor is read."""
+        """Dtypes of the arrays; known before any tensor is read."""
         found: dict[Path, np.dtype[Any]] = {}
         for link in self.links:
             dtypes = [self.source.dtypes[name] for name in link.tensors]

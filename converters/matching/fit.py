@@ -1,4 +1,4 @@
-"""How well a state dict and the links of a module agree, and how to say so."""
+"""Compares a state dict with the links of a module, and explains what does not fit."""
 
 import difflib
 import re
@@ -28,7 +28,7 @@ class Fit:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of a conversion that succeeded."""
+        """Notes for the user of a conversion that succeeded."""
         notes = list(notes_of(self.tensors))
         if self.prefix:
             notes.append(f"took the prefix {self.prefix!r} off every name")

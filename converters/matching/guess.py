@@ -74,7 +74,7 @@ STACKS: tuple[Callable[[Layer], str], ...] = (
 
 @dataclass
 class Alignment:
-    """What was found: one layer for one, and one for several that it joins.
+    """Guessed pairs: one layer for one, and one for several that it joins.
 
     Attributes:
         pairs: (the module's, the checkpoint's).
@@ -166,7 +166,7 @@ def _joined(wholes: list[Stack], parts: list[Stack]) -> Iterator[tuple[Stack, tu
 
 
 def _adds_up(whole: Stack, parts: Sequence[Stack]) -> bool:
-    """Whether each tensor has as many rows as those of the parts together, and is else like them."""
+    """Returns whether each tensor has as many rows as those of the parts together, and is else like them."""
     if any(len(part) != len(whole) for part in parts):
         return False
     for layer, *others in zip(whole, *parts, strict=True):
@@ -215,7 +215,7 @@ def _chosen(ours: list[Stack], theirs: list[Stack], found: Alignment) -> Iterato
 
 
 def _resized(ours: Iterable[Layer], theirs: Iterable[Layer]) -> Iterator[tuple[Layer, Layer]]:
-    """What is left alone on both sides with as many columns: a head for another number of classes."""
+    """Yields pairs left on both sides with as many columns: a head for another number of classes."""
     classes: dict[object, tuple[list[Layer], list[Layer]]] = {}
     for side, left in enumerate((ours, theirs)):
         for layer in left:

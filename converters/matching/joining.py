@@ -28,7 +28,7 @@ def stack(parts: Sequence[np.ndarray], axis: int) -> np.ndarray:
 
 
 def _side_by_side(parts: Sequence[np.ndarray], steps: Sequence[int], axis: int | None) -> bool:
-    """Whether the arrays share memory, with so many bytes from each one's start to the next's."""
+    """Returns whether the arrays share memory, with so many bytes from each one's start to the next's."""
     first = parts[0]
     at = _address(first)
     for part, step in zip(parts, steps, strict=True):

@@ -19,7 +19,7 @@ from converters.matching.links import Arrays, Link
 
 
 class Rule(Protocol):
-    """What `convert` and `to_torch` ask of a rule."""
+    """Interface that `convert` and `to_torch` ask of a rule."""
 
     def expand(self, available: set[str]) -> set[str]:
         """The names of a checkpoint -> the names that the module sees behind the rule."""

@@ -85,7 +85,7 @@ def links_after_rules(
 
 
 def _prefixes(names: Sequence[str]) -> list[str]:
-    """What all names begin with, dot by dot; the empty prefix first."""
+    """Returns the prefixes that all names share, dot by dot; the empty one first."""
     prefixes = [""]
     while names and len(prefixes) <= MAX_PREFIX:
         rest = {name.removeprefix(prefixes[-1]).partition(".")[::2] for name in names}

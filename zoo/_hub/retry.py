@@ -1,4 +1,4 @@
-"""How often and how long to retry, and how long to wait."""
+"""Retries of network requests: how often, and how long to wait."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long to wait.
+    """Time limits of network requests.
 
     Attributes:
         read_timeout: Seconds without a byte after which a connection counts as dead.

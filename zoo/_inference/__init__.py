@@ -1,1 +1,1 @@
-"""What is done with a loaded model."""
+"""Uses of a loaded model."""

@@ -78,7 +78,7 @@ def arguments(norm: nn.BatchNorm, args: Sequence[Any], kwargs: Mapping[str, Any]
 
 
 class _Trace:
-    """What a call does with its layers, its batch norms and their arrays."""
+    """Record of a traced call: its layers, batch norms and their arrays."""
 
     def __init__(self) -> None:
         self.arrays: dict[Path, Any] = {}

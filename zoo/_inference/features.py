@@ -1,4 +1,4 @@
-"""What the layers inside a model give, and gradients with respect to it."""
+"""Outputs of the layers inside a model, and gradients with respect to them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -38,7 +38,7 @@ def features(model: Model, *inputs: Any, layers: Sequence[str], **kwargs: Any) -
 def feature_gradients(
     model: Model, objective: Callable[[Any], jax.Array], *inputs: Any, layers: Sequence[str], **kwargs: Any
 ) -> tuple[Features, Features]:
-    """What `features` gives, and the gradient of a number made of the model's output with respect to it.
+    """Returns `features`, and the gradient of a number made of the model's output with respect to them.
 
     Args:
         model: Any model.
@@ -101,7 +101,7 @@ class _Calls:
         self._active: list[int] = []
 
     def is_wanted(self, module: nn.Module, method: str) -> bool:
-        """Whether to keep what a call gave, which is over."""
+        """Returns whether to keep the output of a call that has ended."""
         return method == CALL and id(module) not in self._active and self._wanted("/".join(module.path))
 
     def intercept(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:

@@ -32,9 +32,9 @@ def fold_batch_norm(
     `unfolded`, which no call reads, keeps the original arrays for `unfold_batch_norm`; calls work without.
 
     Args:
-        model: Of the zoo, or any other.
+        model: Model of the zoo, or any other.
         inputs: Example arrays or `jax.ShapeDtypeStruct`s; by default those of the model's entry.
-        kwargs: Of the call that is traced, for modules that need them to run in inference mode.
+        kwargs: Keyword arguments of the traced call, for modules that need them for inference.
         partly: Leaves batch norms that cannot be folded as they are, instead of refusing.
 
     Raises:

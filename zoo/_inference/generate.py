@@ -61,7 +61,7 @@ def generate(
         top_p: Draws from the likeliest tokens that together have this probability.
         eos_token_id: One or several that end a text, which is filled with the first of them. With all texts
             at their ends, the result is shorter.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
         ZooError: the texts do not fit the model, or an option is out of its range.
@@ -193,7 +193,7 @@ def proceed(model: Model, state: State, stop: ArrayLike, sampling: Sampling, dra
 
 
 def enlarged(state: State, size: int) -> State:
-    """The same texts with room for `size` tokens."""
+    """Returns the texts with room for `size` tokens."""
     more = size - state.tokens.shape[1]
     return state._replace(
         tokens=jnp.pad(state.tokens, ((0, 0), (0, more))),

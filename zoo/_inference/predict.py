@@ -35,7 +35,7 @@ def predict_all(
     function: Callable[..., Any] = Model.__call__,
     report: Callable[[int], None] | None = None,
 ) -> Iterator[Any]:
-    """What the model gives for each example, one after the other, as NumPy arrays.
+    """Yields the model's output for each example in turn, as NumPy arrays.
 
     The last batch is filled up, so that one program serves all, and what it gives for the filling is left
     out. Examples are read while the device computes.
@@ -47,7 +47,7 @@ def predict_all(
         batch_size: Examples at a time.
         mesh: Its axis `data` divides each batch; by default the mesh that the variables are on. Each of
             its devices gets a copy of variables that are not on it.
-        function: Of the model and a batch; one with a name compiles once, a lambda at each call.
+        function: Function of the model and a batch; one with a name compiles once, a lambda at each call.
         report: Called with how many examples are done; by default a bar on a terminal.
 
     Raises:

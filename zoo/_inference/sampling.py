@@ -1,4 +1,4 @@
-"""How the next token follows from the logits."""
+"""Draws the next token from the logits."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from zoo._errors import ZooError
 
 
 class Sampling(NamedTuple):
-    """What is compiled into the loop.
+    """Choices that are compiled into the loop.
 
     Attributes:
-        greedy: Whether the next token is the likeliest one, and not drawn.
+        greedy: Whether to take the likeliest token instead of drawing one.
         top_k: From how many of the likeliest ones it is drawn; None for all.
-        nucleus: Whether only from the likeliest ones whose probabilities come to `Draw.top_p`.
+        nucleus: Whether to draw only from the likeliest ones whose probabilities come to `Draw.top_p`.
     """
 
     greedy: bool
@@ -26,7 +26,7 @@ class Sampling(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """What is not: the numbers, the tokens to stop at, and the key."""
+    """Choices that are not compiled: the numbers, the tokens to stop at, and the key."""
 
     temperature: jax.Array
     top_p: jax.Array

@@ -1,4 +1,4 @@
-"""What XLA has to be told on a CPU so that training and convolutions are fast."""
+"""Options and forms with which XLA trains and convolves fast on a CPU."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -20,7 +20,7 @@ Values: TypeAlias = Sequence[Any]
 
 
 def compiler_options() -> dict[str, str]:
-    """What makes convolutions fast: `jax.jit(function, compiler_options=zoo.compiler_options())`.
+    """Returns options for fast convolutions: `jax.jit(function, compiler_options=zoo.compiler_options())`.
 
     For the outermost jit. Empty where nothing is to be gained: on other backends than CPUs, and where this
     version of jaxlib does not know the option, which is experimental. Results differ by rounding only.
@@ -38,7 +38,7 @@ def _known() -> bool:
 
 
 def channels_last_convolutions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function as XLA computes it fastest on a CPU; on other backends nothing changes.
+    """Returns the function in the form that XLA computes fastest on a CPU; unchanged on other backends.
 
     Each convolution's arrays are transposed to batch first, channels last, the only order that XLA's fast
     convolution takes. XLA does so by itself, but not in the body of a loop, where the kernels' gradients are

@@ -55,7 +55,7 @@ def remote_companion(
 
 
 def exists(name: str, source: hub_file.HubFile) -> bool:
-    """Whether the repository has the file; what it lacks is noted in the cache, as the Hub's client does."""
+    """Returns whether the repository has the file; notes a missing one in the cache, as the Hub's client."""
     if source.absent():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What `zoo fetch` does: weights into the caches before they are needed, what is in them, and out again."""
+"""Fetches weights into the caches before they are needed, lists what is there, and removes it."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -60,7 +60,7 @@ def remove(name: str) -> Cached:
 def of_each(
     verb: Callable[[str], Cached], names: Sequence[str]
 ) -> tuple[list[Cached], ZooError | ConverterError | None]:
-    """What a verb makes of the names, and how it refuses others, which does not keep it from the rest."""
+    """Applies the verb to each name; collects the refusals instead of stopping at the first."""
     done: list[Cached] = []
     refused: list[ZooError | ConverterError] = []
     for name in names:

@@ -72,7 +72,7 @@ def _unused(entry: Entry, head: tuple[str, ...] = ()) -> Mapping[str, str]:
 
 
 def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str]:
-    """What was left out of the file and why, in sentences."""
+    """Yields a sentence about the tensors of the file that were left out, for each reason."""
     family, reasons = families.family(entry), dict[str, list[str]]()
     for name in fit.ignored:
         reason = _tied(name, fit, family.tied)

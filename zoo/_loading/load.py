@@ -51,14 +51,14 @@ def load(
             `hf://owner/name@revision`.
         pretrained: Whether to load the weights, fetched unless they are in the cache; initialised with `seed`
             otherwise.
-        seed: Of the random initialisation.
-        dtype: What the module computes in; by default what its inputs and params give.
-        param_dtype: What floating-point params are cast to; by default they are as in the file. Statistics of
+        seed: Seed of the random initialisation.
+        dtype: Compute dtype of the module; by default, its inputs and params decide.
+        param_dtype: Dtype of floating-point params; by default they stay as in the file. Statistics of
             batch norms have at least float32.
         sharding: Where arrays go: one for all, or a function of an array's path and shape, such as `fsdp` and
             `tensor_parallel` give. A process then reads of a file what its own devices have of the arrays.
         module: A module of your own that takes the weights, instead of the family's.
-        revision: Of a repository: a commit, branch or tag.
+        revision: Revision of a repository: a commit, branch or tag.
         token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
         verify: With `sharding`, whether files are hashed that were hashed before and have not changed since.
         **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another

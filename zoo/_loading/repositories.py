@@ -26,7 +26,7 @@ NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
 
 
 def is_one(name: str | os.PathLike[str]) -> bool:
-    """Whether the name means a repository."""
+    """Returns whether the name means a repository."""
     return isinstance(name, str) and name.startswith(SCHEME)
 
 

@@ -1,4 +1,4 @@
-"""What the files of sentence-transformers say: how states become one vector a text."""
+"""Reads the files of sentence-transformers, which say how states become one vector per text."""
 
 from collections.abc import Callable
 from typing import Any

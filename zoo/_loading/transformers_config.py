@@ -21,7 +21,7 @@ Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where 
 
 
 def is_hub_config(content: bytes) -> bool:
-    """Whether a config.json is of a model in the Hub's layout, and not one that zoo.save wrote."""
+    """Returns whether a config.json is of a model in the Hub's layout, not one that zoo.save wrote."""
     try:
         config = decode_json(content, "")
     except CheckpointError:
@@ -33,8 +33,8 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
     """The entry of a model in the Hub's layout, but for its weights.
 
     Args:
-        name: That it is loaded by.
-        content: Of config.json.
+        name: Name that it is loaded by.
+        content: Content of config.json.
         read: Gives its other files.
         head: Instead of the one that `architectures` names.
 
@@ -77,7 +77,7 @@ def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
 
 
 def _problems(config: Mapping[str, Any], fields: ConfigFields) -> Iterator[str]:
-    """What the family does not have."""
+    """Yields the attributes that the family does not have."""
     known = {*fields.keywords, *fields.fixed, *fields.irrelevant, *IRRELEVANT}
     for name, value in config.items():
         if name in fields.fixed and value != fields.fixed[name]:

@@ -24,7 +24,7 @@ from zoo._registry.entry import UNATTESTED
 
 
 class Access(NamedTuple):
-    """How weights are read.
+    """Options for reading weights.
 
     Attributes:
         sliced: If true, arrays are read from the file later, each in slices.

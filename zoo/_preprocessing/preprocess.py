@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """What `preprocess` returns."""
+    """Function from pictures to a model's input."""
 
     entry: Entry
 
@@ -35,7 +35,7 @@ class Preprocessor:
 
 
 def preprocess(model: Name | Entry) -> Preprocessor:
-    """How pictures become the input of a model: as they did when it was trained and measured.
+    """Returns the function that turns pictures into a model's input, as in its training and evaluation.
 
     Args:
         model: A name, as for `load`, or an entry.

@@ -1,1 +1,1 @@
-"""What the zoo has: the manifest, the families, the recipes."""
+"""Contents of the zoo: the manifest, the families, the recipes."""

@@ -69,14 +69,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class Digits:
-    """How drawings become input; `ink: light` models read light strokes on a dark ground."""
+    """Preprocessing of drawings; `ink: light` models read light strokes on a dark ground."""
 
     ink: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Photos:
-    """How photos become input: the shorter side resized, the middle cut out, colours normalised.
+    """Preprocessing of photos: resizes the shorter side, crops the centre, normalises colours.
 
     `resize` and `crop` are pixels; `mean` and `std` are of red, green and blue in [0, 1], by default those of
     ImageNet's training images, which most models of photos share.
@@ -119,12 +119,12 @@ class Entry:
 
     @property
     def takes_tokens(self) -> bool:
-        """Whether its first input are a text's tokens."""
+        """Returns whether the first input is a text's tokens."""
         return bool(self.inputs) and self.inputs[0].dtype.startswith("int")
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What each of the logits stands for; empty where that is not known."""
+        """Names of the classes, one for each logit; empty where they are not known."""
         return _class_names(self.classes) if self.classes else self.labels
 
 

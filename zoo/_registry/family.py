@@ -77,7 +77,7 @@ IRRELEVANT = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigFields:
-    """How a family reads the attributes of one model_type in the config.json of the Hub.
+    """Reading rules of a family for one model_type's attributes in a config.json of the Hub.
 
     Attributes:
         keywords: Attribute -> the keyword of the family's `create` that it stands for.

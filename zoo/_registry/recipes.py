@@ -1,4 +1,4 @@
-"""How each bundled model was trained, as data."""
+"""Recipes of the bundled models' training, as data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,16 +20,16 @@ class Recipe:
     """All that decides what a run ends with, besides the model and the data.
 
     Attributes:
-        task: What is learnt, a key of `tasks.TASKS`.
+        task: Task to learn, a key of `tasks.TASKS`.
         dataset: A key of `data.DATASETS`.
         epochs: Passes over the data; what is left after the last whole batch of a pass is not used.
         batch_size: Examples an update.
-        dtype: What an update computes in, one of DTYPES; params, measures and evaluation keep theirs.
+        dtype: Compute dtype of an update, one of DTYPES; params, measures and evaluation keep theirs.
         accumulate_steps: Parts that a batch is split into, one after the other, to need less memory.
         optimizer: "adamw", or "sgd" with Nesterov's momentum of 0.9.
         learning_rate: At its highest.
         warmup_steps: Updates until the learning rate is at its highest, from zero.
-        decay: How it goes down from there to zero at the last update, or "constant".
+        decay: Schedule from there down to zero at the last update, or "constant".
         weight_decay: Share of the params that is taken off them at an update, times the learning rate.
         backbone_rate: Learning rate of all but the head, as a share of the head's; with 0 it is frozen, and
             batch norms and dropout are as in evaluation. Needs a family with a head.
@@ -43,7 +43,7 @@ class Recipe:
             last epoch is the result.
         patience: Epochs without a better one after which a run ends; 0: it does not.
         keep: Checkpoints that are kept, besides the best.
-        seed: Of the initial params, the order of the examples and all noise.
+        seed: Seed of the initial params, the order of the examples and all noise.
     """
 
     task: str

@@ -53,7 +53,7 @@ def number(value: Any, path: str, problems: list[str]) -> Any:
 
 
 def anything(value: Any, path: str, problems: list[str]) -> Any:
-    """Whatever it is."""
+    """Accepts any value."""
     return value
 
 
@@ -110,7 +110,7 @@ class Fields:
         return self._values.get(name)
 
     def replaced(self, others: Mapping[str, Any]) -> "Fields":
-        """The same with other values of some."""
+        """Returns a copy with other values of some fields."""
         return Fields({**self._values, **others}, self._wrong - others.keys())
 
 

@@ -34,7 +34,7 @@ Report = Callable[[int, int], None]  # bytes done, bytes in all
 
 @dataclass(frozen=True)
 class Converted:
-    """What was converted: the entry it fits, and what a user should know of it."""
+    """Result of a conversion: the entry that fits, and notes for the user."""
 
     entry: Entry
     notes: tuple[str, ...]
@@ -62,7 +62,7 @@ def convert(
         out: A directory as `zoo.save` writes, or one file if it ends in `.safetensors`.
         name: The manifest's entry that it is for; recognised where neither it nor a module is given.
         module: A module of your own.
-        inputs: Of that module.
+        inputs: Inputs of that module.
         names: Names pairs and rules, instead of those that the family knows.
         ignore: Regular expressions for whole names that may be left over.
         key: Which state dict of a file that holds several.
@@ -139,7 +139,7 @@ def _write(
 
 
 def _described(target: recognize.Target, source: Path) -> Entry:
-    """What is known of converted weights: not whose they are, nor how good."""
+    """Describes converted weights: not whose they are, nor how good."""
     params = (array for array in target.inspection.arrays if array.path[0] == "params")
     return replace(
         target.entry,
@@ -165,7 +165,7 @@ def export(
     """Writes a model's weights as a PyTorch state dict: the way back of `convert`.
 
     Args:
-        name: Of the manifest, a model's directory, or a file that `convert` wrote.
+        name: Name of the manifest, a model's directory, or a file that `convert` wrote.
         out: A `.safetensors` or a `.pth`.
         like: The checkpoint that the weights came from: its names, order, counters and prefixes come back.
         layout: Whose names, of those that the family knows; by default the entry's.

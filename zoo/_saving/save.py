@@ -48,7 +48,7 @@ def save(
         model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
         directory: Made where it is missing, refused where it holds a model.
         inputs: Example arrays or their shapes, for a module of your own: loading then checks every array.
-        overwrite: Whether a model in the directory is replaced, instead of refused.
+        overwrite: Whether to replace a model in the directory, instead of refusing.
 
     Raises:
         WeightsError: the variables cannot be stored, or the files cannot be written.
@@ -84,9 +84,9 @@ def write(
 
     Args:
         target: The directory.
-        entry: What config.json says, but for the weights.
+        entry: Record for config.json, without the weights.
         put: Writes the weights to a path, or files and an index beside it.
-        overwrite: Whether a model in the directory is replaced, instead of refused.
+        overwrite: Whether to replace a model in the directory, instead of refusing.
         processes: The processes that do so together.
     """
     taken = [name for name in (WEIGHTS_FILE, INDEX_FILE, CONFIG) if os.path.lexists(target / name)]

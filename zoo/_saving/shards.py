@@ -34,7 +34,7 @@ LARGEST = 5_000_000_000  # bytes of a file, as the Hub advises
 
 
 def are_spread(flat: Mapping[str, Any]) -> bool:
-    """Whether any device has only a part of some array."""
+    """Returns whether any device has only a part of some array."""
     return any(isinstance(leaf, jax.Array) and not leaf.is_fully_replicated for leaf in flat.values())
 
 
@@ -99,7 +99,7 @@ def _sha256(path: Path) -> str:
 
 
 def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, processes: ProcessGroup) -> None:
-    """What this process has of an array, in pieces."""
+    """Writes this process's part of an array, in pieces."""
     parts = _parts(leaf, processes)
     for group in merge_boxes(set(parts)):
         for box in _pieces(group, array.dtype.itemsize):

@@ -1,4 +1,4 @@
-"""Whether weights are what they should be, and compute on this machine what they should.
+"""Checks that weights are intact, and compute on this machine what they computed before.
 
 A golden file has example inputs and what the PyTorch implementation, or whoever its metadata names, makes of
 them in float64. It lies beside the weights: `golden.safetensors` in a model's directory or repository,
@@ -43,14 +43,14 @@ Call = tuple[Sequence[ArrayLike], Sequence[ArrayLike]]  # inputs, outputs
 
 @dataclass(frozen=True)
 class Verified:
-    """What was compared and found right.
+    """Report of a verification: each comparison that passed.
 
     Attributes:
         file: The weights' file.
         sha256: Its hash, which the model's record has; None where nobody has published one.
         num_params: As the record says, all finite.
         difference: The largest one from the golden outputs, as a share of the largest output; None without.
-        made_by: Who made the golden outputs.
+        made_by: Library that made the golden outputs.
     """
 
     file: Path
@@ -64,7 +64,7 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
     """Checks a model's weights: hash, arrays, number of parameters, finiteness, and golden outputs if any.
 
     Args:
-        name: Of the manifest, or a model's directory.
+        name: Name of the manifest, or a model's directory.
         module: A module of your own, for its directory.
 
     Raises:
@@ -117,7 +117,7 @@ def write_golden(
         calls: For each method (`__call__`, `decode`), its inputs and what the PyTorch implementation makes of
             them in float64, its axes in Flax's order.
         made_by: With its version; names whoever it is instead.
-        overwrite: Whether a file there is replaced.
+        overwrite: Whether to replace a file there.
     """
     arrays = {
         f"{method}/{side}/{index}": np.asarray(array)
@@ -152,7 +152,7 @@ def _difference(output: np.ndarray, right: np.ndarray) -> float:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """That of a safetensors file which was parsed already."""
+    """Returns the metadata of a safetensors file that was parsed already."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     metadata: dict[str, str] = header.get("__metadata__", {})

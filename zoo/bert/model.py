@@ -38,7 +38,7 @@ POOLING = ("cls", "mean", "max", "mean_sqrt_len")
 
 
 class Variant(NamedTuple):
-    """How BERT, RoBERTa and DistilBERT differ, apart from sizes.
+    """Differences between BERT, RoBERTa and DistilBERT, apart from sizes.
 
     Attributes:
         offset: If true, positions begin behind the padding token's id, which is padding's position.

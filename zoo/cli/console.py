@@ -1,4 +1,4 @@
-"""What the command line has in common: tables, and how it ends."""
+"""Shared parts of the command line: tables, errors and exit codes."""
 
 import io
 import os

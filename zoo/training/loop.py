@@ -30,10 +30,10 @@ def compile_epoch(
     """A function from a state and all examples, on the device, to the next state and each update's measures.
 
     Args:
-        model: What is trained; its entry says how pixels become its input.
-        recipe: How to train it.
-        count: How many examples there are.
-        layout: How they are divided.
+        model: Model to train; its entry says how pixels become its input.
+        recipe: Recipe of the training.
+        count: Number of examples.
+        layout: Division of params and batches among devices.
         places: Where the results go, as the layout says.
     """
     steps = count // recipe.batch_size

@@ -46,7 +46,7 @@ class Layout:
         return _mapped(lambda array: self._shares(array, 0), examples)
 
     def batches(self, batches: Tree) -> Tree:
-        """The same for arrays (batches, size, ...), of whose second axis each device keeps its share."""
+        """Places arrays (batches, size, ...); each device keeps its share of the second axis."""
         return _mapped(lambda array: self._shares(array, 1), batches)
 
     def divided(self, batch: Tree) -> Tree:
@@ -67,12 +67,12 @@ class Layout:
 
     @property
     def whole(self) -> Sharding | None:
-        """What each device has a copy of."""
+        """Sharding of arrays that each device has a copy of."""
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
     @property
     def shares(self) -> int:
-        """How many parts a batch has."""
+        """Number of parts that a batch is divided into."""
         return self.mesh.shape[DATA] if self.mesh else 1
 
     def multiple(self, size: int) -> int:
@@ -142,7 +142,7 @@ def layout(
 
 
 def _default(mesh: Mesh, family: str | None) -> Placement:
-    """Whole params on each device, but for an axis `model`: Transformers' as their family says, or spread."""
+    """Keeps params whole on each device; with an axis `model`, divides them as the family says."""
     if MODEL not in mesh.axis_names:
         return NamedSharding(mesh, PartitionSpec())
     found = families.named(family)

@@ -64,7 +64,7 @@ def train(
             default one device trains.
         sharding: Where the variables go on the mesh, as for `load`; by default each device has them
             all, or with an axis `model` its share: by the table of a Transformer's family, or as by `fsdp`.
-        resume: Whether to go on with the run in the directory, on whatever devices.
+        resume: Whether to continue the run in the directory, on whatever devices.
         report: Called with each finished epoch and its measures; at first with the epoch to go on from.
 
     Raises:
@@ -152,7 +152,7 @@ def run(
 
 
 def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
-    """What to train on, and what to hold back."""
+    """Splits the examples into those to train on and those to hold back."""
     count = len(examples.labels) - recipe.validation
     if count < recipe.batch_size:
         raise TrainingError(

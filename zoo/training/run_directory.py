@@ -28,10 +28,10 @@ def claim(
 
     Args:
         directory: Made where it is missing.
-        entry: Of the model.
-        recipe: How it is trained.
+        entry: Record of the model.
+        recipe: Recipe of the training.
         data: The SHA-256 of each file that it is trained on, or of many files together.
-        resume: Whether to go on with the run in the directory.
+        resume: Whether to continue the run in the directory.
 
     Raises:
         TrainingError: it holds something else, or another process works in it.
@@ -64,7 +64,7 @@ def _claimed(directory: Path, wanted: Mapping[str, Any], resume: bool) -> Iterat
 
 
 def _description(entry: Entry, recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
-    """What decides a run's result, as JSON has it."""
+    """Describes all that decides a run's result, for JSON."""
     described: dict[str, Any] = json.loads(
         json.dumps(
             {

@@ -1,4 +1,4 @@
-"""What files of vision transformers call tensors and options; the layers of zoo/vit.py have timm's names."""
+"""Names of tensors and options in files of vision transformers; the layers here have timm's."""
 
 from typing import Any
 
