@@ -111,8 +111,8 @@ class PickleMachine:
         unknown = next((each for each in arguments if isinstance(each, Opaque)), None)
         if unknown is not None and function not in TAKE_ANYTHING:
             return Opaque(unknown.name)
-        if function == FROM_BYTES and self.read_storage:
-            return self.read_storage(*arguments)
+        if function == FROM_BYTES:
+            return self.read_storage(*arguments) if self.read_storage else Opaque(FROM_BYTES)
         if not isinstance(function, str) or function not in CALLS:
             raise CheckpointError("the pickle is damaged: it calls what is no function")
         return CALLS[function](*arguments)

@@ -34,10 +34,11 @@ class _Stream(io.RawIOBase):
         return count
 
 
-def open_legacy(file: InputFile) -> tuple[Any, Storages]:
+def open_legacy(file: InputFile, *, is_nested: bool = False) -> tuple[Any, Storages]:
     """Reads the fourth pickle: its value, and the storages that its tensors refer to."""
     stream = io.BufferedReader(_Stream(file), 1 << 16)
-    magic, _ = read_pickle(stream, file.size, _storage)
+    # A file within a file holds no third one: hostile ones would nest without end.
+    magic, _ = read_pickle(stream, file.size, None if is_nested else _storage)
     if isinstance(magic, dict) and stream.tell() == file.size:
         return magic, Storages(file, {})  # pickle's own: its arrays stand in it
     if magic != MAGIC:
@@ -63,7 +64,7 @@ def open_legacy(file: InputFile) -> tuple[Any, Storages]:
 
 def _storage(data: bytes) -> Storage:
     """Reads a storage that Python's own pickle holds: torch gives it a file of torch.save as bytes."""
-    root, storages = open_legacy(BufferFile("a storage", np.frombuffer(data, np.uint8)))
+    root, storages = open_legacy(BufferFile("a storage", np.frombuffer(data, np.uint8)), is_nested=True)
     if not isinstance(root, Storage):
         raise CheckpointError("the pickle is damaged: it holds something in the place of a storage")
     return root._replace(data=storages.content(root))

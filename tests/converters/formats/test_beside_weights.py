@@ -179,3 +179,19 @@ def test_a_distributed_checkpoint_is_named_with_the_line_that_makes_a_file_of_it
     (tmp_path / "__0_0.distcp").write_bytes(b"")
     with pytest.raises(CheckpointError, match="dcp_to_torch"):
         read_checkpoint(tmp_path)
+
+
+def test_files_nested_without_end_are_refused(tmp_path):
+    class Nested:
+        def __init__(self, data):
+            self.data = data
+
+        def __reduce__(self):
+            return torch.storage._load_from_bytes, (self.data,)
+
+    data = pickle.dumps({"w": 0})
+    for _ in range(2000):
+        data = pickle.dumps({"w": Nested(data)})
+    (tmp_path / "x.pkl").write_bytes(data)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(tmp_path / "x.pkl")
