@@ -4,7 +4,7 @@ from converters.io.atomic import atomic_write, check_free_space, sync_directory
 from converters.io.files import InputFile, aligned_read, named_errors
 from converters.io.json import decode_json
 from converters.io.memory import aligned_empty
-from converters.io.signals import exit_on_signals, raise_exit
+from converters.io.signals import exceptions_from, exit_on_signals
 from converters.io.slices import Box, FileArray, Part, Stacked, box_slices, read_box, whole_box
 from converters.io.writing import CHUNK, ArraySpec, describe
 
@@ -23,9 +23,9 @@ __all__ = [
     "check_free_space",
     "decode_json",
     "describe",
+    "exceptions_from",
     "exit_on_signals",
     "named_errors",
-    "raise_exit",
     "read_box",
     "sync_directory",
     "whole_box",

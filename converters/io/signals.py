@@ -3,21 +3,28 @@
 import gc
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 
 def raise_exit(number: int, frame: FrameType | None) -> None:
     """Handles a signal by an exception, so that files and locks are cleaned up."""
     if _is_ignored(frame):
-        # A moment later, then.
-        again = threading.Timer(0.01, os.kill, (os.getpid(), number))
-        again.daemon = True
-        again.start()
+        _send_later(number)
         return
-    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+    error = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+    error.__dict__["signal"] = number  # by which `exceptions_from` knows it
+    raise error
+
+
+def _send_later(number: int) -> None:
+    """Sends this process the signal in a moment."""
+    again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _is_ignored(frame: FrameType | None) -> bool:
@@ -31,7 +38,32 @@ def _is_ignored(frame: FrameType | None) -> bool:
 def _frees(frame: FrameType) -> bool:
     """Returns whether it is called because an object goes: by itself, or from a weak collection."""
     weak = frame.f_globals.get("__name__") in ("weakref", "_weakrefset")
-    return frame.f_code.co_name in ("__del__", *(("remove", "_remove") if weak else ()))
+    return frame.f_code.co_name in ("__del__", *(("remove", "_remove", "__call__") if weak else ()))
+
+
+@contextmanager
+def exceptions_from(numbers: Iterable[int]) -> Iterator[None]:
+    """Turns these signals into exceptions within the block; only the main thread may call it.
+
+    Python ignores exceptions in what it calls while it frees objects. Where the stack shows that, the signal
+    waits; where it does not (callbacks of weak references, generators that are closed), it is sent again.
+    """
+
+    def report(ignored: "sys.UnraisableHookArgs") -> None:
+        number = getattr(ignored.exc_value, "signal", None)
+        if number is None:
+            hook(ignored)
+        else:
+            _send_later(number)
+
+    hook, sys.unraisablehook = sys.unraisablehook, report
+    previous = {number: signal.signal(number, raise_exit) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 @contextmanager
@@ -44,10 +76,5 @@ def exit_on_signals() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread()
         and signal.getsignal(number) is signal.SIG_DFL
     ]
-    for number in ours:
-        signal.signal(number, raise_exit)
-    try:
+    with exceptions_from(ours) if ours else nullcontext():
         yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)

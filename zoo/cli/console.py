@@ -10,7 +10,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from converters.errors import ConverterError
-from converters.io import raise_exit
+from converters.io import exceptions_from
 from zoo._errors import ZooError
 from zoo._progress import is_terminal
 
@@ -28,12 +28,12 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         # Ctrl-C is ignored in a shell's jobs in the background, and stays that.
         ours = [each for each in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(each) != signal.SIG_IGN]
-        previous = {number: signal.signal(number, raise_exit) for number in ours}
         try:
-            result = super().invoke(ctx)
-            # Here, and not when the interpreter ends and can only complain.
-            print(end="", flush=True)
-            return result
+            with exceptions_from(ours):
+                result = super().invoke(ctx)
+                # Here, and not when the interpreter ends and can only complain.
+                print(end="", flush=True)
+                return result
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(128 + getattr(signal, "SIGPIPE", 13)) from None
@@ -44,9 +44,6 @@ class Verbs(TyperGroup):
                 raise
             print(f"zoo: {error}", file=sys.stderr)
             raise SystemExit(1) from None
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def warn(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:

@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 import zoo
-from converters.io.signals import raise_exit
+from converters.io import exceptions_from
 from tests.support.servers import changed, flipped
 from tests.zoo.hub.conftest import litter
 from zoo._hub import cache as _cache
@@ -123,7 +123,49 @@ def forgotten(send):
     time.sleep(9)
 
 
-@pytest.mark.parametrize("call", [collected, forgotten])
+def finalized(send):
+    """Calls it from a finalizer, in the middle of a collection."""
+
+    class Circle:
+        pass
+
+    circle = Circle()
+    circle.itself = circle
+    weakref.finalize(circle, send)
+    del circle
+    gc.collect()
+    time.sleep(9)
+
+
+def told(send):
+    """Calls it from the callback of a weak reference, which looks like any function."""
+
+    class Key:
+        pass
+
+    key = Key()
+    reference = weakref.ref(key, lambda gone: send())
+    del key
+    time.sleep(9)
+    assert reference
+
+
+def closed(send):
+    """Calls it from a generator that nobody needs any more."""
+
+    def generate():
+        try:
+            yield
+        finally:
+            send()
+
+    generator = generate()
+    next(generator)
+    del generator
+    time.sleep(9)
+
+
+@pytest.mark.parametrize("call", [collected, forgotten, finalized, told, closed])
 @pytest.mark.parametrize(
     ("number", "ended"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
 )
@@ -135,12 +177,17 @@ def test_a_signal_that_python_would_lose_is_not_lost(number, ended, call):
             sent.append(number)
             os.kill(os.getpid(), number)
 
-    previous = signal.signal(number, raise_exit)
-    try:
-        with pytest.raises(ended):
-            call(send)
-    finally:
-        signal.signal(number, previous)
+    with exceptions_from([number]), pytest.raises(ended):
+        call(send)
+
+
+def test_other_exceptions_that_python_ignores_are_reported_as_ever(monkeypatch):
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: reported.append(ignored.exc_type))
+    with exceptions_from([signal.SIGTERM]):
+        key = type("Key", (), {"__del__": lambda self: 1 / 0})()
+        del key
+    assert reported == [ZeroDivisionError]
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
