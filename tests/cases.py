@@ -199,14 +199,14 @@ CASES = {
     "deit": Case(
         "vit",
         {**VIT, "image_size": [24, 40], "num_classes": 5, "distilled": True},
-        lambda: published.timm_vit(True, img_size=(24, 40), num_classes=5),
+        lambda: published.timm_vit(distilled=True, img_size=(24, 40), num_classes=5),
         [images(3, 24, 40, 3)],
         layout="timm",
     ),
     "deit, features": Case(
         "vit",
         {**VIT, "image_size": [24, 40], "num_classes": 0, "distilled": True},
-        lambda: published.timm_vit(True, img_size=(24, 40), num_classes=0),
+        lambda: published.timm_vit(distilled=True, img_size=(24, 40), num_classes=0),
         [images(3, 24, 40, 3)],
         layout="timm",
     ),

@@ -169,4 +169,4 @@ def test_a_wrong_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(nn, "avg_pool", nn.max_pool)
     with pytest.raises(AssertionError):
-        test_outputs_and_gradients_match_pytorch(CASES["cnn"], False)
+        test_outputs_and_gradients_match_pytorch(CASES["cnn"], train=False)

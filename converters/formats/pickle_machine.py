@@ -213,8 +213,8 @@ OPCODES: dict[bytes, Callable[[PickleMachine], Any]] = {
     b"\x80": lambda self: self.take(1),  # protocol
     b"\x95": lambda self: self.take(8),  # frame
     b"N": lambda self: self.push(None),
-    b"\x88": lambda self: self.push(True),
-    b"\x89": lambda self: self.push(False),
+    b"\x88": lambda self: self.stack.append(True),
+    b"\x89": lambda self: self.stack.append(False),
     b"K": lambda self: self.push(self.integer(1)),
     b"M": lambda self: self.push(self.integer(2)),
     b"J": lambda self: self.push(struct.unpack("<i", self.take(4))[0]),

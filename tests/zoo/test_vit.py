@@ -57,7 +57,7 @@ RESIZED = {
     "timm, deit": (
         "timm",
         {"distilled": True},
-        lambda: published.timm_vit(True, img_size=32, num_classes=5, dynamic_img_size=True),
+        lambda: published.timm_vit(distilled=True, img_size=32, num_classes=5, dynamic_img_size=True),
     ),
     "transformers, vit": (
         "transformers5",

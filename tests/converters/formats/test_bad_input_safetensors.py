@@ -65,7 +65,7 @@ BAD = {
     "reversed offsets": (safetensors_bytes({"a": entry(4, 0)}, bytes(4)), ["'a'", "[4, 0]"]),
     "negative offsets": (safetensors_bytes({"a": entry(-4, 0)}, bytes(4)), ["'a'", "[-4, 0]"]),
     "float offsets": (safetensors_bytes({"a": entry(0.0, 4.0)}, bytes(4)), ["'a'", "[0.0, 4.0]"]),
-    "boolean offsets": (safetensors_bytes({"a": entry(False, 4)}, bytes(4)), ["'a'"]),
+    "boolean offsets": (safetensors_bytes({"a": entry(begin=False, end=4)}, bytes(4)), ["'a'"]),
     "three offsets": (
         safetensors_bytes({"a": {**entry(0, 4), "data_offsets": [0, 4, 4]}}, bytes(4)),
         ["'a'"],

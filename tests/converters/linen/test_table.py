@@ -190,16 +190,11 @@ def conv_transpose(
     )
 
 
-def stacked(cell: Callable[..., nn.Module], both: bool) -> tuple[nn.Module, ...]:
-    def layer(reverse: bool) -> nn.Module:
-        return nn.RNN(cell(5, param_dtype=np.float64), reverse=reverse, keep_order=True)
+def stacked(cell: Callable[..., nn.Module], *, both: bool) -> tuple[nn.Module, ...]:
+    def layer() -> nn.Module:
+        return nn.RNN(cell(5, param_dtype=np.float64))
 
-    return tuple(
-        nn.Bidirectional(nn.RNN(cell(5, param_dtype=np.float64)), nn.RNN(cell(5, param_dtype=np.float64)))
-        if both
-        else layer(False)
-        for _ in range(2)
-    )
+    return tuple(nn.Bidirectional(layer(), layer()) if both else layer() for _ in range(2))
 
 
 STACK = {"names": ((r"^layers\.(\d+)\.(weight|bias)_(ih|hh)_l0", r"\2_\3_l\1"),)}
@@ -223,7 +218,7 @@ LAYERS = {
         nn.Conv(8, (3, 3), padding=1, feature_group_count=4),
         lambda: T.Conv2d(4, 8, 3, 1, 1, groups=4),
         (7, 5, 4),
-        True,
+        channels_first=True,
     ),
     "Conv 3-d": conv(3, (2, 3, 1), strides=(1, 2, 1), padding=(1, 0, 2)),
     "Conv 3-d, grouped": conv(3, (2, 2, 2), feature_group_count=2),
@@ -254,7 +249,7 @@ LAYERS = {
         call=lambda m, x: attend(m["attn"], x),
     ),
     "attention, packed, no bias": Layer(
-        SelfAttention(4, False),
+        SelfAttention(4, bias=False),
         lambda: named(attn=T.MultiheadAttention(8, 4, bias=False, batch_first=True)),
         (5, 8),
         call=lambda m, x: attend(m["attn"], x),
@@ -332,14 +327,14 @@ LAYERS = {
         call=first,
     ),
     "LSTM, two layers": Layer(
-        Stack(stacked(nn.LSTMCell, False)),
+        Stack(stacked(nn.LSTMCell, both=False)),
         lambda: T.LSTM(4, 5, 2, batch_first=True),
         (6, 4),
         call=first,
         options=STACK,
     ),
     "LSTM, two layers, both directions": Layer(
-        Stack(stacked(nn.LSTMCell, True)),
+        Stack(stacked(nn.LSTMCell, both=True)),
         lambda: T.LSTM(4, 5, 2, batch_first=True, bidirectional=True),
         (6, 4),
         call=first,
@@ -352,7 +347,7 @@ LAYERS = {
         call=first,
     ),
     "GRU, two layers, both directions": Layer(
-        Stack(stacked(nn.GRUCell, True)),
+        Stack(stacked(nn.GRUCell, both=True)),
         lambda: T.GRU(4, 5, 2, batch_first=True, bidirectional=True),
         (6, 4),
         call=first,
@@ -378,7 +373,7 @@ LAYERS = {
         nn.WeightNorm(nn.Conv(6, (3, 2), padding=0), epsilon=0),
         lambda: T.utils.parametrizations.weight_norm(T.Conv2d(4, 6, (3, 2))),
         (7, 5, 4),
-        True,
+        channels_first=True,
     ),
     "WeightNorm of ConvTranspose": Layer(
         nn.WeightNorm(
@@ -386,7 +381,7 @@ LAYERS = {
         ),
         lambda: T.utils.parametrizations.weight_norm(T.ConvTranspose2d(4, 6, 3)),
         (7, 5, 4),
-        True,
+        channels_first=True,
     ),
     "attention, projections as layers": Layer(
         SelfAttention(2), lambda: named(attn=PlainAttention(8, 2)), (5, 8), call=lambda m, x: m["attn"](x)

@@ -194,19 +194,19 @@ def test_a_loop_takes_any_dtype_to_compute_in_and_of_params(name):
 
 
 def test_a_loop_is_compiled_once_however_many_blocks_there_are():
-    def program(depth: int, scan: bool) -> int:
+    def program(depth: int, *, scan: bool) -> int:
         module = gpt2.create(vocab_size=20, max_length=8, width=8, depth=depth, heads=2, scan=scan)
         tokens = jax.ShapeDtypeStruct((1, 8), np.int32)
         variables = jax.eval_shape(module.init, jax.random.key(0), tokens)
         return len(jax.jit(module.apply).lower(variables, tokens).as_text())
 
-    assert program(12, True) < 1.1 * program(3, True)
-    assert program(12, False) > 3 * program(3, False)
+    assert program(12, scan=True) < 1.1 * program(3, scan=True)
+    assert program(12, scan=False) > 3 * program(3, scan=False)
 
 
 @pytest.mark.parametrize("scan", [False, True])
 def test_less_is_kept_for_gradients_where_blocks_are_computed_anew(scan):
-    def kept(remat: bool) -> int:
+    def kept(*, remat: bool) -> int:
         found = pair("gpt2", scan=scan, remat=remat)
 
         def run(variables: Any) -> Any:
@@ -215,7 +215,7 @@ def test_less_is_kept_for_gradients_where_blocks_are_computed_anew(scan):
         backward = jax.eval_shape(lambda variables: jax.vjp(run, variables)[1], found.other.variables)
         return sum(leaf.size for leaf in jax.tree.leaves(backward))
 
-    assert kept(True) < 0.8 * kept(False)
+    assert kept(remat=True) < 0.8 * kept(remat=False)
 
 
 def test_what_the_blocks_give_is_stacked_and_so_are_gradients_there():
