@@ -3,6 +3,7 @@
     files/<sha256>          files from plain addresses; files from the Hub are in its own cache
     pins/<key>              the full hash of a downloaded file, where the manifest has only a prefix
     seen/<device>-<inode>   the state of files that are read by slices at the time they were hashed
+    <data set>/<file>       files of a data set, as its mirrors give them
 
 A key is the hash of an address. In the directory of a file, in either cache, there may be:
 

@@ -50,7 +50,14 @@ class MismatchError(Exception):
     """Raised for a complete file that is not the expected one."""
 
 
-def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum, report: BytesReport) -> str:
+def download(
+    request: Callable[[], Request],
+    file: BinaryIO,
+    checksum: Checksum,
+    report: BytesReport,
+    *,
+    limit: int | None = None,
+) -> str:
     """Downloads into the file until it matches the checksum.
 
     Args:
@@ -58,14 +65,15 @@ def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum,
         file: An empty file that can be opened by name.
         checksum: Expected size and hash.
         report: Called after each piece.
+        limit: Largest size in bytes, for a file whose size is unknown.
 
     Returns:
         The file's digest.
 
     Raises:
-        NetworkError: the download failed, or gave wrong bytes twice.
+        NetworkError: the download failed, or gave wrong bytes twice, or more than the limit.
     """
-    body, retries, wrong = _Body(file, checksum, report), Retries(), False
+    body, retries, wrong = _Body(file, checksum, report, limit), Retries(), False
     while True:
         try:
             body.receive(request(), retries)
@@ -82,8 +90,8 @@ def download(request: Callable[[], Request], file: BinaryIO, checksum: Checksum,
 class _Body:
     """The part of the file that has arrived."""
 
-    def __init__(self, file: BinaryIO, checksum: Checksum, report: BytesReport) -> None:
-        self._file, self._checksum, self._report = file, checksum, report
+    def __init__(self, file: BinaryIO, checksum: Checksum, report: BytesReport, limit: int | None) -> None:
+        self._file, self._checksum, self._report, self._limit = file, checksum, report, limit
         self._version: str | None = None  # of the file at the server, as it says
         self._furthest = 0  # that any attempt came
         self.restart()
@@ -166,6 +174,7 @@ class _Body:
         expected = self._checksum.size
         if total is not None and expected is not None and total != expected:
             raise MismatchError(f"has {total:,} bytes, expected {expected:,}")
+        self._check_limit(total or 0)
         check_free_space(Path(self._file.name).parent, (total or expected or 0) - self._received)
 
     def _write(self, piece: bytes) -> None:
@@ -174,6 +183,11 @@ class _Body:
         self._received += len(piece)
         if self._checksum.size is not None and self._received > self._checksum.size:
             raise MismatchError(f"has more than the expected {self._checksum.size:,} bytes")
+        self._check_limit(self._received)
+
+    def _check_limit(self, size: int) -> None:
+        if self._limit is not None and size > self._limit:
+            raise RefusedError(f"it has more than {self._limit:,} bytes")
 
     def verify(self) -> str:
         digest: str = self._hasher.hexdigest()

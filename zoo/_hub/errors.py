@@ -235,8 +235,11 @@ def redacted(text: str) -> str:
     return SECRETS.sub("...", " ".join(text.split()))[:300]
 
 
-def check_online(name: str) -> None:
+def check_online(advice: str) -> None:
     """Refuses to use the network if the user has said not to.
+
+    Args:
+        advice: Other ways to get the file.
 
     Raises:
         OfflineError: HF_HUB_OFFLINE is set.
@@ -244,6 +247,9 @@ def check_online(name: str) -> None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise OfflineError(
-            f"HF_HUB_OFFLINE is set, and it is not in the cache; run `zoo fetch {name}` with a network"
-        )
+        raise OfflineError(f"HF_HUB_OFFLINE is set, and it is not in the cache; {advice}")
+
+
+def fetch_advice(name: str) -> str:
+    """Returns what to do about a model's missing file."""
+    return f"run `zoo fetch {name}` with a network"

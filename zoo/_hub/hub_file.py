@@ -85,7 +85,7 @@ class HubFile:
         return folder(str(weights.repo)) / ".no_exist" / str(weights.revision) / str(weights.file)
 
     def prepare(self) -> Download | None:
-        errors.check_online(self.name)
+        errors.check_online(errors.fetch_advice(self.name))
         answer = Retries().run(self.ask)
         checksum = self.checksum()
         if not checksum.complete:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from zoo._hub import cache
 from zoo._hub.checksum import Checksum
 from zoo._hub.download import Request, quoted
-from zoo._hub.errors import check_online
+from zoo._hub.errors import check_online, fetch_advice
 from zoo._hub.remote_file import Download
 from zoo._registry.entry import Weights
 
@@ -38,7 +38,7 @@ class UrlFile:
         return home if home and home.is_file() else None
 
     def prepare(self) -> Download:
-        check_online(self.name)
+        check_online(fetch_advice(self.name))
         return Download(lambda: Request(quoted(str(self.weights.url))), self.checksum())
 
     def keep(self, file: BinaryIO, found: Checksum) -> None:

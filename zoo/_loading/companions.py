@@ -59,7 +59,7 @@ def exists(name: str, source: hub_file.HubFile) -> bool:
     if source.absent():
         return False
     try:
-        errors.check_online(name)
+        errors.check_online(errors.fetch_advice(name))
         Retries().run(source.ask)
     except errors.MissingError:
         source.note_absent()

@@ -106,7 +106,7 @@ def _commit(name: str, repo: str, revision: str, token: Token) -> str:
         return revision
     cached, retries = hub_file.cached_commit(repo, revision), Retries()
     try:
-        errors.check_online(name)
+        errors.check_online(errors.fetch_advice(name))
         # With an answer in the cache, a Hub that is down is not waited for.
         answer = _ask(repo, revision, token) if cached else retries.run(lambda: _ask(repo, revision, token))
     except NetworkError as trouble:

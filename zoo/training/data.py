@@ -1,7 +1,6 @@
 """Data sets for training and evaluation: their files, hashes and download addresses."""
 
 import hashlib
-import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ import numpy as np
 from converters.errors import CheckpointError
 from converters.io import aligned_read
 from zoo._errors import DataError
+from zoo._hub import cache, mirrors
+from zoo._hub.checksum import Checksum
 from zoo.training import characters, cifar
-from zoo.training._download import download
 
 SLACK = 65_536  # bytes that a compressed file may be larger than its content
 
@@ -198,7 +198,7 @@ DATASETS = {
 def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> Examples:
     """Reads the examples of a split from the data set's files in the directory: plain, .gz, or archived.
 
-    Without a directory the files are read from the user's cache, after a download from the mirrors if needed.
+    Without a directory they are read from the cache (ZOO_CACHE), after a download from the mirrors if needed.
 
     Raises:
         DataError: a file is missing, cut off, or not the data set's; or no mirror has it.
@@ -220,22 +220,27 @@ def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> E
 
 
 def cache_directory(dataset: Dataset) -> Path:
-    """Returns the directory of the downloads: under XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flax-zoo" / dataset.name
+    """Returns the directory of the data set's downloads, in the zoo's cache."""
+    return cache.root() / dataset.name
 
 
 def _fetch(file: DataFile, dataset: Dataset, directory: Path) -> None:
     """Downloads the file if it is missing."""
     if any(path.exists() for path in _spellings(file, directory)):
         return
-    parse = _check if file is dataset.archive else _parse
     addresses = [mirror.format(file.name) for mirror in dataset.mirrors]
-    download(
-        addresses,
-        directory / (f"{file.name}.gz" if f"{file.name}.gz" in str(addresses) else file.name),
-        limit=file.size + SLACK,
-        check=lambda content, address: parse(content, file, address, "the mirror serves another file"),
-    )
+    limit = file.size + SLACK
+    if f"{file.name}.gz" not in str(addresses):
+        whole = Checksum(file.sha256, file.size)
+        mirrors.fetch(addresses, directory / file.name, checksum=whole, limit=limit)
+        return
+
+    def check(path: Path, address: str) -> None:
+        _parse(aligned_read(path).tobytes(), file, address, "the mirror serves another file")
+
+    # How it is compressed may differ between mirrors, and so may size and hash.
+    unknown = Checksum("")
+    mirrors.fetch(addresses, directory / f"{file.name}.gz", checksum=unknown, limit=limit, check=check)
 
 
 def _contents(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.servers import Files
 from zoo.training import DATASETS, DataError, DataFile, Dataset, load_split
 from zoo.training import cifar as _cifar
 
@@ -88,11 +89,10 @@ def test_each_form_of_the_files_gives_the_same_examples(tmp_path, batches, cifar
 
 
 def test_the_archive_is_downloaded_once(tmp_path, monkeypatch, batches, cifar):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "mirror").mkdir()
-    write_archive(tmp_path / "mirror", batches)
-    served = replace(cifar, mirrors=((tmp_path / "mirror").as_uri() + "/{}",))
-    first = load_split(served, "test")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    with Files().serving() as server:
+        server.files["/tiny.tar.gz"] = archive(batches)
+        first = load_split(replace(cifar, mirrors=(server.url + "/{}",)), "test")
     again = load_split(replace(cifar, mirrors=()), "test")
     np.testing.assert_array_equal(first.inputs, again.inputs)
     assert [path.name for path in tmp_path.rglob("cache/**/*") if path.is_file()] == ["tiny.tar.gz"]

@@ -115,6 +115,9 @@ def test_a_file_that_is_far_too_large_is_not_read(data, dataset):
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path, dataset):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "zoo"))
+    assert cache_directory(dataset) == tmp_path / "zoo" / "tiny"
+    monkeypatch.delenv("ZOO_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_directory(dataset) == tmp_path / "flax-zoo" / "tiny"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
