@@ -12,6 +12,7 @@ import numpy as np
 from converters.comparison.report import Difference, difference
 from converters.inspection import Inspection, Lift, Path
 from converters.matching.links import Names, readings, tensor_name
+from converters.matching.renaming import Renaming
 
 CONVOLUTION = "_ConvNd"  # the parent of all convolutions of torch.nn
 
@@ -26,12 +27,13 @@ def pair_layers(
     inside that one, too.
     """
     found: dict[Path, tuple[str, ...]] = {}
+    rename = Renaming(names)
     for path in inspection.layers:
         lifts = _lifts(inspection, path)
         ways = sorted(readings(path, inspection.origins(path)), key=lambda way: way[0])
         for _, reading in ways if path else ():
             torch_names = tuple(
-                prefix + tensor_name(reading, lifts, index, "weight", names).removesuffix(".weight")
+                prefix + tensor_name(reading, lifts, index, "weight", rename).removesuffix(".weight")
                 for index in itertools.product(*(range(lift.size) for lift in lifts))
             )
             if all(name in modules for name in torch_names):

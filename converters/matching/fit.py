@@ -1,9 +1,10 @@
 """Compares a state dict with the links of a module, and explains what does not fit."""
 
 import difflib
+import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from converters.matching.arrays import dtype_kind
@@ -14,7 +15,7 @@ from converters.tensors import Tensors, aliases_of, notes_of
 ALWAYS_IGNORED = (r"(.*\.)?num_batches_tracked",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """The links with the state dict's own names, and what is wrong or worth a note."""
 
@@ -84,30 +85,53 @@ def fit_links(links: Sequence[Link], tensors: Tensors, prefix: str, ignore: Sequ
     """Compares what the links ask for with what there is."""
     links = tuple(replace(link, tensors=tuple(prefix + name for name in link.tensors)) for link in links)
     wanted = Counter(name for link in links for name in link.tensors)
-    problems, missing = [], []
-    for link in links:
-        arrays = " and ".join(str(array) for array in link.arrays)
-        for name, shape in zip(link.tensors, link.shapes, strict=True):
-            if name not in tensors.shapes:  # a lazy mapping would read the tensor to answer
-                missing.append(name)
-                problems.append(f"missing    {name}, for {arrays}")
-            elif shape is not None and tensors.shapes[name] != shape:
-                problems.append(f"misshapen  {name}: {tensors.shapes[name]} for {shape}")
-            elif dtype_kind(tensors.dtypes[name]) != dtype_kind(link.arrays[0].dtype):
-                problems.append(f"wrong kind {name}: {tensors.dtypes[name]} for {link.arrays[0].dtype}")
+    left_over, ignored = _rest(tensors, wanted, prefix, ignore)
+    return Fit(
+        links=links,
+        tensors=tensors,
+        prefix=prefix,
+        problems=[
+            *itertools.chain.from_iterable(_unfit(link, tensors) for link in links),
+            *_asked_twice(links, wanted),
+            *(f"left over  {name}" for name in left_over),
+        ],
+        # A lazy mapping would read the tensor to answer whether it is in it.
+        missing=[name for link in links for name in link.tensors if name not in tensors.shapes],
+        left_over=left_over,
+        ignored=ignored,
+    )
+
+
+def _unfit(link: Link, tensors: Tensors) -> Iterator[str]:
+    """Yields a line for each tensor of a link that is missing or not what its arrays need."""
+    for name, shape in zip(link.tensors, link.shapes, strict=True):
+        if name not in tensors.shapes:
+            yield f"missing    {name}, for {' and '.join(map(str, link.arrays))}"
+        elif shape is not None and tensors.shapes[name] != shape:
+            yield f"misshapen  {name}: {tensors.shapes[name]} for {shape}"
+        elif dtype_kind(tensors.dtypes[name]) != dtype_kind(link.arrays[0].dtype):
+            yield f"wrong kind {name}: {tensors.dtypes[name]} for {link.arrays[0].dtype}"
+
+
+def _asked_twice(links: Sequence[Link], wanted: Mapping[str, int]) -> Iterator[str]:
     for name, count in wanted.items():
         if count > 1:
             arrays = ", ".join(str(a) for link in links for a in link.arrays if name in link.tensors)
-            problems.append(f"duplicated {name}: asked for {count} times, by {arrays}")
+            yield f"duplicated {name}: asked for {count} times, by {arrays}"
+
+
+def _rest(
+    tensors: Tensors, wanted: Container[str], prefix: str, ignore: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Returns the tensors that no link asks for: those left over, and those that may be."""
+    patterns = [re.compile(pattern) for pattern in (*ALWAYS_IGNORED, *ignore)]
     aliases = aliases_of(tensors)
-    shared = {aliases.get(name, name) for name in wanted}
-    rest = [name for name in tensors if name not in wanted]
-    may = [
-        name
-        for name in rest
-        if aliases.get(name, name) in shared
-        or any(re.fullmatch(p, name.removeprefix(prefix)) for p in (*ALWAYS_IGNORED, *ignore))
-    ]
-    left_over = [name for name in rest if name not in may]
-    problems += [f"left over  {name}" for name in left_over]
-    return Fit(links, tensors, prefix, problems, missing, left_over, may)
+    shared = {aliases.get(name, name) for name in tensors if name in wanted}
+    left_over: list[str] = []
+    ignored: list[str] = []
+    for name in tensors:
+        if name not in wanted:
+            own = name.removeprefix(prefix)
+            may = aliases.get(name, name) in shared or any(pattern.fullmatch(own) for pattern in patterns)
+            (ignored if may else left_over).append(name)
+    return left_over, ignored

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,15 @@ from converters.errors import ConversionError
 from converters.inspection import Inspection, Lift, Path, Variable
 from converters.layers import UNKNOWN_AXES, Leaf, Shape
 from converters.matching.joining import stack
+from converters.matching.renaming import Renaming
 
 Names = Sequence[tuple[str, str]]
 Arrays = tuple[np.ndarray, ...]
 Reading = tuple[str, ...]  # what stands for each name of a module path; "" where nothing does
+Leaves = list[tuple[tuple[str, ...], Leaf]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Link:
     """Some arrays and the tensors they are made of; most often one of each."""
 
@@ -32,12 +34,12 @@ class Link:
 
 
 def make_links(inspection: Inspection, names: Names, available: AbstractSet[str] | None) -> list[Link]:
-    """Every array of the module, in exactly one link.
+    """Returns links that hold every array of the module exactly once.
 
     Args:
-        inspection: of the module.
-        names: pairs of (regular expression, replacement), Flax to PyTorch.
-        available: the names of the tensors there are. They decide where a layer can be read in several
+        inspection: Inspection of the module.
+        names: Pairs of (regular expression, replacement), Flax to PyTorch.
+        available: Names of the tensors there are. They decide where a layer can be read in several
             ways; without them the first way counts.
 
     Raises:
@@ -46,10 +48,8 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
     found: list[Link] = []
     problems: list[str] = []
     claimed: set[Variable] = set()
-    below: dict[Path, list[Variable]] = {}
-    for array in inspection.arrays:
-        for depth in range(1, len(array.path)):
-            below.setdefault(array.path[1:depth], []).append(array)
+    below = _by_parent(inspection.arrays)
+    rename = Renaming(names)
     for path, layer in inspection.layers.items():
         # Compact modules put a wrapped layer beside its wrapper, so a row may reach to its siblings.
         near = {_relative(array, path): array for array in below.get(path[:-1], ())}
@@ -57,18 +57,9 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
         if own and claimed.issuperset(own.values()):
             continue
         try:
-            table = [
-                _leaves(row, near, claimed)
-                for row in inspection.rows(layer, {n: _inner(a) for n, a in near.items()}) or [{}]
-            ]
-            plain = _plain(
-                layer, {n: a for n, a in own.items() if not any(n in keys for keys, _ in table[0])}, claimed
-            )
-            choices = [
-                [_link([near[key] for key in keys], leaf, reading, names) for keys, leaf in (*row, *plain)]
-                for reading in readings(path, inspection.origins(path))
-                for row in table
-            ]
+            tables = _tables(inspection, layer, near, own, claimed)
+            ways = itertools.product(readings(path, inspection.origins(path)), tables)
+            choices = [_links(near, table, reading, rename) for reading, table in ways]
             chosen = _choose(choices, available)
         except ConversionError as error:
             problems.append(f"  {'/'.join(path) or type(layer).__name__}: {error}")
@@ -78,6 +69,36 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
     if problems:
         raise ConversionError("\n".join(["some layers have no counterpart in PyTorch:", *problems]))
     return found
+
+
+def _by_parent(arrays: Iterable[Variable]) -> Mapping[Path, Sequence[Variable]]:
+    """Returns the arrays at and below each module path."""
+    found: dict[Path, list[Variable]] = {}
+    for array in arrays:
+        for depth in range(1, len(array.path)):
+            found.setdefault(array.path[1:depth], []).append(array)
+    return found
+
+
+def _tables(
+    inspection: Inspection,
+    layer: Any,
+    near: Mapping[str, Variable],
+    own: Mapping[str, Variable],
+    claimed: AbstractSet[Variable],
+) -> list[Leaves]:
+    """Returns the leaves of a layer, once for each way in which files keep it, the preferred one first."""
+    shapes = {name: _inner(array) for name, array in near.items()}
+    rows = [_leaves(row, near, claimed) for row in inspection.rows(layer, shapes) or [{}]]
+    known = {key for keys, _ in rows[0] for key in keys}
+    plain = _plain(layer, {name: array for name, array in own.items() if name not in known}, claimed)
+    return [[*row, *plain] for row in rows]
+
+
+def _links(
+    near: Mapping[str, Variable], leaves: Leaves, reading: tuple[int, Reading], rename: Renaming
+) -> list[tuple[int, Link]]:
+    return [_link([near[key] for key in keys], leaf, reading, rename) for keys, leaf in leaves]
 
 
 def in_order(links: Sequence[Link]) -> Iterator[str]:
@@ -110,10 +131,7 @@ def _inner(array: Variable) -> Shape:
     return tuple(shape)
 
 
-Leaves = list[tuple[tuple[str, ...], Leaf]]
-
-
-def _leaves(row: Mapping[Any, Leaf], near: Mapping[str, Variable], claimed: set[Variable]) -> Leaves:
+def _leaves(row: Mapping[Any, Leaf], near: Mapping[str, Variable], claimed: AbstractSet[Variable]) -> Leaves:
     """The part of a row whose arrays the layer has: one without a bias has no array for it."""
     leaves: Leaves = []
     for key, leaf in row.items():
@@ -127,7 +145,7 @@ def _leaves(row: Mapping[Any, Leaf], near: Mapping[str, Variable], claimed: set[
     return leaves
 
 
-def _plain(layer: Any, own: Mapping[str, Variable], claimed: set[Variable]) -> Leaves:
+def _plain(layer: Any, own: Mapping[str, Variable], claimed: AbstractSet[Variable]) -> Leaves:
     """Arrays that no row mentions keep name and axes, where there is no doubt about either."""
     leaves: Leaves = []
     kind = type(layer)
@@ -171,20 +189,17 @@ def readings(path: Path, origins: Sequence[str | None]) -> Iterator[tuple[int, R
 
 
 def tensor_name(
-    reading: Reading, lifts: Sequence[Lift], indices: Sequence[int], leaf: str, names: Names
+    reading: Reading, lifts: Sequence[Lift], indices: Sequence[int], leaf: str, rename: Renaming
 ) -> str:
     """Returns the PyTorch name of a leaf, with the indices of lifted axes in their places."""
     parts = list(reading)
     for lift, index in reversed(list(zip(lifts, indices, strict=True))):
         parts.insert(lift.depth, str(index))
-    name = ".".join(part for part in (*parts, leaf) if part)
-    for pattern, replacement in names:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return rename(".".join(part for part in (*parts, leaf) if part))
 
 
 def _link(
-    arrays: Sequence[Variable], leaf: Leaf, reading: tuple[int, Reading], names: Names
+    arrays: Sequence[Variable], leaf: Leaf, reading: tuple[int, Reading], rename: Renaming
 ) -> tuple[int, Link]:
     rank, parts = reading
     lifts = arrays[0].lifts
@@ -192,7 +207,7 @@ def _link(
         raise ConversionError(f"{arrays[0]} and the arrays that go with it are lifted differently")
     leaves = (leaf.tensors,) if isinstance(leaf.tensors, str) else leaf.tensors
     indices = list(itertools.product(*(range(lift.size) for lift in lifts)))
-    tensors = tuple(tensor_name(parts, lifts, index, name, names) for index in indices for name in leaves)
+    tensors = tuple(tensor_name(parts, lifts, index, name, rename) for index in indices for name in leaves)
     # The inverse says which shapes the tensors must have; an array without strides costs nothing.
     blank = _tuple(leaf.to_torch(*(np.broadcast_to(np.False_, _inner(array)) for array in arrays)))
     shapes = tuple(array.shape for array in blank) * len(indices)
@@ -211,7 +226,14 @@ def _link(
         )
         return tuple(itertools.chain.from_iterable(each))
 
-    return rank, Link(tuple(arrays), tensors, shapes, to_flax, to_torch, leaf.lossy)
+    return rank, Link(
+        arrays=tuple(arrays),
+        tensors=tensors,
+        shapes=shapes,
+        to_flax=to_flax,
+        to_torch=to_torch,
+        lossy=leaf.lossy,
+    )
 
 
 def _tuple(value: Any) -> Arrays:

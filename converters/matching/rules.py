@@ -233,10 +233,10 @@ def _merge(
         return (*(value[name] for name in kept), *made.outward(tuple(value[name] for name in inside)))
 
     return Link(
-        tuple(array for link in links for array in link.arrays),
-        kept + outside,
-        (*(shape[name] for name in kept), *made.shapes),
-        to_flax,
-        to_torch,
-        "; ".join(dict.fromkeys(link.lossy for link in links if link.lossy)),
+        arrays=tuple(array for link in links for array in link.arrays),
+        tensors=kept + outside,
+        shapes=(*(shape[name] for name in kept), *made.shapes),
+        to_flax=to_flax,
+        to_torch=to_torch,
+        lossy="; ".join(dict.fromkeys(link.lossy for link in links if link.lossy)),
     )

@@ -1,6 +1,5 @@
 """Searches the fit of a state dict and a module that leaves the fewest problems."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -62,11 +61,6 @@ def fewest_problems(candidates: Iterable[T], attempt: Callable[[T], Fit]) -> tup
 
 def _separate(names: NamesAndRules, rules: Sequence[Rule]) -> tuple[Names, Sequence[Rule]]:
     pairs = [name for name in names if isinstance(name, tuple)]
-    for pattern, _ in pairs:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ConversionError(f"names: {pattern!r} is no regular expression: {error}") from error
     return pairs, [*(rule for rule in names if not isinstance(rule, tuple)), *rules]
 
 
