@@ -15,7 +15,7 @@ from tests.reference import published, text_models, twins
 from zoo import resnet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity: what tests make of a case is made once
 class Case:
     """A family's configuration and the PyTorch model that it must equal.
 

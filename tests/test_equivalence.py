@@ -1,6 +1,8 @@
 """Every architecture against an independent PyTorch implementation, in float64 and once in float32."""
 
+import copy
 import importlib
+from functools import cache
 from types import SimpleNamespace
 
 import jax
@@ -27,7 +29,13 @@ FLOAT32 = 1e-5  # of the largest output, as users run it
 
 
 def prepare(case: Case) -> SimpleNamespace:
-    """Both models with the same random weights, and the inputs of each."""
+    """Both models with the same random weights, and the inputs of each; the twin is the caller's own."""
+    models = converted(case)
+    return SimpleNamespace(**{**vars(models), "twin": copy.deepcopy(models.twin)})
+
+
+@cache
+def converted(case: Case) -> SimpleNamespace:
     family = importlib.import_module(f"zoo.{case.family}")
     module = family.create(**case.config)
     names = getattr(family, "TORCH_NAMES", {}).get(case.layout, ())
