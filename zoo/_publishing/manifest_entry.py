@@ -1,21 +1,17 @@
-"""The manifest entry of a published model."""
+"""The manifest entry of a model that is published."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from converters.errors import CheckpointError
-from converters.io import atomic_write
 from zoo._errors import ManifestError, PublishError
-from zoo._registry import manifest as _manifest
+from zoo._registry import manifest_file
 from zoo._registry.entry import Entry, Weights
-from zoo._saving import save
 
-SOME = "1" * 40  # a commit, until there is one
+UNKNOWN_COMMIT = "1" * 40  # stands for the commit until there is one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
     """An entry to be added to a manifest.
 
@@ -23,16 +19,14 @@ class ManifestEntry:
         entry: The entry as in config.json.
         repo: The repository that it is published in.
         manifest: The file to add it to; None if the user pastes it.
-        home: A temporary directory.
     """
 
     entry: Entry
     repo: str
     manifest: Path | None
-    home: Path
 
     @classmethod
-    def of(cls, entry: Entry, repo: str, manifest: Path | None, home: Path) -> Self | None:
+    def of(cls, entry: Entry, repo: str, manifest: Path | None) -> Self | None:
         """Checks that the manifest accepts the entry, and returns it; None for a module outside the zoo.
 
         Raises:
@@ -42,54 +36,32 @@ class ManifestEntry:
             if manifest:
                 raise PublishError(f"a manifest has no place for {entry.name!r}: it is a module of your own.")
             return None
-        listed = cls(entry, repo, manifest, home)
+        listed = cls(entry=entry, repo=repo, manifest=manifest)
         if manifest:
-            listed._extended(manifest, SOME)
+            try:
+                manifest_file.extended(manifest, listed.pinned(UNKNOWN_COMMIT))
+            except ManifestError as error:
+                raise PublishError(str(error)) from error
         return listed
 
-    def text(self, commit: str) -> str:
-        """Returns the entry as YAML for a manifest, named after the repository."""
+    def pinned(self, commit: str) -> Entry:
+        """Returns the entry named after the repository, with the weights at the commit."""
         weights = self.entry.weights
         assert weights is not None
-        pinned = Weights(
+        published = Weights(
             weights.sha256, size=weights.size, file=weights.file, repo=self.repo, revision=commit
         )
-        fields: dict[str, Any] = {
-            "config": {},
-            **json.loads(save.to_json(replace(self.entry, weights=pinned))),
-        }
-        del fields["name"]
-        # JSON is YAML, with all the quotes that some hash will need one day.
-        lines = [f"    {field}: {json.dumps(value, ensure_ascii=False)}\n" for field, value in fields.items()]
-        return f"  {self.repo.partition('/')[2].lower()}:\n{''.join(lines)}"
+        return replace(self.entry, name=self.repo.partition("/")[2].lower(), weights=published)
 
     def write(self, commit: str) -> str:
         """Adds the entry to the manifest, if there is one, and returns its YAML."""
-        if self.manifest:
-            try:
-                content = self._extended(self.manifest, commit)
-                with atomic_write(self.manifest, overwrite=True) as file:
-                    file.write(content)
-            except (PublishError, CheckpointError) as error:
-                raise PublishError(
-                    f"{self.repo!r} was published at {commit}, but {error} Paste the entry yourself:\n"
-                    f"{self.text(commit)}"
-                ) from error
-        return self.text(commit)
-
-    def _extended(self, manifest: Path, commit: str) -> bytes:
-        """Returns the manifest's bytes with the entry appended, after a trial read.
-
-        Raises:
-            PublishError: the manifest with the entry is invalid.
-        """
-        before = manifest.read_bytes() if manifest.exists() else b"models:\n"
-        content = before + (b"" if before.endswith(b"\n") else b"\n") + self.text(commit).encode()
-        trial = self.home / "manifest.yaml"
-        trial.write_bytes(content)
+        entry = self.pinned(commit)
+        if self.manifest is None:
+            return manifest_file.block(entry)
         try:
-            _manifest.read(trial)
+            return manifest_file.add(self.manifest, entry)
         except ManifestError as error:
-            problems = str(error).partition("\n")[2]
-            raise PublishError(f"{str(manifest)!r} does not take the entry:\n{problems}\n") from None
-        return content
+            raise PublishError(
+                f"{self.repo!r} was published at {commit}, but {error} Paste the entry yourself:\n"
+                f"{manifest_file.block(entry)}"
+            ) from error

@@ -106,7 +106,7 @@ def run(subject: Subject, request: Request, options: StageOptions, review: Revie
     with staging_directory.directory() as home:
         staged, files = _staged(api, subject, home / "files", options)
         plan = make_plan(api, request, state, files, staged.notes)
-        listed = ManifestEntry.of(staged.entry, request.repo, request.manifest, home)
+        listed = ManifestEntry.of(staged.entry, request.repo, request.manifest)
         review(plan)
         state = state or _created(api, request)
         commit = _commit(api, plan, files, state, request.message or f"Publish {staged.entry.name}")

@@ -1,19 +1,25 @@
-"""The text of a manifest: one block for each model, in an order, which an insertion keeps."""
+"""The text of a manifest: a block for each model, in an order that an insertion keeps."""
 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from zoo._registry import strict_yaml
-from zoo._registry.entry import Entry, FrozenMapping, fields_of
+from zoo._registry.entry import Entry, fields_of
+from zoo._registry.manifest_schema import FIELDS
 
-# What a flow mapping can hold without quotes, unless it would be read as something else than text.
+# What needs no quotes inside braces and brackets, and what needs none as the rest of a line; unless it would
+# be read as something else than text.
 PLAIN = re.compile(r"[A-Za-z0-9_./][\w./@+-]*(:(?=\S)[\w./@+-]+)*( [\w./@+-]+)*", re.ASCII)
+LINE = re.compile(r"[A-Za-z0-9_./][\w./@+,;()-]*(:(?=\S)[\w./@+,;()-]+)*( [\w./@+,;()-]+)*", re.ASCII)
 START = re.compile(r'^  "?([\w.-]+)"?:', re.ASCII)
 FAMILY = re.compile(r'^    "?family"?: "?(\w+)', re.ASCII)
-INSIDE = re.compile(r"   +[^\s#]")  # a line of a block, no comment
+INSIDE = re.compile(r"   +\S")  # a line of a block; a comment further left belongs to what follows
+COMMENT = re.compile(r" *#")
+PLACE_FIRST = ("repo", "revision", "file", "url", "sha256", "size")  # the order of fields of weights
 
 
 class Block(NamedTuple):
@@ -32,7 +38,7 @@ def order(name: str, family: str) -> tuple[Any, ...]:
 
 def misplaced(models: Mapping[str, Entry]) -> list[str]:
     """Returns sentences about the models that do not stand where `order` puts them."""
-    names = [entry.name for entry in models.values() if not _is_tagged(entry.name, models)]
+    names = [entry.name for entry in models.values() if not owners(entry.name, models)]
     return [
         f"models.{second} stands after {first}; order by family, then name"
         for first, second in pairwise(names)
@@ -40,34 +46,54 @@ def misplaced(models: Mapping[str, Entry]) -> list[str]:
     ]
 
 
-def _is_tagged(name: str, models: Mapping[str, Entry]) -> bool:
-    """Returns whether the name is a model's and a tag."""
-    return any(name[: match.start()] in models for match in re.finditer(r"\.", name))
+def owners(name: str, models: Mapping[str, Entry]) -> list[str]:
+    """Returns the models that the name would be a tag of."""
+    return [name[: dot.start()] for dot in re.finditer(r"\.", name) if name[: dot.start()] in models]
 
 
-def text(name: str, entry: Entry, defaults: Mapping[str, Any] = FrozenMapping()) -> str:
-    """Returns a model's block: the fields in which the entry differs from its family's defaults."""
-    fields = {"family": entry.family, "config": {}, **fields_of(entry)}
-    del fields["name"]
+def text(name: str, entry: Entry, defaults: Mapping[str, Any], *, whole: bool = False) -> str:
+    """Returns a model's block.
+
+    Args:
+        name: Name of the model.
+        entry: The model's record, whose own name does not count.
+        defaults: Its family's defaults; those that the entry lacks become `null`.
+        whole: If true, fields that equal the defaults are written, too, for a manifest without them.
+    """
+    found = {"config": {}, **fields_of(entry)}
+    if entry.weights:
+        weights = fields_of(entry.weights)
+        found["weights"] = {field: weights[field] for field in PLACE_FIRST if field in weights}
     for field, default in defaults.items():
-        if fields.get(field) == default:
-            del fields[field]
-        elif field not in fields and (entry.weights or field != "layout"):
-            fields[field] = None
-    lines = [f"    {field}: {_flow(value)}\n" for field, value in fields.items()]
-    return f"  {name}:\n{''.join(lines)}"
+        if found.get(field) == default:
+            if not whole:
+                del found[field]
+        elif field not in found and (entry.weights or field != "layout"):
+            found[field] = None
+    lines = [f"    {field}: {_flow(found[field], LINE)}\n" for field in FIELDS if field in found]
+    return f"  {_flow(name)}:\n{''.join(lines)}"
 
 
-def _flow(value: Any) -> str:
-    """Returns the value in YAML's flow style, without the quotes that it does not need."""
+def _flow(value: Any, plain: re.Pattern[str] = PLAIN) -> str:
+    """Returns the value in YAML's flow style; text that the pattern matches has no quotes."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, float) and "e" in repr(value):
+        mantissa, exponent = repr(value).split("e")
+        # As readers of YAML 1.1 need it, too: with a point and a sign.
+        return f"{mantissa}{'' if '.' in mantissa else '.0'}e{int(exponent):+d}"
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, str):
-        plain = PLAIN.fullmatch(value) and strict_yaml.read(value.encode(), []) == value
-        return value if plain else json.dumps(value, ensure_ascii=False)
-    return f"{{{', '.join(f'{key}: {_flow(item)}' for key, item in fields_of(value).items())}}}"
+        same = plain.fullmatch(value) and strict_yaml.read(value.encode(), []) == value
+        return value if same else json.dumps(value, ensure_ascii=False)
+    return f"{{{', '.join(f'{_flow(key)}: {_flow(item)}' for key, item in _told(value).items())}}}"
+
+
+def _told(value: Any) -> dict[str, Any]:
+    """Returns the fields of a mapping or of a part of an entry, without those that have their default."""
+    defaults = {each.name: each.default for each in fields(value)} if is_dataclass(value) else {}
+    return {name: item for name, item in fields_of(value).items() if defaults.get(name, MISSING) != item}
 
 
 def insert(content: str, block: str) -> str:
@@ -86,6 +112,8 @@ def insert(content: str, block: str) -> str:
         at, gap = before[-1].end, "" if before[-1].family == new.family else "\n"
         return "".join([*lines[:at], gap, block, *lines[at:]])
     at = after[0].start if after else models + 1
+    while COMMENT.match(lines[at - 1]):  # it is about the model below
+        at -= 1
     gap = "\n" if after and after[0].family != new.family else ""
     return "".join([*lines[:at], block, gap, *lines[at:]])
 

@@ -256,7 +256,7 @@ def test_the_manifest_gets_the_entry(hub, owner, tmp_path):
     assert (entry.weights.repo, entry.weights.revision) == (REPO, done.url[-40:])
     assert entry.weights.sha256 == zoo.info("mlp_mnist").weights.sha256
     assert entry.metrics == zoo.info("mlp_mnist").metrics
-    with pytest.raises(zoo.PublishError, match="occurs twice"):
+    with pytest.raises(zoo.PublishError, match="has a model 'net' already"):
         run("mlp_mnist", request, options, lambda plan: None)
 
 
