@@ -115,6 +115,14 @@ def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) ->
     return Output(config)
 
 
+def processor(name: str, **options: Any) -> Any:
+    """An image processor of transformers; one on Pillow has a name that ends in Pil."""
+    declare_operators()
+    import transformers
+
+    return getattr(transformers, name)(**options)
+
+
 def write_vit(vit: nn.Module, directory: Path) -> None:
     """As transformers does, which looks at the class to know what names its files have."""
     plain = type(vit).__mro__[1](vit.config).double()

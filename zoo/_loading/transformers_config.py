@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 from converters.errors import CheckpointError
 from converters.io import decode_json
 from zoo._errors import ManifestError
-from zoo._loading import sentence_transformers
+from zoo._loading import preprocessor_config, sentence_transformers
 from zoo._loading.build import build
 from zoo._registry import families, manifest
-from zoo._registry.entry import Entry, FrozenMapping
+from zoo._registry.entry import Entry, FrozenMapping, Photos
 from zoo._registry.family import IRRELEVANT, ConfigFields
 
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
@@ -67,13 +67,25 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
         layout=families.ANY,
         labels=_labels(config) if fields.classifies else (),
     )
-    return _completed(made, {} if head is None else {"head": head})
+    made = _completed(made, {} if head is None else {"head": head})
+    return replace(made, preprocess=_preprocess(made, fields, read))
 
 
 def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
     """Returns the entry with the inputs of its module."""
     _, described = build(made, config={**made.config, **chosen})
     return replace(made, config=described.config, inputs=described.inputs)
+
+
+def _preprocess(made: Entry, fields: ConfigFields, read: Read) -> Photos | None:
+    """Returns what preprocessor_config.json says; None, too, where `zoo.preprocess` will refuse it."""
+    content = read(preprocessor_config.PREPROCESSOR) if fields.processor else None
+    if content is None:
+        return None
+    try:
+        return preprocessor_config.photos(made.name, content, fields.processor, made.inputs[0].shape[-1])
+    except ManifestError:
+        return None
 
 
 def _problems(config: Mapping[str, Any], fields: ConfigFields) -> Iterator[str]:

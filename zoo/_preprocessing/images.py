@@ -17,6 +17,7 @@ from zoo._model import Model
 from zoo._preprocessing import digits, photos
 from zoo._registry.entry import Entry, Photos
 
+MAX_16_BITS = 65535
 GAP, SCALE = 4, 2  # pixels between the images of a grid, and how much larger than the model's they are
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -60,7 +61,7 @@ def read(images: Pictures, entry: Entry) -> np.ndarray:
     if not pictures:
         raise ZooError("no pictures; give at least one.")
     if isinstance(entry.preprocess, Photos):
-        return np.stack([photos.fitted(picture, entry.preprocess) for picture in pictures])
+        return photos.stacked([photos.fitted(picture, entry.preprocess) for picture in pictures])
     _, height, width, _ = entry.inputs[0].shape
     return np.stack([digits.fitted(picture, height, width) for picture in pictures])
 
@@ -73,28 +74,54 @@ def _several(images: Pictures) -> Sequence[Picture]:
 
 
 def _picture(image: Picture) -> Image.Image:
-    """As Pillow has it; with eight bits for each colour."""
+    """As Pillow has it; with eight bits for each color."""
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, str | os.PathLike):
         image = opened(image)
     elif not isinstance(image, Image.Image):
-        raise ZooError(f"no picture: {type(image).__name__}; give a path, a Pillow image or an uint8 array.")
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the lower eight
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        raise ZooError(f"no picture: {type(image).__name__}; give a path, a Pillow image or an array.")
+    return eight_bits(image)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Returns a picture of floats in [0, 1] or of 16 bits with eight bits, which Pillow would clip them to.
+
+    Raises:
+        ZooError: its floats or integers are of another range.
+    """
+    if image.mode == "F":
+        return _from_array(np.asarray(image))
+    if image.mode.startswith("I"):
+        numbers = np.asarray(image)
+        if numbers.min() < 0 or numbers.max() > MAX_16_BITS:
+            raise ZooError(
+                f"no picture: integers from {numbers.min()} to {numbers.max()}; expected 0 to {MAX_16_BITS}."
+            )
+        return Image.fromarray((numbers // 257).astype(np.uint8))
     return image
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
+    floats = np.issubdtype(pixels.dtype, np.floating)
     if (
-        pixels.dtype != np.uint8
+        not (floats or pixels.dtype == np.uint8)
         or pixels.ndim not in (2, 3)
         or pixels.shape[2:] not in ((), (1,), (3,), (4,))
+        or not pixels.size
     ):
         raise ZooError(
             f"no picture: an array of shape {pixels.shape} and dtype {pixels.dtype}; "
-            "expected (height, width, 1, 3 or 4) of uint8."
+            "expected (height, width, 1, 3 or 4) of uint8, or of floats in [0, 1]."
         )
+    if floats:
+        low, high = float(pixels.min()), float(pixels.max())
+        if not 0 <= low <= high <= 1:  # nor NaN
+            raise ZooError(
+                f"no picture: floats from {low:g} to {high:g}; expected them in [0, 1], "
+                "or uint8 from 0 to 255, before any normalisation."
+            )
+        pixels = np.round(pixels.astype(np.float64) * 255).astype(np.uint8)
     return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
 
 

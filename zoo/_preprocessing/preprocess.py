@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo._errors import ZooError
-from zoo._loading.resolve import Name, info
+from zoo._loading.companions import companion
+from zoo._loading.located import Located
+from zoo._loading.preprocessor_config import PREPROCESSOR, photos
+from zoo._loading.resolve import Name, resolve
+from zoo._loading.sentence_transformers import parsed
+from zoo._registry import families
 from zoo._registry.entry import Entry
+from zoo._registry.manifest import CONFIG
 
 if TYPE_CHECKING:
     from zoo._preprocessing.images import Pictures
@@ -19,19 +25,19 @@ class Preprocessor:
 
     entry: Entry
 
-    def __call__(self, images: "Pictures") -> np.ndarray:
+    def __call__(self, pictures: "Pictures") -> np.ndarray:
         """One picture or several -> (count, height, width, channels) float32.
 
         Args:
-            images: File names, Pillow images or uint8 arrays (height, width, channels); an array of four axes
-                is several.
+            pictures: File names, Pillow images or arrays (height, width, channels) of uint8 or of floats in
+                [0, 1]; an array of four axes is several.
 
         Raises:
             ZooError: something is no picture.
         """
-        from zoo._preprocessing import images as _images
+        from zoo._preprocessing import images
 
-        return _images.read(images, self.entry)
+        return images.read(pictures, self.entry)
 
 
 def preprocess(model: Name | Entry) -> Preprocessor:
@@ -42,11 +48,38 @@ def preprocess(model: Name | Entry) -> Preprocessor:
 
     Raises:
         UnknownModelError: the manifest has no such name.
+        ManifestError: its preprocessor_config.json asks for what the zoo does not do.
         ZooError: the model takes no images, or nobody says how.
     """
-    entry = model if isinstance(model, Entry) else info(model)
-    if entry.preprocess is None:
-        raise ZooError(
-            f"{entry.name!r} does not say how images become its input; `zoo info` shows what it takes."
+    return preprocess_located(Located(entry=model) if isinstance(model, Entry) else resolve(model))
+
+
+def preprocess_located(located: Located) -> Preprocessor:
+    """Returns the same for a model whose name is resolved."""
+    entry = located.entry
+    if entry.preprocess is not None:
+        return Preprocessor(entry)
+    _check_processor(located)
+    advice = ""
+    if not entry.takes_tokens:
+        advice = " zoo.save(..., preprocess=...) and zoo convert --preprocess keep it with a model."
+    raise ZooError(
+        f"{entry.name!r} does not say how images become its input; `zoo info` shows what it takes.{advice}"
+    )
+
+
+def _check_processor(located: Located) -> None:
+    """Raises what is wrong with the preprocessor_config.json of a model, if it has one."""
+    family = families.named(located.entry.family)
+    if not (family and family.config_fields):
+        return
+    content, config = companion(located, PREPROCESSOR), companion(located, CONFIG)
+    if content and config:
+        kind = parsed(located.entry.name, config, dict).get("model_type")
+        fields = family.config_fields.get(kind)
+        photos(
+            located.entry.name,
+            content,
+            default=fields.processor if fields else "",
+            channels=located.entry.inputs[0].shape[-1],
         )
-    return Preprocessor(entry)

@@ -76,17 +76,25 @@ class Digits:
 
 @dataclass(frozen=True, kw_only=True)
 class Photos:
-    """Preprocessing of photos: resizes the shorter side, crops the centre, normalises colours.
+    """Preprocessing of photos: resizes, crops the center, normalises colors.
 
-    `resize` and `crop` are pixels; `mean` and `std` are of red, green and blue in [0, 1], by default those of
-    ImageNet's training images, which most models of photos share.
+    Attributes:
+        resize: Length of the shorter side, or height and width, in pixels; None keeps a picture's own.
+        crop: Side of the square cut out of the center, or height and width, in pixels; None keeps all.
+        interpolation: Filter for resizing, by Pillow's name in lower case.
+        mean: Mean of red, green and blue in [0, 1], or of gray alone; by default that of ImageNet's training
+            images, which most models of photos share.
+        std: Their standard deviation.
+        rounding: Place of the crop where it cannot be at the center: "nearest", as torchvision's, or "floor",
+            as that of transformers.
     """
 
-    resize: int
-    crop: int
+    resize: int | tuple[int, int] | None = None
+    crop: int | tuple[int, int] | None = None
     interpolation: str
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    rounding: str = "nearest"
 
 
 Preprocess: TypeAlias = Digits | Photos

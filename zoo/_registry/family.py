@@ -89,6 +89,7 @@ class ConfigFields:
         activations: transformers' name of an activation -> the zoo's.
         classifies: If true, `create` takes num_classes, and id2label names the classes.
         embeds: If true, the files of sentence-transformers are read where they are.
+        processor: Type of the image processor where preprocessor_config.json names none; empty for texts.
     """
 
     keywords: Mapping[str, str]
@@ -100,6 +101,7 @@ class ConfigFields:
     activations: Mapping[str, str] = field(default_factory=lambda: ACTIVATIONS)
     classifies: bool = False
     embeds: bool = False
+    processor: str = ""
 
 
 def _same_inputs(module: Any, inputs: tuple[Input, ...]) -> tuple[Input, ...]:

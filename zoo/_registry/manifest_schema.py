@@ -84,14 +84,26 @@ def _belongs_to_weights(entry: schema.Fields) -> Problems:
 
 
 def _crop(photos: schema.Fields) -> Problems:
-    if photos["crop"] > photos["resize"]:
-        yield "crop", f"expected at most resize, {photos['resize']}, found {photos['crop']}"
+    resize, crop = photos["resize"], photos["crop"]
+    if isinstance(resize, int) and isinstance(crop, int) and crop > resize:
+        yield "crop", f"expected at most resize, {resize}, found {crop}"
 
 
-def _colours(photos: schema.Fields) -> Problems:
+def _colors(photos: schema.Fields) -> Problems:
     mean, std = (photos[name] or getattr(Photos, name) for name in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or not all(each > 0 for each in std):
-        yield "", "expected three numbers as mean, and three above 0 as std"
+    if len(mean) not in (1, 3) or len(std) != len(mean) or not all(each > 0 for each in std):
+        yield "", "expected three numbers as mean, or one, and as many above 0 as std"
+
+
+def _side(value: Any, path: str, problems: list[str]) -> Any:
+    """Checks a number of pixels, or a height and a width."""
+    if not isinstance(value, list):
+        return schema.integer(1)(value, path, problems)
+    if len(value) != 2:
+        problems.append(
+            f"{path}: expected a number of pixels, or height and width, found {len(value)} numbers"
+        )
+    return schema.sequence(schema.integer(1))(value, path, problems)
 
 
 INPUT = schema.record(
@@ -113,17 +125,19 @@ WEIGHTS = schema.record(
     rules=(_place, _hash),
 )
 DIGITS = schema.record(Digits, {"ink": schema.text("light", "'light'")}, required=("ink",))
+FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # as Pillow numbers them
 PHOTOS = schema.record(
     Photos,
     {
-        "resize": schema.integer(1),
-        "crop": schema.integer(1),
-        "interpolation": schema.text("bilinear|bicubic", "'bilinear' or 'bicubic'"),
+        "resize": _side,
+        "crop": _side,
+        "interpolation": schema.text("|".join(FILTERS), f"one of {', '.join(FILTERS)}"),
         "mean": schema.sequence(schema.number),
         "std": schema.sequence(schema.number),
+        "rounding": schema.text("nearest|floor", "'nearest' or 'floor'"),
     },
-    required=("resize", "crop", "interpolation"),
-    rules=(_crop, _colours),
+    required=("interpolation",),
+    rules=(_crop, _colors),
 )
 
 

@@ -15,6 +15,7 @@ from zoo._loading import summary
 from zoo._loading.load import load_located
 from zoo._loading.resolve import counted, resolve
 from zoo._preprocessing import images
+from zoo._preprocessing.preprocess import preprocess_located
 from zoo._registry import families
 from zoo.cli import console, convert, fetch, publish, text, train
 
@@ -109,7 +110,7 @@ def predict(
         found /= found.sum(1, keepdims=True)
     else:
         model = load_located(located, pretrained=True)
-        found = np.asarray(images.probabilities(model, zoo.preprocess(entry)(inputs)))
+        found = np.asarray(images.probabilities(model, preprocess_located(located)(inputs)))
     best = np.argsort(-found, axis=1)[:, :top]
     names = entry.class_names or [str(index) for index in range(found.shape[1])]
     rows = [

@@ -16,6 +16,7 @@ from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
 from zoo._preprocessing import text
+from zoo._preprocessing.preprocess import preprocess_located
 from zoo._processes import all_or_none, is_primary
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
@@ -116,7 +117,7 @@ def finetune(
 def _read(located: Located, data: Path) -> Labelled:
     entry = located.entry
     if not entry.takes_tokens:
-        return pictures(data, entry)
+        return pictures(data, preprocess_located(located).entry)
     module, _ = build(entry)
     return texts(data, text.tokenizer_of(located), text.limit(located, module))
 

@@ -66,10 +66,11 @@ def pictures(directory: Path, entry: Entry) -> Labelled:
     for split, each in found.items():
         for _, place, _ in each:
             try:
-                arrays[split].append(photos.pixels(images.opened(directory / place), how))
+                arrays[split].append(photos.pixels(images.eight_bits(images.opened(directory / place)), how))
             except ZooError as error:
                 problems.append(str(error))
-    return _labelled(directory, found, {split: np.array(each) for split, each in arrays.items()}, problems)
+    batches = {split: photos.stacked(each) for split, each in arrays.items() if each}
+    return _labelled(directory, found, batches, problems)
 
 
 def texts(directory: Path, tokens: "Tokenizer", limit: int) -> Labelled:

@@ -108,11 +108,13 @@ CONFIG_FIELDS = {
             "ViTModel": {"num_classes": 0, "representation": True},
         },
         defaults=_DEFAULTS,
+        processor="ViTImageProcessor",
         **_VIT,
     ),
     "deit": ConfigFields(
         heads={"DeiTForImageClassificationWithTeacher": {}},
         defaults={**_DEFAULTS, "distilled": True},
+        processor="DeiTImageProcessor",
         **_VIT,
     ),
     "dinov2": ConfigFields(
@@ -129,6 +131,7 @@ CONFIG_FIELDS = {
             "mlp_dropout": 0.0,
             "resizing": "transformers",
         },
+        processor="BitImageProcessor",
         inputs=_IMAGES,
     ),
 }

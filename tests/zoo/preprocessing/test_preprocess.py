@@ -130,6 +130,15 @@ def test_pictures_without_colours_or_with_more_are_read():
     np.testing.assert_array_equal(preprocess(palette), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_from_0_to_1_are_not_black(dtype, tmp_path):
+    preprocess, pixels = zoo.preprocess("resnet18"), np.asarray(photo(230, 240))
+    found = preprocess((pixels / 255).astype(dtype))
+    np.testing.assert_array_equal(found, preprocess(pixels))
+    Image.fromarray((pixels[..., 0] / 255).astype(np.float32)).save(tmp_path / "gray.tiff")
+    np.testing.assert_array_equal(preprocess(tmp_path / "gray.tiff"), preprocess(pixels[..., 0]))
+
+
 def test_a_photo_that_a_camera_stored_sideways_is_upright(tmp_path):
     picture = photo(300, 260)
     exif = Image.Exif()
@@ -140,7 +149,13 @@ def test_a_photo_that_a_camera_stored_sideways_is_upright(tmp_path):
 
 
 REFUSED = {
-    "floats": (np.zeros((8, 8, 3)), r"shape \(8, 8, 3\) and dtype float64"),
+    "floats": (np.full((8, 8, 3), 255.0), r"floats from 255 to 255; expected them in \[0, 1\]"),
+    "normalised": (np.linspace(-1, 1, 64).reshape(8, 8), r"floats from -1 to 1; expected them in \[0, 1\]"),
+    "no number": (np.full((8, 8, 3), np.nan), r"floats from nan to nan"),
+    "a float image": (Image.fromarray(np.full((8, 8), 1.5, np.float32)), "floats from 1.5 to 1.5"),
+    "32 bits": (Image.fromarray(np.full((8, 8), 70_000, np.int32)), "integers from 70000 to 70000"),
+    "integers": (np.zeros((8, 8, 3), np.int32), r"shape \(8, 8, 3\) and dtype int32"),
+    "no pixels": (np.zeros((0, 8, 3)), r"shape \(0, 8, 3\)"),
     "two channels": (np.zeros((8, 8, 2), np.uint8), r"shape \(8, 8, 2\) and dtype uint8"),
     "channels first": (np.zeros((3, 8, 8), np.uint8), r"shape \(3, 8, 8\)"),
     "a number": (7, "no picture: int"),

@@ -203,11 +203,15 @@ FAULTS = {
     ),
     "a deviation of zero": (
         HEAD + MORE("preprocess: {resize: 4, crop: 3, interpolation: bicubic, std: [1, 0, 1]}"),
-        "models.net.preprocess: expected three numbers as mean, and three above 0 as std",
+        "models.net.preprocess: expected three numbers as mean, or one, and as many above 0 as std",
     ),
     "another interpolation": (
-        HEAD + MORE("preprocess: {resize: 4, crop: 3, interpolation: nearest}"),
-        "preprocess.interpolation: expected 'bilinear' or 'bicubic', found 'nearest'",
+        HEAD + MORE("preprocess: {resize: 4, crop: 3, interpolation: area}"),
+        "preprocess.interpolation: expected one of nearest, lanczos, bilinear, bicubic, box, hamming, found",
+    ),
+    "three sides": (
+        HEAD + MORE("preprocess: {resize: [4, 3, 2], crop: 3, interpolation: bicubic}"),
+        "preprocess.resize: expected a number of pixels, or height and width, found 3 numbers",
     ),
     "a default that is no tag": (
         HEAD + TAGS.replace("default: old", "default: odd"),
