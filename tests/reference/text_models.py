@@ -11,6 +11,16 @@ from torch.nn import functional as F
 
 from tests.reference.published import declare_operators
 
+OUTPUTS = (  # in the order of zoo's TextOutput
+    "logits",
+    "start_logits",
+    "end_logits",
+    "prediction_logits",
+    "seq_relationship_logits",
+    "mc_logits",
+    "last_hidden_state",
+    "pooler_output",
+)
 GPT2 = {"vocab_size": 50, "n_positions": 40, "n_embd": 24, "n_layer": 2, "n_head": 3}
 GPT2_DROPOUT = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
 BERT = {
@@ -55,9 +65,9 @@ def model(name: str, sizes: dict[str, Any], rates: tuple[str, ...], rate: float 
 
     class Outputs(parent):
         def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-            names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+            names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
             out = super().forward(**dict(zip(names, inputs, strict=False)))
-            return tuple(out[key] for key in ("logits", "last_hidden_state", "pooler_output") if key in out)
+            return tuple(out[key] for key in OUTPUTS if key in out)
 
     ids = {"bos_token_id": None, "eos_token_id": None}
     config = parent.config_class(**sizes | dict.fromkeys(rates, rate) | ids | options)

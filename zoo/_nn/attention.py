@@ -43,8 +43,8 @@ def attention(
         (batch, queries, heads, head_dim)
     """
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    # The library's softmax is in float32 and knows no dropout.
-    if query.dtype == jnp.float64 or dropout is not None:
+    # The library's softmax is in float32 and knows no dropout; compiled for CPUs, it refuses float16.
+    if query.dtype in (jnp.float64, jnp.float16) or dropout is not None:
         return _attention(query, key, value, mask, is_causal, scale, dropout)
     return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, is_causal=is_causal)
 

@@ -8,21 +8,43 @@ import jax
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["logits", "last_hidden_state", "pooler_output", "embeddings"],
+    data_fields=[
+        "logits",
+        "start_logits",
+        "end_logits",
+        "prediction_logits",
+        "seq_relationship_logits",
+        "mc_logits",
+        "last_hidden_state",
+        "pooler_output",
+        "embeddings",
+    ],
     meta_fields=[],
 )
 @dataclass(frozen=True)
 class TextOutput:
-    """The arrays that the model's head computes; the others are None.
+    """The arrays that the model's head computes, by transformers' names; the others are None.
 
     Attributes:
-        logits: (batch, length, vocab_size) of a language model, (batch, num_classes) of a classifier.
+        logits: (batch, length, vocab_size) of a language model, (batch, num_classes) of a classifier,
+            (batch, length, num_classes) of one of tokens, (batch, choices) of multiple choice, (batch, 2) of
+            the next sentence.
+        start_logits: (batch, length), for the first token of an answer.
+        end_logits: (batch, length), for the last token of an answer.
+        prediction_logits: (batch, length, vocab_size) of BERT's pretraining.
+        seq_relationship_logits: (batch, 2) of BERT's pretraining: the second text follows, or does not.
+        mc_logits: (batch, choices) of a language model with a second head.
         last_hidden_state: (batch, length, width)
         pooler_output: (batch, width), the pooler's output for the first token.
         embeddings: (batch, width), one vector for each text.
     """
 
     logits: jax.Array | None = None
+    start_logits: jax.Array | None = None
+    end_logits: jax.Array | None = None
+    prediction_logits: jax.Array | None = None
+    seq_relationship_logits: jax.Array | None = None
+    mc_logits: jax.Array | None = None
     last_hidden_state: jax.Array | None = None
     pooler_output: jax.Array | None = None
     embeddings: jax.Array | None = None

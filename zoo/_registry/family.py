@@ -137,6 +137,7 @@ class Family:
         neck: Layers before the head that only some files have; they may be initialized with it.
         stem: Names of the first layer, which `in_channels=` adapts to other images.
         classifier: Keywords of `create` that make a classifier; finetuning adds them.
+        classifying: Values of the keyword `head` whose logits `num_classes` counts; all, if there are none.
         config_fields: model_type of the Hub -> how its config.json is read; weights_manifest.yaml lists it.
         tensor_parallel: Pattern for the ends of paths -> the mesh's axis for each of an array's last axes.
         tasks: Value of `create`'s keyword `head` -> the Hub's word for the task, in model cards.
@@ -158,6 +159,7 @@ class Family:
     neck: tuple[str, ...] = ()
     stem: tuple[str, ...] = ()
     classifier: Mapping[str, Any] = field(default_factory=dict)
+    classifying: tuple[str, ...] = ()
     config_fields: Mapping[str, ConfigFields] = field(default_factory=dict)
     tensor_parallel: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)

@@ -1,10 +1,23 @@
 """Encoders of text: BERT, RoBERTa, DistilBERT, and the embeddings of sentences that are made with them."""
 
+from zoo.bert.heads import pooled
 from zoo.bert.layouts import CONFIG_FIELDS, IGNORED, TIED, TORCH_NAMES
-from zoo.bert.model import CLASSIFIER, HEAD, NECK, TASKS, TENSOR_PARALLEL, Bert, create, max_tokens, pooled
+from zoo.bert.model import (
+    CLASSIFIER,
+    CLASSIFYING,
+    HEAD,
+    NECK,
+    TASKS,
+    TENSOR_PARALLEL,
+    Bert,
+    create,
+    inputs,
+    max_tokens,
+)
 
 __all__ = [
     "CLASSIFIER",
+    "CLASSIFYING",
     "CONFIG_FIELDS",
     "HEAD",
     "IGNORED",
@@ -15,6 +28,7 @@ __all__ = [
     "TORCH_NAMES",
     "Bert",
     "create",
+    "inputs",
     "max_tokens",
     "pooled",
 ]

@@ -23,6 +23,7 @@ class Settings(NamedTuple):
     epsilon: float
     dropout: float
     attention_dropout: float
+    causal: bool
     dtype: DTypeLike | None
 
     def norm(self) -> nn.LayerNorm:
@@ -94,7 +95,8 @@ class SelfAttention(nn.Module):
         split = (*x.shape[:2], self.settings.heads, self.settings.width // self.settings.heads)
         query, key, value = (layer(x).reshape(split) for layer in (self.query, self.key, self.value))
         dropout = partial(self.dropout, deterministic=False) if train else None
-        return attention(query, key, value, mask=mask, dropout=dropout).reshape(x.shape)
+        out = attention(query, key, value, mask=mask, is_causal=self.settings.causal, dropout=dropout)
+        return out.reshape(x.shape)
 
 
 class Attention(nn.Module):
@@ -153,61 +155,3 @@ class Encoder(nn.Module):
 
     def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
         return self.series.apply(self.layer, lambda layer, x: layer(x, mask, train=train), x)
-
-
-class Pooler(nn.Module):
-    """Dense layer with tanh over the first token's state."""
-
-    settings: Settings
-
-    def setup(self) -> None:
-        self.dense = self.settings.dense(self.settings.width)
-
-    def __call__(self, states: jax.Array) -> jax.Array:
-        return jnp.tanh(self.dense(states[:, 0]))
-
-
-class Transform(nn.Module):
-    """Dense layer, activation and norm before the logits of a masked language model."""
-
-    settings: Settings
-    activation: str
-
-    def setup(self) -> None:
-        self.dense = self.settings.dense(self.settings.width)
-        self.LayerNorm = self.settings.norm()
-
-    def __call__(self, states: jax.Array) -> jax.Array:
-        out: jax.Array = self.LayerNorm(ACTIVATIONS[self.activation](self.dense(states)))
-        return out
-
-
-class Predictions(nn.Module):
-    """Logits over the vocabulary, by the token embeddings and a bias."""
-
-    settings: Settings
-    vocab_size: int
-    activation: str
-
-    def setup(self) -> None:
-        self.transform = Transform(self.settings, self.activation)
-        self.bias = self.param("bias", nn.initializers.zeros, (self.vocab_size,))
-
-    def __call__(self, states: jax.Array, embeddings: nn.Embed) -> jax.Array:
-        logits = embeddings.attend(self.transform(states))
-        return logits + self.bias.astype(logits.dtype)
-
-
-class LanguageModel(nn.Module):
-    """Masked language model head, under its name in the files."""
-
-    settings: Settings
-    vocab_size: int
-    activation: str
-
-    def setup(self) -> None:
-        self.predictions = Predictions(self.settings, self.vocab_size, self.activation)
-
-    def __call__(self, states: jax.Array, embeddings: nn.Embed) -> jax.Array:
-        logits: jax.Array = self.predictions(states, embeddings)
-        return logits

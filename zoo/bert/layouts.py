@@ -7,9 +7,8 @@ _GAMMA = ((r"LayerNorm\.weight$", "LayerNorm.gamma"), (r"LayerNorm\.bias$", "Lay
 _ROBERTA = (
     (r"^cls\.predictions\.(transform\.)?", "lm_head."),
     (r"^lm_head\.LayerNorm\.", "lm_head.layer_norm."),
-    (r"^classifier\.", "classifier.out_proj."),
-    (r"^pre_classifier\.", "classifier.dense."),
 )
+_OF_TEXTS = ((r"^classifier\.", "classifier.out_proj."), (r"^pre_classifier\.", "classifier.dense."))
 _DISTILBERT = (
     (r"^encoder\.", "transformer."),
     (r"\.attention\.self\.(query|key|value)\.", r".attention.\1_lin."),
@@ -28,8 +27,11 @@ TORCH_NAMES = {
     "transformers_model": (),  # BertModel, and most files of sentence-transformers
     "google": ((_BASE, r"bert.\1."), *_GAMMA),  # what was converted from TensorFlow has its names of norms
     "google_model": _GAMMA,
-    "roberta": (*_ROBERTA, (_BASE, r"roberta.\1.")),
-    "roberta_model": _ROBERTA,
+    "roberta": (*_ROBERTA, *_OF_TEXTS, (_BASE, r"roberta.\1.")),
+    "roberta_tokens": (*_ROBERTA, (_BASE, r"roberta.\1.")),  # a classifier of tokens or choices is one layer
+    "roberta_model": (*_ROBERTA, *_OF_TEXTS),
+    "data2vec": (*_ROBERTA, *_OF_TEXTS, (_BASE, r"data2vec_text.\1.")),
+    "data2vec_tokens": (*_ROBERTA, (_BASE, r"data2vec_text.\1.")),
     "distilbert": (*_DISTILBERT, (r"^(embeddings|transformer)\.", r"distilbert.\1.")),
     "distilbert_model": _DISTILBERT,
 }

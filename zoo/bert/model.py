@@ -5,6 +5,7 @@ https://arxiv.org/abs/1910.01108; Reimers and Gurevych, https://arxiv.org/abs/19
 attributes have the names of the Hub's files of BERT.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -17,7 +18,10 @@ from zoo._nn.attention import key_mask
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.outputs import TextOutput
-from zoo.bert.layers import Embeddings, Encoder, LanguageModel, Pooler, Settings
+from zoo._nn.tokens import flattened, like_ids, token_ids
+from zoo._registry.entry import Input
+from zoo.bert.heads import Pooler, PretrainingHeads, pooled
+from zoo.bert.layers import Embeddings, Encoder, Settings
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -28,12 +32,29 @@ TENSOR_PARALLEL = {
 }
 HEAD, NECK = ("classifier",), ("pooler", "pre_classifier")
 CLASSIFIER = {"head": "classification"}
+CLASSIFYING = ("classification", "token_classification")
 TASKS = {
     "masked_lm": "fill-mask",
+    "causal_lm": "text-generation",
+    "pretraining": "fill-mask",
     "classification": "text-classification",
+    "token_classification": "token-classification",
+    "question_answering": "question-answering",
+    "multiple_choice": "multiple-choice",
     "embedding": "sentence-similarity",
 }
-HEADS = ("none", "pooler", "masked_lm", "classification", "embedding")
+LANGUAGE = ("masked_lm", "causal_lm")
+BERT_ONLY = ("next_sentence", "pretraining")
+HEADS = (
+    "none",
+    "pooler",
+    *LANGUAGE,
+    *BERT_ONLY,
+    *CLASSIFYING,
+    "question_answering",
+    "multiple_choice",
+    "embedding",
+)
 POOLING = ("cls", "mean", "max", "mean_sqrt_len")
 
 
@@ -46,6 +67,7 @@ class Variant(NamedTuple):
         activation: Activation after that dense layer.
         drops: If true, dropout precedes that dense layer.
         drops_attention: If true, dropout follows the attention's output layer.
+        plain_dropout: Heads before which the rate is that of the encoder's dropout, not the classifier's.
     """
 
     offset: bool = False
@@ -53,24 +75,14 @@ class Variant(NamedTuple):
     activation: str = "tanh"
     drops: bool = False
     drops_attention: bool = True
+    plain_dropout: tuple[str, ...] = ()
 
 
 VARIANTS = {
     "bert": Variant(pools=True),
-    "roberta": Variant(offset=True, drops=True),
-    "distilbert": Variant(activation="relu", drops_attention=False),
+    "roberta": Variant(offset=True, drops=True, plain_dropout=("multiple_choice",)),
+    "distilbert": Variant(activation="relu", drops_attention=False, plain_dropout=("token_classification",)),
 }
-
-
-def pooled(states: jax.Array, mask: jax.Array, pooling: str) -> jax.Array:
-    """Pools (batch, length, width) states, those that the (batch, length) mask keeps, to (batch, width)."""
-    if pooling == "cls":
-        return states[:, 0]
-    kept = mask[..., None].astype(bool)
-    if pooling == "max":
-        return jnp.where(kept, states, -1e9).max(1)
-    count = jnp.maximum(kept.sum(1), 1e-9).astype(states.dtype)
-    return jnp.where(kept, states, 0).sum(1) / (jnp.sqrt(count) if pooling == "mean_sqrt_len" else count)
 
 
 class Bert(nn.Module):
@@ -86,6 +98,7 @@ class Bert(nn.Module):
     head: str
     num_classes: int
     classifier_dropout: float
+    answer_dropout: float
     pooling: str
     normalize: bool
     dtype: DTypeLike | None = None
@@ -102,44 +115,70 @@ class Bert(nn.Module):
         self.pooler = Pooler(settings)
         # RoBERTa's has the exact GELU whatever the activation of the layers is.
         activation = "gelu" if self.variant == "roberta" else settings.activation
-        self.cls = LanguageModel(settings, self.vocab_size, activation)
+        self.cls = PretrainingHeads(settings, self.vocab_size, activation)
         self.pre_classifier = settings.dense(settings.width)
-        self.classifier = settings.dense(self.num_classes)
-        self.dropout = nn.Dropout(self.classifier_dropout)
+        self.classifier = settings.dense(1 if self.head == "multiple_choice" else self.num_classes)
+        self.qa_outputs = settings.dense(2)
+        plain = self.head in variant.plain_dropout
+        self.dropout = nn.Dropout(settings.dropout if plain else self.classifier_dropout)
+        self.qa_dropout = nn.Dropout(self.answer_dropout)
 
     def __call__(
         self,
         input_ids: jax.Array,
         attention_mask: jax.Array | None = None,
-        position_ids: jax.Array | None = None,
         token_type_ids: jax.Array | None = None,
+        position_ids: jax.Array | None = None,
         *,
         train: bool = False,
     ) -> TextOutput:
         """(batch, length) token ids -> the outputs of the head.
 
+        With the head "multiple_choice" all arguments are (batch, choices, length).
+
         Args:
             input_ids: (batch, length) token ids.
             attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
-            position_ids: (batch, length) positions; by default 0, 1, 2 ..., offset as RoBERTa's are.
             token_type_ids: (batch, length), the text of a pair that a token belongs to; by default the first.
+            position_ids: (batch, length) positions; by default 0, 1, 2 ..., offset as RoBERTa's are.
             train: Whether to apply dropout, by the RNG stream "dropout".
+
+        Raises:
+            ZooError: too long a text, another shape, or, unless it is compiled, an id that the model lacks.
         """
-        positions = self._positions(input_ids) if position_ids is None else position_ids
-        x = self.embeddings(input_ids, positions, token_type_ids, train=train)
-        x = self.encoder(x, key_mask(attention_mask), train=train)
-        if self.head == "masked_lm":
-            return TextOutput(logits=self.cls(x, self.embeddings.word_embeddings))
-        if self.head == "classification":
-            return TextOutput(logits=self._classify(x, train))
-        if self.head == "embedding":
-            mask = jnp.ones_like(input_ids) if attention_mask is None else attention_mask
-            vectors = pooled(x, mask, self.pooling)
-            length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-            return TextOutput(embeddings=vectors / jnp.maximum(length, 1e-12) if self.normalize else vectors)
-        return TextOutput(
-            last_hidden_state=x, pooler_output=self.pooler(x) if self.head == "pooler" else None
+        axes = 3 if self.head == "multiple_choice" else 2
+        ids = token_ids(input_ids, self.vocab_size, axes=axes)
+        mask = like_ids(attention_mask, ids, "attention_mask")
+        if token_type_ids is not None and not self.token_types:
+            raise ZooError(f"{self.variant} has no token types; leave token_type_ids out.")
+        types, positions = (
+            like_ids(each if each is None else token_ids(each, count, name=name, axes=axes), ids, name)
+            for name, each, count in (
+                ("token_type_ids", token_type_ids, self.token_types),
+                ("position_ids", position_ids, self.max_length),
+            )
         )
+        shape = ids.shape
+        ids, mask = ids.reshape(-1, shape[-1]), flattened(mask, shape)
+        x = self._encoded(ids, mask, flattened(types, shape), flattened(positions, shape), train=train)
+        if axes == 3:
+            return TextOutput(logits=self._classify(x, train=train).reshape(shape[:2]))
+        return self._outputs(x, mask, train=train)
+
+    def _encoded(
+        self,
+        ids: jax.Array,
+        mask: jax.Array | None,
+        types: jax.Array | None,
+        positions: jax.Array | None,
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """Returns the states of the last layer."""
+        positions = self._positions(ids) if positions is None else positions
+        x = self.embeddings(ids, positions, types, train=train)
+        states: jax.Array = self.encoder(x, key_mask(mask), train=train)
+        return states
 
     def _positions(self, input_ids: jax.Array) -> jax.Array:
         length, most = input_ids.shape[1], max_tokens(self)
@@ -150,9 +189,37 @@ class Bert(nn.Module):
         kept = jnp.asarray(input_ids != self.pad_token_id, jnp.int32)
         return jnp.cumsum(kept, axis=1) * kept + self.pad_token_id
 
-    def _classify(self, states: jax.Array, train: bool) -> jax.Array:
+    def _outputs(self, states: jax.Array, mask: jax.Array | None, *, train: bool) -> TextOutput:
+        """Returns what the head makes of the states."""
+        head, words = self.head, self.embeddings.word_embeddings
+        if head in LANGUAGE:
+            return TextOutput(logits=self.cls(states, words))
+        if head == "pretraining":
+            return TextOutput(
+                prediction_logits=self.cls(states, words),
+                seq_relationship_logits=self.cls.relationship(self.pooler(states)),
+            )
+        if head == "next_sentence":
+            return TextOutput(logits=self.cls.relationship(self.pooler(states)))
+        if head == "token_classification":
+            return TextOutput(logits=self.classifier(self.dropout(states, deterministic=not train)))
+        if head == "question_answering":
+            logits = self.qa_outputs(self.qa_dropout(states, deterministic=not train))
+            return TextOutput(start_logits=logits[..., 0], end_logits=logits[..., 1])
+        if head == "classification":
+            return TextOutput(logits=self._classify(states, train=train))
+        if head == "embedding":
+            kept = jnp.ones(states.shape[:2], jnp.int32) if mask is None else mask
+            return TextOutput(embeddings=self._embedding(states, kept))
+        return TextOutput(
+            last_hidden_state=states, pooler_output=self.pooler(states) if head == "pooler" else None
+        )
+
+    def _classify(self, states: jax.Array, *, train: bool) -> jax.Array:
+        """(batch, length, width) -> one row of logits for each text."""
         variant = VARIANTS[self.variant]
-        if variant.pools:
+        # RoBERTa's classifier of texts has a dense layer of its own; its choice of one reads the pooler.
+        if variant.pools or (self.variant == "roberta" and self.head == "multiple_choice"):
             x = self.pooler(states)
         else:
             x = self.dropout(states[:, 0], deterministic=not (train and variant.drops))
@@ -160,10 +227,21 @@ class Bert(nn.Module):
         logits: jax.Array = self.classifier(self.dropout(x, deterministic=not train))
         return logits
 
+    def _embedding(self, states: jax.Array, mask: jax.Array) -> jax.Array:
+        vectors = pooled(states, mask, self.pooling)
+        length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+        return vectors / jnp.maximum(length, 1e-12) if self.normalize else vectors
+
 
 def max_tokens(module: Bert) -> int:
     """The largest number of tokens in a text: RoBERTa's positions begin behind the padding token's id."""
     return module.max_length - (module.pad_token_id + 1) * VARIANTS[module.variant].offset
+
+
+def inputs(module: Bert, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    """Returns the inputs; with the head "multiple_choice" a text has several choices."""
+    choices = (2,) if module.head == "multiple_choice" else ()
+    return tuple(replace(each, shape=(each.shape[0], *choices, each.shape[-1])) for each in inputs)
 
 
 def create(
@@ -181,6 +259,8 @@ def create(
     dropout: float = 0.1,
     attention_dropout: float = 0.1,
     classifier_dropout: float | None = None,
+    answer_dropout: float = 0.0,
+    causal: bool = False,
     pad_token_id: int = 0,
     head: str = "pooler",
     num_classes: int = 2,
@@ -206,10 +286,14 @@ def create(
         dropout: Rate after the embeddings and before each residual connection.
         attention_dropout: Rate of the attention weights.
         classifier_dropout: Rate before the classifier; by default `dropout`.
+        answer_dropout: Rate before the head "question_answering".
+        causal: Whether a token attends only to itself and those before it, as a decoder's.
         pad_token_id: Id of the padding token, behind which RoBERTa's positions begin.
-        head: "none" gives states, "pooler" these and the pooled first one, "masked_lm" and "classification"
-            logits, "embedding" one vector a text.
-        num_classes: Number of the classifier's logits.
+        head: "none" gives states, "pooler" these and the pooled first one, "embedding" one vector a text;
+            "masked_lm" and "causal_lm" logits of tokens, "next_sentence" two logits, "pretraining" both;
+            "classification" and "token_classification" logits of classes, "question_answering" logits of an
+            answer's start and end, "multiple_choice" one logit a choice.
+        num_classes: Number of logits of the heads "classification" and "token_classification".
         pooling: Reduction of states to an embedding, one of POOLING.
         normalize: Whether to scale embeddings to length 1.
         scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
@@ -230,6 +314,8 @@ def create(
         raise ZooError(f"{heads} heads do not divide a width of {width}.")
     if head == "pooler" and variant == "distilbert":
         raise ZooError("DistilBERT has no pooler; choose another head.")
+    if head in BERT_ONLY and variant != "bert":
+        raise ZooError(f"{variant} has no head {head!r}, which is BERT's; choose another one.")
     check_activation(activation)
     return Bert(
         vocab_size=vocab_size,
@@ -244,6 +330,7 @@ def create(
             epsilon=epsilon,
             dropout=dropout,
             attention_dropout=attention_dropout,
+            causal=causal,
             dtype=None,
         ),
         variant=variant,
@@ -251,6 +338,7 @@ def create(
         head=head,
         num_classes=num_classes,
         classifier_dropout=dropout if classifier_dropout is None else classifier_dropout,
+        answer_dropout=answer_dropout,
         pooling=pooling,
         normalize=normalize,
         dtype=dtype,

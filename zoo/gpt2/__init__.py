@@ -2,12 +2,26 @@
 
 from zoo._inference.generate import generate
 from zoo.gpt2.layouts import CONFIG_FIELDS, IGNORED, TIED, TORCH_NAMES
-from zoo.gpt2.model import END_TOKEN, GPT2, TASKS, TENSOR_PARALLEL, Cache, create
+from zoo.gpt2.model import (
+    CLASSIFIER,
+    CLASSIFYING,
+    END_TOKEN,
+    GPT2,
+    HEAD,
+    TASKS,
+    TENSOR_PARALLEL,
+    Cache,
+    create,
+    inputs,
+)
 
 __all__ = [
+    "CLASSIFIER",
+    "CLASSIFYING",
     "CONFIG_FIELDS",
     "END_TOKEN",
     "GPT2",
+    "HEAD",
     "IGNORED",
     "TASKS",
     "TENSOR_PARALLEL",
@@ -16,4 +30,5 @@ __all__ = [
     "Cache",
     "create",
     "generate",
+    "inputs",
 ]

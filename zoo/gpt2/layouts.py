@@ -3,13 +3,15 @@
 from zoo._registry.family import ConfigFields
 
 TORCH_NAMES = {
-    "transformers": ((r"^", "transformer."),),
+    "transformers": ((r"^(wte|wpe|h|ln_f)\.", r"transformer.\1."),),
     "transformers_model": (),  # GPT2Model, and openai-community/gpt2
 }
 
 IGNORED = {
     r"(.*\.)?h\.\d+\.attn\.(masked_)?bias": "causal masks, which are computed",
-    r"score\.weight": "the head of a classifier",
+    r"(score|classifier)\..*": "the head of a classifier",
+    r"qa_outputs\..*": "the head that finds answers",
+    r"multiple_choice_head\..*": "the head that chooses a text",
 }
 TIED = {"lm_head.weight": "wte.weight"}
 CONFIG_FIELDS = {

@@ -6,8 +6,9 @@ the attributes have the names of the Hub's files.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,8 @@ from zoo._nn.attention import attention, key_mask
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.outputs import TextOutput
+from zoo._nn.tokens import flattened, like_ids, token_ids
+from zoo._registry.entry import Input
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -28,9 +31,18 @@ TENSOR_PARALLEL = {
     "(c_attn|c_fc)/bias": ("model",),
     "c_proj/kernel": ("model", None),
 }
-TASKS = {"lm": "text-generation"}
+HEAD = ("score", "classifier")
+CLASSIFIER = {"head": "classification"}
+CLASSIFYING = ("classification", "token_classification")
+TASKS = {
+    "lm": "text-generation",
+    "double_heads": "text-generation",
+    "classification": "text-classification",
+    "token_classification": "token-classification",
+    "question_answering": "question-answering",
+}
 END_TOKEN = "<|endoftext|>"
-HEADS = ("lm", "none")
+HEADS = (*TASKS, "none")
 
 
 class Conv1D(nn.Dense):
@@ -55,6 +67,7 @@ class Cache(NamedTuple):
 
 
 Caches: TypeAlias = Sequence[Cache] | Cache
+Layer: TypeAlias = jax.Array | int  # 0 for the first; in a loop it is not known when compiling
 
 
 class Settings(NamedTuple):
@@ -68,6 +81,8 @@ class Settings(NamedTuple):
     epsilon: float
     dropout: float
     attention_dropout: float
+    scale_attention: bool
+    scale_by_layer: bool
     dtype: DTypeLike | None
 
     def norm(self) -> nn.LayerNorm:
@@ -104,10 +119,14 @@ class Attention(nn.Module):
         self.attn_dropout = nn.Dropout(self.settings.attention_dropout)
         self.resid_dropout = nn.Dropout(self.settings.dropout)
 
-    def __call__(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache]:
+    def __call__(
+        self, x: jax.Array, context: Context, cache: Cache | None, layer: Layer
+    ) -> tuple[jax.Array, Cache]:
         split = (*x.shape[:2], self.settings.heads, self.settings.width // self.settings.heads)
         parts = jnp.split(self.c_attn(x), 3, axis=-1)
         query, key, value = (part.reshape(split) for part in parts)
+        if self.settings.scale_by_layer:
+            query = query / (layer + 1)
         made = Cache(key.swapaxes(1, 2), value.swapaxes(1, 2))
         if cache is not None:
             made = cache.written(made, context.column)
@@ -117,6 +136,7 @@ class Attention(nn.Module):
             made.values.swapaxes(1, 2),
             mask=context.mask,
             is_causal=cache is None,
+            scale=None if self.settings.scale_attention else 1.0,
             dropout=partial(self.attn_dropout, deterministic=False) if context.train else None,
         )
         out = self.resid_dropout(self.c_proj(out.reshape(x.shape)), deterministic=not context.train)
@@ -149,55 +169,138 @@ class Block(nn.Module):
         self.attn = Attention(self.settings)
         self.mlp = MLP(self.settings)
 
-    def __call__(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache]:
-        out, made = self.attn(self.ln_1(x), context, cache)
+    def __call__(
+        self, x: jax.Array, context: Context, cache: Cache | None, layer: Layer
+    ) -> tuple[jax.Array, Cache]:
+        out, made = self.attn(self.ln_1(x), context, cache, layer)
         x = x + out
         return x + self.mlp(self.ln_2(x), train=context.train), made
 
 
+class Summary(nn.Module):
+    """One number for a text, from the state of one of its tokens."""
+
+    settings: Settings
+    rate: float
+
+    def setup(self) -> None:
+        self.first_dropout = nn.Dropout(self.rate)
+        self.summary = nn.Dense(1, dtype=self.settings.dtype, kernel_init=nn.initializers.normal(0.02))
+
+    def __call__(self, state: jax.Array, *, train: bool) -> jax.Array:
+        """(batch, width) -> (batch,)."""
+        out: jax.Array = self.summary(self.first_dropout(state, deterministic=not train))[..., 0]
+        return out
+
+
 class GPT2(nn.Module):
-    """Token and position embeddings, blocks, and the token embedding as the head."""
+    """Token and position embeddings, blocks, and one of HEADS; that of "lm" is the token embedding."""
 
     vocab_size: int
     max_length: int
     settings: Settings
     embedding_dropout: float
     head: str
+    num_classes: int = 2
+    pad_token_id: int | None = None
+    classifier_dropout: float = 0.1
+    summary_dropout: float = 0.1
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
         settings = self.settings._replace(dtype=self.dtype)
         embed = partial(nn.Embed, features=settings.width, dtype=self.dtype)
+        dense = partial(nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02))
         self.wte = embed(self.vocab_size, embedding_init=nn.initializers.normal(0.02))
         self.wpe = embed(self.max_length, embedding_init=nn.initializers.normal(0.02))
         self.drop = nn.Dropout(self.embedding_dropout)
         self.h = settings.series.build(partial(Block, settings))
         self.ln_f = settings.norm()
+        self.score = dense(self.num_classes, use_bias=False)
+        self.classifier = dense(self.num_classes)
+        self.dropout = nn.Dropout(self.classifier_dropout)
+        self.qa_outputs = dense(2)
+        self.multiple_choice_head = Summary(settings, self.summary_dropout)
 
     def __call__(
         self,
         input_ids: jax.Array,
         attention_mask: jax.Array | None = None,
+        token_type_ids: jax.Array | None = None,
         position_ids: jax.Array | None = None,
         *,
+        mc_token_ids: jax.Array | None = None,
         train: bool = False,
     ) -> TextOutput:
-        """(batch, length) token ids -> logits of the token after each, or states where the head is "none".
+        """(batch, length) token ids -> the outputs of the head; states where it is "none".
+
+        With the head "double_heads" all arguments are (batch, choices, length).
 
         Args:
             input_ids: (batch, length) token ids.
             attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
+            token_type_ids: (batch, length) token ids whose embeddings are added, such as those of speakers.
             position_ids: (batch, length) positions; by default 0, 1, 2 ...
+            mc_token_ids: (batch, choices), the token of each choice that "double_heads" reads; by default
+                the last one.
             train: Whether to apply dropout, by the RNG stream "dropout".
+
+        Raises:
+            ZooError: too long a text, another shape, or, unless it is compiled, an id that the model lacks.
         """
-        length = input_ids.shape[1]
+        axes = 3 if self.head == "double_heads" else 2
+        ids = token_ids(input_ids, self.vocab_size, axes=axes)
+        length, shape = ids.shape[-1], ids.shape
         if length > self.max_length:
             raise ZooError(f"texts of {length} tokens; the model takes at most {self.max_length}.")
-        positions = jnp.arange(length)[None] if position_ids is None else position_ids
-        context = Context(key_mask(attention_mask), 0, train)
-        x, _ = self._states(input_ids, positions, context, None)
-        return (
-            TextOutput(last_hidden_state=x) if self.head == "none" else TextOutput(logits=self.wte.attend(x))
+        mask = flattened(like_ids(attention_mask, ids, "attention_mask"), shape)
+        types, positions = (
+            like_ids(each if each is None else token_ids(each, count, name=name, axes=axes), ids, name)
+            for name, each, count in (
+                ("token_type_ids", token_type_ids, self.vocab_size),
+                ("position_ids", position_ids, self.max_length),
+            )
+        )
+        ids, positions = ids.reshape(-1, length), flattened(positions, shape)
+        places = jnp.arange(length)[None] if positions is None else positions
+        context = Context(key_mask(mask), 0, train)
+        x, _ = self._states(ids, places, context, None, flattened(types, shape))
+        if axes == 3:
+            return self._double(x, shape, mc_token_ids, train=train)
+        return self._outputs(x, ids, mask, train=train)
+
+    def _outputs(
+        self, states: jax.Array, ids: jax.Array, mask: jax.Array | None, *, train: bool
+    ) -> TextOutput:
+        """Returns what the head makes of the states."""
+        if self.head == "lm":
+            return TextOutput(logits=self.wte.attend(states))
+        if self.head == "classification":
+            last = self._last(ids, mask)[:, None, None]
+            return TextOutput(logits=self.score(jnp.take_along_axis(states, last, 1)[:, 0]))
+        if self.head == "token_classification":
+            return TextOutput(logits=self.classifier(self.dropout(states, deterministic=not train)))
+        if self.head == "question_answering":
+            logits = self.qa_outputs(states)
+            return TextOutput(start_logits=logits[..., 0], end_logits=logits[..., 1])
+        return TextOutput(last_hidden_state=states)
+
+    def _last(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
+        """(batch,) columns of the last tokens that are no padding, by the mask and by the padding token."""
+        kept = jnp.ones(ids.shape, bool) if mask is None else mask.astype(bool)
+        if self.pad_token_id is not None:
+            kept = kept & (ids != self.pad_token_id)
+        return (kept * jnp.arange(ids.shape[1])).argmax(-1)
+
+    def _double(
+        self, states: jax.Array, shape: tuple[int, ...], tokens: jax.Array | None, *, train: bool
+    ) -> TextOutput:
+        """Returns the logits of the next tokens, and one logit for each choice."""
+        last = jnp.full(shape[:2], shape[-1] - 1) if tokens is None else jnp.asarray(tokens)
+        chosen = jnp.take_along_axis(states, last.reshape(-1)[:, None, None], 1)[:, 0]
+        return TextOutput(
+            logits=self.wte.attend(states).reshape(*shape, -1),
+            mc_logits=self.multiple_choice_head(chosen, train=train).reshape(shape[:2]),
         )
 
     def extend(
@@ -230,13 +333,23 @@ class GPT2(nn.Module):
         position_ids: jax.Array,
         context: Context,
         caches: Caches | None,
+        types: jax.Array | None = None,
     ) -> tuple[jax.Array, Caches]:
         x = self.wte(input_ids) + self.wpe(position_ids)
+        x = x if types is None else x + self.wte(types)
         x = self.drop(x, deterministic=not context.train)
-        x, made = self.settings.series.scan_with(
-            self.h, lambda block, x, cache: block(x, context, cache), x, caches
-        )
+        series = self.settings.series
+        each: Any = (jnp.arange(series.depth), caches)
+        if not series.scan:
+            each = [(layer, caches and caches[layer]) for layer in range(series.depth)]
+        x, made = series.scan_with(self.h, lambda block, x, own: block(x, context, own[1], own[0]), x, each)
         return self.ln_f(x), made
+
+
+def inputs(module: GPT2, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    """Returns the inputs; with the head "double_heads" a text has several choices."""
+    choices = (2,) if module.head == "double_heads" else ()
+    return tuple(replace(each, shape=(each.shape[0], *choices, each.shape[-1])) for each in inputs)
 
 
 def create(
@@ -252,7 +365,13 @@ def create(
     dropout: float = 0.1,
     attention_dropout: float = 0.1,
     embedding_dropout: float = 0.1,
+    classifier_dropout: float = 0.1,
+    summary_dropout: float = 0.1,
+    scale_attention: bool = True,
+    scale_by_layer: bool = False,
+    pad_token_id: int | None = None,
     head: str = "lm",
+    num_classes: int = 2,
     scan: bool = False,
     remat: bool = False,
     dtype: DTypeLike | None = None,
@@ -271,7 +390,16 @@ def create(
         dropout: Rate before each residual connection.
         attention_dropout: Rate of the attention weights.
         embedding_dropout: Rate after the embeddings.
-        head: "lm" for logits of the next token, "none" for hidden states.
+        classifier_dropout: Rate before the classifier of tokens.
+        summary_dropout: Rate before the second head of "double_heads".
+        scale_attention: Whether products of queries and keys are divided by the root of their size.
+        scale_by_layer: Whether they are also divided by the block's number, from 1 on.
+        pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
+            token that is another one, and that the mask keeps.
+        head: "lm" for logits of the next token, "none" for hidden states, "classification" and
+            "token_classification" for logits of classes, "question_answering" for those of an answer's start
+            and end, "double_heads" for logits of the next token and one for each choice.
+        num_classes: Number of logits of the heads "classification" and "token_classification".
         scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
         remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
@@ -293,6 +421,8 @@ def create(
         epsilon=epsilon,
         dropout=dropout,
         attention_dropout=attention_dropout,
+        scale_attention=scale_attention,
+        scale_by_layer=scale_by_layer,
         dtype=None,
     )
     return GPT2(
@@ -301,5 +431,9 @@ def create(
         settings=settings,
         embedding_dropout=embedding_dropout,
         head=head,
+        num_classes=num_classes,
+        pad_token_id=pad_token_id,
+        classifier_dropout=classifier_dropout,
+        summary_dropout=summary_dropout,
         dtype=dtype,
     )

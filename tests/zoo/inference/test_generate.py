@@ -75,7 +75,7 @@ def test_logits_with_and_without_a_cache_are_equal(model):
         found, _ = model(state.tokens[:, last:length], positions, seen, state.caches, column, method="extend")
         kept = np.asarray(state.mask)[:, :length]
         places = np.maximum(np.cumsum(kept, 1) - 1, 0)
-        wanted = model(state.tokens[:, :length], kept, places).logits[:, -1]
+        wanted = model(state.tokens[:, :length], kept, position_ids=places).logits[:, -1]
         assert np.abs(found - wanted).max() <= 1e-10 * np.abs(wanted).max()
         state = generate.proceed(model, state, length + 1, sampling, draw)
 
