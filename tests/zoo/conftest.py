@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo._hub import hash_records
+from zoo._hub import checksum
 from zoo._registry import manifest
 from zoo._saving.convert import export
 
@@ -43,11 +43,11 @@ def checkpoints(saved, tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture
 def hashed(monkeypatch):
     """The files that were hashed."""
-    found, digest = [], hash_records._digest
+    found, digest = [], checksum.hash_file
 
-    def counted(file, checksum):
+    def counted(file, expected):
         found.append(file.path.name)
-        return digest(file, checksum)
+        return digest(file, expected)
 
-    monkeypatch.setattr(hash_records, "_digest", counted)
+    monkeypatch.setattr(checksum, "hash_file", counted)
     return found

@@ -2,10 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from converters.io import CHUNK, InputFile, named_errors
 from zoo._registry.entry import UNATTESTED, Weights
 
 SHA256, GIT = 64, 40  # hexadecimal digits
@@ -60,3 +62,25 @@ class Checksum:
         hasher.update(content.data)
         found: str = hasher.hexdigest()
         return found
+
+
+def hash_file(file: InputFile, checksum: Checksum) -> str:
+    """Returns a file's hash, of the checksum's kind; in pieces, since it may be larger than the memory."""
+    hasher, buffer = checksum.hasher(), np.empty(min(CHUNK, file.size), np.uint8)
+    for start in range(0, file.size, CHUNK):
+        part = buffer[: file.size - start]
+        file.read_into(start, part)
+        hasher.update(part.data)
+    found: str = hasher.hexdigest()
+    return found
+
+
+def checksum_of(path: Path) -> Checksum:
+    """Returns the sha256 and the size of a file.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    with named_errors(path):
+        file = InputFile(path)
+        return Checksum(hash_file(file, Checksum("")), file.size)

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import numpy as np
-
 from converters.errors import CheckpointError
-from converters.io import CHUNK, InputFile, named_errors
+from converters.io import InputFile, named_errors
 from zoo._errors import WeightsError
 from zoo._hub import cache
+from zoo._hub import checksum as checksums
 from zoo._hub.checksum import Checksum
 
 Identity = tuple[int, int, int, int]
@@ -34,16 +33,16 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
     with named_errors(path):
         file = InputFile(path)
         kind = "git" if checksum.git else "sha256"
-        digest = compute_once(file, kind, lambda: _digest(file, checksum), verify=verify)
+        digest = compute_once(file, kind, lambda: checksums.hash_file(file, checksum), verify=verify)
         return checksum.problem(digest, file.size), digest, file.identity
 
 
-def hash_file(path: Path, checksum: Checksum) -> tuple[str, int] | None:
+def hash_existing(path: Path, checksum: Checksum) -> tuple[str, int] | None:
     """Hashes a file without recording it, and returns hash and size; None if the file is gone."""
     try:
         with named_errors(path):
             file = InputFile(path)
-            return _digest(file, checksum), file.size
+            return checksums.hash_file(file, checksum), file.size
     except CheckpointError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
@@ -88,14 +87,3 @@ def _recalled(identity: Identity, kind: str) -> str | None:
     except (OSError, ValueError):
         return None
     return word if found == [str(size), str(changed), kind] else None
-
-
-def _digest(file: InputFile, checksum: Checksum) -> str:
-    """Hashes the file in pieces, since it may be larger than the memory."""
-    hasher, buffer = checksum.hasher(), np.empty(min(CHUNK, file.size), np.uint8)
-    for start in range(0, file.size, CHUNK):
-        part = buffer[: file.size - start]
-        file.read_into(start, part)
-        hasher.update(part.data)
-    found: str = hasher.hexdigest()
-    return found

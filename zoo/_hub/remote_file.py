@@ -198,7 +198,7 @@ def _quarantine(source: Source, problem: str) -> None:
     try:
         with cache.lock(source.directory(), source.address):
             path = source.cached()
-            found = hash_records.hash_file(path, source.checksum()) if path else None
+            found = hash_records.hash_existing(path, source.checksum()) if path else None
             if path and found and source.checksum().problem(*found):
                 path = path.parent / path.readlink() if path.is_symlink() else path
                 path.rename(cache.quarantined(path))

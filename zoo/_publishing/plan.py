@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.io import aligned_read
 from zoo._errors import PublishError
-from zoo._hub import checksum
+from zoo._hub.checksum import SHA256, Checksum, checksum_of
 from zoo._publishing.hub_api import Api, State
-from zoo._saving.save import sha256_of
 
 KEPT = (".gitattributes",)  # the Hub's own
 
@@ -100,17 +100,11 @@ def make_plan(
 
 
 def _file(path: str, file: Path, present: str | None) -> File:
-    digest, size = sha256_of(file)
-    if present is None:
-        change = "added"
-    else:
-        same = digest if len(present) == checksum.SHA256 else _git(file)
-        change = "unchanged" if same == present else "changed"
-    return File(path, change, size, digest)
-
-
-def _git(file: Path) -> str:
-    """Returns git's blob id of a file, which is the Hub's hash of small files."""
-    hasher = checksum.Checksum("", file.stat().st_size, git=True).hasher()
-    hasher.update(file.read_bytes())
-    return str(hasher.hexdigest())
+    if present is None or len(present) == SHA256:
+        found, same = checksum_of(file), present
+    else:  # git's id, which the Hub has of small files
+        content = aligned_read(file)
+        found = Checksum(Checksum("").digest_of(content), content.size)
+        same = found.digest if Checksum(present, content.size, git=True).problem_of(content) is None else ""
+    change = "added" if present is None else "unchanged" if found.digest == same else "changed"
+    return File(path=path, change=change, size=found.size or 0, sha256=found.digest)

@@ -16,6 +16,7 @@ from converters import read_checkpoint
 from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
 from converters.io import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
+from zoo._hub.checksum import checksum_of
 from zoo._hub.settings import Token
 from zoo._loading import companions
 from zoo._loading.load import load_located, pretrained_arrays
@@ -225,8 +226,8 @@ def _shard(target: Path) -> None:
         safetensors.write(target / file, {name: arrays[name] for name in names})
     shards.write_index(target, files, sum(sizes.values()))
     index = target / INDEX_FILE
-    sha256, size = save.sha256_of(index)
-    entry = replace(resolve(target).entry, weights=Weights(sha256, size=size, file=index.name))
+    found = checksum_of(index)
+    entry = replace(resolve(target).entry, weights=Weights(found.digest, size=found.size, file=index.name))
     (target / CONFIG).write_text(save.to_json(entry), encoding="utf-8")
     whole.unlink()
 

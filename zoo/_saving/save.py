@@ -1,6 +1,5 @@
 """A model as a directory, which `zoo.load` and every NAME of the command line take."""
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from converters.errors import CheckpointError
 from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
 from converters.io import atomic_write
 from zoo._errors import WeightsError, ZooError
+from zoo._hub.checksum import checksum_of
 from zoo._inference.fold_batch_norm import Folded
 from zoo._model import Model
 from zoo._processes import ProcessGroup
@@ -155,8 +155,8 @@ def recorded(
 def _complete(directory: Path, entry: Entry) -> None:
     """Writes config.json for the weights in the directory."""
     name = WEIGHTS_FILE if (directory / WEIGHTS_FILE).exists() else INDEX_FILE
-    sha256, size = sha256_of(directory / name)
-    weights = Weights(sha256, size=size, file=name)
+    found = checksum_of(directory / name)
+    weights = Weights(found.digest, size=found.size, file=name)
     # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
     stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
     entry = replace(entry, weights=weights, layout=None, metrics=FrozenMapping() if stale else entry.metrics)
@@ -164,12 +164,6 @@ def _complete(directory: Path, entry: Entry) -> None:
         file.write(to_json(entry).encode())
     if read_saved(directory) != entry:
         raise ZooError(f"config.json cannot hold {dict(entry.config)}; use numbers, text and lists.")
-
-
-def sha256_of(path: Path) -> tuple[str, int]:
-    """The file's hash and size; in pieces, since the file may be larger than the memory."""
-    with open(path, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
 def to_json(entry: Entry) -> str:

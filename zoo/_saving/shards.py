@@ -5,7 +5,6 @@ into all of them the parts of arrays that its own devices have; of copies of a p
 hashes the files and writes the index.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -27,6 +26,7 @@ from converters.io import (
     describe,
     whole_box,
 )
+from zoo._hub.checksum import checksum_of
 from zoo._processes import ProcessGroup
 from zoo._variables.lazy import box_of, merge_boxes, overlap
 
@@ -84,18 +84,13 @@ def write(directory: Path, flat: Mapping[str, Any], processes: ProcessGroup) -> 
 
 def write_index(directory: Path, files: Mapping[str, list[str]], total: int) -> None:
     """Writes the index of files that are complete."""
-    hashes = {file: _sha256(directory / file) for file in files}
+    hashes = {file: checksum_of(directory / file).digest for file in files}
     index = {
         "metadata": {"total_size": total, "sha256": hashes},
         "weight_map": {name: file for file, names in files.items() for name in names},
     }
     with atomic_write(directory / INDEX_FILE) as file:
         file.write((json.dumps(index, indent=2) + "\n").encode())
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_array(fd: int, start: int, leaf: Any, array: ArraySpec, processes: ProcessGroup) -> None:

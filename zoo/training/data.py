@@ -1,6 +1,5 @@
 """Data sets for training and evaluation: their files, hashes and download addresses."""
 
-import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -295,7 +294,7 @@ def _check(content: bytes, file: DataFile, path: str, advice: str) -> None:
     if len(content) != file.size:
         verb = "is cut off:" if len(content) < file.size else "is too long:"
         raise DataError(f"{path!r} {verb} {len(content):,} bytes, expected {file.size:,}; {advice}.")
-    found = hashlib.sha256(content).hexdigest()
+    found = Checksum(file.sha256).digest_of(np.frombuffer(content, np.uint8))
     if found != file.sha256:
         raise DataError(f"{path!r} is not {file.name}: sha256 {found}, expected {file.sha256}; {advice}.")
 

@@ -154,3 +154,8 @@ def test_sharded_or_cast_models_save_what_they_hold(saved, tmp_path):
     zoo.save(model, tmp_path / "narrow")
     back = zoo.load(tmp_path / "narrow", pretrained=True)
     assert {str(leaf.dtype) for leaf in flatten(back.variables).values()} == {"bfloat16"}
+
+
+def test_the_weights_are_hashed_once(tmp_path, hashed):
+    zoo.save(zoo.load("mlp_mnist"), tmp_path / "saved")
+    assert hashed == ["model.safetensors"]

@@ -17,6 +17,7 @@ import zoo
 from converters.formats import INDEX_FILE
 from converters.io import slices
 from tests.zoo.variables import on_devices
+from zoo._hub.checksum import checksum_of
 from zoo._loading import layouts
 from zoo._loading.build import build
 from zoo._processes import ProcessGroup
@@ -258,8 +259,8 @@ def test_an_index_with_hashes_that_are_none_is_refused(in_parts):
     index["metadata"]["sha256"] = {"../elsewhere": "0" * 64}
     (directory / INDEX_FILE).write_text(json.dumps(index))
     config = json.loads((directory / "config.json").read_text())
-    sha256, size = save.sha256_of(directory / INDEX_FILE)
-    config["weights"] |= {"sha256": sha256, "size": size}
+    found = checksum_of(directory / INDEX_FILE)
+    config["weights"] |= {"sha256": found.digest, "size": found.size}
     (directory / "config.json").write_text(json.dumps(config))
     with pytest.raises(zoo.WeightsError, match="is not an index: its sha256 are"):
         zoo.load(directory, pretrained=True)
