@@ -4,7 +4,7 @@ from converters.checkpoints import read_checkpoint, write_checkpoint
 from converters.comparison.compare import Comparison, compare
 from converters.errors import CheckpointError, ConversionError, ConverterError
 from converters.matching.names_file import read_names, write_names
-from converters.matching.rules import Fuse, Split, Unflatten
+from converters.matching.rules import Fuse, Keep, Orthogonalize, Reshape, Split, Transpose, Unflatten
 from converters.state_dict import convert, match, to_torch
 
 __all__ = [
@@ -13,7 +13,11 @@ __all__ = [
     "ConversionError",
     "ConverterError",
     "Fuse",
+    "Keep",
+    "Orthogonalize",
+    "Reshape",
     "Split",
+    "Transpose",
     "Unflatten",
     "compare",
     "convert",

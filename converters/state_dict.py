@@ -16,6 +16,7 @@ from converters.inspection import Inspection, Path
 from converters.linen.inspect import inspect_module
 from converters.matching.arrays import contiguous
 from converters.matching.conversion import Conversion
+from converters.matching.effective import EffectiveTensors
 from converters.matching.fit import Fit
 from converters.matching.links import Link, in_order
 from converters.matching.rules import Rule
@@ -45,7 +46,7 @@ def match(
     fit = _fit(inspection, module, tensors, names, rules, ignore)
     return Conversion(
         links=fit.links,
-        source=tensors,
+        source=fit.tensors,
         notes=fit.notes,
         dtype=dtype and jnp.dtype(dtype),
         allow_nonfinite=allow_nonfinite,
@@ -145,8 +146,10 @@ def to_torch(
         return {name: made[name] for name in in_order(found)}
     original = as_tensors(like, key)
     fit = _fit(inspection, module, original, names, rules, ignore)
-    made = {name: tensor for link in fit.links for name, tensor in _tensors(link, values, original)}
+    made = {name: tensor for link in fit.links for name, tensor in _tensors(link, values, fit.tensors)}
     ties = fit.ties()
+    if isinstance(fit.tensors, EffectiveTensors):
+        made = fit.tensors.restored(made)
     return {name: made.get(ties.get(name, name), contiguous(original[name])) for name in original}
 
 

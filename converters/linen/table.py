@@ -177,15 +177,20 @@ def _weight_norm(layer: nn.WeightNorm, shapes: Mapping[str, Shape]) -> Sequence[
     path, inner = _below(layer, layer.layer_instance, shapes)
     row = dict(rows(layer.layer_instance, inner)[0])
     scale = f"{layer.layer_instance.name}/kernel/scale"
-    if "kernel" not in row or scale not in shapes or layer.feature_axes not in (-1, (-1,)):
+    axes = layer.feature_axes
+    axis = axes[0] if isinstance(axes, Sequence) and len(axes) == 1 else axes
+    if "kernel" not in row or scale not in shapes or not (axis is None or isinstance(axis, int)):
         raise ConversionError(
-            "a WeightNorm is known only around the kernel of a layer of the table, over its last axis"
+            "a WeightNorm is known only around the kernel of a layer of the table, over one axis or none"
         )
     wrapped = row.pop("kernel")
-    size, ndim = shapes[scale][0], len(inner["kernel"])
-    gain = Leaf(
-        "", lambda g: g.reshape(-1), lambda s: wrapped.to_torch(s.reshape((1,) * (ndim - 1) + (size,)))
-    )
+    # PyTorch keeps a gain as an axis of the weight, where the kernel's row puts it.
+    kept = [1] * len(inner["kernel"])
+    if axis is not None:
+        kept[axis] = inner["kernel"][axis]
+    gain = Leaf("", lambda g: wrapped.to_flax(g).reshape(-1), lambda s: wrapped.to_torch(s.reshape(kept)))
+    if axis is None:
+        gain = Leaf("")
 
     def named(v: str, g: str) -> Row:
         return {
@@ -195,6 +200,13 @@ def _weight_norm(layer: nn.WeightNorm, shapes: Mapping[str, Shape]) -> Sequence[
 
     new = "parametrizations.weight.original"
     return [named(new + "1", new + "0"), named("weight_v", "weight_g")]
+
+
+def _spectral_norm(layer: nn.SpectralNorm, shapes: Mapping[str, Shape]) -> Row:
+    raise ConversionError(
+        "flax's SpectralNorm divides by another norm than PyTorch's: it iterates in eval mode, too. "
+        "Use the layer inside it alone, which takes the weight that PyTorch computes"
+    )
 
 
 LAYERS: dict[type, Row | RowFunction] = {
@@ -217,6 +229,7 @@ LAYERS: dict[type, Row | RowFunction] = {
     nn.RNN: _rnn,
     nn.Bidirectional: _bidirectional,
     nn.WeightNorm: _weight_norm,
+    nn.SpectralNorm: _spectral_norm,
 }
 
 

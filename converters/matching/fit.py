@@ -93,6 +93,7 @@ def fit_links(links: Sequence[Link], tensors: Tensors, prefix: str, ignore: Sequ
         problems=[
             *itertools.chain.from_iterable(_unfit(link, tensors) for link in links),
             *_asked_twice(links, wanted),
+            *_not_computed(tensors, wanted),
             *(f"left over  {name}" for name in left_over),
         ],
         # A lazy mapping would read the tensor to answer whether it is in it.
@@ -118,6 +119,11 @@ def _asked_twice(links: Sequence[Link], wanted: Mapping[str, int]) -> Iterator[s
         if count > 1:
             arrays = ", ".join(str(a) for link in links for a in link.arrays if name in link.tensors)
             yield f"duplicated {name}: asked for {count} times, by {arrays}"
+
+
+def _not_computed(tensors: Tensors, wanted: Container[str]) -> Iterator[str]:
+    refused: Mapping[str, str] = getattr(tensors, "refused", {})
+    yield from (f"computed   {name}: {reason}" for name, reason in refused.items() if name in wanted)
 
 
 def _rest(

@@ -22,12 +22,15 @@ from typing import Any
 from converters.errors import ConversionError
 from converters.io.atomic import atomic_write
 from converters.io.files import InputFile, named_errors
-from converters.matching.rules import Fuse, Rule, Split, Unflatten
+from converters.matching.rules import Fuse, Keep, Orthogonalize, Reshape, Rule, Split, Transpose, Unflatten
 
-RULES: dict[str, Any] = {rule.__name__: rule for rule in (Fuse, Split, Unflatten)}
+RULES: dict[str, Any] = {
+    rule.__name__: rule for rule in (Fuse, Split, Unflatten, Reshape, Transpose, Keep, Orthogonalize)
+}
 TYPES: dict[Any, tuple[str, bool, type]] = {  # of a rule's fields: in words, whether a list, of what
     str: ("text", False, str),
     int: ("a whole number", False, int),
+    bool: ("true or false", False, bool),
     tuple[str, ...]: ("a list of texts", True, str),
     tuple[int, ...]: ("a list of whole numbers", True, int),
 }

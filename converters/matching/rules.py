@@ -5,8 +5,8 @@ characters, the same in all patterns of the rule: `Fuse("*.qkv.*", ("*.q.*", "*.
 """
 
 import difflib
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,9 @@ import numpy as np
 from converters.errors import ConversionError
 from converters.layers import Shape
 from converters.matching.joining import concatenate
-from converters.matching.links import Arrays, Link
+from converters.matching.links import Link
+from converters.matching.orthogonal import MAPS, orthogonal_parts, orthogonal_weight
+from converters.matching.rewriting import Change, expand_names, known_shapes, match_pattern, rewrite_links
 
 
 class Rule(Protocol):
@@ -43,21 +45,21 @@ class Fuse:
     axis: int = 0
 
     def expand(self, available: set[str]) -> set[str]:
-        return _expand(available, (self.tensor,), self.parts)
+        return expand_names(available, (self.tensor,), self.parts)
 
     def rewrite(self, links: Sequence[Link]) -> list[Link]:
-        def change(shapes: Sequence[Shape | None]) -> _Change:
-            known = _known(shapes, self)
+        def change(shapes: Sequence[Shape | None]) -> Change:
+            known = known_shapes(shapes, self)
             offsets = np.cumsum([shape[self.axis] for shape in known])
             joined = list(known[0])
             joined[self.axis] = int(offsets[-1])
-            return _Change(
+            return Change(
                 (tuple(joined),),
                 inward=lambda tensors: tuple(np.split(tensors[0], offsets[:-1], self.axis)),
                 outward=lambda parts: (np.concatenate(parts, self.axis),),
             )
 
-        return _rewrite(links, self.parts, (self.tensor,), change)
+        return rewrite_links(links, self.parts, (self.tensor,), change)
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,11 @@ class Split:
     sizes: tuple[int, ...] = ()
 
     def expand(self, available: set[str]) -> set[str]:
-        return _expand(available, self.parts, (self.tensor,))
+        return expand_names(available, self.parts, (self.tensor,))
 
     def rewrite(self, links: Sequence[Link]) -> list[Link]:
-        def change(shapes: Sequence[Shape | None]) -> _Change:
-            (shape,) = _known(shapes, self)
+        def change(shapes: Sequence[Shape | None]) -> Change:
+            (shape,) = known_shapes(shapes, self)
             sizes = self.sizes or (shape[self.axis] // len(self.parts),) * len(self.parts)
             if sum(sizes) != shape[self.axis] or len(sizes) != len(self.parts):
                 raise ConversionError(
@@ -92,13 +94,13 @@ class Split:
                 part = list(shape)
                 part[self.axis] = size
                 parts.append(tuple(part))
-            return _Change(
+            return Change(
                 tuple(parts),
                 inward=lambda tensors: (concatenate(tensors, self.axis),),
                 outward=lambda whole: tuple(np.split(whole[0], np.cumsum(sizes)[:-1], self.axis)),
             )
 
-        return _rewrite(links, (self.tensor,), self.parts, change)
+        return rewrite_links(links, (self.tensor,), self.parts, change)
 
 
 @dataclass(frozen=True)
@@ -120,123 +122,186 @@ class Unflatten:
 
     def rewrite(self, links: Sequence[Link]) -> list[Link]:
         last = (*self.shape[1:], self.shape[0])
-        names = [name for link in links for name in link.tensors]
-        # Fuse and Split that match nothing leave names that don't fit; this rule would just not be applied.
-        if all(_match(self.tensor, name) is None for name in names):
-            near = ", ".join(map(repr, difflib.get_close_matches(self.tensor, names) or names[:3]))
-            raise ConversionError(
-                f"{self} matches no tensor of the module, whose names, after names=, are such as {near}"
-            )
+        _check_matches(self, self.tensor, links)
 
         def moved(tensor: np.ndarray, shape: Shape, source: int, target: int) -> np.ndarray:
             axis = self.axis % tensor.ndim
             parts = tensor.reshape(*tensor.shape[:axis], *shape, *tensor.shape[axis + 1 :])
             return np.moveaxis(parts, axis + source, axis + target).reshape(tensor.shape)
 
-        def change(shapes: Sequence[Shape | None]) -> _Change:
-            (shape,) = _known(shapes, self)
+        def change(shapes: Sequence[Shape | None]) -> Change:
+            (shape,) = known_shapes(shapes, self)
             if shape[self.axis] != np.prod(self.shape):
                 raise ConversionError(f"{self} does not fit axis {self.axis} of {shape}")
             end = len(self.shape) - 1
-            return _Change(
+            return Change(
                 (shape,),
                 inward=lambda tensors: (moved(tensors[0], self.shape, 0, end),),
                 outward=lambda tensors: (moved(tensors[0], last, end, 0),),
             )
 
-        return _rewrite(links, (self.tensor,), (self.tensor,), change)
+        return rewrite_links(links, (self.tensor,), (self.tensor,), change)
 
 
 @dataclass(frozen=True)
-class _Change:
-    shapes: tuple[Shape, ...]  # of the checkpoint's tensors
-    inward: Callable[[Arrays], Arrays]  # checkpoint -> module
-    outward: Callable[[Arrays], Arrays]
+class Reshape:
+    """The checkpoint keeps a tensor in another shape, its numbers in the same order.
+
+    Args:
+        tensor: the name.
+        shape: of the checkpoint's tensor. A 0 stands for the module's size of that axis, and -1 once for
+            what remains: (-1, 1, 1) is that of torchvision's LayerScale, (0, 0, 1, 1) that of a 1x1
+            convolution that the module has as a Dense.
+    """
+
+    tensor: str
+    shape: tuple[int, ...]
+
+    def expand(self, available: set[str]) -> set[str]:
+        return available
+
+    def rewrite(self, links: Sequence[Link]) -> list[Link]:
+        _check_matches(self, self.tensor, links)
+
+        def change(shapes: Sequence[Shape | None]) -> Change:
+            (shape,) = known_shapes(shapes, self)
+            theirs = self._filled(shape)
+            return Change(
+                (theirs,),
+                inward=lambda tensors: (tensors[0].reshape(shape),),
+                outward=lambda tensors: (tensors[0].reshape(theirs),),
+            )
+
+        return rewrite_links(links, (self.tensor,), (self.tensor,), change)
+
+    def _filled(self, shape: Shape) -> Shape:
+        sizes = [
+            shape[axis] if size == 0 and axis < len(shape) else size for axis, size in enumerate(self.shape)
+        ]
+        known, total = math.prod(size for size in sizes if size != -1), math.prod(shape)
+        if sizes.count(-1) == 1 and known and total % known == 0:
+            sizes[sizes.index(-1)] = total // known
+        if -1 in sizes or math.prod(sizes) != total:
+            raise ConversionError(f"{self} does not fit the {total} numbers of {shape}")
+        return tuple(sizes)
 
 
-def _known(shapes: Sequence[Shape | None], rule: Rule) -> list[Shape]:
-    known = [shape for shape in shapes if shape is not None]
-    if len(known) < len(shapes):
-        raise ConversionError(f"{rule} needs shapes that an earlier rule does not know")
-    return known
+@dataclass(frozen=True)
+class Transpose:
+    """The checkpoint keeps the axes of a tensor in another order.
+
+    Args:
+        tensor: the name.
+        axes: of the checkpoint's tensor, in the order in which the module has them, as for `np.transpose`;
+            reversed by default. For a table (1, channels, height, width) that the module has as
+            (1, height, width, channels) they are (0, 2, 3, 1).
+    """
+
+    tensor: str
+    axes: tuple[int, ...] = ()
+
+    def expand(self, available: set[str]) -> set[str]:
+        return available
+
+    def rewrite(self, links: Sequence[Link]) -> list[Link]:
+        _check_matches(self, self.tensor, links)
+
+        def change(shapes: Sequence[Shape | None]) -> Change:
+            (shape,) = known_shapes(shapes, self)
+            axes = self.axes or tuple(reversed(range(len(shape))))
+            if sorted(axes) != list(range(len(shape))):
+                raise ConversionError(f"{self} does not fit the {len(shape)} axes of {shape}")
+            inverse = tuple(axes.index(axis) for axis in range(len(shape)))
+            return Change(
+                (tuple(shape[axis] for axis in inverse),),
+                inward=lambda tensors: (tensors[0].transpose(axes),),
+                outward=lambda tensors: (tensors[0].transpose(inverse),),
+            )
+
+        return rewrite_links(links, (self.tensor,), (self.tensor,), change)
 
 
-def _match(pattern: str, name: str) -> tuple[str, ...] | None:
-    found = re.fullmatch("(.+?)".join(re.escape(part) for part in pattern.split("*")), name)
-    return found.groups() if found else None
+@dataclass(frozen=True)
+class Keep:
+    """The checkpoint keeps a tensor as the module does; said where a conversion asks.
+
+    Args:
+        tensor: the name, such as that of a Dense that reads a flattened map with the channels last in both.
+    """
+
+    tensor: str
+
+    def expand(self, available: set[str]) -> set[str]:
+        return available
+
+    def rewrite(self, links: Sequence[Link]) -> list[Link]:
+        _check_matches(self, self.tensor, links)
+
+        def change(shapes: Sequence[Shape | None]) -> Change:
+            return Change(
+                tuple(known_shapes(shapes, self)),
+                inward=lambda tensors: tensors,
+                outward=lambda tensors: tensors,
+            )
+
+        return rewrite_links(links, (self.tensor,), (self.tensor,), change)
 
 
-def _fill(pattern: str, stars: Iterable[str]) -> str:
-    first, *rest = pattern.split("*")
-    return first + "".join(star + part for star, part in zip(stars, rest, strict=True))
+@dataclass(frozen=True)
+class Orthogonalize:
+    """The checkpoint keeps a weight as `torch.nn.utils.parametrizations.orthogonal` does.
+
+    The weight is computed in float64. Back, an orthogonal weight becomes the base, as it does in PyTorch.
+
+    Args:
+        tensor: the name of the weight.
+        map: `orthogonal_map` of PyTorch's function: "matrix_exp", its default for square weights,
+            "householder", its default for others, or "cayley".
+        trivialized: `use_trivialization` of PyTorch's function.
+    """
+
+    tensor: str
+    map: str
+    trivialized: bool = True
+
+    def expand(self, available: set[str]) -> set[str]:
+        return expand_names(available, self._parts(), (self.tensor,))
+
+    def rewrite(self, links: Sequence[Link]) -> list[Link]:
+        _check_matches(self, self.tensor, links)
+        if self.map not in MAPS:
+            raise ConversionError(f"{self}: the maps are {', '.join(MAPS)}")
+
+        def change(shapes: Sequence[Shape | None]) -> Change:
+            (shape,) = known_shapes(shapes, self)
+            base = (*shape[:-2], max(shape[-2:]), max(shape[-2:]))
+            return Change(
+                (shape, base) if self.trivialized else (shape,),
+                inward=lambda tensors: (
+                    orthogonal_weight(*tensors, map=self.map).astype(tensors[0].dtype, copy=False),
+                ),
+                outward=lambda tensors: orthogonal_parts(
+                    tensors[0], map=self.map, trivialized=self.trivialized
+                ),
+                lossy="an orthogonal weight has many bases",
+            )
+
+        return rewrite_links(links, (self.tensor,), self._parts(), change)
+
+    def _parts(self) -> tuple[str, ...]:
+        layer, dot, leaf = self.tensor.rpartition(".")
+        stem = f"{layer}{dot}parametrizations.{leaf}."
+        return (f"{stem}original", f"{stem}0.base") if self.trivialized else (f"{stem}original",)
 
 
-def _complete(names: Iterable[str], patterns: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """For each choice of the stars for which all the patterns are among the names: those."""
-    if len({pattern.count("*") for pattern in patterns}) > 1:
-        raise ConversionError(f"the patterns {', '.join(patterns)} differ in their number of stars")
-    names = dict.fromkeys(names)
-    for name in names:
-        stars = _match(patterns[0], name)
-        if stars is not None:
-            full = tuple(_fill(pattern, stars) for pattern in patterns)
-            if all(part in names for part in full):
-                yield full
+def _check_matches(rule: Rule, pattern: str, links: Sequence[Link]) -> None:
+    """Checks that a rule matches: one that does not would just not be applied.
 
-
-def _expand(available: set[str], outside: Sequence[str], inside: Sequence[str]) -> set[str]:
-    found = set(available)
-    for full in _complete(sorted(available), outside):
-        stars = _match(outside[0], full[0]) or ()
-        found -= set(full)
-        found |= {_fill(pattern, stars) for pattern in inside}
-    return found
-
-
-def _rewrite(
-    links: Sequence[Link],
-    inside: Sequence[str],
-    outside: Sequence[str],
-    change: Callable[[Sequence[Shape | None]], _Change],
-) -> list[Link]:
-    """Puts new tensors in the place of old ones; links that share the new ones become one link."""
-    links = list(links)
-    for full in list(_complete((name for link in links for name in link.tensors), inside)):
-        stars = _match(inside[0], full[0]) or ()
-        merged = [link for link in links if set(link.tensors) & set(full)]
-        at = links.index(merged[0])
-        links = [link for link in links if link not in merged]
-        links.insert(at, _merge(merged, full, tuple(_fill(p, stars) for p in outside), change))
-    return links
-
-
-def _merge(
-    links: Sequence[Link],
-    inside: tuple[str, ...],
-    outside: tuple[str, ...],
-    change: Callable[[Sequence[Shape | None]], _Change],
-) -> Link:
-    shape = {name: shape for link in links for name, shape in zip(link.tensors, link.shapes, strict=True)}
-    made = change([shape[name] for name in inside])
-    kept = tuple(name for name in shape if name not in inside)
-
-    def to_flax(tensors: Arrays) -> Arrays:
-        value = dict(zip(kept, tensors, strict=False))
-        value |= dict(zip(inside, made.inward(tensors[len(kept) :]), strict=True))
-        return tuple(a for link in links for a in link.to_flax(tuple(value[name] for name in link.tensors)))
-
-    def to_torch(arrays: Arrays) -> Arrays:
-        value: dict[str, np.ndarray] = {}
-        for link in links:
-            mine, arrays = arrays[: len(link.arrays)], arrays[len(link.arrays) :]
-            value |= dict(zip(link.tensors, link.to_torch(mine), strict=True))
-        return (*(value[name] for name in kept), *made.outward(tuple(value[name] for name in inside)))
-
-    return Link(
-        arrays=tuple(array for link in links for array in link.arrays),
-        tensors=kept + outside,
-        shapes=(*(shape[name] for name in kept), *made.shapes),
-        to_flax=to_flax,
-        to_torch=to_torch,
-        lossy="; ".join(dict.fromkeys(link.lossy for link in links if link.lossy)),
-    )
+    Fuse and Split that match nothing leave names that do not fit.
+    """
+    names = [name for link in links for name in link.tensors]
+    if all(match_pattern(pattern, name) is None for name in names):
+        near = ", ".join(map(repr, difflib.get_close_matches(pattern, names) or names[:3]))
+        raise ConversionError(
+            f"{rule} matches no tensor of the module, whose names, after names=, are such as {near}"
+        )

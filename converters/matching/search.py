@@ -8,9 +8,12 @@ import flax.linen as nn
 from converters.errors import ConversionError
 from converters.formats.tensor_names import are_flax
 from converters.inspection import Inspection
+from converters.matching.adapters import refusal
 from converters.matching.draft import make_draft
+from converters.matching.effective import effective
 from converters.matching.fit import Fit, fit_links
 from converters.matching.links import Link, Names, make_links
+from converters.matching.parametrizations import computed_weights
 from converters.matching.rules import Rule
 from converters.tensors import Tensors
 
@@ -28,6 +31,9 @@ def conversion_error(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fi
         return ConversionError(
             "the state dict holds Flax variables already (names that start with 'params/')"
         )
+    unmerged = refusal(misfit.left_over)
+    if unmerged:  # a draft would rename the weights and drop what is added to them
+        return ConversionError(unmerged)
     found = make_draft(misfit, attempt)
     text = misfit.explanation(type(module).__name__)
     return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
@@ -40,13 +46,27 @@ def best_fit(
     rules: Sequence[Rule],
     ignore: Sequence[str],
 ) -> Fit:
-    """The fit with the shortest prefix that leaves no problem, else the one with the fewest."""
+    """The fit with the shortest prefix that leaves no problem, else the one with the fewest.
 
-    def attempt(prefix: str) -> Fit:
-        available = {name.removeprefix(prefix) for name in tensors}
-        return fit_links(links_after_rules(inspection, names, rules, available), tensors, prefix, ignore)
+    Weights that PyTorch computes from other tensors are computed, unless the module asks for these.
+    """
 
-    return fewest_problems(_prefixes(list(tensors)), attempt)[1]
+    def fit_to(tensors: Tensors) -> Fit:
+        def attempt(prefix: str) -> Fit:
+            available = {name.removeprefix(prefix) for name in tensors}
+            return fit_links(links_after_rules(inspection, names, rules, available), tensors, prefix, ignore)
+
+        return fewest_problems(_prefixes(list(tensors)), attempt)[1]
+
+    fit = fit_to(tensors)
+    computed = list(computed_weights(tensors, transposed=_has_transposed(inspection)))
+    seen = effective(tensors, computed, fit) if computed else None
+    return fit if seen is None else fit_to(seen)
+
+
+def _has_transposed(inspection: Inspection) -> bool:
+    classes = {kind for layer in inspection.layers.values() for kind in type(layer).__mro__}
+    return any("Transpose" in kind.__name__ for kind in classes)
 
 
 def fewest_problems(candidates: Iterable[T], attempt: Callable[[T], Fit]) -> tuple[T, Fit]:

@@ -49,7 +49,7 @@ def conversion(
         raise conversion_error(fit, module, partial(attempt, layout))
     chosen = [f"its names are of the layout {layout!r}"] if entry.layout == families.ANY else []
     notes = (*chosen, *_left_out(entry, fit, unused), *notes_of(tensors))
-    return Conversion(links=fit.links, source=tensors, notes=notes, dtype=None, allow_nonfinite=False)
+    return Conversion(links=fit.links, source=fit.tensors, notes=notes, dtype=None, allow_nonfinite=False)
 
 
 def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:

@@ -82,7 +82,7 @@ def convert(
     target, fit = _matched(tensors, name, module, inputs, names, ignore)
     cast = None if dtype is None else float_dtype("dtype", dtype)
     conversion = Conversion(
-        links=fit.links, source=tensors, notes=fit.notes, dtype=cast, allow_nonfinite=allow_nonfinite
+        links=fit.links, source=fit.tensors, notes=fit.notes, dtype=cast, allow_nonfinite=allow_nonfinite
     )
 
     put = partial(_write, conversion, report=report)
