@@ -1,7 +1,6 @@
 """The README.md of a publication: metadata for the Hub, and a page for readers."""
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -10,27 +9,10 @@ from zoo._loading import summary
 from zoo._loading.located import Located
 from zoo._model import Model
 from zoo._publishing import stage
+from zoo._publishing.hub_terms import DATASETS, LICENSES, METRIC, SPLITS
 from zoo._registry import families, recipes
 from zoo._registry.entry import Entry
 
-# Name in recipes and metrics -> the Hub's name, and the one for people.
-DATASETS = {
-    "mnist": ("ylecun/mnist", "MNIST"),
-    "cifar10": ("uoft-cs/cifar10", "CIFAR-10"),
-    "imagenet1k": ("ILSVRC/imagenet-1k", "ImageNet-1k"),
-    "tiny_shakespeare": ("karpathy/tiny_shakespeare", "Tiny Shakespeare"),
-}
-METRIC = re.compile(rf"({'|'.join(DATASETS)})_(test|val|train)_(\w+)")
-LICENSES = (
-    "apache-2.0",
-    "mit",
-    "bsd-2-clause",
-    "bsd-3-clause",
-    "cc-by-4.0",
-    "cc-by-nc-4.0",
-    "cc0-1.0",
-    "gpl-3.0",
-)
 ROWS = 40  # layers that the table has at most
 
 
@@ -61,7 +43,7 @@ def metadata(staged: stage.Staged, repo: str) -> Any:
             task_type=task or "other",
             dataset_type=DATASETS[each.dataset][0],
             dataset_name=DATASETS[each.dataset][1],
-            dataset_split={"val": "validation"}.get(each.split, each.split),
+            dataset_split=SPLITS.get(each.split, each.split),
             metric_type=each.name,
             metric_value=each.value,
         )

@@ -39,17 +39,39 @@ def block(entry: Entry, known: Manifest | None = None) -> str:
     return blocks.text(entry.name, entry, defaults, whole=known is None)
 
 
+def with_room_for(path: Path, name: str) -> Manifest:
+    """Returns the manifest in a file, which may be missing, if it can have a model of that name.
+
+    Raises:
+        ManifestError: it is no valid manifest, or the name is taken, malformed or reads as a tag.
+    """
+    content = _content(path)
+    # A manifest to be has no models yet.
+    known = Manifest({}) if strict_yaml.read(content, []) == EMPTY else manifest_schema.parse(path, content)
+    problems: list[str] = []
+    manifest_schema.NAME(name, "the name", problems)
+    if problems:
+        raise ManifestError(f"{problems[0]}.")
+    if name in known.models:
+        raise ManifestError(
+            f"{str(path)!r} has a model {name!r} already; choose another name, or take that one out first."
+        )
+    for model in blocks.owners(name, known.models):
+        raise ManifestError(
+            f"{name!r} is the name of a tag of {model!r}; add it to the tags of {model!r} by hand, or choose "
+            "another name."
+        )
+    return known
+
+
 def extended(path: Path, entry: Entry) -> bytes:
     """Returns the content of a manifest with one more model, re-read strictly.
 
     Raises:
         ManifestError: it is no valid manifest, it has a model of that name, or does not take this one.
     """
-    content = manifest.content_of(path) if path.exists() else b"models:\n"
-    # A manifest to be has no models yet.
-    known = Manifest({}) if strict_yaml.read(content, []) == EMPTY else manifest_schema.parse(path, content)
-    _check_name(path, entry.name, known)
-    more = blocks.insert(content.decode(), block(entry, known)).encode()
+    known = with_room_for(path, entry.name)
+    more = blocks.insert(_content(path).decode(), block(entry, known)).encode()
     try:
         found = manifest_schema.parse(path, more)
     except ManifestError as error:
@@ -62,17 +84,8 @@ def extended(path: Path, entry: Entry) -> bytes:
     return more
 
 
-def _check_name(path: Path, name: str, known: Manifest) -> None:
-    """Refuses a name that is taken, or would read as a tag of another model."""
-    if name in known.models:
-        raise ManifestError(
-            f"{str(path)!r} has a model {name!r} already; choose another name, or take that one out first."
-        )
-    for model in blocks.owners(name, known.models):
-        raise ManifestError(
-            f"{name!r} is the name of a tag of {model!r}; add it to the tags of {model!r} by hand, or choose "
-            "another name."
-        )
+def _content(path: Path) -> bytes:
+    return manifest.content_of(path) if path.exists() else b"models:\n"
 
 
 def add(path: Path, entry: Entry) -> str:

@@ -46,6 +46,8 @@ class Manifest:
 
 # What shapes of single fields cannot say: which of them go together.
 
+URL_HASH = re.compile(r"-([0-9a-f]{8})\.\w+$")  # first digits of the hash, as torchvision names files
+
 PLACES = ("file", "repo", "revision", "url")
 
 
@@ -59,7 +61,7 @@ def _place(weights: schema.Fields) -> Problems:
 
 
 def _hash(weights: schema.Fields) -> Problems:
-    sha256, prefix = weights["sha256"], re.search(r"-([0-9a-f]{8})\.\w+$", weights["url"] or "")
+    sha256, prefix = weights["sha256"], URL_HASH.search(weights["url"] or "")
     if sha256 == UNATTESTED:
         if prefix or not (weights["url"] or weights["repo"]):
             yield "sha256", "expected the hash, found 'unattested'"

@@ -17,7 +17,7 @@ from zoo._loading.resolve import counted, resolve
 from zoo._preprocessing import images
 from zoo._preprocessing.preprocess import preprocess_located
 from zoo._registry import families
-from zoo.cli import console, convert, fetch, publish, text, train
+from zoo.cli import console, convert, fetch, manifest, publish, text, train
 
 app = typer.Typer(
     cls=console.Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -129,6 +129,7 @@ app.command()(train.finetune)
 app.command("eval")(train.evaluate)
 app.command()(fetch.fetch)
 app.command()(publish.publish)
+app.add_typer(manifest.app, name="manifest")
 
 
 def main() -> None:

@@ -149,9 +149,10 @@ def test_a_manifest_with_defaults_gets_a_pasted_block_right(use_manifest, path):
 REFUSED = {
     "taken": ({"name": "a"}, "has a model 'a' already"),
     "a tag": ({"name": "a.b"}, "'a.b' is the name of a tag of 'a'"),
+    "malformed": ({"name": "A"}, "^the name: expected a lower-case name, found 'A'"),
     "two problems": (
-        {"name": "A", "license": ""},
-        r"does not take the entry:\n.*the key 'A'.*\n  models.A.license",
+        {"family": "A", "license": ""},
+        r"does not take the entry:\n  models.net.family.*\n  models.net.license",
     ),
     "not as YAML": ({"config": FrozenMapping({"a": float("nan")})}, "would be another one"),
 }

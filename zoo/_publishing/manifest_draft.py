@@ -1,0 +1,282 @@
+"""Makes the manifest entry of weights that others have published: what can be found out is not asked."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+
+from converters.checkpoints import Checkpoint
+from converters.formats import are_flax
+from converters.linen import inspect_module
+from converters.matching import best_fit, fewest_problems
+from zoo._errors import ManifestError, WeightsError, ZooError
+from zoo._hub import checksum, errors, hash_records, metadata, remote_file
+from zoo._hub.errors import MissingError, NetworkError
+from zoo._hub.retry import Retries
+from zoo._hub.settings import Token
+from zoo._loading import companions, layouts, recognize, repositories, weights
+from zoo._loading.build import build
+from zoo._loading.load import pretrained_arrays
+from zoo._loading.located import Located
+from zoo._loading.resolve import resolve
+from zoo._publishing.card_facts import CardFacts, read_card
+from zoo._registry import families, manifest_schema, packaged
+from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Weights
+from zoo._registry.manifest_schema import Manifest
+from zoo._variables.tree import count_params, unflatten
+
+README = "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """The user's own statements, which come before what is found out.
+
+    Attributes:
+        like: Model of the manifest with the same architecture, inputs, preprocessing and classes.
+        file: File of the repository, where it has several.
+        license: License of the weights.
+        metrics: Results by `dataset_split_metric`.
+        paper: Address of the paper.
+        source: Origin of the weights, for readers.
+        token: For the Hub.
+    """
+
+    like: str | None = None
+    file: str | None = None
+    license: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    paper: str | None = None
+    source: str | None = None
+    token: Token = field(default=None, repr=False)
+
+
+Ask: TypeAlias = Callable[[str], str]
+
+
+def scores(texts: Iterable[str]) -> dict[str, float]:
+    """Returns metrics that are written as `name=value`.
+
+    Raises:
+        ZooError: one of them is not.
+    """
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ZooError(
+                f"{text!r} is no metric; expected NAME=VALUE, such as mnist_test_accuracy=0.99."
+            ) from None
+    return found
+
+
+def draft(
+    known: Manifest, name: str, address: str, choices: Choices, ask: Ask | None = None
+) -> tuple[Entry, list[str]]:
+    """Downloads published weights, and makes an entry of them.
+
+    The revision is a commit, size and hash are those of the downloaded file, config and inputs those of the
+    repository's config.json or of the model that the tensors fit, and the layout the one that fits.
+
+    Args:
+        known: The manifest that the entry is for.
+        name: Name of the entry.
+        address: `hf://owner/name`, with `@revision` if it is not the main branch, or the URL of a file.
+        choices: The user's own statements.
+        ask: Asks a person for the license or metrics where they are not stated; None if nobody is there.
+
+    Returns:
+        The entry, and sentences about what it lacks, and what of the card was left out.
+
+    Raises:
+        WeightsError: there is no such file, it cannot be fetched, or is damaged.
+        ConversionError: it fits no layout of its family.
+        ZooError: the license is unknown; no model of the manifest has its architecture, or several have.
+    """
+    place = _located(name, address, choices, known)
+    card = _card(place)
+    license_ = choices.license or place.entry.license or card.license or _asked_license(address, ask)
+    metrics = choices.metrics or place.entry.metrics or card.metrics or _asked_metrics(ask)
+    place = replace(place, entry=_hashed(place))
+    tensors = weights.read(place, weights.Access(sliced=True))
+    notes = list(card.notes)
+    entry = place.entry if place.entry.family else _recognized(place.entry, tensors, address, notes)
+    entry = replace(
+        _with_classes(entry),
+        config=_without_defaults(entry),
+        layout=None if are_flax(tensors) else _layout(entry, tensors, known),
+        license=license_,
+        metrics=FrozenMapping(metrics),
+        paper=choices.paper or entry.paper or card.paper or _default(known, entry, "paper"),
+        source=choices.source or entry.source or _page(address),
+    )
+    module, arrays = pretrained_arrays(replace(place, entry=entry))
+    entry = replace(entry, num_params=count_params(unflatten(arrays)))
+    return entry, [*notes, *_lacking(entry, module)]
+
+
+def _located(name: str, address: str, choices: Choices, known: Manifest) -> Located:
+    """Returns where the weights are, and the entry as far as it is written anywhere."""
+    if address.startswith(("https://", "http://")):
+        found = manifest_schema.URL_HASH.search(address)
+        place = Weights(found[1] if found else UNATTESTED, url=address)
+        located = Located(entry=Entry(name, 0, weights=place), token=choices.token, counted=False)
+    elif repositories.is_one(address):
+        located = _in_repository(name, address, choices)
+    else:
+        raise ZooError(f"{address!r} is no published file; write 'hf://owner/name', or the URL of a file.")
+    if choices.like is None:
+        return located
+    if choices.like not in known.models:
+        raise ManifestError(f"--like: the manifest has no model {choices.like!r}.")
+    same = replace(known.models[choices.like], metrics=FrozenMapping(), paper=None, license=None, source=None)
+    return replace(located, entry=replace(same, name=name, weights=located.weights))
+
+
+def _in_repository(name: str, address: str, choices: Choices) -> Located:
+    """Returns the repository's model, pinned to a commit; without a family if its config.json names none."""
+    try:
+        located = resolve(address, token=choices.token)
+    except ManifestError:
+        located = None
+    if located and located.entry.family and choices.file is None and choices.like is None:
+        return replace(located, entry=replace(located.entry, name=name))
+    match = repositories.NAME.fullmatch(address)
+    assert match is not None  # else it was refused above
+    repo, revision = match.groups()
+    place = _first_file(address, repo, revision or "main", choices)
+    entry = located.entry if located and located.entry.family else Entry(name, 0)
+    return Located(entry=replace(entry, name=name, weights=place), token=choices.token, counted=False)
+
+
+def _first_file(address: str, repo: str, revision: str, choices: Choices) -> Weights:
+    """Returns the file of weights that the repository has, at the commit of the revision."""
+    files = (choices.file,) if choices.file else repositories.WEIGHTS
+    try:
+        errors.check_online(address)
+        for file in files:
+            try:
+                answer = Retries().run(partial(metadata.ask, repo, revision, file, choices.token))
+            except MissingError:
+                continue
+            return Weights(UNATTESTED, file=file, repo=repo, revision=str(answer.commit_hash))
+    except NetworkError as trouble:
+        raise WeightsError(f"{address!r} cannot be looked up: {trouble}.") from None
+    raise WeightsError(f"{address!r} has none of {', '.join(files)}; --file names another one.")
+
+
+def _card(place: Located) -> CardFacts:
+    content = companions.companion(place, README) if place.weights.repo else None
+    return read_card(content or b"")
+
+
+def _asked_license(address: str, ask: Ask | None) -> str:
+    license_ = ask("License of the weights, such as Apache-2.0") if ask else ""
+    if not license_:
+        raise ZooError(
+            f"{address!r} does not state its license; pass --license, such as --license Apache-2.0, or "
+            "--license unattested if its authors have stated none."
+        )
+    return license_
+
+
+def _asked_metrics(ask: Ask | None) -> dict[str, float]:
+    question = "Metrics, such as imagenet1k_val_top1=0.76, with spaces between several (none: leave it empty)"
+    return scores(ask(question).split()) if ask else {}
+
+
+def _hashed(place: Located) -> Entry:
+    """Returns the entry with size and sha256 of the file, which is downloaded first."""
+    source = weights.source(place)
+    assert source is not None
+    path, _ = remote_file.ensure(source, verify=False)
+    _, digest, _ = hash_records.problem_of(path, checksum.Checksum(""), verify=False)
+    return replace(place.entry, weights=replace(place.weights, sha256=digest, size=path.stat().st_size))
+
+
+def _recognized(entry: Entry, tensors: Checkpoint, address: str, notes: list[str]) -> Entry:
+    """Returns the entry with the architecture of the model of the manifest that the tensors fit."""
+    try:
+        if are_flax(tensors):
+            found = recognize.entry_of_variables(tensors)
+        else:
+            found = recognize.recognize(tensors)[0].entry
+    except ZooError as error:
+        raise ZooError(
+            f"{address!r} is not recognized: {str(error).partition(';')[0]}; --like names the model of the "
+            "manifest that has its architecture."
+        ) from error
+    notes.append(
+        f"config and inputs are those of {found.name!r}, which its tensors fit; check what has no tensor, "
+        "such as the number of heads or an epsilon"
+    )
+    return replace(entry, family=found.family, config=found.config, inputs=found.inputs)
+
+
+def _layout(entry: Entry, tensors: Checkpoint, known: Manifest) -> str:
+    """Returns the layout with the fewest problems; of several, the family's default."""
+    module, _ = build(entry)
+    shapes = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
+    inspection, allowed = inspect_module(module, *shapes), layouts.allowed_names(entry)
+    names, first = families.torch_names(entry), _default(known, entry, "layout")
+    if not names:
+        raise ZooError(
+            f"family {entry.family!r} names no layout of PyTorch files; give its file TORCH_NAMES, or publish "
+            "what `zoo convert` makes of these."
+        )
+    layout, _ = fewest_problems(
+        sorted(names, key=lambda layout: layout != first),
+        lambda layout: best_fit(inspection, tensors, names[layout], (), allowed),
+    )
+    return layout
+
+
+def _default(known: Manifest, entry: Entry, name: str) -> Any:
+    return known.families.get(str(entry.family), {}).get(name)
+
+
+def _without_defaults(entry: Entry) -> FrozenMapping:
+    """Returns the config without what the family's `create` has by default."""
+    parameters = inspect.signature(families.family(entry).create).parameters
+    return FrozenMapping(
+        {name: value for name, value in entry.config.items() if parameters[name].default != value}
+    )
+
+
+def _with_classes(entry: Entry) -> Entry:
+    """Returns the entry with the file of class names instead of its labels, if they are the same."""
+    for path in packaged.classes_path("any").parent.glob("*.txt") if entry.labels else ():
+        other = replace(entry, classes=path.stem, labels=())
+        if [_first_word(name) for name in entry.labels] == [_first_word(name) for name in other.class_names]:
+            return other
+    return entry
+
+
+def _first_word(label: str) -> str:
+    """Returns the first of the synonyms that a label lists, as "tench, Tinca tinca"."""
+    return label.partition(",")[0].strip().lower()
+
+
+def _page(address: str) -> str:
+    """Returns the address of the weights for readers."""
+    match = repositories.NAME.fullmatch(address)
+    return f"https://huggingface.co/{match[1]}" if match else address
+
+
+def _lacking(entry: Entry, module: nn.Module) -> Iterator[str]:
+    """Yields sentences about what nobody states, and a person has to add."""
+    if entry.weights and entry.weights.url and not manifest_schema.URL_HASH.search(entry.weights.url):
+        yield "the hash is that of the file that was downloaded; no other one was there to compare with"
+    if not entry.metrics:
+        yield "there are no metrics; --score NAME=VALUE states one"
+    if not entry.takes_tokens:
+        if entry.preprocess is None:
+            yield "no preprocessing is known; add `preprocess`, or zoo.preprocess refuses the model"
+        if getattr(module, "num_classes", 0) and not entry.class_names:
+            yield "no names of classes are known; add `classes` or `labels`"
