@@ -227,7 +227,7 @@ def _layout(entry: Entry, tensors: Checkpoint, known: Manifest) -> str:
     names, first = families.torch_names(entry), _default(known, entry, "layout")
     if not names:
         raise ZooError(
-            f"family {entry.family!r} names no layout of PyTorch files; give its file TORCH_NAMES, or publish "
+            f"family {entry.family!r} names no layout of PyTorch files; give it TORCH_NAMES, or publish "
             "what `zoo convert` makes of these."
         )
     layout, _ = fewest_problems(
