@@ -160,7 +160,7 @@ def test_a_classifier_without_its_head_gives_features(tmp_path: Path) -> None:
     states = run_torch(twin.vit, [first(pictures)], call=lambda vit, x: vit(x).last_hidden_state).outputs[0]
     assert difference(apply(model.module, model.variables, pictures), states[:, 0]) <= FORWARD
     with pytest.raises(zoo.ZooError, match="features"):
-        _images.probabilities(model, pictures)
+        _images.logits(model, pictures)
 
 
 def test_the_files_of_torchvision_are_read() -> None:

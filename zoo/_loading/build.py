@@ -35,17 +35,23 @@ def build(
         raise ZooError(f"{entry.name!r} is a module of your own; pass it as module=.")
     described = replace(entry, config=FrozenMapping({**entry.config, **config}))
     created = _create(described, compute)
-    return created, _adapted(described, created, config)
+    return created, _adapted(entry, described, created, config)
 
 
-def _adapted(entry: Entry, module: nn.Module, config: Mapping[str, Any]) -> Entry:
-    """The entry without what a changed config makes wrong: the shapes of inputs, the names of classes."""
+def _adapted(entry: Entry, described: Entry, module: nn.Module, config: Mapping[str, Any]) -> Entry:
+    """The described entry without what a changed config makes wrong: inputs, classes and their scores."""
     if not config:
-        return entry
+        return described
     inputs = families.family(entry).inputs(module, entry.inputs)
     same = config.get("num_classes", len(entry.class_names)) == len(entry.class_names)
     return replace(
-        entry, inputs=inputs, classes=entry.classes if same else None, labels=entry.labels if same else ()
+        described,
+        inputs=inputs,
+        classes=entry.classes if same else None,
+        labels=entry.labels if same else (),
+        scores=entry.scores
+        if described.config.get("num_classes") == entry.config.get("num_classes")
+        else None,
     )
 
 

@@ -17,13 +17,15 @@ TOKENIZER = "tokenizer.json"
 LIMIT = 64_000_000  # bytes
 
 
-def companion(located: Located, file: str, limit: int = LIMIT) -> bytes | None:
+def companion(located: Located, file: str, limit: int = LIMIT, *, at_root: bool = False) -> bytes | None:
     """Reads another file of a model: of its repository or directory, or bundled as `NAME.file`.
 
     Args:
         located: The model.
         file: The name of the file, such as tokenizer.json.
         limit: Largest size of a file that is downloaded, in bytes.
+        at_root: Where the weights are in a folder of the repository or directory, such as 0_Transformer,
+            whether to look at its top instead of beside them.
 
     Returns:
         The content; None if there is no such file.
@@ -32,10 +34,11 @@ def companion(located: Located, file: str, limit: int = LIMIT) -> bytes | None:
         WeightsError: the repository cannot be reached.
     """
     entry, weights, directory = located.entry, located.entry.weights, located.directory
+    folder = Path(str(weights.file)).parent if weights and weights.file and not at_root else Path()
     if weights and weights.repo:
-        return remote_companion(entry.name, weights, located.token, file, limit)
+        return remote_companion(entry.name, weights, located.token, (folder / file).as_posix(), limit)
     stem = Path(weights.file).stem if weights and weights.file else entry.name
-    path = directory / file if directory else packaged.weights_path(f"{stem}.{file}")
+    path = directory / folder / file if directory else packaged.weights_path(f"{stem}.{file}")
     return path.read_bytes() if path.is_file() else None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -14,8 +15,9 @@ from converters.formats import are_flax
 from converters.matching import Conversion, contiguous
 from zoo._errors import WeightsError, ZooError
 from zoo._hub.settings import Token
-from zoo._loading import heads, layouts, weights
+from zoo._loading import heads, layouts, sentence_transformers, weights
 from zoo._loading.build import build
+from zoo._loading.companions import companion
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
@@ -149,7 +151,8 @@ def _pretrained(
     """Returns the arrays of the weights, which fit the module but for its head, and notes."""
     entry, tensors = located.entry, weights.read(located, access)
     if entry.layout:
-        return _converted(layouts.conversion(entry, tensors, module, head), sliced=access.sliced)
+        found = _with_dense_layers(located, tensors)
+        return _converted(layouts.conversion(entry, found, module, head), sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
         raise WeightsError(
@@ -161,6 +164,14 @@ def _pretrained(
         arrays = stacking.stack_or_unstack(arrays, shapes)
         check_fit(arrays, shapes, module)
     return dict(arrays), ()
+
+
+def _with_dense_layers(located: Located, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Adds the tensors of the dense layers of sentence-transformers, which have files of their own."""
+    if not located.entry.config.get("projections"):
+        return tensors
+    read = partial(companion, located, at_root=True)
+    return {**tensors, **dict(sentence_transformers.dense_tensors(located.entry.name, read))}
 
 
 def _converted(conversion: Conversion, *, sliced: bool) -> Loaded:

@@ -14,7 +14,7 @@ from zoo._hub import errors, hub_file, metadata, remote_file
 from zoo._hub.errors import NetworkError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
-from zoo._loading import companions, transformers_config
+from zoo._loading import companions, sentence_transformers, transformers_config
 from zoo._loading.located import Located
 from zoo._registry.entry import UNATTESTED, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
@@ -74,16 +74,25 @@ def local(name: str, directory: Path, token: Token, head: str | None = None) -> 
     Raises:
         ManifestError: it is of no model that the zoo has, or breaks the schema.
     """
-    content = read_config(directory)
+    read = partial(_beside, directory)
+    folder = _folder(name, read)
+    content = read_config(directory / folder)
     if not transformers_config.is_hub_config(content):
         return Located(entry=parse_saved(directory / CONFIG, content), directory=directory, token=token)
-    made = transformers_config.entry(name, content, partial(_beside, directory), head)
+    made = transformers_config.entry(name, content, read, head)
     try:
-        weights = Weights(UNATTESTED, file=file_in(directory)[0].name)
+        weights = Weights(UNATTESTED, file=(Path(folder) / file_in(directory / folder)[0].name).as_posix())
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
     entry = replace(made, weights=weights)
     return Located(entry=entry, directory=directory, token=token, counted=False)
+
+
+def _folder(name: str, read: transformers_config.Read) -> str:
+    """Returns the folder with the transformer of sentence-transformers, where the top has none of its own."""
+    content = read(CONFIG) or b""  # that of early versions holds nothing but a version
+    own = b'"num_params"' in content or transformers_config.is_hub_config(content)
+    return "" if own else sentence_transformers.folder(name, read)
 
 
 def _beside(directory: Path, file: str) -> bytes | None:

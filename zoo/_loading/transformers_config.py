@@ -13,6 +13,7 @@ from converters.io import decode_json
 from zoo._errors import ManifestError
 from zoo._loading import preprocessor_config, sentence_transformers
 from zoo._loading.build import build
+from zoo._loading.score_kinds import score_kind
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry, FrozenMapping, Photos
 from zoo._registry.family import IRRELEVANT, ConfigFields
@@ -58,6 +59,7 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise ManifestError(f"{name!r} is a {kind} that the zoo does not have:{lines}")
+    classifies = fields.classifies and (head or keywords.get("head", "classification")) == "classification"
     made = Entry(
         name,
         0,
@@ -66,6 +68,7 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
         inputs=fields.inputs,
         layout=families.ANY,
         labels=_labels(config) if fields.classifies else (),
+        scores=score_kind(name, config, read, keywords["num_classes"]) if classifies else None,
     )
     made = _completed(made, {} if head is None else {"head": head})
     return replace(made, preprocess=_preprocess(made, fields, read))

@@ -139,12 +139,13 @@ def opened(path: str | os.PathLike[str]) -> Image.Image:
 
 
 @jax.jit
-def probabilities(model: Model, images: jax.Array) -> jax.Array:
-    """(count, num_classes) of a classifier.
+def logits(model: Model, images: jax.Array) -> jax.Array:
+    """(count, num_classes) of a classifier, float32.
 
     Raises:
         ZooError: it gives features.
     """
     if getattr(model.module, "num_classes", None) == 0:
         raise ZooError(f"{model} has no classes; what it gives are features.")
-    return jax.nn.softmax(model(images).astype(jnp.float32))
+    found: jax.Array = model(images).astype(jnp.float32)
+    return found

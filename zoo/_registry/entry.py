@@ -106,7 +106,8 @@ class Entry:
 
     `family` is None for a module that is none of the zoo's; `num_params` counts the params exactly;
     `classes` is the file in zoo/classes that names what a classifier tells apart, `labels` are the names
-    themselves where they are few.
+    themselves where they are few. `scores` says what its logits stand for: "softmax", "sigmoid", "identity"
+    or "tanh"; by default softmax of several classes, and the value itself of one.
     """
 
     # A name says nearly as much as all of it, and jax hashes the entry at each call.
@@ -124,6 +125,7 @@ class Entry:
     preprocess: Preprocess | None = field(default=None, hash=False)
     classes: str | None = field(default=None, hash=False)
     labels: tuple[str, ...] = field(default=(), hash=False)
+    scores: str | None = field(default=None, hash=False)
 
     @property
     def takes_tokens(self) -> bool:

@@ -49,6 +49,8 @@ IRRELEVANT = frozenset(
         "chunk_size_feed_forward",
         "finetuning_task",
         "problem_type",
+        "sbert_ce_default_activation_function",
+        "sentence_transformers",
         "task_specific_params",
         "tokenizer_class",
         "bos_token_id",

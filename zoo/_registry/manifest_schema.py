@@ -163,6 +163,7 @@ FIELDS = {
     "preprocess": _preprocess,
     "classes": schema.IDENTIFIER,
     "labels": schema.sequence(schema.TEXT),
+    "scores": schema.text("softmax|sigmoid|identity|tanh", "'softmax', 'sigmoid', 'identity' or 'tanh'"),
 }
 NAME = schema.text(r"[a-z0-9][a-z0-9._-]*", "a lower-case name")
 # Fields that `families:` may hold defaults of.

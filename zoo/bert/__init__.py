@@ -1,6 +1,5 @@
 """Encoders of text: BERT, RoBERTa, DistilBERT, and the embeddings of sentences that are made with them."""
 
-from zoo.bert.heads import pooled
 from zoo.bert.layouts import CONFIG_FIELDS, IGNORED, TIED, TORCH_NAMES
 from zoo.bert.model import (
     CLASSIFIER,
@@ -14,6 +13,7 @@ from zoo.bert.model import (
     inputs,
     max_tokens,
 )
+from zoo.bert.pooling import POOLING, pooled
 
 __all__ = [
     "CLASSIFIER",
@@ -22,6 +22,7 @@ __all__ = [
     "HEAD",
     "IGNORED",
     "NECK",
+    "POOLING",
     "TASKS",
     "TENSOR_PARALLEL",
     "TIED",

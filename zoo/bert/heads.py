@@ -71,14 +71,3 @@ class PretrainingHeads(nn.Module):
         """(batch, width) -> (batch, 2) logits: the second text follows the first, or is any other."""
         logits: jax.Array = self.seq_relationship(pooled)
         return logits
-
-
-def pooled(states: jax.Array, mask: jax.Array, pooling: str) -> jax.Array:
-    """Pools (batch, length, width) states, those that the (batch, length) mask keeps, to (batch, width)."""
-    if pooling == "cls":
-        return states[:, 0]
-    kept = mask[..., None].astype(bool)
-    if pooling == "max":
-        return jnp.where(kept, states, -1e9).max(1)
-    count = jnp.maximum(kept.sum(1), 1e-9).astype(states.dtype)
-    return jnp.where(kept, states, 0).sum(1) / (jnp.sqrt(count) if pooling == "mean_sqrt_len" else count)

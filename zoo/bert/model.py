@@ -5,8 +5,9 @@ https://arxiv.org/abs/1910.01108; Reimers and Gurevych, https://arxiv.org/abs/19
 attributes have the names of the Hub's files of BERT.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -20,8 +21,16 @@ from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.outputs import TextOutput
 from zoo._nn.tokens import flattened, like_ids, token_ids
 from zoo._registry.entry import Input
-from zoo.bert.heads import Pooler, PretrainingHeads, pooled
+from zoo.bert.heads import Pooler, PretrainingHeads
 from zoo.bert.layers import Embeddings, Encoder, Settings
+from zoo.bert.pooling import (
+    Pooling,
+    Projection,
+    checked_pooling,
+    checked_projections,
+    pooled,
+    projected,
+)
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -55,7 +64,6 @@ HEADS = (
     "multiple_choice",
     "embedding",
 )
-POOLING = ("cls", "mean", "max", "mean_sqrt_len")
 
 
 class Variant(NamedTuple):
@@ -99,7 +107,8 @@ class Bert(nn.Module):
     num_classes: int
     classifier_dropout: float
     answer_dropout: float
-    pooling: str
+    pooling: Pooling
+    projections_of: tuple[Projection, ...]
     normalize: bool
     dtype: DTypeLike | None = None
 
@@ -122,6 +131,9 @@ class Bert(nn.Module):
         plain = self.head in variant.plain_dropout
         self.dropout = nn.Dropout(settings.dropout if plain else self.classifier_dropout)
         self.qa_dropout = nn.Dropout(self.answer_dropout)
+        self.projections = [
+            nn.Dense(each.features, use_bias=each.use_bias, dtype=self.dtype) for each in self.projections_of
+        ]
 
     def __call__(
         self,
@@ -228,7 +240,8 @@ class Bert(nn.Module):
         return logits
 
     def _embedding(self, states: jax.Array, mask: jax.Array) -> jax.Array:
-        vectors = pooled(states, mask, self.pooling)
+        activations = [each.activation for each in self.projections_of]
+        vectors = projected(pooled(states, mask, self.pooling), self.projections, activations)
         length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
         return vectors / jnp.maximum(length, 1e-12) if self.normalize else vectors
 
@@ -264,7 +277,8 @@ def create(
     pad_token_id: int = 0,
     head: str = "pooler",
     num_classes: int = 2,
-    pooling: str = "mean",
+    pooling: str | Sequence[str] = "mean",
+    projections: Sequence[Mapping[str, Any]] = (),
     normalize: bool = False,
     scan: bool = False,
     remat: bool = False,
@@ -294,7 +308,8 @@ def create(
             "classification" and "token_classification" logits of classes, "question_answering" logits of an
             answer's start and end, "multiple_choice" one logit a choice.
         num_classes: Number of logits of the heads "classification" and "token_classification".
-        pooling: Reduction of states to an embedding, one of POOLING.
+        pooling: Reduction of states to an embedding, one of POOLING, or several that are concatenated.
+        projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
         normalize: Whether to scale embeddings to length 1.
         scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
         remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
@@ -303,11 +318,7 @@ def create(
     Raises:
         ZooError: no such variant, head, pooling or activation, or heads that do not divide the width.
     """
-    for name, value, choices in (
-        ("variant", variant, VARIANTS),
-        ("head", head, HEADS),
-        ("pooling", pooling, POOLING),
-    ):
+    for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
         if value not in choices:
             raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
     if width % heads:
@@ -339,7 +350,8 @@ def create(
         num_classes=num_classes,
         classifier_dropout=dropout if classifier_dropout is None else classifier_dropout,
         answer_dropout=answer_dropout,
-        pooling=pooling,
+        pooling=checked_pooling(pooling),
+        projections_of=checked_projections(projections),
         normalize=normalize,
         dtype=dtype,
     )

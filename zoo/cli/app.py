@@ -15,9 +15,8 @@ from zoo._loading import summary
 from zoo._loading.load import load_located
 from zoo._loading.resolve import counted, resolve
 from zoo._preprocessing import images
-from zoo._preprocessing.preprocess import preprocess_located
 from zoo._registry import families
-from zoo.cli import console, convert, fetch, manifest, publish, text, train
+from zoo.cli import console, convert, fetch, manifest, predict, publish, text, train
 
 app = typer.Typer(
     cls=console.Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -86,39 +85,7 @@ def sample(
     images.write(images.grid(np.asarray(drawn), columns), out)
 
 
-@app.command()
-def predict(
-    name: Name,
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Picture files of any size, or texts.")
-    ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes of each input.")] = 5,
-) -> None:
-    """Classifies images or texts: the likeliest classes and their probabilities.
-
-    For the MNIST classifiers a picture is one digit, dark on light or light on dark: the shade along its edge
-    is the ground. Unless it is 28 x 28 pixels already, the digit is cut out, scaled and centred as MNIST's
-    were.
-    """
-    located = resolve(name)
-    entry = located.entry
-    if entry.config.get("head") == "classification":
-        from zoo._preprocessing.text import outputs
-
-        logits = np.asarray(outputs(located, inputs).logits, np.float32)
-        found = np.exp(logits - logits.max(1, keepdims=True))
-        found /= found.sum(1, keepdims=True)
-    else:
-        model = load_located(located, pretrained=True)
-        found = np.asarray(images.probabilities(model, preprocess_located(located)(inputs)))
-    best = np.argsort(-found, axis=1)[:, :top]
-    names = entry.class_names or [str(index) for index in range(found.shape[1])]
-    rows = [
-        (each, names[index], float(found[i, index])) for i, each in enumerate(inputs) for index in best[i]
-    ]
-    console.table(("input", "class", "probability"), rows)
-
-
+app.command()(predict.predict)
 app.command()(text.generate)
 app.command()(text.embed)
 app.command()(convert.convert)

@@ -5,14 +5,19 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperGroup
 
 from converters.errors import ConverterError
 from converters.io import exceptions_from
 from zoo._errors import ZooError
 from zoo._progress import is_terminal
+
+Dtype = Annotated[
+    str | None, typer.Option(metavar="DTYPE", help="To compute in, such as float32.  [default: the weights']")
+]
 
 
 class Verbs(TyperGroup):

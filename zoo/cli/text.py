@@ -1,28 +1,44 @@
 """The verbs `zoo generate` and `zoo embed`."""
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+
+from converters.io import atomic_write
+from zoo._errors import ZooError
+from zoo.cli import texts as arguments
+from zoo.cli.console import Dtype
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of `zoo list`, a repository, a directory.")]
 
 
 def generate(
     name: Name,
-    prompt: Annotated[str, typer.Argument(help="What the text begins with.")],
+    prompt: Annotated[str, typer.Argument(help="What the text begins with; '-' is standard input.")],
     tokens: Annotated[int, typer.Option(min=1, help="How many more at most.")] = 100,
     temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(min=1, help="Draw from so many of the likeliest.")] = 50,
     top_p: Annotated[float | None, typer.Option(help="Draw from those that come to this.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other tokens.")] = 0,
+    dtype: Dtype = None,
 ) -> None:
     """Continues a text, which appears as it is written."""
     from zoo._preprocessing.text import generate as run
 
     pieces = run(
-        name, prompt, max_new_tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        name,
+        arguments.prompt(prompt),
+        max_new_tokens=tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        dtype=dtype,
     )
     for piece in pieces:
         print(piece, end="", flush=True)
@@ -31,20 +47,59 @@ def generate(
 
 def embed(
     name: Name,
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="One or more.")],
+    texts: Annotated[
+        list[str], typer.Argument(metavar="TEXT...", help="One or more; '-' is each line of standard input.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE.npy", help="Where they go.  [default: stdout]")
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="A file .npy, .csv or .json.  [default: stdout]"),
     ] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="How states become a vector, such as mean.  [default: the model's own]")
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the prompt that texts begin with; '' for none.  [default: the model's own]"
+        ),
+    ] = None,
+    dtype: Dtype = None,
 ) -> None:
-    """Makes a vector of each text; as JSON, a list for each, or as a NumPy file."""
-    import numpy as np
-
-    from converters.io import atomic_write
+    """Makes a vector of each text; as JSON, a list for each, or as a NumPy or CSV file."""
     from zoo._preprocessing.text import embed as run
 
-    vectors = run(name, texts)
+    if out is not None and out.suffix not in WRITERS:
+        raise ZooError(
+            f"{str(out)!r} ends in none of {', '.join(WRITERS)}; choose a name such as 'vectors.npy'."
+        )
+    lines = arguments.lines(texts, f"embed {name}")
+    vectors = run(name, lines, pooling=pooling, prompt=prompt, dtype=dtype)
     if out is None:
-        print(json.dumps([[float(number) for number in vector] for vector in vectors]))
+        print(_json(vectors).decode(), end="")
         return
     with atomic_write(out, overwrite=True) as file:
-        np.save(file, vectors)
+        file.write(WRITERS[out.suffix](vectors))
+
+
+def _npy(vectors: np.ndarray) -> bytes:
+    """Returns a NumPy file; of float32 where NumPy has no such dtype, as bfloat16."""
+    file = io.BytesIO()
+    np.save(file, vectors if vectors.dtype.isbuiltin == 1 else vectors.astype(np.float32))
+    return file.getvalue()
+
+
+def _csv(vectors: np.ndarray) -> bytes:
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows(_numbers(vectors))
+    return file.getvalue().encode()
+
+
+def _json(vectors: np.ndarray) -> bytes:
+    return json.dumps(_numbers(vectors)).encode() + b"\n"
+
+
+def _numbers(vectors: np.ndarray) -> list[list[float]]:
+    return [[float(number) for number in vector] for vector in vectors]
+
+
+WRITERS = {".npy": _npy, ".csv": _csv, ".json": _json}

@@ -144,5 +144,6 @@ def _with_head(located: Located, labelled: Labelled, recipe: Recipe, sharding: P
         source=f"zoo finetune {entry.name}",
         classes=None,
         labels=labelled.classes,
+        scores=None,
     )
     return Model(model.module, unflatten(variables), record, model.notes)

@@ -212,29 +212,6 @@ def test_files_of_sentence_transformers_make_embeddings(tmp_path, bert):
     np.testing.assert_allclose(model(IDS, mask).embeddings, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("modules", "modes", "message"),
-    [
-        (
-            ["Transformer", "Pooling", "Dense"],
-            {"pooling_mode_mean_tokens": True},
-            "Transformer > Pooling > Dense",
-        ),
-        (["Transformer", "Pooling"], {"pooling_mode_lasttoken": True}, "pooling_mode_lasttoken"),
-        (
-            ["Transformer", "Pooling"],
-            {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
-            "one of",
-        ),
-    ],
-)
-def test_other_ways_to_make_embeddings_are_refused(tmp_path, bert, modules, modes, message):
-    directory = write(tmp_path / "bert", BERT, state_dict(bert))
-    sentences(directory, modules, **modes)
-    with pytest.raises(zoo.ManifestError, match=message):
-        zoo.load(directory)
-
-
 def test_loaded_models_save_and_come_back(tmp_path, gpt2):
     model = zoo.load(write(tmp_path / "gpt2", GPT2, state_dict(gpt2)), pretrained=True)
     zoo.save(model, tmp_path / "saved")

@@ -1,0 +1,209 @@
+"""Tokenizers of the library `tokenizers`, from tokenizer.json or from the files that came before it.
+
+What is built here has the same tokens for every text as transformers' classes of the same files.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from converters.errors import CheckpointError
+from converters.io import decode_json
+from zoo._errors import ZooError
+from zoo._loading.companions import TOKENIZER
+from zoo._loading.text_settings import TOKENIZER_CONFIG
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
+
+WORDS, PAIRS, MERGES = "vocab.txt", "vocab.json", "merges.txt"
+SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+FILES = (TOKENIZER, WORDS, f"{PAIRS} and {MERGES}")
+OPTIONS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")  # fields of Options
+# Options of tokenizer_config.json -> those of the library's normalizer of BERT.
+NORMALIZER = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
+# Special tokens of each kind of vocabulary, where no file names others.
+BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+ROBERTA = {
+    "bos": "<s>",
+    "eos": "</s>",
+    "unk": "<unk>",
+    "sep": "</s>",
+    "pad": "<pad>",
+    "cls": "<s>",
+    "mask": "<mask>",
+}
+GPT2 = {"bos": "<|endoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>"}
+
+
+class Options(NamedTuple):
+    """Contents of tokenizer_config.json, special_tokens_map.json and added_tokens.json."""
+
+    config: Mapping[str, Any]
+    special: Mapping[str, Any]
+    added: Mapping[str, int]
+
+    def special_tokens(self, defaults: Mapping[str, str]) -> dict[str, Any]:
+        """Returns the special tokens by their roles, such as `cls`: texts, or mappings with flags."""
+        said = {role: self.config.get(f"{role}_token") or self.special.get(f"{role}_token") for role in ROLES}
+        return {**defaults, **{role: token for role, token in said.items() if token}}
+
+    def more_tokens(self) -> Iterator[tuple[int | None, Any]]:
+        """Yields the tokens besides the vocabulary and the special ones, with ids where files say them."""
+        decoder = self.config.get("added_tokens_decoder") or {}
+        yield from ((int(index), decoder[index]) for index in sorted(decoder, key=int))
+        yield from ((self.added[token], token) for token in sorted(self.added, key=self.added.__getitem__))
+        for options in (self.config, self.special):
+            more = options.get("extra_special_tokens") or options.get("additional_special_tokens") or ()
+            yield from ((None, token) for token in (more.values() if isinstance(more, Mapping) else more))
+
+
+def tokenizer_from(name: str, read: Read) -> "Tokenizer":
+    """Returns a model's tokenizer; it neither pads nor truncates.
+
+    Args:
+        name: Name of the model, for messages.
+        read: Gives the files beside its weights.
+
+    Raises:
+        ZooError: the library is not installed, there is no file of tokens, or one cannot be read.
+    """
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ZooError("texts need the library tokenizers: pip install 'flax-zoo[text]'.") from error
+    options = Options(*(_json(name, file, read) for file in OPTIONS))
+    content = read(TOKENIZER)
+    try:
+        if content is not None:
+            made = tokenizers.Tokenizer.from_str(content.decode())
+            _normalize(made, options.config)
+        else:
+            made = _built(name, read, options)
+    except ZooError:
+        raise
+    except Exception as error:  # the library raises no narrower one
+        raise ZooError(f"the tokenizer of {name!r} cannot be read: {error}") from error
+    made.no_padding()
+    made.no_truncation()
+    return made
+
+
+def _json(name: str, file: str, read: Read) -> Mapping[str, Any]:
+    content = read(file)
+    try:
+        found = {} if content is None else decode_json(content, "is not JSON")
+    except CheckpointError as error:
+        raise ZooError(f"{name}: {file} {error}.") from error
+    return found if isinstance(found, Mapping) else {}
+
+
+def _normalize(made: "Tokenizer", config: Mapping[str, Any]) -> None:
+    """Gives BERT's normalizer the options that tokenizer_config.json has: transformers prefers these."""
+    from tokenizers.normalizers import BertNormalizer
+
+    if isinstance(made.normalizer, BertNormalizer):
+        for option, field in NORMALIZER.items():
+            if option in config and getattr(made.normalizer, field) != config[option]:
+                setattr(made.normalizer, field, config[option])
+
+
+def _built(name: str, read: Read, options: Options) -> "Tokenizer":
+    words, pairs, merges = read(WORDS), read(PAIRS), read(MERGES)
+    if words is not None:
+        return _wordpiece(words, options)
+    if pairs is not None and merges is not None:
+        return _bytelevel(decode_json(pairs, f"{PAIRS} is not JSON"), merges, options)
+    for file in SENTENCEPIECE:
+        if read(file) is not None:
+            raise ZooError(
+                f"{name!r} has its tokens in {file}, which takes the library sentencepiece; make {TOKENIZER} "
+                'of it once: python -c "import transformers; transformers.AutoTokenizer.from_pretrained('
+                "'DIRECTORY').save_pretrained('DIRECTORY')\"."
+            )
+    raise ZooError(f"{name!r} has no {' or '.join(FILES)} beside its weights; give it token ids.")
+
+
+def _wordpiece(content: bytes, options: Options) -> "Tokenizer":
+    """Returns the tokenizer of a vocab.txt: BERT's and DistilBERT's."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    # Not by splitlines: some of the tokens are other ends of lines.
+    lines = content.decode().removesuffix("\n").split("\n")
+    vocabulary = {token.removesuffix("\r"): index for index, token in enumerate(lines)}
+    special = options.special_tokens(BERT)
+    config = options.config
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token=_content(special["unk"])))
+    made.normalizer = normalizers.BertNormalizer(
+        lowercase=config.get("do_lower_case", True),
+        strip_accents=config.get("strip_accents"),
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+    )
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    _add(made, special, options)
+    first, last = _content(special["cls"]), _content(special["sep"])
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=f"{first} $A {last} $B:1 {last}:1",
+        special_tokens=[(token, made.token_to_id(token)) for token in (first, last)],
+    )
+    return made
+
+
+def _bytelevel(vocabulary: Mapping[str, int], merges: bytes, options: Options) -> "Tokenizer":
+    """Returns the tokenizer of a vocab.json and merges.txt: GPT-2's, or RoBERTa's if it has `<s>`."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    lines = [line for line in merges.decode().split("\n") if line.strip() and not line.startswith("#version")]
+    made = Tokenizer(
+        models.BPE(
+            dict(vocabulary),
+            [(first, second) for first, _, second in (line.partition(" ") for line in lines)],
+        )
+    )
+    spaced = bool(options.config.get("add_prefix_space", False))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
+    made.decoder = decoders.ByteLevel()
+    special = options.special_tokens(ROBERTA if "<s>" in vocabulary else GPT2)
+    _add(made, special, options)
+    if "cls" in special and "sep" in special:
+        last, first = (
+            (text, made.token_to_id(text) or 0) for text in map(_content, (special["sep"], special["cls"]))
+        )
+        made.post_processor = processors.RobertaProcessing(last, first, add_prefix_space=spaced)
+    else:
+        made.post_processor = processors.ByteLevel(trim_offsets=False)
+    return made
+
+
+def _add(made: "Tokenizer", special: Mapping[str, Any], options: Options) -> None:
+    """Adds the special tokens and all others that are no pieces of words.
+
+    Raises:
+        ZooError: one has another id than its file says.
+    """
+    from tokenizers import AddedToken
+
+    names, known = {_content(token) for token in special.values()}, set[str]()
+    for index, token in (*options.more_tokens(), *((None, token) for token in special.values())):
+        text = _content(token)
+        if text not in known:
+            said = {key: token[key] for key in FLAGS if key in token} if isinstance(token, Mapping) else {}
+            made.add_tokens([AddedToken(text, **{"special": text in names or index is None, **said})])
+        if index not in (None, made.token_to_id(text)):
+            raise ZooError(
+                f"the token {text!r} has id {index} by its file, and {made.token_to_id(text)} here."
+            )
+        known.add(text)
+
+
+def _content(token: Any) -> str:
+    return str(token["content"]) if isinstance(token, Mapping) else str(token)

@@ -1,0 +1,92 @@
+"""From the states of a text's tokens to its vector: Reimers and Gurevych, https://arxiv.org/abs/1908.10084."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from zoo._errors import ZooError
+from zoo._nn.layers import ACTIVATIONS
+
+POOLING = ("cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken")
+Pooling: TypeAlias = str | tuple[str, ...]
+IDENTITY = "identity"
+
+
+class Projection(NamedTuple):
+    """Dense layer that follows the pooling.
+
+    Attributes:
+        features: Size of its output.
+        activation: Name of the activation after it, or "identity".
+        use_bias: Whether it has a bias.
+    """
+
+    features: int
+    activation: str = "tanh"
+    use_bias: bool = True
+
+
+def checked_pooling(pooling: str | Sequence[str]) -> Pooling:
+    """Returns the pooling, or a tuple of several.
+
+    Raises:
+        ZooError: one of them is not of POOLING, or there is none.
+    """
+    several = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    for each in several or ("",):
+        if each not in POOLING:
+            raise ZooError(f"no pooling {each!r}; choose of {', '.join(POOLING)}.")
+    return several[0] if len(several) == 1 else several
+
+
+def checked_projections(projections: Sequence[Mapping[str, Any]]) -> tuple[Projection, ...]:
+    """Returns the dense layers that keywords describe.
+
+    Raises:
+        ZooError: a keyword or activation that they do not have, or no size.
+    """
+    try:
+        made = tuple(Projection(**each) for each in projections)
+    except TypeError as error:
+        raise ZooError(f"projections={projections!r}: {error}.") from error
+    for each in made:
+        if each.activation not in (IDENTITY, *ACTIVATIONS):
+            known = ", ".join((IDENTITY, *ACTIVATIONS))
+            raise ZooError(f"no activation {each.activation!r} of a projection; choose one of {known}.")
+    return made
+
+
+def pooled(states: jax.Array, mask: jax.Array, pooling: Pooling) -> jax.Array:
+    """Pools (batch, length, width) states, those that the (batch, length) mask keeps, to (batch, width).
+
+    Several poolings are concatenated: (batch, count * width).
+    """
+    several = (pooling,) if isinstance(pooling, str) else pooling
+    return jnp.concatenate([_pooled(states, mask.astype(bool), each) for each in several], axis=-1)
+
+
+def _pooled(states: jax.Array, kept: jax.Array, pooling: str) -> jax.Array:
+    length = states.shape[1]
+    if pooling in ("cls", "lasttoken"):
+        first = kept.argmax(1) if pooling == "cls" else length - 1 - kept[:, ::-1].argmax(1)
+        return jnp.take_along_axis(states, first[:, None, None], axis=1)[:, 0]
+    if pooling == "max":
+        return jnp.where(kept[..., None], states, jnp.finfo(states.dtype).min).max(1)
+    # Sums of many tokens in float16 would lose digits, and could overflow.
+    dtype = jnp.promote_types(states.dtype, jnp.float32)
+    places = jnp.cumsum(kept, 1) if pooling == "weightedmean" else jnp.ones_like(kept, dtype)
+    weights = jnp.where(kept, places, 0).astype(dtype)[..., None]
+    total = jnp.maximum(weights.sum(1), 1e-9)
+    mean = (states * weights).sum(1) / (jnp.sqrt(total) if pooling == "mean_sqrt_len" else total)
+    return mean.astype(states.dtype)
+
+
+def projected(vectors: jax.Array, layers: Sequence[nn.Dense], activations: Sequence[str]) -> jax.Array:
+    """Applies dense layers, each with its activation."""
+    for layer, activation in zip(layers, activations, strict=True):
+        vectors = layer(vectors)
+        vectors = vectors if activation == IDENTITY else ACTIVATIONS[activation](vectors)
+    return vectors
