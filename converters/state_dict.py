@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict
 from converters.checkpoints import as_tensors
 from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
+from converters.linen.initial import initial_values
 from converters.linen.inspect import inspect_module
 from converters.matching.arrays import contiguous
 from converters.matching.conversion import Conversion
@@ -36,6 +37,7 @@ def match(
     names: NamesAndRules = (),
     rules: Sequence[Rule] = (),
     ignore: Sequence[str] = (),
+    missing: Sequence[str] = (),
     key: str | None = None,
     dtype: Any = None,
     allow_nonfinite: bool = False,
@@ -43,13 +45,14 @@ def match(
     """Finds the tensors for every array of a module, and reads none; arguments as for `convert`."""
     tensors = as_tensors(source, key)
     inspection = inspect_module(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    fit = _fit(inspection, module, tensors, names, rules, ignore)
-    return Conversion(
-        links=fit.links,
-        source=fit.tensors,
-        notes=fit.notes,
+    fit = _fit(inspection, module, tensors, names, rules, ignore, missing)
+    return Conversion.of(
+        fit,
         dtype=dtype and jnp.dtype(dtype),
         allow_nonfinite=allow_nonfinite,
+        initialize=lambda paths: initial_values(
+            module, paths, *inputs, kwargs=kwargs, rngs=rngs, method=method
+        ),
     )
 
 
@@ -63,6 +66,7 @@ def convert(
     names: NamesAndRules = (),
     rules: Sequence[Rule] = (),
     ignore: Sequence[str] = (),
+    missing: Sequence[str] = (),
     key: str | None = None,
     dtype: Any = None,
     allow_nonfinite: bool = False,
@@ -81,8 +85,11 @@ def convert(
         method: for `module.init`.
         names: pairs of (regular expression, replacement), applied in order to Flax's full dotted names,
             such as `encoder.layers.0.weight`, to make PyTorch's. May hold rules, which count as `rules`.
-        rules: `Fuse`, `Split`, `Unflatten` or your own, in the order Flax to PyTorch.
+        rules: `Fuse`, `Split`, `Unflatten`, `Reshape`, `Transpose`, `Keep`, `Orthogonalize` or your own, in
+            the order Flax to PyTorch.
         ignore: regular expressions for whole names that may be left over; `num_batches_tracked` always may.
+        missing: regular expressions for whole names (`head.weight`), or paths of arrays
+            (`params/head/kernel`), that the file may lack: these arrays keep the values of `module.init`.
         key: which mapping of a file that holds several.
         dtype: for floating-point arrays; None keeps the tensors' own.
         allow_nonfinite: lets NaN and infinity pass.
@@ -104,6 +111,7 @@ def convert(
         names=names,
         rules=rules,
         ignore=ignore,
+        missing=missing,
         key=key,
         dtype=dtype,
         allow_nonfinite=allow_nonfinite,
@@ -121,6 +129,7 @@ def to_torch(
     names: NamesAndRules = (),
     rules: Sequence[Rule] = (),
     ignore: Sequence[str] = (),
+    missing: Sequence[str] = (),
     key: str | None = None,
 ) -> dict[str, np.ndarray]:
     """A module's variables as a PyTorch state dict: the inverse of `convert`, bit for bit.
@@ -129,7 +138,7 @@ def to_torch(
         variables: of the module.
         like: the state dict or checkpoint that the variables came from. It restores what Flax has no
             place for: counters, mask buffers, prefixes, tied duplicates, the order.
-        module, inputs, kwargs, rngs, method, names, rules, ignore, key: as for `convert`.
+        module, inputs, kwargs, rngs, method, names, rules, ignore, missing, key: as for `convert`.
 
     Returns:
         Names and contiguous arrays. Where Flax keeps the sum of two biases and `like` does not say how to
@@ -145,12 +154,13 @@ def to_torch(
         made = dict(item for link in found for item in _tensors(link, values))
         return {name: made[name] for name in in_order(found)}
     original = as_tensors(like, key)
-    fit = _fit(inspection, module, original, names, rules, ignore)
+    fit = _fit(inspection, module, original, names, rules, ignore, missing)
     made = {name: tensor for link in fit.links for name, tensor in _tensors(link, values, fit.tensors)}
     ties = fit.ties()
     if isinstance(fit.tensors, EffectiveTensors):
         made = fit.tensors.restored(made)
-    return {name: made.get(ties.get(name, name), contiguous(original[name])) for name in original}
+    added = dict(item for link in fit.lacking for item in _tensors(link, values))
+    return {name: made.get(ties.get(name, name), contiguous(original[name])) for name in original} | added
 
 
 def _fit(
@@ -160,11 +170,12 @@ def _fit(
     names: NamesAndRules,
     rules: Sequence[Rule],
     ignore: Sequence[str],
+    missing: Sequence[str] = (),
 ) -> Fit:
     """Returns the fit of tensors and a module, or raises the error that says why there is none."""
 
     def attempt(more: NamesAndRules = ()) -> Fit:
-        return best_fit(inspection, tensors, [*names, *more], rules, ignore)
+        return best_fit(inspection, tensors, [*names, *more], rules, ignore, missing)
 
     fit = attempt()
     if fit.problems:

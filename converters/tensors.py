@@ -44,7 +44,10 @@ def notes_of(tensors: Tensors) -> tuple[str, ...]:
 
 
 class StateDict(Mapping[str, np.ndarray]):
-    """Tensors in memory, of any array library, with the interface of a checkpoint."""
+    """Tensors in memory, of any array library, with the interface of a checkpoint.
+
+    Those that are the very same memory are tied, as they are in a file of them.
+    """
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
         wrong = [name for name in tensors if not isinstance(name, str)]
@@ -57,6 +60,9 @@ class StateDict(Mapping[str, np.ndarray]):
         self._tensors = tensors
         self.shapes = {name: tuple(int(n) for n in tensor.shape) for name, tensor in tensors.items()}
         self.dtypes = {name: _dtype(tensor) for name, tensor in tensors.items()}
+        first: dict[object, str] = {}
+        owners = {name: first.setdefault(_memory(tensor), name) for name, tensor in tensors.items()}
+        self.aliases = {name: owner for name, owner in owners.items() if name != owner}
 
     def __getitem__(self, name: str) -> np.ndarray:
         return as_numpy(self._tensors[name])
@@ -69,6 +75,16 @@ class StateDict(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+def _memory(tensor: Any) -> object:
+    """Returns what two tensors have in common if they are the same numbers in the same place."""
+    shape = tuple(tensor.shape)
+    if hasattr(tensor, "data_ptr") and tensor.device.type == "cpu" and tensor.numel():
+        return tensor.data_ptr(), shape, tuple(tensor.stride()), str(tensor.dtype)
+    if isinstance(tensor, np.ndarray) and tensor.size:
+        return tensor.__array_interface__["data"][0], shape, tensor.strides, str(tensor.dtype)
+    return id(tensor)
 
 
 def as_numpy(tensor: Any) -> np.ndarray:

@@ -121,6 +121,7 @@ def parse_header(header: bytes, size: int) -> dict[str, Tensor]:
     """The header's tensors, which must fill the rest of a file of `size` bytes exactly."""
     entries = _decode(header)
     metadata = entries.pop("__metadata__", {})
+    metadata = {} if metadata is None else metadata  # as MLX writes it
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CheckpointError("'__metadata__' is not a mapping of strings to strings")
     if len(entries) > MAX_TENSORS:

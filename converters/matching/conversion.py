@@ -1,6 +1,6 @@
 """A state dict and a module that fit: which arrays it makes, and these one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -9,9 +9,10 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from converters.errors import ConversionError
-from converters.inspection import Path
+from converters.inspection import Path, Variable
 from converters.io.slices import FileArray, computed, in_files
 from converters.matching.arrays import cast_floats, contiguous, dtype_kind, nonfinite
+from converters.matching.fit import Fit
 from converters.matching.links import Link
 from converters.tensors import Tensors
 
@@ -26,6 +27,8 @@ class Conversion:
         notes: what was stripped, left out or cannot be given back, in sentences.
         dtype: of the floating-point arrays; None keeps the tensors' own.
         allow_nonfinite: whether NaN and infinity pass.
+        initial: arrays that the state dict may lack, and lacks.
+        initialize: makes these arrays' values.
     """
 
     links: tuple[Link, ...]
@@ -33,6 +36,29 @@ class Conversion:
     notes: tuple[str, ...]
     dtype: np.dtype[Any] | None
     allow_nonfinite: bool
+    initial: tuple[Variable, ...] = ()
+    initialize: Callable[[Sequence[Path]], Sequence[np.ndarray]] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        fit: Fit,
+        *,
+        notes: tuple[str, ...] | None = None,
+        dtype: np.dtype[Any] | None = None,
+        allow_nonfinite: bool = False,
+        initialize: Callable[[Sequence[Path]], Sequence[np.ndarray]] | None = None,
+    ) -> "Conversion":
+        """Returns the conversion of a state dict and a module that fit; notes are the fit's by default."""
+        return cls(
+            links=fit.links,
+            source=fit.tensors,
+            notes=fit.notes if notes is None else notes,
+            dtype=dtype,
+            allow_nonfinite=allow_nonfinite,
+            initial=fit.initial if initialize else (),
+            initialize=initialize,
+        )
 
     @property
     def dtypes(self) -> dict[Path, np.dtype[Any]]:
@@ -46,11 +72,11 @@ class Conversion:
                 shapes = [self.source.shapes[name] for name in link.tensors]
                 blank = (np.broadcast_to(np.zeros((), d), s) for d, s in zip(dtypes, shapes, strict=True))
                 made = [array.dtype for array in link.to_flax(tuple(blank))]
-            for array, dtype in zip(link.arrays, made, strict=True):
-                found[array.path] = (
-                    self.dtype if self.dtype and dtype_kind(dtype) == "float" else np.dtype(dtype)
-                )
-        return found
+            found |= {array.path: self._final(dtype) for array, dtype in zip(link.arrays, made, strict=True)}
+        return found | {array.path: self._final(array.dtype) for array in self.initial}
+
+    def _final(self, dtype: Any) -> np.dtype[Any]:
+        return self.dtype if self.dtype and dtype_kind(dtype) == "float" else np.dtype(dtype)
 
     def arrays(self) -> Iterator[tuple[Path, np.ndarray]]:
         """Paths and arrays, one link at a time: only one link's tensors are in memory.
@@ -73,6 +99,10 @@ class Conversion:
                 yield array.path, value
                 # Else they would be in memory together with the tensors that are read next.
                 del value
+        if self.initialize and self.initial:
+            made = self.initialize([array.path for array in self.initial])
+            for array, value in zip(self.initial, made, strict=True):
+                yield array.path, cast_floats(value, self.dtype, str(array))
         lines = [f"  {name}: {count} values" for name, count in bad.items() if count]
         if lines:
             text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from converters.inspection import Variable
 from converters.matching.arrays import dtype_kind
 from converters.matching.links import Link
 from converters.tensors import Tensors, aliases_of, notes_of
@@ -26,6 +27,12 @@ class Fit:
     missing: Sequence[str] = field(default=())
     left_over: Sequence[str] = field(default=())
     ignored: Sequence[str] = field(default=())
+    lacking: tuple[Link, ...] = ()  # whose tensors are missing, and may be
+
+    @property
+    def initial(self) -> tuple[Variable, ...]:
+        """The arrays that keep their initial values."""
+        return tuple(array for link in self.lacking for array in link.arrays)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -37,6 +44,10 @@ class Fit:
             shown = ", ".join(self.ignored[:3]) + (" ..." if len(self.ignored) > 3 else "")
             tensors = "1 tensor" if len(self.ignored) == 1 else f"{len(self.ignored)} tensors"
             notes.append(f"left out {tensors} that Flax has no array for: {shown}")
+        if self.initial:
+            shown = ", ".join(map(str, self.initial[:3])) + (" ..." if len(self.initial) > 3 else "")
+            arrays = "1 array" if len(self.initial) == 1 else f"{len(self.initial)} arrays"
+            notes.append(f"{arrays} that the file lacks kept the initial values: {shown}")
         for lossy, count in Counter(link.lossy for link in self.links if link.lossy).items():
             notes.append(f"{lossy} ({count} times): exact only with like=")
         return tuple(notes)
@@ -78,12 +89,27 @@ class Fit:
         if self.left_over and not self.missing:
             example = re.escape(self.left_over[0].removeprefix(self.prefix))
             lines.append(f"if the module needs none of what is left over, pass ignore=(r'{example}', ...)")
+        if self.missing and not self.left_over:
+            example = re.escape(self.missing[0].removeprefix(self.prefix))
+            lines.append(f"if what is missing may keep its initial values, pass missing=(r'{example}', ...)")
         return "\n".join(lines)
 
 
-def fit_links(links: Sequence[Link], tensors: Tensors, prefix: str, ignore: Sequence[str]) -> Fit:
-    """Compares what the links ask for with what there is."""
+def fit_links(
+    links: Sequence[Link], tensors: Tensors, prefix: str, ignore: Sequence[str], missing: Sequence[str] = ()
+) -> Fit:
+    """Compares what the links ask for with what there is.
+
+    Args:
+        links: Links of a module.
+        tensors: The state dict.
+        prefix: What its names have before those of the links.
+        ignore: Regular expressions for whole names that may be left over.
+        missing: Regular expressions for whole names, or paths of arrays, that may be missing.
+    """
     links = tuple(replace(link, tensors=tuple(prefix + name for name in link.tensors)) for link in links)
+    lacking = tuple(link for link in links if missing and _may_lack(link, tensors, prefix, missing))
+    links = tuple(link for link in links if link not in lacking)
     wanted = Counter(name for link in links for name in link.tensors)
     left_over, ignored = _rest(tensors, wanted, prefix, ignore)
     return Fit(
@@ -94,12 +120,23 @@ def fit_links(links: Sequence[Link], tensors: Tensors, prefix: str, ignore: Sequ
             *itertools.chain.from_iterable(_unfit(link, tensors) for link in links),
             *_asked_twice(links, wanted),
             *_not_computed(tensors, wanted),
+            *_nothing(links, tensors),
             *(f"left over  {name}" for name in left_over),
         ],
         # A lazy mapping would read the tensor to answer whether it is in it.
         missing=[name for link in links for name in link.tensors if name not in tensors.shapes],
         left_over=left_over,
         ignored=ignored,
+        lacking=lacking,
+    )
+
+
+def _may_lack(link: Link, tensors: Tensors, prefix: str, missing: Sequence[str]) -> bool:
+    absent = [name.removeprefix(prefix) for name in link.tensors if name not in tensors.shapes]
+    paths = [str(array) for array in link.arrays]
+    return bool(absent) and any(
+        all(any(re.fullmatch(pattern, name) for pattern in missing) for name in names)
+        for names in (absent, paths)
     )
 
 
@@ -119,6 +156,11 @@ def _asked_twice(links: Sequence[Link], wanted: Mapping[str, int]) -> Iterator[s
         if count > 1:
             arrays = ", ".join(str(a) for link in links for a in link.arrays if name in link.tensors)
             yield f"duplicated {name}: asked for {count} times, by {arrays}"
+
+
+def _nothing(links: Sequence[Link], tensors: Tensors) -> Iterator[str]:
+    if not links and len(tensors):
+        yield "nothing    is filled: no array of the module asks for a tensor of the state dict"
 
 
 def _not_computed(tensors: Tensors, wanted: Container[str]) -> Iterator[str]:

@@ -19,6 +19,7 @@ Names = Sequence[tuple[str, str]]
 Arrays = tuple[np.ndarray, ...]
 Reading = tuple[str, ...]  # what stands for each name of a module path; "" where nothing does
 Leaves = list[tuple[tuple[str, ...], Leaf]]
+Way = tuple[tuple[int, Reading], Leaves]  # to read a layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,12 @@ class Link:
     to_flax: Callable[[Arrays], Arrays]
     to_torch: Callable[[Arrays], Arrays]
     lossy: str = ""
+
+
+NO_OWNER = (
+    "no linen layer owns it, such as one of nnx in a bridge; convert for a linen module of the same layers, "
+    "and give its arrays to this one"
+)
 
 
 def make_links(inspection: Inspection, names: Names, available: AbstractSet[str] | None) -> list[Link]:
@@ -58,7 +65,9 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
             continue
         try:
             tables = _tables(inspection, layer, near, own, claimed)
-            ways = itertools.product(readings(path, inspection.origins(path)), tables)
+            ways = list(itertools.product(readings(path, inspection.origins(path)), tables))
+            if available is None:
+                ways = [_named_way(ways, near, rename)]
             choices = [_links(near, table, reading, rename) for reading, table in ways]
             chosen = _choose(choices, available)
         except ConversionError as error:
@@ -66,6 +75,9 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
             continue
         found += chosen
         claimed.update(array for link in chosen for array in link.arrays)
+    rest = [array for array in inspection.arrays if array not in claimed]
+    if rest and not problems:
+        problems.append(f"  {', '.join(map(str, rest[:3]))}: {NO_OWNER}")
     if problems:
         raise ConversionError("\n".join(["some layers have no counterpart in PyTorch:", *problems]))
     return found
@@ -93,6 +105,19 @@ def _tables(
     known = {key for keys, _ in rows[0] for key in keys}
     plain = _plain(layer, {name: array for name, array in own.items() if name not in known}, claimed)
     return [[*row, *plain] for row in rows]
+
+
+def _named_way(ways: Sequence[Way], near: Mapping[str, Variable], rename: Renaming) -> Way:
+    """Returns the way to read a layer that the most names pairs are about; the first of several."""
+    if len(ways) == 1:
+        return ways[0]
+    keep = Renaming(())
+
+    def pairs(way: Way) -> int:
+        links = _links(near, way[1], way[0], keep)
+        return len({index for _, link in links for name in link.tensors for index in rename.pairs_of(name)})
+
+    return max(ways, key=pairs)
 
 
 def _links(
@@ -157,8 +182,6 @@ def _plain(layer: Any, own: Mapping[str, Variable], claimed: AbstractSet[Variabl
             raise ConversionError(
                 f"converters.layers has no row for flax's {kind.__name__}, which owns {name!r}"
             )
-        if array.path[0] != "params":
-            raise ConversionError(f"{array} is no parameter and no layer of the table; {hint}")
         if name in UNKNOWN_AXES:
             raise ConversionError(f"nobody knows the order of the axes of {name!r} {_inner(array)}; {hint}")
         leaves.append(((name,), Leaf(name)))

@@ -29,6 +29,16 @@ class Renaming:
                 name = pattern.sub(replacement, name)
         return name
 
+    def pairs_of(self, name: str) -> set[int]:
+        """Returns the indices of the pairs that change the name."""
+        found = set()
+        for index, (_, pattern, replacement) in enumerate(self._steps):
+            new = pattern.sub(replacement, name)
+            if new != name:
+                found.add(index)
+            name = new
+        return found
+
 
 def _compiled(pattern: str, replacement: str) -> re.Pattern[str]:
     try:

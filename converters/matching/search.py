@@ -45,6 +45,7 @@ def best_fit(
     names: NamesAndRules,
     rules: Sequence[Rule],
     ignore: Sequence[str],
+    missing: Sequence[str] = (),
 ) -> Fit:
     """The fit with the shortest prefix that leaves no problem, else the one with the fewest.
 
@@ -54,7 +55,8 @@ def best_fit(
     def fit_to(tensors: Tensors) -> Fit:
         def attempt(prefix: str) -> Fit:
             available = {name.removeprefix(prefix) for name in tensors}
-            return fit_links(links_after_rules(inspection, names, rules, available), tensors, prefix, ignore)
+            links = links_after_rules(inspection, names, rules, available)
+            return fit_links(links, tensors, prefix, ignore, missing)
 
         return fewest_problems(_prefixes(list(tensors)), attempt)[1]
 

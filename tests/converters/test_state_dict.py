@@ -212,14 +212,14 @@ class TestOwnLayers:
         with pytest.raises(ConversionError, match=r"nobody knows the order of the axes.*`torch_row`"):
             to_torch(random_variables(Own(), X), Own(), X)
 
-    def test_state_that_is_no_param_is_refused(self) -> None:
+    def test_state_that_the_file_lacks_is_missing(self) -> None:
         class Own(nn.Module):
             @nn.compact
             def __call__(self, x: jax.Array) -> jax.Array:
                 self.variable("cache", "index", lambda: jnp.zeros(()))
                 return x
 
-        with pytest.raises(ConversionError, match="cache/index is no parameter"):
+        with pytest.raises(ConversionError, match="missing    index, for cache/index"):
             convert({}, Own(), X)
 
     def test_a_layer_of_flax_without_a_row_is_named(self) -> None:

@@ -49,6 +49,7 @@ def convert(
     inputs: Sequence[Input] = (),
     names: NamesAndRules | None = None,
     ignore: Sequence[str] = (),
+    missing: Sequence[str] = (),
     key: str | None = None,
     dtype: DTypeLike | None = None,
     allow_nonfinite: bool = False,
@@ -65,6 +66,8 @@ def convert(
         inputs: Inputs of that module.
         names: Names pairs and rules, instead of those that the family knows.
         ignore: Regular expressions for whole names that may be left over.
+        missing: Regular expressions for whole names, or paths of arrays, that the file may lack; these arrays
+            keep their initial values.
         key: Which state dict of a file that holds several.
         dtype: For floating-point arrays; None keeps the tensors' own.
         allow_nonfinite: Lets NaN and infinity pass.

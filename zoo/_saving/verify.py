@@ -155,7 +155,7 @@ def _metadata(path: Path) -> dict[str, str]:
     """Returns the metadata of a safetensors file that was parsed already."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    metadata: dict[str, str] = header.get("__metadata__", {})
+    metadata: dict[str, str] = header.get("__metadata__") or {}
     return metadata
 
 

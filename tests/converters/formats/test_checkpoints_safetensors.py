@@ -10,6 +10,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
+from converters import read_checkpoint
 from converters.errors import CheckpointError
 from converters.formats import safetensors as _safetensors
 from converters.io.dtypes import KINDS
@@ -167,3 +168,10 @@ def test_the_header_agrees_with_the_librarys(every_kind):
     with safetensors.safe_open(path, "pt") as theirs:
         assert theirs.metadata() == header["__metadata__"] == {"format": "pt", "ü": "é"}
         assert all(header[name]["shape"] == theirs.get_slice(name).get_shape() for name in arrays)
+
+
+def test_metadata_of_null_as_mlx_writes_it_is_none(tmp_path: Path) -> None:
+    header = b'{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path = tmp_path / "mlx.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + np.float32(2).tobytes())
+    assert read_checkpoint(path)["a"].tolist() == [2]
