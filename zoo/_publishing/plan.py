@@ -12,7 +12,7 @@ from zoo._publishing.hub_api import Api, State
 KEPT = (".gitattributes",)  # the Hub's own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class File:
     """A planned file of the repository.
 
@@ -27,7 +27,7 @@ class File:
     sha256: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A planned publication, for review.
 
@@ -52,7 +52,7 @@ class Plan:
         return tuple(file.path for file in self.files if file.change in changes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """The user's choices about the repository."""
 
@@ -75,7 +75,7 @@ def make_plan(
     """
     present = {path: digest for path, digest in (state.files if state else {}).items() if path not in KEPT}
     planned = [_file(path, file, present.get(path)) for path, file in files.items()]
-    planned += [File(path, "removed") for path in sorted(present.keys() - files.keys())]
+    planned += [File(path=path, change="removed") for path in sorted(present.keys() - files.keys())]
     plan = Plan(
         repo=request.repo,
         url=api.page,

@@ -36,7 +36,7 @@ SAMPLE = "sample.png"
 Subject: TypeAlias = Model | str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageOptions:
     """The user's choices about the files: additions to a model's weights, and facts about them."""
 
@@ -47,7 +47,7 @@ class StageOptions:
     token: Token = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Staged:
     """A complete model's directory.
 
@@ -94,10 +94,17 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
     if options.torch:
         _export(target, entry, own)
     _draw(prepared.model, target)
-    return Staged(target, prepared.model, resolve(target).entry, prepared.origin, verified, tuple(notes))
+    return Staged(
+        directory=target,
+        model=prepared.model,
+        entry=resolve(target).entry,
+        origin=prepared.origin,
+        verified=verified,
+        notes=tuple(notes),
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A model with the entry to publish it under.
 
@@ -135,7 +142,7 @@ def _published(model: Model, options: StageOptions) -> Located | None:
 
 def _of_model(model: Model, options: StageOptions) -> Prepared:
     entry = _licensed(model.entry or Entry(type(model.module).__name__, 0), options)
-    return Prepared(Model(model.module, model.variables, entry, model.notes))
+    return Prepared(model=Model(model.module, model.variables, entry, model.notes))
 
 
 def _of_located(located: Located, options: StageOptions) -> Prepared:
@@ -146,11 +153,12 @@ def _of_located(located: Located, options: StageOptions) -> Prepared:
     if options.module is not None:
         entry = replace(entry, family=None, config=FrozenMapping())
     whole = found.layout is None and not str(found.weights and found.weights.file).endswith(".json")
+    remote = found.weights and (found.weights.repo or found.weights.url)
     return Prepared(
-        Model(model.module, model.variables, entry, model.notes),
-        found.weights if found.weights and (found.weights.repo or found.weights.url) else None,
-        content_of(located)[0] if whole else None,
-        lambda file: companions.companion(located, file),
+        model=Model(model.module, model.variables, entry, model.notes),
+        origin=found.weights if remote else None,
+        content=content_of(located)[0] if whole else None,
+        beside=lambda file: companions.companion(located, file),
     )
 
 

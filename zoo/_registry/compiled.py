@@ -60,4 +60,4 @@ def read(path: Path, content: bytes) -> Manifest:
         pretrained = frozenset(name for name, fields in models.items() if "weights" in fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ManifestError(f"{str(path)!r} is no compiled manifest; install flax-zoo again.") from error
-    return Manifest(LazyEntries(path, models), model_types=model_types, pretrained=pretrained)
+    return Manifest(models=LazyEntries(path, models), model_types=model_types, pretrained=pretrained)

@@ -113,6 +113,7 @@ class Entry:
     # A name says nearly as much as all of it, and jax hashes the entry at each call.
     name: str
     num_params: int = field(hash=False)
+    _: KW_ONLY
     family: str | None = field(default=None, hash=False)
     config: Mapping[str, Any] = field(default=FrozenMapping(), hash=False)
     inputs: tuple[Input, ...] = field(default=(), hash=False)

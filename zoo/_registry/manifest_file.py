@@ -47,7 +47,11 @@ def with_room_for(path: Path, name: str) -> Manifest:
     """
     content = _content(path)
     # A manifest to be has no models yet.
-    known = Manifest({}) if strict_yaml.read(content, []) == EMPTY else manifest_schema.parse(path, content)
+    known = (
+        Manifest(models={})
+        if strict_yaml.read(content, []) == EMPTY
+        else manifest_schema.parse(path, content)
+    )
     problems: list[str] = []
     manifest_schema.NAME(name, "the name", problems)
     if problems:

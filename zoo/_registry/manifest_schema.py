@@ -27,7 +27,7 @@ from zoo._registry.entry import (
 Problems: TypeAlias = Iterator[tuple[str, str]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Every model by name.
 
@@ -174,7 +174,7 @@ WITHOUT = {name: schema.or_null(FIELDS[name]) for name in ("layout", "paper", "c
 TAGGED = ("config", "weights", "layout", "license", "source", "paper", "metrics", "preprocess")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Versions:
     """A model of the manifest: its fields, and those of each of its published weights, by their tags.
 
@@ -200,7 +200,7 @@ class _Versions:
 def _versions(
     layout: str | None, /, *, tags: Mapping[str, Any] | None = None, default: str | None = None, **fields: Any
 ) -> _Versions:
-    return _Versions(layout, fields, tags or {}, default)
+    return _Versions(layout=layout, fields=fields, tags=tags or {}, default=default)
 
 
 def _default(model: schema.Fields) -> Problems:

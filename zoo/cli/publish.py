@@ -13,36 +13,45 @@ if TYPE_CHECKING:
     from zoo._publishing.plan import Plan
 
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or a model's directory.")]
+Repo = Annotated[str, typer.Argument(metavar="REPO", help="The repository, as owner/name.")]
+Public = Annotated[bool, typer.Option("--public", help="Let everybody read the repository.")]
+Create = Annotated[bool, typer.Option("--create", help="Create the repository if it is missing.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the files of the repository.")]
+Torch = Annotated[bool, typer.Option("--torch", help="Publish a state dict for PyTorch, too.")]
+Tag = Annotated[str | None, typer.Option(metavar="TAG", help="Tag the commit, as with v1.0.")]
+Message = Annotated[str | None, typer.Option(metavar="TEXT", help="Message of the commit.")]
+License = Annotated[
+    str | None,
+    typer.Option("--license", metavar="ID", help="License of the weights.  [default: the model's own]"),
+]
+Manifest = Annotated[Path | None, typer.Option(metavar="FILE", help="Add the entry to this manifest.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and send nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Publish without asking.")]
+
+
 def publish(
-    name: Annotated[str, typer.Argument(help="A name, or a model's directory.")],
-    repo: Annotated[str, typer.Argument(metavar="REPO", help="Where it goes: owner/name.")],
-    public: Annotated[bool, typer.Option("--public", help="For everybody to read.")] = False,
-    create: Annotated[bool, typer.Option("--create", help="Make the repository if it is not there.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what it holds.")] = False,
-    torch: Annotated[bool, typer.Option("--torch", help="Publish PyTorch tensors, too.")] = False,
-    tag: Annotated[str | None, typer.Option(help="A name for the commit, such as v1.0.")] = None,
-    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
-    license_: Annotated[
-        str | None, typer.Option("--license", help="Of the weights.  [default: as the model's record says]")
-    ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The manifest that gets the entry.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and stop.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    name: Name,
+    repo: Repo,
+    public: Public = False,
+    create: Create = False,
+    force: Force = False,
+    torch: Torch = False,
+    tag: Tag = None,
+    message: Message = None,
+    license_: License = None,
+    manifest: Manifest = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     module: convert.Module = None,
 ) -> None:
-    """Puts a model on the Hugging Face Hub in one commit, private unless --public; prints where it is."""
+    """Publish a model on the Hugging Face Hub in one commit, and print its address.
+
+    The repository is private unless --public is given.
+    """
     from zoo._publishing.plan import Request
     from zoo._publishing.publish import run
     from zoo._publishing.stage import StageOptions
-
-    def review(plan: "Plan") -> None:
-        _show(plan)
-        if dry_run:
-            raise typer.Exit
-        if not yes:
-            _ask()
 
     request = Request(
         repo=repo,
@@ -54,10 +63,19 @@ def publish(
         manifest=manifest,
     )
     options = StageOptions(module=convert.make(module), license=license_, torch=torch)
-    done = run(name, request, options, review)
+    done = run(name, request, options, lambda plan: _review(plan, dry_run=dry_run, yes=yes))
     print(done.url)
     if done.entry and not manifest:
         print(done.entry, end="")
+
+
+def _review(plan: "Plan", *, dry_run: bool, yes: bool) -> None:
+    """Shows the plan; goes on where the user agrees."""
+    _show(plan)
+    if dry_run:
+        raise typer.Exit
+    if not yes:
+        _ask()
 
 
 def _ask() -> None:
