@@ -22,19 +22,27 @@ app = typer.Typer(
     cls=console.Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `zoo list`, or a model's directory.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name that `zoo list` shows, a repository, or a model's directory."
+    ),
+]
 
 
 @app.callback()
 def root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Pretrained Flax models."""
+    """Pretrained Flax models, and conversion of PyTorch weights."""
 
 
 @app.command("list")
-def list_(pattern: Annotated[str, typer.Argument(help="Such as '*_mnist'.")] = "*") -> None:
-    """Lists the models; in a pipe as name, family, parameters, bytes, metrics and weights between tabs."""
+def list_(pattern: Annotated[str, typer.Argument(help="A pattern such as '*_mnist'.")] = "*") -> None:
+    """List the models.
+
+    In a pipe each line has name, family, parameters, bytes, metrics and weights, separated by tabs.
+    """
     names = zoo.list_models(pattern)
     if not names:
         raise zoo.UnknownModelError(f"no model's name matches {pattern!r}; `zoo list` shows all.")
@@ -57,7 +65,7 @@ def _row(entry: zoo.Entry) -> tuple[str | int, ...]:
 
 @app.command()
 def info(name: Name) -> None:
-    """Shows what a model is, where its weights are from, and its layers."""
+    """Show a model's record, the origin of its weights, and its layers."""
     located = resolve(name)
     arrays = summary.arrays_of(located)
     console.table(("field", "value"), summary.fields(counted(located, arrays).entry))
@@ -68,12 +76,14 @@ def info(name: Name) -> None:
 @app.command()
 def sample(
     name: Name,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture; the name's end is its format.")],
-    label: Annotated[list[int] | None, typer.Option(help="A class to draw; by default each one.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many of each class.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws others.")] = 0,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The picture to write; its suffix chooses the format.")
+    ],
+    label: Annotated[list[int] | None, typer.Option(help="A class to draw.  [default: every class]")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of images of each class.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw.")] = 0,
 ) -> None:
-    """Draws new images as one picture, a row for each class."""
+    """Draw new images, in one picture with a row for each class."""
     located = resolve(name)
     family = families.family(located.entry)
     if family.sample is None:
@@ -100,7 +110,7 @@ app.add_typer(manifest.app, name="manifest")
 
 
 def main() -> None:
-    """The console script."""
+    """Runs the command line; the console script."""
     # What was imported stays to the end; to search it for garbage then would take a third of a second.
     gc.freeze()
     said = logging.StreamHandler()

@@ -16,7 +16,8 @@ from zoo._errors import ZooError
 from zoo._progress import is_terminal
 
 Dtype = Annotated[
-    str | None, typer.Option(metavar="DTYPE", help="To compute in, such as float32.  [default: the weights']")
+    str | None,
+    typer.Option(metavar="DTYPE", help="Dtype to compute in, such as float32.  [default: the weights']"),
 ]
 
 

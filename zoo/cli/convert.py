@@ -14,48 +14,70 @@ from converters import ConversionError, read_names, write_names
 from zoo._progress import bytes_bar
 from zoo._registry.entry import Input
 
-Names = Annotated[Path | None, typer.Option(metavar="FILE", help="Names pairs and rules, in TOML.")]
+Names = Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file of names pairs and rules.")]
 Module = Annotated[
     str | None,
-    typer.Option(metavar="PKG.MOD:FACTORY", help="A module of your own: what makes it, without arguments."),
+    typer.Option(
+        metavar="PKG.MOD:FACTORY", help="A function without arguments that returns a module of your own."
+    ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+
+Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="A PyTorch checkpoint of any kind.")]
+FlaxFile = Annotated[
+    Path, typer.Option("-o", "--out", metavar="OUT", help="The directory or .safetensors file to write.")
+]
+TorchFile = Annotated[
+    Path, typer.Option("-o", "--out", metavar="OUT", help="The file to write, .pth or .safetensors.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The model whose weights it holds.  [default: recognized]"),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="SHAPE", help="Shape of an input of --module, as 1,28,28,1 or 1,16:int32."
+    ),
+]
+Key = Annotated[str | None, typer.Option(help="Key of the state dict, in a file with several.")]
+Dtype = Annotated[str | None, typer.Option(help="Dtype of floating-point arrays.  [default: the file's]")]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RE", help="Regular expression of tensors that may be left over."),
+]
+AllowNonfinite = Annotated[bool, typer.Option("--allow-nonfinite", help="Accept NaN and infinity.")]
+Draft = Annotated[
+    Path | None,
+    typer.Option("--write-names", metavar="FILE", help="File for a draft of names, if none fit."),
+]
+Like = Annotated[
+    Path | None,
+    typer.Option(metavar="CKPT", help="The original checkpoint, whose other contents are kept."),
+]
+Layout = Annotated[str | None, typer.Option(help="Layout of the tensors' names, such as timm.")]
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A PyTorch checkpoint of any kind.")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="OUT", help="A directory, or a file.safetensors.")
-    ],
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which model it is.  [default: recognised]")
-    ] = None,
+    checkpoint: Checkpoint,
+    out: FlaxFile,
+    model: Model = None,
     module: Module = None,
-    input_: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="SHAPE", help="Of an input of --module: 1,28,28,1 or 1,16:int32."),
-    ] = None,
+    input_: Inputs = None,
     names: Names = None,
-    key: Annotated[str | None, typer.Option(help="Which state dict of a file with several.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of floating-point arrays.  [default: kept]")] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(metavar="RE", help="Names of tensors that may be left over.")
-    ] = None,
-    allow_nonfinite: Annotated[
-        bool, typer.Option("--allow-nonfinite", help="Let NaN and infinity pass.")
-    ] = False,
-    draft: Annotated[
-        Path | None,
-        typer.Option("--write-names", metavar="FILE", help="Where a draft of names goes if none fit."),
-    ] = None,
+    key: Key = None,
+    dtype: Dtype = None,
+    ignore: Ignore = None,
+    allow_nonfinite: AllowNonfinite = False,
+    draft: Draft = None,
     force: Force = False,
 ) -> None:
-    """Makes Flax weights of a PyTorch checkpoint, exactly."""
+    """Convert a PyTorch checkpoint to Flax weights, exactly."""
     from zoo._saving.convert import convert as run
 
     if (module is None) != (not input_) or (module and model):
         raise typer.BadParameter("give --model, or --module with --input, or neither")
-    with _drafting(draft, force), bytes_bar() as report:
+    with _drafting(draft, overwrite=force), bytes_bar() as report:
         done = run(
             checkpoint,
             out,
@@ -77,17 +99,14 @@ def convert(
 
 def export(
     name: Annotated[str, typer.Argument(help="A name, a model's directory, or a file of `zoo convert`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="A file.pth or file.safetensors.")],
-    like: Annotated[
-        Path | None,
-        typer.Option(metavar="CKPT", help="The checkpoint that it came from, to be restored whole."),
-    ] = None,
-    layout: Annotated[str | None, typer.Option(help="Whose names, such as timm.")] = None,
+    out: TorchFile,
+    like: Like = None,
+    layout: Layout = None,
     module: Module = None,
     names: Names = None,
     force: Force = False,
 ) -> None:
-    """Makes a PyTorch state dict of a model's weights: the way back of `zoo convert`."""
+    """Write a model's weights as a PyTorch state dict: the inverse of `zoo convert`."""
     from zoo._saving.convert import export as run
 
     run(
@@ -104,7 +123,7 @@ def export(
 def verify(
     name: Annotated[str, typer.Argument(help="A name, or a model's directory.")], module: Module = None
 ) -> None:
-    """Checks a model's weights: hash, number of parameters, and outputs against PyTorch's."""
+    """Check a model's weights: hash, number of parameters, and outputs against PyTorch's."""
     from zoo._saving.verify import verify as run
     from zoo.cli.console import table
 
@@ -121,7 +140,7 @@ def verify(
 
 
 def make(text: str | None) -> Any:
-    """The module that `pkg.mod:factory` makes, if any."""
+    """Returns the module that `pkg.mod:factory` makes; None for no text."""
     if text is None:
         return None
     place, _, factory = text.partition(":")
@@ -143,7 +162,7 @@ def _input(index: int, text: str) -> Input:
 
 
 @contextmanager
-def _drafting(path: Path | None, overwrite: bool) -> Iterator[None]:
+def _drafting(path: Path | None, *, overwrite: bool) -> Iterator[None]:
     """Writes the draft of a refused conversion to a file."""
     try:
         yield

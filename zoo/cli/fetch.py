@@ -12,12 +12,16 @@ from zoo.cli import console
 
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="Of `zoo list`, or such as 'resnet*'.")
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Names that `zoo list` shows, or patterns such as 'resnet*'."),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Show what is in the cache.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Take it out of the cache.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show the weights in the cache.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the weights from the cache.")] = False,
 ) -> None:
-    """Gets weights before they are needed; in a pipe prints name, bytes and file between tabs."""
+    """Download weights before they are needed.
+
+    In a pipe each line has name, bytes and file, separated by tabs.
+    """
     if list_ and remove:
         raise typer.BadParameter("--list and --remove exclude each other.")
     if not names and not list_:
@@ -35,7 +39,7 @@ def fetch(
 
 
 def _names(pattern: str, *, cached: bool) -> list[str]:
-    """The models that a pattern means; a plain name is one, whatever it is."""
+    """Returns the names that match a pattern; a plain name is returned as it is."""
     if not set(pattern) & set("*?["):
         return [pattern]
     known = [each.name for each in fetching.cached(pattern)] if cached else None

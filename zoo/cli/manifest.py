@@ -18,45 +18,56 @@ File = Annotated[
 
 @app.callback()
 def root() -> None:
-    """Edit and check weights_manifest.yaml: the models that the zoo has."""
+    """Edit and check weights_manifest.yaml, which lists the models of the zoo."""
+
+
+Address = Annotated[
+    str, typer.Argument(metavar="REPO_OR_URL", help="hf://owner/name[@revision], or the URL of a file.")
+]
+Like = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Take architecture, preprocessing and classes from this model of the manifest."
+    ),
+]
+RepositoryFile = Annotated[
+    str | None, typer.Option("--file", metavar="FILE", help="Take this file of the repository.")
+]
+License = Annotated[
+    str | None,
+    typer.Option("--license", metavar="ID", help="License of the weights.  [default: the model card's]"),
+]
+Scores = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--score",
+        metavar="NAME=VALUE",
+        help="A metric, such as imagenet1k_val_top1=0.76.  [default: the model card's]",
+    ),
+]
+Paper = Annotated[
+    str | None, typer.Option(metavar="URL", help="Address of the paper.  [default: the model card's]")
+]
+Source = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Origin of the weights.  [default: REPO_OR_URL]")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the entry, and leave the file as it is.")]
 
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name that the model gets, in lower case.")],
-    address: Annotated[
-        str, typer.Argument(metavar="REPO_OR_URL", help="hf://owner/name[@revision], or the URL of a file.")
-    ],
-    like: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Take architecture, preprocessing and classes from this model of the manifest.",
-        ),
-    ] = None,
-    file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Take this file of the repository.")
-    ] = None,
-    license_: Annotated[
-        str | None, typer.Option("--license", help="License of the weights.  [default: the model card's]")
-    ] = None,
-    score: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="A metric, such as imagenet1k_val_top1=0.76.  [default: the model card's]",
-        ),
-    ] = None,
-    paper: Annotated[
-        str | None, typer.Option(metavar="URL", help="Address of the paper.  [default: the model card's]")
-    ] = None,
-    source: Annotated[str | None, typer.Option(help="Origin of the weights.  [default: REPO_OR_URL]")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name for the model, in lower case.")],
+    address: Address,
+    like: Like = None,
+    file: RepositoryFile = None,
+    license_: License = None,
+    score: Scores = None,
+    paper: Paper = None,
+    source: Source = None,
     manifest: File = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the entry, and leave the file as it is.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Add published weights: download them, find out the entry, and print what was added."""
+    """Add an entry for published weights, which are downloaded and verified; print the entry."""
     from zoo._publishing.manifest_draft import Choices, draft, scores
     from zoo._registry import manifest_file
 
@@ -89,7 +100,7 @@ def check(
     ] = False,
     manifest: File = None,
 ) -> None:
-    """Check schema, order, and that each entry's module can be built and has the stated parameters."""
+    """Check the whole manifest: schema, order, and that each entry fits its module."""
     from zoo._publishing import manifest_check
 
     checked = manifest_check.check(manifest, names or (), files=files)

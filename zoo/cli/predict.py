@@ -15,20 +15,25 @@ from zoo.cli.console import Dtype
 
 
 def predict(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of `zoo list`, a repository, a directory.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name that `zoo list` shows, a repository, or a model's directory."
+        ),
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(
             metavar="INPUT...", help="Picture files of any size; or texts, where '-' is each line of stdin."
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes of each input.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes for each input.")] = 5,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="Each input is two texts with a tab between them.")
+        bool, typer.Option("--pairs", help="Read each input as two texts, separated by a tab.")
     ] = False,
     dtype: Dtype = None,
 ) -> None:
-    """Classifies images or texts: the likeliest classes and their probabilities.
+    """Classify images or texts: print the likeliest classes and their probabilities.
 
     Where several classes can be right at once, each has a probability of its own. Of a model with one
     output, such as a regression or a cross-encoder, it is the value.

@@ -14,20 +14,31 @@ from zoo._errors import ZooError
 from zoo.cli import texts as arguments
 from zoo.cli.console import Dtype
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of `zoo list`, a repository, a directory.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name that `zoo list` shows, a repository, or a model's directory."
+    ),
+]
 
 
 def generate(
     name: Name,
-    prompt: Annotated[str, typer.Argument(help="What the text begins with; '-' is standard input.")],
-    tokens: Annotated[int, typer.Option(min=1, help="How many more at most.")] = 100,
-    temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from so many of the likeliest.")] = 50,
-    top_p: Annotated[float | None, typer.Option(help="Draw from those that come to this.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other tokens.")] = 0,
+    prompt: Annotated[str, typer.Argument(help="Beginning of the text; '-' reads standard input.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Largest number of tokens to add.")] = 100,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Temperature of the draw; 0 takes the likeliest token.")
+    ] = 0.8,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Draw from this many of the likeliest tokens.")
+    ] = 50,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest tokens whose probabilities add up to this.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw.")] = 0,
     dtype: Dtype = None,
 ) -> None:
-    """Continues a text, which appears as it is written."""
+    """Continue a text, and print it token by token."""
     from zoo._preprocessing.text import generate as run
 
     pieces = run(
@@ -48,24 +59,28 @@ def generate(
 def embed(
     name: Name,
     texts: Annotated[
-        list[str], typer.Argument(metavar="TEXT...", help="One or more; '-' is each line of standard input.")
+        list[str],
+        typer.Argument(
+            metavar="TEXT...", help="One or more texts; '-' reads one a line from standard input."
+        ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="A file .npy, .csv or .json.  [default: stdout]"),
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="The file to write, .npy, .csv or .json.  [default: stdout]"
+        ),
     ] = None,
     pooling: Annotated[
-        str | None, typer.Option(help="How states become a vector, such as mean.  [default: the model's own]")
+        str | None,
+        typer.Option(help="Pooling of the hidden states, such as mean.  [default: the model's own]"),
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option(
-            help="Name of the prompt that texts begin with; '' for none.  [default: the model's own]"
-        ),
+        typer.Option(help="Name of the prompt before each text; '' for none.  [default: the model's own]"),
     ] = None,
     dtype: Dtype = None,
 ) -> None:
-    """Makes a vector of each text; as JSON, a list for each, or as a NumPy or CSV file."""
+    """Compute a vector for each text, and write them as JSON, NumPy or CSV."""
     from zoo._preprocessing.text import embed as run
 
     if out is not None and out.suffix not in WRITERS:

@@ -1,4 +1,4 @@
-"""The verbs `zoo train`, `zoo finetune` and `zoo eval`; what they do is in zoo.training."""
+"""The verbs `zoo train`, `zoo finetune` and `zoo eval`, over zoo.training."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -22,21 +22,26 @@ if TYPE_CHECKING:
 Data = Annotated[Path | None, typer.Option(help="Directory of the data set's files.  [default: download]")]
 
 Setting = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Changes the recipe.")
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe, as epochs=5."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]
 Mesh = Annotated[
-    str | None, typer.Option(metavar="AXES", help="All devices, such as data=4,model=2.  [default: one]")
+    str | None,
+    typer.Option(metavar="AXES", help="Mesh of all devices, such as data=4,model=2.  [default: one device]"),
 ]
 Process = Annotated[
     str | None,
-    typer.Option(metavar="PLACE", help="One of several: 0/2@host:port, the first at that address; or auto."),
+    typer.Option(
+        metavar="PLACE",
+        help="This process of several: 0/2@HOST:PORT is the first of two, HOST:PORT its address; or auto.",
+    ),
 ]
 
 
 def train(
     name: Annotated[str, typer.Argument(help="A name that `zoo list` shows.")],
-    out: Annotated[Path, typer.Option(help="The run's own directory; `zoo eval` and the others take it.")],
+    out: Annotated[Path, typer.Option(help="Directory of the run, which other verbs take as NAME.")],
     data: Data = None,
     setting: Setting = None,
     mesh: Mesh = None,
@@ -54,24 +59,23 @@ def train(
 
 
 def finetune(
-    name: Annotated[
-        str, typer.Argument(help="A classifier of photos, or a text encoder; as for `zoo info`.")
-    ],
+    name: Annotated[str, typer.Argument(help="A classifier of photos, or a text encoder.")],
     data: Annotated[
         Path,
         typer.Option(help="Folder with train/CLASS/ and val/CLASS/ of pictures, or train.csv and val.csv."),
     ],
-    out: Annotated[Path, typer.Option(help="The run's own directory, which the other verbs take.")],
+    out: Annotated[Path, typer.Option(help="Directory of the run, which other verbs take as NAME.")],
     num_classes: Annotated[
-        int | None, typer.Option(min=2, help="Refuse data with another number.  [default: what there is]")
+        int | None,
+        typer.Option(min=2, help="Expected number of classes; other data are refused.  [default: any]"),
     ] = None,
-    freeze: Annotated[bool, typer.Option("--freeze", help="Train the head alone.")] = False,
+    freeze: Annotated[bool, typer.Option("--freeze", help="Train only the head.")] = False,
     setting: Setting = None,
     mesh: Mesh = None,
     process: Process = None,
     resume: Resume = False,
 ) -> None:
-    """Train a pretrained model to tell your own classes apart."""
+    """Train a pretrained model on your own classes."""
     from zoo import training
 
     recipe = _changed(training.finetuning_recipe(name), setting)
@@ -137,7 +141,7 @@ def _join(process: str | None) -> None:
 
 
 def _examined(found: "Labelled") -> None:
-    """Says how many examples of each class there are."""
+    """Prints the number of examples of each class."""
     from zoo._processes import is_primary
 
     if not is_primary():
@@ -148,7 +152,7 @@ def _examined(found: "Labelled") -> None:
 
 @contextmanager
 def _progress(name: str, epochs: int) -> "Iterator[Report]":
-    """Shows the epochs, and the measures of the last one."""
+    """Shows a progress bar of epochs, with the metrics of the last one."""
     with steps_bar(name, epochs) as show:
 
         def report(epoch: int, measures: Mapping[str, float]) -> None:
