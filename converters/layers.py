@@ -10,6 +10,7 @@ parent's row.
 """
 
 import math
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,15 +95,20 @@ def halves(bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def prefixed(row: Row, array: str, suffix: str = "") -> Row:
-    """The row of a layer inside another, whose path goes before the arrays' names."""
+    """The row of a layer inside another, whose path goes before the arrays' names.
+
+    A compact module has a wrapped layer beside its wrapper, which may be wrapped itself: of
+    "../RNN_0/../Cell_0/kernel" the array is "../Cell_0/kernel".
+    """
 
     def names(value: str | tuple[str, ...], before: str, after: str) -> str | tuple[str, ...]:
         return before + value + after if isinstance(value, str) else tuple(before + v + after for v in value)
 
-    return {
-        names(key, array + "/", ""): replace(leaf, tensors=names(leaf.tensors, "", suffix))
-        for key, leaf in row.items()
-    }
+    def paths(key: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        full = names(key, array + "/", "")
+        return posixpath.normpath(full) if isinstance(full, str) else tuple(map(posixpath.normpath, full))
+
+    return {paths(key): replace(leaf, tensors=names(leaf.tensors, "", suffix)) for key, leaf in row.items()}
 
 
 # Names that Flax gives to arrays whose axes PyTorch orders differently; without a row nobody knows how.

@@ -1,75 +1,21 @@
-"""Which layers of a checkpoint are perhaps which of a module, where their names do not say so.
+"""Guesses which layers of a checkpoint are which of a module, where their names do not say so.
 
-Told by the shapes of their tensors, then by names that resemble each other, then by order: a guess.
+Shapes come first; among layers of equal shapes names that say the same, then the order: of the calls on the
+one side, of the file on the other. Layers that only their order tells apart are reported as such.
 """
 
-import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 
-import numpy as np
+from converters.matching.contiguity import Arrangement
+from converters.matching.fusing import Joined, find_joined
+from converters.matching.grouping import AUTOMATIC, Layer, natural
 
-from converters.layers import Shape
-
-# Other words for the names that torch's layers give to their tensors.
-SYNONYMS = {
-    "weight": ("gamma", "scale", "kernel", "w", "g", "embedding"),
-    "bias": ("beta", "b", "offset", "shift"),
-    "running_mean": ("mean", "moving_mean"),
-    "running_var": ("var", "moving_var", "moving_variance"),
-}
-LEAVES = {word: leaf for leaf, words in SYNONYMS.items() for word in (leaf, *words)}
-INDEX = r"(?<![^.])\d+(?![^.])"  # of a list: a part of the name that is a number
-PROJECTIONS = {"q": 0, "query": 0, "k": 1, "key": 1, "v": 2, "value": 2}
-MAX_COMPARED = (
-    100_000  # pairs of layers: a model has fewer, and a list of strange names need not be understood
-)
-MAX_SIBLINGS = 8  # among more layers than these, those that add up to another do so by chance
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Tensors whose names differ in the last part only."""
-
-    name: str
-    leaves: tuple[tuple[str, Shape], ...]
-
-    @property
-    def stack(self) -> str:
-        """The name of all layers that differ in their indices only.
-
-        A compact module has no lists: there the first number is the index, of `Block_0.LayerNorm_1` the 0.
-        """
-        if re.search(INDEX, self.name):
-            return re.sub(INDEX, "*", self.name)
-        return re.sub(r"\d+", "*", self.name, count=1)
-
-    @property
-    def indices(self) -> list[str]:
-        return re.findall(INDEX, self.name) or re.findall(r"\d+", self.name)[:1]
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        return tuple(sorted(shape for _, shape in self.leaves))
-
-
-def layers(shapes: Mapping[str, Shape]) -> list[Layer]:
-    """The layers that tensors of these names belong to, in the order of their first tensors."""
-    found: dict[str, list[tuple[str, Shape]]] = {}
-    for name, shape in shapes.items():
-        layer, _, leaf = name.rpartition(".")
-        found.setdefault(layer, []).append((leaf, shape))
-    return [Layer(name, tuple(leaves)) for name, leaves in found.items()]
-
-
-# What the layers of a stack have in common: names but for the numbers, but for the indices, or names.
-STACKS: tuple[Callable[[Layer], str], ...] = (
-    lambda layer: re.sub(r"\d+", "*", layer.name),
-    lambda layer: layer.stack,
-    lambda layer: layer.name,
-)
+MAX_LAYERS = 4000  # a model has fewer, and a list of strange names need not be understood
+NUMBERS: tuple[Callable[[Layer], tuple[str, ...]], ...] = (lambda x: x.numbers, lambda x: x.places)
+MAX_GROUPS = 64  # of names that differ in more than numbers, of layers with equal shapes
 
 
 @dataclass
@@ -77,178 +23,209 @@ class Alignment:
     """Guessed pairs: one layer for one, and one for several that it joins.
 
     Attributes:
-        pairs: (the module's, the checkpoint's).
-        fused: (the checkpoint's layer, the module's layers it joins).
-        split: (the module's layer, the checkpoint's layers it joins).
-        doubtful: names of the module's layers that nothing but their order tells from others.
-        resized: names of the module's layers that have another number of rows in the checkpoint.
+        pairs: The module's layer and the checkpoint's, in the order of calls.
+        fused: The checkpoint's layer and the module's layers that it joins.
+        split: The module's layer and the checkpoint's layers that it joins.
+        doubtful: The module's layers that nothing but their order tells from others.
+        partial: The module's layers that have other tensors in the checkpoint, such as no bias.
+        resized: The module's layers that have another number of rows in the checkpoint.
     """
 
     pairs: list[tuple[Layer, Layer]] = field(default_factory=list)
-    fused: list[tuple[Layer, tuple[Layer, ...]]] = field(default_factory=list)
-    split: list[tuple[Layer, tuple[Layer, ...]]] = field(default_factory=list)
-    doubtful: dict[str, None] = field(default_factory=dict)
-    resized: list[str] = field(default_factory=list)
+    fused: Joined = field(default_factory=list)
+    split: Joined = field(default_factory=list)
+    doubtful: list[Layer] = field(default_factory=list)
+    partial: list[Layer] = field(default_factory=list)
+    resized: list[Layer] = field(default_factory=list)
 
 
 def guess_pairs(wanted: Sequence[Layer], there: Sequence[Layer]) -> Alignment:
-    """Aligns the layers of a module, in the order of their calls, with those of a checkpoint."""
+    """Aligns the layers of a module, in the order of calls, with those of a checkpoint, in its order."""
     found = Alignment()
-    ours, theirs = (_stacks(side, lambda layer: layer.stack) for side in (wanted, there))
-    if len(ours) * len(theirs) > MAX_COMPARED:
+    if len(wanted) + len(there) > MAX_LAYERS:
         return found
-    for whole, parts in _joined(theirs, ours):
-        found.fused += zip(whole, zip(*parts, strict=True), strict=True)
-    for whole, parts in _joined(ours, theirs):
-        found.split += zip(whole, zip(*parts, strict=True), strict=True)
-    for name in STACKS:
-        ours, theirs = (_stacks(itertools.chain.from_iterable(stacks), name) for stacks in (ours, theirs))
-        for our, their in _chosen(ours, theirs, found):
-            found.pairs += zip(our, their, strict=True)
-            found.doubtful |= dict.fromkeys(_in_doubt(our, their))
-    for mine, other in _resized(*(itertools.chain.from_iterable(stacks) for stacks in (ours, theirs))):
-        found.pairs.append((mine, other))
-        found.resized.append(mine.name)
-    order = {layer: index for index, layer in enumerate(wanted)}
-    found.pairs.sort(key=lambda pair: order[pair[0]])
+    found.fused = find_joined(there, wanted)
+    taken = {layer for whole, parts in found.fused for layer in (whole, *parts)}
+    found.split = find_joined(_without(wanted, taken), _without(there, taken))
+    taken |= {layer for whole, parts in found.split for layer in (whole, *parts)}
+    return _align(_without(wanted, taken), _in_order(_without(there, taken)), found)
+
+
+def _without(layers: Iterable[Layer], taken: set[Layer]) -> list[Layer]:
+    return [layer for layer in layers if layer not in taken]
+
+
+def _in_order(layers: list[Layer]) -> list[Layer]:
+    """Some formats sort the names; then their numbers are all that is left of the order."""
+    names = [layer.full for layer in layers]
+    return sorted(layers, key=lambda layer: natural(layer.full)) if names == sorted(names) else layers
+
+
+def _align(ours: list[Layer], theirs: list[Layer], found: Alignment) -> Alignment:
+    pairs: dict[int, int] = {}
+    told: set[int] = set()  # places of ours that more than their order tells apart
+    pools: list[tuple[list[int], list[int]]] = []
+    beside = _side_by_side(ours, theirs)
+    for mine, other in _classes(ours, theirs, lambda layer: layer.signature):
+        pairs |= _by_names(ours, theirs, mine, other, told)
+        used = {pairs[i] for i in mine if i in pairs}
+        left = [i for i in mine if i not in pairs], [j for j in other if j not in used]
+        if len(left[0]) == len(left[1]):
+            sure = len(left[0]) == 1 and told.issuperset(i for i in mine if i in pairs)
+            pairs |= _by_numbers([*zip(*left, strict=True)], ours, theirs, told, sure=sure)
+        else:
+            pairs |= {i: beside[i] for i in left[0] if beside.get(i) in left[1]}
+        pools.append((mine, other))
+    fixed = {pairs[i] for i in told}
+    arrangement = Arrangement(ours, theirs, pairs.items())
+    arrangement.improve(
+        [([i for i in mine if i not in told], [j for j in other if j not in fixed]) for mine, other in pools]
+    )
+    pairs = arrangement.there
+    found.doubtful = [ours[i] for i in sorted(pairs) if i not in told]
+    _align_rest(ours, theirs, pairs, found)
+    found.pairs = [(ours[i], theirs[j]) for i, j in sorted(pairs.items())]
     return found
 
 
-Stack = list[Layer]  # layers whose names differ in numbers only, by number
+Key = Callable[[Layer], object]
 
 
-def _stacks(found: Iterable[Layer], name: Callable[[Layer], str]) -> list[Stack]:
-    stacks: dict[str, Stack] = {}
-    for layer in found:
-        stacks.setdefault(name(layer), []).append(layer)
-    return [sorted(stack, key=_numbers) for stack in stacks.values()]
+def _classes(
+    ours: Iterable[Layer], theirs: Iterable[Layer], key: Key
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Yields the places of layers of equal keys, where both sides have some."""
+    classes: dict[object, tuple[list[int], list[int]]] = {}
+    for side, layers in enumerate((ours, theirs)):
+        for place, layer in enumerate(layers):
+            classes.setdefault(key(layer), ([], []))[side].append(place)
+    return ((mine, other) for mine, other in classes.values() if mine and other)
 
 
-def _numbers(layer: Layer) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", layer.name))
+def _side_by_side(ours: Sequence[Layer], theirs: Sequence[Layer]) -> dict[int, int]:
+    """Pairs the longest runs of layers whose shapes are equal one by one."""
+    numbers: dict[object, int] = {}
+    one, other = (
+        [numbers.setdefault(layer.signature, len(numbers)) for layer in side] for side in (ours, theirs)
+    )
+    if Counter(one) == Counter(other):
+        return {}  # nobody asks: every class has as many on both sides
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return {block.a + k: block.b + k for block in blocks for k in range(block.size)}
 
 
-def _in_doubt(ours: Stack, theirs: Stack) -> Iterator[str]:
-    """The layers of a stack that have neither numbers nor shapes of their own to tell them by."""
-    alike = Counter((layer.shapes, tuple(layer.indices)) for layer in ours)
-    shapes = Counter(layer.shapes for layer in ours)
-    for one, other in zip(ours, theirs, strict=True):
-        same = one.indices == other.indices and alike[one.shapes, tuple(one.indices)] == 1
-        if shapes[one.shapes] > 1 and not same and _numbers(one) != _numbers(other):
-            yield one.name
+def _by_names(
+    ours: Sequence[Layer], theirs: Sequence[Layer], mine: Sequence[int], other: Sequence[int], told: set[int]
+) -> dict[int, int]:
+    """Returns pairs, within a class, of groups of layers whose names resemble each other's and no other's."""
+    found: dict[int, int] = {}
+    groups, there = _grouped(ours, mine), _grouped(theirs, other)
+    if len(groups) == len(there) == 1 or len(groups) * len(there) > MAX_GROUPS**2:
+        return found
+    scores = {(a, b): _resemblance(a, b) for a in groups for b in there}
+    while scores:
+        best = [(a, b) for a, b in _mutual(scores) if len(groups[a]) == len(there[b])]
+        for a, b in best:
+            pairs = [*zip(groups[a], there[b], strict=True)]
+            found |= _by_numbers(pairs, ours, theirs, told, sure=a[-1] == b[-1])
+        used, gone = {a for a, _ in best}, {b for _, b in best}
+        rest = {(a, b): s for (a, b), s in scores.items() if a not in used and b not in gone}
+        if len(rest) == len(scores):
+            break
+        scores = rest
+    return found
 
 
-def _joined(wholes: list[Stack], parts: list[Stack]) -> Iterator[tuple[Stack, tuple[Stack, ...]]]:
-    """Takes out of both lists the stacks whose layers are sibling layers of the other side, joined."""
-    same = {tuple(layer.shapes for layer in stack) for stack in parts}
-    for whole in list(wholes):
-        if tuple(layer.shapes for layer in whole) in same:
-            continue
-        siblings = defaultdict(list)
-        for stack in parts:
-            siblings[stack[0].stack.rpartition(".")[0]].append(stack)
-        choices = [
-            chosen
-            for near in siblings.values()
-            if len(near) <= MAX_SIBLINGS
-            for count in (2, 3)
-            for chosen in itertools.combinations(near, count)
-            if _adds_up(whole, chosen)
-        ]
-        if choices:
-            chosen = min(choices, key=lambda choice: [*map(_projection, choice)].count(None))
-            if None not in map(_projection, chosen):
-                chosen = tuple(sorted(chosen, key=lambda stack: _projection(stack) or 0))
-            wholes.remove(whole)
-            for stack in chosen:
-                parts.remove(stack)
-            yield whole, chosen
+Words = tuple[str, ...]
 
 
-def _adds_up(whole: Stack, parts: Sequence[Stack]) -> bool:
-    """Returns whether each tensor has as many rows as those of the parts together, and is else like them."""
-    if any(len(part) != len(whole) for part in parts):
-        return False
-    for layer, *others in zip(whole, *parts, strict=True):
-        if len({len(each.leaves) for each in (layer, *others)}) > 1:
-            return False
-        alike = (same_leaves(layer, other) for other in others)
-        for (_, shape), *leaves in zip(layer.leaves, *alike, strict=True):
-            shapes = [leaf_shape for _, leaf_shape in leaves]
-            if not shape or any(len(each) != len(shape) or each[1:] != shape[1:] for each in shapes):
-                return False
-            if sum(each[0] for each in shapes) != shape[0]:
-                return False
-    return True
+def _mutual(scores: Mapping[tuple[Words, Words], float]) -> Iterator[tuple[Words, Words]]:
+    """Yields pairs of names that resemble each other more than either resembles any other."""
+    rows: dict[Words, list[float]] = defaultdict(list)
+    columns: dict[Words, list[float]] = defaultdict(list)
+    for (a, b), score in scores.items():
+        rows[a].append(score)
+        columns[b].append(score)
+    for (a, b), score in scores.items():
+        if score >= 1 and all(
+            each.count(score) == 1 and max(each) == score for each in (rows[a], columns[b])
+        ):
+            yield a, b
 
 
-def _projection(stack: Stack) -> int | None:
-    words = re.split(r"[._]", stack[0].name)
-    return next((PROJECTIONS[word] for word in reversed(words) if word in PROJECTIONS), None)
+def _grouped(layers: Sequence[Layer], places: Sequence[int]) -> dict[Words, list[int]]:
+    groups: dict[Words, list[int]] = defaultdict(list)
+    for place in places:
+        groups[layers[place].words].append(place)
+    return groups
 
 
-def _chosen(ours: list[Stack], theirs: list[Stack], found: Alignment) -> Iterator[tuple[Stack, Stack]]:
-    """Takes pairs of equal shapes out of both lists: resembling names first, then in order."""
-    classes: dict[object, tuple[list[Stack], list[Stack]]] = {}
-    for side, stacks in enumerate((ours, theirs)):
-        for stack in stacks:
-            classes.setdefault(tuple(layer.shapes for layer in stack), ([], []))[side].append(stack)
-    for mine, other in classes.values():
-        if len(mine) * len(other) > MAX_COMPARED:
-            continue
-        words = [[_words(stack) for stack in side] for side in (mine, other)]
-        scores = np.array([[_resemblance(one, two) for two in words[1]] for one in words[0]])
-        order = sorted(np.ndindex(scores.shape), key=lambda at: (-scores[at], abs(at[0] - at[1])))
-        rows, columns = set(range(len(mine))), set(range(len(other)))
-        for i, j in order:
-            # Where one side has more, only names can tell which are the right ones.
-            if i in rows and j in columns and (len(mine) == len(other) or scores[i, j] >= 1):
-                rivals = [scores[i, k] for k in columns - {j}] + [scores[k, j] for k in rows - {i}]
-                if max(rivals, default=-1) >= scores[i, j]:
-                    same = [k for k in sorted(rows) if k == i or scores[k, j] >= scores[i, j]]
-                    found.doubtful |= {mine[k][0].stack: None for k in same}
-                rows.remove(i)
-                columns.remove(j)
-                ours.remove(mine[i])
-                theirs.remove(other[j])
-                yield mine[i], other[j]
-
-
-def _resized(ours: Iterable[Layer], theirs: Iterable[Layer]) -> Iterator[tuple[Layer, Layer]]:
-    """Yields pairs left on both sides with as many columns: a head for another number of classes."""
-    classes: dict[object, tuple[list[Layer], list[Layer]]] = {}
-    for side, left in enumerate((ours, theirs)):
-        for layer in left:
-            columns = sorted(shape[1:] for shape in layer.shapes)
-            if any(columns):
-                classes.setdefault(tuple(columns), ([], []))[side].append(layer)
-    for mine, other in classes.values():
-        if len(mine) == len(other) == 1:
-            yield mine[0], other[0]
-
-
-def _words(stack: Stack) -> list[str]:
-    return [word for word in re.split(r"[._\d]+", stack[0].name.lower()) if word]
-
-
-def _resemblance(one: list[str], other: list[str]) -> float:
-    """From 0 to 2: the share of words in common, and whether the last words are alike."""
+def _resemblance(one: Words, other: Words) -> float:
+    """Returns how many words the names have in common; the last one counts twice."""
     if not one or not other:
         return 0.0
-    shared = 2 * len(set(one) & set(other)) / (len(one) + len(other))
     alike = one[-1].startswith(other[-1]) or other[-1].startswith(one[-1])
-    return shared + (1.0 if one[-1] == other[-1] else 0.5 if alike else 0.0)
+    return len(set(one) & set(other)) + (1.0 if one[-1] == other[-1] else 0.5 if alike else 0.0)
 
 
-def same_leaves(one: Layer, other: Layer) -> list[tuple[str, Shape]]:
-    """The tensors of the other layer in the order of the first one's: by name or synonym, then by shape."""
-    rest = dict(other.leaves)
-    found: list[tuple[str, Shape] | None] = []
-    for name, _ in one.leaves:
-        match = next((n for n in rest if LEAVES.get(n, n) == LEAVES.get(name, name)), None)
-        found.append((match, rest.pop(match)) if match is not None else None)
-    for index, (_, shape) in enumerate(one.leaves):
-        if found[index] is None:
-            like = min(rest, key=lambda name: (rest[name] != shape, len(rest[name]) != len(shape)))
-            found[index] = (like, rest.pop(like))
-    return [pair for pair in found if pair]
+def _by_numbers(
+    pairs: Sequence[tuple[int, int]],
+    ours: Sequence[Layer],
+    theirs: Sequence[Layer],
+    told: set[int],
+    *,
+    sure: bool,
+) -> dict[int, int]:
+    """Returns pairs of equal numbers where both sides have the same, else those in order.
+
+    Args:
+        pairs: Places of layers, both in order.
+        ours: The module's layers.
+        theirs: The checkpoint's layers.
+        told: Gets the places of ours that more than their order tells apart.
+        sure: Whether the layers as a group are beyond doubt.
+    """
+    if len(pairs) == 1 and sure:
+        told.add(pairs[0][0])
+    if len(pairs) < 2:
+        return dict(pairs)
+    for key in NUMBERS:
+        mine, other = {i: key(ours[i]) for i, _ in pairs}, {j: key(theirs[j]) for _, j in pairs}
+        count = Counter(mine.values())
+        if all(mine.values()) and count == Counter(other.values()):
+            place = {number: at for at, number in enumerate(count)}
+            told |= {i for i in mine if count[mine[i]] == 1}
+            in_order = (sorted(side, key=lambda at: place[side[at]]) for side in (mine, other))
+            return dict(zip(*in_order, strict=True))
+    same = {i for i, j in pairs if ours[i].indices == theirs[j].indices}
+    count = Counter(tuple(ours[i].indices) for i, _ in pairs)
+    # Flax's own numbers count calls: only all of them together say anything.
+    if len(same) == len(pairs) or not any(AUTOMATIC.search(ours[i].name) for i, _ in pairs):
+        told |= {i for i in same if count[tuple(ours[i].indices)] == 1}
+    return dict(pairs)
+
+
+def _align_rest(ours: list[Layer], theirs: list[Layer], pairs: dict[int, int], found: Alignment) -> None:
+    """Pairs what is left by its largest tensor, or its columns: there is another bias, or another head."""
+    for key, names in ((_largest, found.partial), (_columns, found.resized)):
+        left = [i for i in range(len(ours)) if i not in pairs]
+        there = [j for j in range(len(theirs)) if j not in set(pairs.values())]
+        for mine, other in _classes([ours[i] for i in left], [theirs[j] for j in there], key):
+            few = len(mine) == len(other) == 1
+            same = len(mine) == len(other) and names is found.partial
+            if (few or same) and key(ours[left[mine[0]]]):
+                pairs |= {left[i]: there[j] for i, j in zip(mine, other, strict=True)}
+                names += [ours[left[i]] for i in mine]
+
+
+def _plain(layer: Layer) -> bool:
+    return not any(name for name, _ in layer.signature)
+
+
+def _largest(layer: Layer) -> object:
+    return max(layer.shapes, key=lambda shape: (len(shape), shape)) if _plain(layer) else None
+
+
+def _columns(layer: Layer) -> object:
+    columns = sorted(shape[1:] for shape in layer.shapes)
+    return tuple(columns) if any(columns) and _plain(layer) else None
