@@ -67,14 +67,18 @@ def inspect_module(
         # run again with every array in a box that Flax tells of each axis it adds.
         boxes, boxed = run(boxed=True)
         lifts = {path: _lifts(path, box, boxed.views) for path, box in boxes.items() if isinstance(box, _Box)}
+    # jax sorts what it traces by name; a module's view has its own parameters in the order of their calls.
     order = {path: index for index, path in enumerate(seen.layers)}
+    within = {path: at for view in seen.views.values() for at, path in enumerate(view)}
     arrays = [
         Variable(path=path, shape=a.shape, dtype=a.dtype, lifts=lifts.get(path, ()))
         for path, a in shapes.items()
     ]
     return Inspection(
         layers=seen.layers,
-        arrays=tuple(sorted(arrays, key=lambda array: order.get(array.path[1:-1], -1))),
+        arrays=tuple(
+            sorted(arrays, key=lambda each: (order.get(each.path[1:-1], -1), within.get(each.path, -1)))
+        ),
         attributes=_attributes(seen.layers),
         rows=rows,
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-from converters.matching.contiguity import Arrangement
+from converters.matching.contiguity import Arrangement, in_order_of_calls
 from converters.matching.fusing import Joined, find_joined
 from converters.matching.grouping import AUTOMATIC, Layer, natural
 
@@ -62,30 +62,55 @@ def _in_order(layers: list[Layer]) -> list[Layer]:
 
 
 def _align(ours: list[Layer], theirs: list[Layer], found: Alignment) -> Alignment:
-    pairs: dict[int, int] = {}
-    told: set[int] = set()  # places of ours that more than their order tells apart
-    pools: list[tuple[list[int], list[int]]] = []
-    beside = _side_by_side(ours, theirs)
-    for mine, other in _classes(ours, theirs, lambda layer: layer.signature):
-        pairs |= _by_names(ours, theirs, mine, other, told)
-        used = {pairs[i] for i in mine if i in pairs}
-        left = [i for i in mine if i not in pairs], [j for j in other if j not in used]
+    best = _Pairing(ours, theirs)
+    # Modules may be declared in another order than they are called, which layers without rivals show.
+    moved = in_order_of_calls(theirs, {best.there[i]: i for i in best.alone})
+    if moved != theirs:
+        best = min(best, _Pairing(ours, moved), key=lambda pairing: pairing.spread)
+    pairs = dict(best.there)
+    found.doubtful = [ours[i] for i in sorted(pairs) if i not in best.told]
+    _align_rest(ours, best.theirs, pairs, found)
+    found.pairs = [(ours[i], best.theirs[j]) for i, j in sorted(pairs.items())]
+    return found
+
+
+class _Pairing:
+    """Pairs of layers with equal shapes, by names or in order, for one order of the checkpoint's layers.
+
+    Attributes:
+        there: Place of the checkpoint's layer for each place of the module's.
+        told: Places of the module's layers that more than their order tells apart.
+        alone: Those of them that are the only ones of their shapes.
+        spread: How far the layers of a module are from each other.
+    """
+
+    def __init__(self, ours: Sequence[Layer], theirs: Sequence[Layer]) -> None:
+        self.ours, self.theirs = ours, theirs
+        self.told: set[int] = set()
+        self.alone: set[int] = set()
+        pairs: dict[int, int] = {}
+        beside = _side_by_side(ours, theirs)
+        classes = [*_classes(ours, theirs, lambda layer: layer.signature)]
+        for mine, other in classes:
+            pairs |= self._class(mine, other, beside)
+        fixed = {pairs[i] for i in self.told}
+        arrangement = Arrangement(ours, theirs, pairs.items())
+        arrangement.improve(
+            [([i for i in a if i not in self.told], [j for j in b if j not in fixed]) for a, b in classes]
+        )
+        self.there, self.spread = arrangement.there, arrangement.spread
+
+    def _class(self, mine: list[int], other: list[int], beside: Mapping[int, int]) -> dict[int, int]:
+        pairs = _by_names(self.ours, self.theirs, mine, other, self.told)
+        left = [i for i in mine if i not in pairs], [j for j in other if j not in set(pairs.values())]
         if len(left[0]) == len(left[1]):
-            sure = len(left[0]) == 1 and told.issuperset(i for i in mine if i in pairs)
-            pairs |= _by_numbers([*zip(*left, strict=True)], ours, theirs, told, sure=sure)
+            sure = len(left[0]) == 1 and self.told.issuperset(pairs)
+            pairs |= _by_numbers([*zip(*left, strict=True)], self.ours, self.theirs, self.told, sure=sure)
         else:
             pairs |= {i: beside[i] for i in left[0] if beside.get(i) in left[1]}
-        pools.append((mine, other))
-    fixed = {pairs[i] for i in told}
-    arrangement = Arrangement(ours, theirs, pairs.items())
-    arrangement.improve(
-        [([i for i in mine if i not in told], [j for j in other if j not in fixed]) for mine, other in pools]
-    )
-    pairs = arrangement.there
-    found.doubtful = [ours[i] for i in sorted(pairs) if i not in told]
-    _align_rest(ours, theirs, pairs, found)
-    found.pairs = [(ours[i], theirs[j]) for i, j in sorted(pairs.items())]
-    return found
+        if len(mine) == len(other) == 1:
+            self.alone.add(mine[0])
+        return pairs
 
 
 Key = Callable[[Layer], object]
