@@ -5,7 +5,7 @@ shapes, the one is right that is called among the others of its module.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from converters.matching.grouping import Layer
 
@@ -62,7 +62,7 @@ class Arrangement:
                 changed |= self._exchange_best([each for each in pairs if each != pairs[alike.index(one)]])
         return changed
 
-    def _modules_alike(self, movable: Set[int]) -> Iterator[list[list[int]]]:
+    def _modules_alike(self, movable: set[int]) -> Iterator[list[list[int]]]:
         """Yields the places of modules in the file with layers of the same shapes, all of them paired."""
         alike: dict[object, list[list[int]]] = {}
         for places in self._theirs.members.values():

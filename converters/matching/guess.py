@@ -230,7 +230,9 @@ def _by_numbers(
     return dict(pairs)
 
 
-def _align_rest(ours: list[Layer], theirs: list[Layer], pairs: dict[int, int], found: Alignment) -> None:
+def _align_rest(
+    ours: Sequence[Layer], theirs: Sequence[Layer], pairs: dict[int, int], found: Alignment
+) -> None:
     """Pairs what is left by its largest tensor, or its columns: there is another bias, or another head."""
     for key, names in ((_largest, found.partial), (_columns, found.resized)):
         left = [i for i in range(len(ours)) if i not in pairs]
