@@ -87,7 +87,7 @@ PROTOCOL: dict[str, Meaning] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Refusals:
     """Meanings of refusals, which depend on what was asked.
 
@@ -107,7 +107,7 @@ class Refusals:
 
 
 ADDRESS = Refusals(
-    {
+    statuses={
         401: "it needs a login",
         403: "access to it is forbidden",
         404: "there is no such file",
@@ -116,7 +116,7 @@ ADDRESS = Refusals(
 )
 
 CHANGE = Refusals(
-    {
+    statuses={
         401: f"the token is not valid; {LOGIN}",
         402: "the storage of its owner is full, or has to be paid for",
         403: "the token may not write it",
@@ -142,7 +142,7 @@ def of_file(repo: str, revision: str, file: str) -> Refusals:
     page = f"{endpoint()}/{repo}"
     unknown = (RefusedError, f"there is no repository {repo!r}, or it is private: {LOGIN}")
     return Refusals(
-        {
+        statuses={
             **ADDRESS.statuses,
             401: f"the token is not valid; {LOGIN} (False: none, which a public repository accepts)",
             403: "the token may not read it; give it the permission, or pass another token=",

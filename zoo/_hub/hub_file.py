@@ -24,14 +24,21 @@ from zoo._registry.entry import Weights
 HOME = "set HF_HOME to a directory that you can write to"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HubFile:
-    """A `file` in a `repo` at a `revision`, which is a commit."""
+    """A `file` in a `repo` at a `revision`, which is a commit.
+
+    Attributes:
+        name: Name of the model, for messages.
+        weights: Address and expected checksum.
+        token: Token of the Hub.
+        limit: Largest size, in bytes; None for any.
+    """
 
     name: str
     weights: Weights
     token: Token = field(default=None, repr=False)
-    limit: int | None = None  # bytes that it has at most
+    limit: int | None = None
 
     @property
     def address(self) -> str:

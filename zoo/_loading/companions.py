@@ -51,7 +51,7 @@ def remote_companion(
         WeightsError: nobody can say.
     """
     weights = replace(beside, file=file, sha256=UNATTESTED, size=None)
-    source = hub_file.HubFile(name, weights, token, limit=limit)
+    source = hub_file.HubFile(name=name, weights=weights, token=token, limit=limit)
     if source.cached() is None and not exists(name, source):
         return None
     return remote_file.read(source)[0].tobytes()

@@ -49,7 +49,7 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
         raise ZooError(f"{name!r} and revision={revision!r} differ; give one of them.")
     commit = _commit(name, repo, own or revision or "main", token)
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
-    content, path = remote_file.read(hub_file.HubFile(name, config, token, limit=MAX_SIZE))
+    content, path = remote_file.read(hub_file.HubFile(name=name, weights=config, token=token, limit=MAX_SIZE))
     if transformers_config.is_hub_config(content.tobytes()):
         read = partial(companions.remote_companion, name, config, token)
         made = transformers_config.entry(name, content.tobytes(), read, head)
@@ -103,7 +103,7 @@ def _beside(directory: Path, file: str) -> bytes | None:
 def _weights_file(name: str, beside: Weights, token: Token) -> Weights:
     """The first of the names that weights have, of those that the repository has."""
     for file in WEIGHTS:
-        source = hub_file.HubFile(name, replace(beside, file=file), token)
+        source = hub_file.HubFile(name=name, weights=replace(beside, file=file), token=token)
         if source.cached() is not None or companions.exists(name, source):
             return source.weights
     raise WeightsError(f"{name!r} has none of {', '.join(WEIGHTS)}.")

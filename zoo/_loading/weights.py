@@ -47,7 +47,7 @@ def source(located: Located) -> Source | None:
     name, weights = located.entry.name, located.weights
     if weights.url:
         return UrlFile(name, weights)
-    return HubFile(name, weights, located.token) if weights.repo else None
+    return HubFile(name=name, weights=weights, token=located.token) if weights.repo else None
 
 
 def locate(located: Located) -> Path:
@@ -135,7 +135,11 @@ def shards(located: Located) -> list[HubFile]:
     path = index.cached() if index and str(weights.file).endswith(INDEX_SUFFIX) else None
     parts = sorted(shards_of(path)) if path else []
     return [
-        HubFile(located.entry.name, replace(weights, file=part, sha256=UNATTESTED, size=None), located.token)
+        HubFile(
+            name=located.entry.name,
+            weights=replace(weights, file=part, sha256=UNATTESTED, size=None),
+            token=located.token,
+        )
         for part in parts
     ]
 

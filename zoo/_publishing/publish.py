@@ -216,7 +216,7 @@ def _fetch_back(api: Api, commit: str, plan: Plan, home: Path) -> None:
         if file.change == "removed":
             continue
         weights = Weights(file.sha256, size=file.size, file=file.path, repo=api.repo, revision=commit)
-        source, path = HubFile(f"hf://{api.repo}", weights, api.token), home / "back"
+        source, path = HubFile(name=f"hf://{api.repo}", weights=weights, token=api.token), home / "back"
         try:
             with path.open("wb") as target, _progress.bytes_bar(file.path) as report:
                 download.download(partial(_request, source), target, source.checksum(), report)

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -35,7 +35,13 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file with one array of bytes; `sha256` is that of the uncompressed file."""
+    """A file with one array of bytes.
+
+    Attributes:
+        name: Name of the uncompressed file.
+        shape: Shape of the array.
+        sha256: Hash of the uncompressed file.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -75,21 +81,22 @@ def _of_text(split: str, text: Array) -> Examples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The files of each split, and the addresses that serve them.
+    """A data set: the files of each split, and the URLs that serve them.
 
     Attributes:
         name: Name in recipes.
         splits: The files of each split.
-        mirrors: Addresses of the files, compressed if they end in .gz; {} stands for a file's name.
+        mirrors: URLs of the files, compressed if they end in .gz; {} stands for a file's name.
         examples: Converts a split's name and the arrays of its files to its examples.
-        archive: A .tar.gz that the mirrors have instead of the files; `sha256` is that of the archive.
-        pictures: Makes the bytes of a named file from pictures in a directory; None if there are none.
-        beside: Files to save with the weights, by name.
+        archive: The .tar.gz that the mirrors serve instead of the files, with its own size and hash.
+        pictures: Returns the bytes of a named file made of a directory's pictures; None if it has none.
+        beside: Functions that make the files to save with the weights, by name.
     """
 
     name: str
     splits: Mapping[str, tuple[DataFile, ...]]
     mirrors: tuple[str, ...]
+    _: KW_ONLY
     examples: Callable[..., Examples] = _of_idx
     archive: DataFile | None = None
     pictures: Callable[[str, Path], bytes | None] = lambda name, directory: None
@@ -200,7 +207,7 @@ def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> E
     Without a directory they are read from the cache (ZOO_CACHE), after a download from the mirrors if needed.
 
     Raises:
-        DataError: a file is missing, cut off, or not the data set's; or no mirror has it.
+        DataError: a file is missing, truncated, or has other content; or no mirror serves it.
     """
     files = dataset.splits[split]
     advice = "get the file again" if directory else "delete it, then it is downloaded again"

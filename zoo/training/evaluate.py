@@ -15,7 +15,7 @@ from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
 from zoo._registry.recipes import Recipe, find_recipe
 from zoo.training.data import DATASETS, Dataset, Examples, load_split
-from zoo.training.partitioning import ONE, Layout
+from zoo.training.partitioning import SINGLE_DEVICE, Partitioner
 from zoo.training.tasks import LOGITS, TASKS, as_input
 
 BATCH_SIZE = 512
@@ -54,7 +54,7 @@ def evaluate(
     recipe: Recipe,
     *,
     batch_size: int = BATCH_SIZE,
-    layout: Layout = ONE,
+    partitioner: Partitioner = SINGLE_DEVICE,
 ) -> dict[str, float]:
     """Returns the mean of each of the task's measures over all examples.
 
@@ -62,11 +62,11 @@ def evaluate(
     serves all. A VAE's noise is the same at each call.
     """
     count = len(examples.labels)
-    size = layout.multiple(min(batch_size, count))
+    size = partitioner.round_up(min(batch_size, count))
     batches = -(-count // size)
     padded = jax.tree.map(lambda array: _batched(np.asarray(array), batches, size), examples)
     counted = np.arange(batches * size).reshape(batches, size) < count
-    sums = _compiled(recipe, layout)(model, *layout.batches((padded, counted)))
+    sums = _compiled(recipe, partitioner)(model, *partitioner.batches((padded, counted)))
     return {name: float(np.asarray(values, np.float64).sum() / count) for name, values in sums.items()}
 
 
@@ -76,7 +76,7 @@ def confusion(
     recipe: Recipe,
     *,
     batch_size: int = BATCH_SIZE,
-    layout: Layout = ONE,
+    partitioner: Partitioner = SINGLE_DEVICE,
 ) -> np.ndarray:
     """Returns the confusion matrix (classes, classes): true classes by row, predicted ones by column."""
     logits_of = LOGITS[recipe.task]
@@ -86,9 +86,9 @@ def confusion(
         return logits_of(*model, jnp.asarray(known), train=False, rngs={})[0].argmax(-1)
 
     inputs = np.asarray(examples.inputs)
-    size = layout.multiple(min(batch_size, len(inputs)))
+    size = partitioner.round_up(min(batch_size, len(inputs)))
     outputs = predict_all(
-        model, inputs, batch_size=size, mesh=layout.mesh, function=taken, report=lambda done: None
+        model, inputs, batch_size=size, mesh=partitioner.mesh, function=taken, report=lambda done: None
     )
     found = np.array([*outputs])
     classes = model.module.num_classes
@@ -103,7 +103,7 @@ def _batched(array: np.ndarray, batches: int, size: int) -> np.ndarray:
 
 @cache
 def _compiled(
-    recipe: Recipe, layout: Layout
+    recipe: Recipe, partitioner: Partitioner
 ) -> Callable[[Model, Examples, np.ndarray], dict[str, jax.Array]]:
     """Compiles the sum of each measure over each batch."""
     measure = TASKS[recipe.task].measure
@@ -111,7 +111,7 @@ def _compiled(
     def sums(model: Model, examples: Examples, counted: np.ndarray) -> dict[str, jax.Array]:
         def batch(inputs: tuple[jax.Array, Examples, jax.Array]) -> dict[str, jax.Array]:
             index, examples, counted = inputs
-            examples, counted = layout.divided((examples, counted))
+            examples, counted = partitioner.constrain((examples, counted))
             key = jax.random.fold_in(jax.random.key(0), index)
             pixels = as_input(examples, model.entry)
             measured, _ = measure(*model, pixels, key, recipe, train=False)
@@ -120,4 +120,4 @@ def _compiled(
         measures: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
         return measures
 
-    return jax.jit(sums, out_shardings=layout.whole, compiler_options=xla.compiler_options())
+    return jax.jit(sums, out_shardings=partitioner.replicated, compiler_options=xla.compiler_options())

@@ -28,8 +28,8 @@ from zoo.training.curves import draw_confusion
 from zoo.training.evaluate import confusion, evaluate
 from zoo.training.labelled_data import Labelled, pictures, texts
 from zoo.training.metrics import append_rows
-from zoo.training.partitioning import layout
-from zoo.training.run import Report, keep, run
+from zoo.training.partitioning import make_partitioner
+from zoo.training.run import Report, run, write_result
 from zoo.training.run_directory import METRICS, claim
 
 
@@ -70,14 +70,14 @@ def finetune(
         num_classes: Expected number of classes; by default the number found in the data.
         mesh: As for `train`.
         sharding: As for `train`.
-        resume: Whether to continue the run in the directory, on any devices.
+        resume: If true, continues the run in the directory, on any devices.
         report: Called with each finished epoch and its measures; at first with the epoch to continue from.
         examined: Called with the data before training begins.
 
     Raises:
         DataError: the data are invalid; all problems are listed.
-        TrainingError: the model has no head to replace, the directory holds another run, or the loss is no
-            number any more.
+        TrainingError: the model has no head to replace, the directory holds another run, or the loss is
+            not finite.
     """
     located = resolve(name)
     entry = located.entry
@@ -87,7 +87,7 @@ def finetune(
         )
     recipe = recipe or _recipe_for(entry)
     with all_or_none():
-        where = layout(mesh, sharding, recipe, entry.family)
+        partitioner = make_partitioner(mesh, sharding, recipe, entry.family)
         labelled = _read(located, data)
         if num_classes not in (None, len(labelled.classes)):
             raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
@@ -98,19 +98,19 @@ def finetune(
             )
     examined(labelled)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
-        model = _with_head(located, labelled, recipe, where.sharding)
-        variables = run(model, recipe, directory, labelled.training, labelled.held_back, report, where)
+        model = _with_head(located, labelled, recipe, partitioner.sharding)
+        variables = run(model, recipe, directory, labelled.training, labelled.held_back, report, partitioner)
         model = model.replace(variables=variables)
-        measured = evaluate(model, labelled.held_back, recipe, layout=where)
+        measured = evaluate(model, labelled.held_back, recipe, partitioner=partitioner)
         metrics = {f"validation_{measure}": value for measure, value in measured.items()}
         append_rows(directory / METRICS, [metrics])
         assert model.entry is not None  # it was loaded
         made = Model(model.module, variables, replace(model.entry, metrics=FrozenMapping(metrics)))
-        taken = confusion(made, labelled.held_back, recipe, layout=where)
+        taken = confusion(made, labelled.held_back, recipe, partitioner=partitioner)
         if is_primary():
             draw_confusion(taken, labelled.classes, directory)
-        beside = {TOKENIZER: text.tokenizer_of(located).to_str().encode()} if entry.takes_tokens else {}
-        keep(made, directory, beside)
+        tokenizer = {TOKENIZER: text.tokenizer_of(located).to_str().encode()} if entry.takes_tokens else {}
+        write_result(made, directory, tokenizer)
     return made
 
 
@@ -130,7 +130,7 @@ def _with_head(located: Located, labelled: Labelled, recipe: Recipe, sharding: P
     assert model.entry is not None  # it was loaded
     variables = flatten(model.variables)
     if labelled.classes != entry.class_names:
-        # A head for as many classes was taken over, which are other ones.
+        # The pretrained head has as many classes, but other ones.
         head = families.family(entry).head
         kept = {path for path in variables if path.split("/")[1] not in head}
         variables |= init.initialize(model.module, model.entry.inputs, recipe.seed, None, sharding, kept)

@@ -179,4 +179,4 @@ def _labelled(
             digest.update(f"{len(label)} {label} {len(content)} ".encode() + content)
         digests[split] = digest.hexdigest()
     training, held_back = examples
-    return Labelled(training, held_back, classes, digests)
+    return Labelled(training=training, held_back=held_back, classes=classes, digests=digests)

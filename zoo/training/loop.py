@@ -14,7 +14,7 @@ from zoo._registry.recipes import Recipe
 from zoo.training.augment import flip, shift
 from zoo.training.data import Examples
 from zoo.training.optimizer import optimizer, trained
-from zoo.training.partitioning import ONE, Layout
+from zoo.training.partitioning import SINGLE_DEVICE, Partitioner
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Variables, as_input
 
@@ -25,20 +25,24 @@ ORDER, NOISE, MOVES, FLIPS = range(4)  # what random keys are for
 
 
 def compile_epoch(
-    model: Model, recipe: Recipe, count: int, layout: Layout = ONE, places: Any = None
+    model: Model,
+    recipe: Recipe,
+    count: int,
+    partitioner: Partitioner = SINGLE_DEVICE,
+    out_shardings: Any = None,
 ) -> Epoch:
-    """A function from a state and all examples, on the device, to the next state and each update's measures.
+    """Compiles an epoch: state and all examples, on the device, to the next state and each update's measures.
 
     Args:
         model: Model to train; its entry says how pixels become its input.
-        recipe: Recipe of the training.
+        recipe: Training recipe.
         count: Number of examples.
-        layout: Division of params and batches among devices.
-        places: Where the results go, as the layout says.
+        partitioner: Placement of params and batches on devices.
+        out_shardings: Shardings of the results, from the partitioner.
     """
     steps = count // recipe.batch_size
     made = optimizer(recipe, steps * recipe.epochs, head_layers(model.entry))
-    step = make_step(model, recipe, made, layout)
+    step = make_step(model, recipe, made, partitioner)
 
     def epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Measures]:
         key = state.random(ORDER, state.step)
@@ -49,17 +53,20 @@ def compile_epoch(
             order.reshape(steps, recipe.batch_size),
         )
 
-    return jax.jit(epoch, out_shardings=places, compiler_options=xla.compiler_options())
+    return jax.jit(epoch, out_shardings=out_shardings, compiler_options=xla.compiler_options())
 
 
 def make_step(
-    model: Model, recipe: Recipe, optimizer: optax.GradientTransformation, layout: Layout = ONE
+    model: Model,
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    partitioner: Partitioner = SINGLE_DEVICE,
 ) -> Callable[[TrainState, Examples], tuple[TrainState, Measures]]:
-    """One update, by one batch."""
-    gradients = _gradients(model, recipe, layout)
+    """Returns the function of one update: a state and a batch to the next state and the measures."""
+    gradients = _gradients(model, recipe, partitioner)
 
     def step(state: TrainState, batch: Examples) -> tuple[TrainState, Measures]:
-        batch = layout.divided(batch)
+        batch = partitioner.constrain(batch)
         if recipe.shift:
             moved = shift(state.random(MOVES, state.step), jnp.asarray(batch.inputs), recipe.shift)
             batch = batch._replace(inputs=moved)
@@ -82,9 +89,9 @@ def make_step(
 
 
 def _gradients(
-    model: Model, recipe: Recipe, layout: Layout
+    model: Model, recipe: Recipe, partitioner: Partitioner
 ) -> Callable[[Variables, Examples, jax.Array], Gradients]:
-    """The loss's gradients, the measures, both averaged over the batch, and the changed collections."""
+    """Returns the function of a batch's mean gradients, its mean measures, and the changed collections."""
     measure, module = TASKS[recipe.task].measure, model.module
     if recipe.dtype != "float32":
         module = module.clone(dtype=jnp.dtype(recipe.dtype))
@@ -108,7 +115,7 @@ def _gradients(
     def whole(variables: Variables, batch: Examples, key: jax.Array) -> Gradients:
         def add(changed: Any, inputs: tuple[Examples, jax.Array]) -> tuple[Any, Any]:
             examples, key = inputs
-            grads, means, changed = part({**variables, **changed}, layout.divided(examples), key)
+            grads, means, changed = part({**variables, **changed}, partitioner.constrain(examples), key)
             return changed, (grads, means)
 
         parts = recipe.accumulate_steps

@@ -1,8 +1,8 @@
-"""Where a run's arrays are: on one device, or over a mesh of devices, which several processes may have.
+"""Data and model parallelism: a run's arrays over a mesh of devices, of one process or several.
 
-The program stays that of one device, and JAX divides it. So the batches are the same ones in the same order,
-gradients, measures and the statistics of batch norms are those of whole batches, and a run ends as it does on
-one device, but for the order in which sums are added up.
+The program is written for one device, and JAX partitions it. Batches and their order stay the same, and
+gradients, measures and batch norm's statistics are those of whole batches. So a run ends as on one device, up
+to the order of summation.
 """
 
 import math
@@ -27,21 +27,21 @@ Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Without a mesh everything is where JAX puts it, and nothing is divided.
+class Partitioner:
+    """Places a run's arrays on a mesh of devices; without a mesh, on JAX's default device.
 
     Attributes:
-        mesh: Its axis `data` divides the examples.
-        sharding: Where the variables go.
+        mesh: Mesh whose axis `data` divides the examples.
+        sharding: Sharding of the variables.
     """
 
     mesh: Mesh | None = None
-    sharding: Placement | None = field(default=None, hash=False)  # a Rule has none
+    sharding: Placement | None = field(default=None, hash=False)  # a ShardingRule has none
 
     def examples(self, examples: Examples) -> Examples:
-        """All examples: each device, and so each process, keeps its share, of which none overlap.
+        """Places all examples; each device, and so each process, keeps its own share.
 
-        Zeros at the end, which nobody draws, make the shares equal.
+        Zeros at the end, which are never drawn, make the shares equal.
         """
         return _mapped(lambda array: self._shares(array, 0), examples)
 
@@ -49,25 +49,25 @@ class Layout:
         """Places arrays (batches, size, ...); each device keeps its share of the second axis."""
         return _mapped(lambda array: self._shares(array, 1), batches)
 
-    def divided(self, batch: Tree) -> Tree:
-        """Inside of a compiled function: a batch of which each device computes its share."""
+    def constrain(self, batch: Tree) -> Tree:
+        """Divides a batch over the devices, in a compiled function."""
         if self.mesh is None:
             return batch
         return _mapped(lambda array: jax.lax.with_sharding_constraint(array, self._over(0)), batch)
 
     def state(self, state: Tree) -> Tree:
-        """The state with what is not on the mesh, such as counts, on each of its devices."""
+        """Copies what is not on the mesh, such as counts, to each of its devices."""
         return _mapped(self._everywhere, state)
 
-    def places(self, state: Any) -> Any:
-        """Where an epoch's results go: the state to where it was, the measures to each device."""
+    def out_shardings(self, state: Any) -> Any:
+        """Returns the shardings of an epoch's results: the state's stay, the measures are replicated."""
         if self.mesh is None:
             return None
-        return jax.tree.map(lambda leaf: leaf.sharding, state), self.whole
+        return jax.tree.map(lambda leaf: leaf.sharding, state), self.replicated
 
     @property
-    def whole(self) -> Sharding | None:
-        """Sharding of arrays that each device has a copy of."""
+    def replicated(self) -> Sharding | None:
+        """Sharding of arrays that each device has a copy of; None without a mesh."""
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
     @property
@@ -75,8 +75,8 @@ class Layout:
         """Number of parts that a batch is divided into."""
         return self.mesh.shape[DATA] if self.mesh else 1
 
-    def multiple(self, size: int) -> int:
-        """The least size from this one on that divides."""
+    def round_up(self, size: int) -> int:
+        """Rounds a size up to a multiple of the shares."""
         return -(-size // self.shares) * self.shares
 
     def _over(self, axis: int) -> Sharding:
@@ -86,7 +86,7 @@ class Layout:
     def _shares(self, array: Any, axis: int) -> Any:
         if self.mesh is None:
             return jax.device_put(array)
-        size = self.multiple(array.shape[axis])
+        size = self.round_up(array.shape[axis])
         shape = (*array.shape[:axis], size, *array.shape[axis + 1 :])
 
         def share(index: Any) -> np.ndarray:
@@ -104,7 +104,7 @@ class Layout:
         return jax.make_array_from_callback(value.shape, whole, lambda index: value[index])
 
 
-ONE = Layout()
+SINGLE_DEVICE = Partitioner()
 
 
 def _mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
@@ -112,26 +112,30 @@ def _mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
     return mapped
 
 
-def layout(
+def make_partitioner(
     mesh: Mesh | str | None, sharding: Placement | None, recipe: Recipe, family: str | None = None
-) -> Layout:
-    """The layout of a run on a mesh, such as "data=4,model=2".
+) -> Partitioner:
+    """Returns the partitioner of a run.
 
-    Several processes train on a mesh of all their devices if none is given.
+    Args:
+        mesh: A mesh, or its axes such as "data=4,model=2"; several processes get one of all their devices.
+        sharding: Sharding of the variables; by default replicated, or divided over the axis `model`.
+        recipe: The training recipe.
+        family: The model's family, whose table divides the params over `model`.
 
     Raises:
-        TrainingError: it is no mesh of the devices there are, or does not divide the recipe's batches.
+        TrainingError: the mesh does not fit the devices, or does not divide the recipe's batches.
     """
     if mesh is None and jax.process_count() > 1:
         mesh = f"{DATA}={jax.device_count()}"
     if mesh is None:
-        return Layout(None, sharding)
+        return Partitioner(None, sharding)
     mesh = _read(mesh) if isinstance(mesh, str) else mesh
     if DATA not in mesh.axis_names:
         raise TrainingError(f"the mesh's axes are {mesh.axis_names}; one has to be {DATA!r}.")
     # The compiler divides the program over axes of this type, whatever those of the caller are.
     mesh = Mesh(mesh.devices, mesh.axis_names)
-    made = Layout(mesh, sharding or _default(mesh, family))
+    made = Partitioner(mesh, sharding or _default(mesh, family))
     part = recipe.batch_size // recipe.accumulate_steps
     if part % made.shares:
         raise TrainingError(
@@ -142,7 +146,7 @@ def layout(
 
 
 def _default(mesh: Mesh, family: str | None) -> Placement:
-    """Keeps params whole on each device; with an axis `model`, divides them as the family says."""
+    """Replicates the params; with an axis `model`, divides them as the family says."""
     if MODEL not in mesh.axis_names:
         return NamedSharding(mesh, PartitionSpec())
     found = families.named(family)

@@ -28,7 +28,7 @@ from zoo.training.evaluate import evaluate, named
 from zoo.training.loop import compile_epoch
 from zoo.training.metrics import Row, append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
-from zoo.training.partitioning import ONE, Layout, layout
+from zoo.training.partitioning import SINGLE_DEVICE, Partitioner, make_partitioner
 from zoo.training.run_directory import CHECKPOINTS, METRICS, claim
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Task, Variables
@@ -50,54 +50,62 @@ def train(
 ) -> Model:
     """Trains a model of the manifest and measures the result on the test set.
 
-    The directory gets run.json (what was asked for), metrics.jsonl, checkpoints, and in the end what
-    `zoo.save` writes, with the tokenizer of a model of texts. A run that was killed and is resumed ends with
-    the same arrays as one that was not.
+    The directory gets run.json (model, recipe and data), metrics.jsonl, checkpoints, and in the end the files
+    of `zoo.save`, with a text model's tokenizer. A run that was killed and is resumed ends with the same
+    arrays as an uninterrupted one.
 
     Args:
         name: A name of the manifest.
-        directory: The run's own; made where it is missing.
-        recipe: By default the one that made the published weights.
-        data: Where the data set's files are; by default they are downloaded.
-        dataset: By default the one that the recipe names.
-        mesh: Over whose axis `data` each batch is divided, such as "data=4,model=2" of all devices; by
-            default one device trains.
-        sharding: Where the variables go on the mesh, as for `load`; by default each device has them
-            all, or with an axis `model` its share: by the table of a Transformer's family, or as by `fsdp`.
-        resume: Whether to continue the run in the directory, on whatever devices.
-        report: Called with each finished epoch and its measures; at first with the epoch to go on from.
+        directory: Directory of the run; created if missing.
+        recipe: Training recipe; by default that of the published weights.
+        data: Directory of the data set's files; by default they are downloaded.
+        dataset: Data set; by default the recipe's.
+        mesh: Mesh whose axis `data` divides each batch, such as "data=4,model=2" of all devices; by default
+            one device trains.
+        sharding: Sharding of the variables on the mesh, as for `load`; by default replicated, or with an axis
+            `model` divided by the table of a Transformer's family, or else as by `fsdp`.
+        resume: If true, continues the run in the directory, on any devices.
+        report: Called with each finished epoch and its measures; at first with the epoch to continue from.
 
     Raises:
-        TrainingError: the directory holds another run, or the loss is no number any more.
-        DataError: the data cannot be had, or are not the expected ones.
+        TrainingError: the directory holds another run, or the loss is not finite.
+        DataError: the data cannot be read or downloaded, or are not the expected ones.
     """
     located = resolve(name)
     entry = located.entry
     recipe = recipe or find_recipe(name)
     dataset = dataset or DATASETS[recipe.dataset]
     with all_or_none():
-        made = layout(mesh, sharding, recipe, entry.family)
+        partitioner = make_partitioner(mesh, sharding, recipe, entry.family)
         splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
         training, held_back = _split(splits["train"], recipe)
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
     with claim(directory, entry, recipe, data_files, resume=resume):
-        model = load_located(located, seed=recipe.seed, sharding=made.sharding)
-        variables = run(model, recipe, directory, training, held_back, report, made)
-        measured = evaluate(model.replace(variables=variables), splits["test"], recipe, layout=made)
+        model = load_located(located, seed=recipe.seed, sharding=partitioner.sharding)
+        variables = run(model, recipe, directory, training, held_back, report, partitioner)
+        measured = evaluate(
+            model.replace(variables=variables), splits["test"], recipe, partitioner=partitioner
+        )
         metrics = named(measured, dataset)
         append_rows(directory / METRICS, [metrics])
         trained = Model(model.module, variables, replace(entry, weights=None, metrics=FrozenMapping(metrics)))
-        beside = {file: content() for file, content in dataset.beside.items()}
-        keep(trained, directory, beside)
+        companions = {file: content() for file, content in dataset.beside.items()}
+        write_result(trained, directory, companions)
     return trained
 
 
-def keep(model: Model, directory: Path, beside: Mapping[str, bytes]) -> None:
-    """Writes what a run ends with, once, and files beside it."""
+def write_result(model: Model, directory: Path, companions: Mapping[str, bytes]) -> None:
+    """Writes a run's model, from one process, and its companion files.
+
+    Args:
+        model: The trained model.
+        directory: The run's directory.
+        companions: Contents of other files, by name, such as the tokenizer's.
+    """
     spread = are_spread(flatten(model.variables))
     with all_or_none():
         if is_primary():
-            for file, content in beside.items():
+            for file, content in companions.items():
                 with atomic_write(directory / file, overwrite=True) as out:
                     out.write(content)
         if is_primary() or spread:
@@ -111,9 +119,9 @@ def run(
     training: Examples,
     held_back: Examples,
     report: Report,
-    layout: Layout = ONE,
+    partitioner: Partitioner = SINGLE_DEVICE,
 ) -> Variables:
-    """The variables after the last epoch, or after the best one where examples are held back."""
+    """Trains; returns the variables after the last epoch, or after the best one if examples are held back."""
     count, head = len(training.labels), head_layers(model.entry)
     steps = count // recipe.batch_size
     made = optimizer(recipe, steps * recipe.epochs, head)
@@ -121,7 +129,7 @@ def run(
     state = TrainState.create(
         model.variables, made, average=recipe.ema_decay > 0, seed=recipe.seed, trained=learning
     )
-    state = layout.state(state)
+    state = partitioner.state(state)
     task = TASKS[recipe.task]
     best = f"validation_{task.best}" if len(held_back.labels) else None
     with Checkpoints(
@@ -131,8 +139,8 @@ def run(
         state = checkpoints.restore(done, state) if done else state
         known = forget_after(directory / METRICS, done)
         report(done, {})
-        compiled = compile_epoch(model, recipe, count, layout, layout.places(state))
-        on_device = layout.examples(training)
+        compiled = compile_epoch(model, recipe, count, partitioner, partitioner.out_shardings(state))
+        on_device = partitioner.examples(training)
         for epoch in range(done + 1, recipe.epochs + 1):
             if best and recipe.patience and _stale(known, best, task) >= recipe.patience:
                 break
@@ -141,7 +149,7 @@ def run(
             rows = window_rows(measures, epoch)
             _check_finite(rows[-1])
             seconds = round(time.monotonic() - start, 3)
-            validation = _validation(model, state, held_back, recipe, layout) if best else {}
+            validation = _validation(model, state, held_back, recipe, partitioner) if best else {}
             ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
             # The rows before the checkpoint: who finds the checkpoint finds them too.
             append_rows(directory / METRICS, [*rows, ending])
@@ -163,14 +171,14 @@ def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
 
 
 def _validation(
-    model: Model, state: TrainState, examples: Examples, recipe: Recipe, layout: Layout
+    model: Model, state: TrainState, examples: Examples, recipe: Recipe, partitioner: Partitioner
 ) -> dict[str, float]:
-    measured = evaluate(model.replace(variables=state.result), examples, recipe, layout=layout)
+    measured = evaluate(model.replace(variables=state.result), examples, recipe, partitioner=partitioner)
     return {f"validation_{name}": value for name, value in measured.items()}
 
 
 def _stale(rows: Sequence[Row], best: str, task: Task) -> int:
-    """Epochs since the measure came to its best; to come there again is not better."""
+    """Counts the epochs since the measure reached its best for the first time."""
     scores = [row[best] for row in rows if best in row]
     top = (max if task.highest else min)(scores, default=None)
     return len(scores) - 1 - scores.index(top) if top is not None else 0

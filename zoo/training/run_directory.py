@@ -1,4 +1,4 @@
-"""The directory of a run: whose it is, and that nobody else writes it at the same time."""
+"""The directory of a run: a record of its settings, and a lock for one writer at a time."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -24,17 +24,17 @@ CURVES, CONFUSION = "curves.png", "confusion.png"
 def claim(
     directory: Path, entry: Entry, recipe: Recipe, data: Mapping[str, str], *, resume: bool
 ) -> Iterator[None]:
-    """Makes the directory this run's, alone, until the block ends.
+    """Reserves a directory for this run until the block ends.
 
     Args:
-        directory: Made where it is missing.
-        entry: Record of the model.
-        recipe: Recipe of the training.
-        data: The SHA-256 of each file that it is trained on, or of many files together.
-        resume: Whether to continue the run in the directory.
+        directory: Directory of the run; created if missing.
+        entry: The model's entry.
+        recipe: The training recipe.
+        data: The SHA-256 of each file of the data, or of many files together.
+        resume: If true, continues the run in the directory.
 
     Raises:
-        TrainingError: it holds something else, or another process works in it.
+        TrainingError: the directory holds something else, or another process is using it.
     """
     wanted = _description(entry, recipe, data)
     with ExitStack() as held:
@@ -64,7 +64,7 @@ def _claimed(directory: Path, wanted: Mapping[str, Any], resume: bool) -> Iterat
 
 
 def _description(entry: Entry, recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
-    """Describes all that decides a run's result, for JSON."""
+    """Returns the settings that determine a run's result, for JSON."""
     described: dict[str, Any] = json.loads(
         json.dumps(
             {

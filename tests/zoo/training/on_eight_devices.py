@@ -16,7 +16,7 @@ import zoo
 from zoo.training import Examples, Recipe, TrainState, evaluate
 from zoo.training.loop import compile_epoch
 from zoo.training.optimizer import optimizer
-from zoo.training.partitioning import ONE, Layout, layout
+from zoo.training.partitioning import SINGLE_DEVICE, Partitioner, make_partitioner
 from zoo.training.tasks import TASKS, Task
 
 COUNT, BATCH = 83, 16  # five updates; the shares are made equal
@@ -118,21 +118,21 @@ class OverModel:
         )
 
 
-def trained(where: Layout, model: zoo.Model, recipe: Recipe, examples: Examples) -> dict[str, Any]:
+def trained(where: Partitioner, model: zoo.Model, recipe: Recipe, examples: Examples) -> dict[str, Any]:
     """All that five updates end with."""
     flat = zoo._variables.tree.flatten(model.variables)
     put = {path: zoo._variables.sharding.put(path, array, where.sharding) for path, array in flat.items()}
     made = optimizer(recipe, COUNT // recipe.batch_size)
     created = TrainState.create(zoo._variables.tree.unflatten(put), made, average=True, seed=3)
     state = where.state(created)
-    places = where.places(state)
-    after, measures = compile_epoch(model, recipe, COUNT, where, places)(state, where.examples(examples))
+    shardings = where.out_shardings(state)
+    after, measures = compile_epoch(model, recipe, COUNT, where, shardings)(state, where.examples(examples))
     assert int(after.step) == 5
     ended = {"measures": measures, "state": after}
     if recipe.task not in EVALUATED:
         return ended
     trained = model.replace(variables=after.result)
-    return ended | {"evaluated": evaluate(trained, examples, recipe, batch_size=32, layout=where)}
+    return ended | {"evaluated": evaluate(trained, examples, recipe, batch_size=32, partitioner=where)}
 
 
 def difference(one: Any, other: Any) -> float:
@@ -151,13 +151,16 @@ def differences(family: str) -> dict[str, float]:
     # Random without the module's own initialisers, which take longer to compile than to be worth it.
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *taken(examples)))
     model = zoo.Model(module, jax.tree.map(lambda leaf: RNG.uniform(0.05, 0.2, leaf.shape), shapes))
-    one = trained(ONE, model, recipe, examples)
-    layouts = {"data=4,model=2": layout(MESH, OverModel(MESH), recipe)}
+    one = trained(SINGLE_DEVICE, model, recipe, examples)
+    partitioners = {"data=4,model=2": make_partitioner(MESH, OverModel(MESH), recipe)}
     if family in PLAIN:
-        layouts["data=8"] = layout("data=8", None, recipe)
+        partitioners["data=8"] = make_partitioner("data=8", None, recipe)
     return {
         "learnt": difference(model.variables["params"], one["state"].variables["params"]),
-        **{name: difference(one, trained(where, model, recipe, examples)) for name, where in layouts.items()},
+        **{
+            name: difference(one, trained(where, model, recipe, examples))
+            for name, where in partitioners.items()
+        },
     }
 
 

@@ -69,8 +69,8 @@ def test_the_sizes_are_those_of_the_compiled_step(case):
 TABLE = {
     "GPT-2": {"width": 768, "depth": 12, "heads": 12},
     "GPT-2 XL": {"width": 1600, "depth": 48, "heads": 25},
-    "as GPT-2, of 7 B": {"width": 4096, "depth": 34, "heads": 32},
-    "as GPT-2, of 70 B": {"width": 8192, "depth": 86, "heads": 64},
+    "a GPT-2 of 7 B": {"width": 4096, "depth": 34, "heads": 32},
+    "a GPT-2 of 70 B": {"width": 8192, "depth": 86, "heads": 64},
 }
 
 
@@ -113,3 +113,9 @@ def test_the_blocks_of_a_deeper_model_are_alike():
         sizes(gpt2.create(depth=each, max_length=1024, **config), TOKENS, TEXT, text) for each in (1, 2)
     )
     assert one.deeper(two, 4) == five
+
+
+def test_the_former_name_of_the_module_gives_the_same_function():
+    from zoo.training import sizes as former
+
+    assert former.sizes is sizes

@@ -12,7 +12,7 @@ import pytest
 
 from tests.zoo.training import on_eight_devices
 from zoo.training import TrainingError
-from zoo.training.partitioning import layout
+from zoo.training.partitioning import make_partitioner
 
 pytestmark = pytest.mark.costly
 
@@ -42,7 +42,7 @@ def test_shares_of_the_params_and_copies_of_them_were_tried(found):
 
 
 def test_a_mesh_of_one_device_is_one(recipe):
-    where = layout("data=1", None, recipe)
+    where = make_partitioner("data=1", None, recipe)
     assert where.shares == 1
     np.testing.assert_array_equal(where.examples(np.arange(5)), np.arange(5))
 
@@ -60,4 +60,4 @@ def test_a_mesh_of_one_device_is_one(recipe):
 )
 def test_what_is_no_mesh_of_the_devices_is_refused(mesh, refusal, recipe):
     with pytest.raises(TrainingError, match=refusal):
-        layout(mesh, None, recipe)
+        make_partitioner(mesh, None, recipe)

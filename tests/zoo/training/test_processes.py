@@ -26,13 +26,13 @@ import sys
 from dataclasses import replace
 import jax, numpy as np
 from zoo.training import find_recipe
-from zoo.training.partitioning import layout
+from zoo.training.partitioning import make_partitioner
 from zoo.training.processes import join
 
 if sys.argv[1]:
     join(sys.argv[1])
 recipe = replace(find_recipe("gpt_shakespeare"), batch_size=6)
-where = layout(f"data={jax.device_count()}", None, recipe)
+where = make_partitioner(f"data={jax.device_count()}", None, recipe)
 examples = where.examples(np.arange(1, 18))
 print(*(int(each) for share in examples.addressable_shards for each in share.data if each))
 """
