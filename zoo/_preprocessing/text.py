@@ -35,7 +35,8 @@ Text: TypeAlias = str | tuple[str, str]  # one text, or two that belong together
 def tokenizer(name: Name, *, token: Token = None) -> "Tokenizer":
     """Returns the tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
 
-    It is read from tokenizer.json, or made of vocab.txt, or of vocab.json and merges.txt.
+    It is read from tokenizer.json, or made of vocab.txt, of vocab.json and merges.txt, or of the
+    sentencepiece.bpe.model of XLM-RoBERTa and CamemBERT.
 
     Raises:
         ZooError: the library is not installed, or the model has no such file.

@@ -11,6 +11,7 @@ from converters.io import decode_json
 from zoo._errors import ZooError
 from zoo._loading.companions import TOKENIZER
 from zoo._loading.text_settings import TOKENIZER_CONFIG
+from zoo._preprocessing.sentencepiece import Pieces, read_pieces
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
 
 WORDS, PAIRS, MERGES = "vocab.txt", "vocab.json", "merges.txt"
-SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
-FILES = (TOKENIZER, WORDS, f"{PAIRS} and {MERGES}")
+SENTENCEPIECE = "sentencepiece.bpe.model"
+FOREIGN = ("spiece.model", "spm.model", "tokenizer.model")  # of families that the zoo does not have
+FILES = (TOKENIZER, WORDS, f"{PAIRS} and {MERGES}", SENTENCEPIECE)
 OPTIONS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")  # fields of Options
 # Options of tokenizer_config.json -> those of the library's normalizer of BERT.
 NORMALIZER = {
@@ -121,7 +123,11 @@ def _built(name: str, read: Read, options: Options) -> "Tokenizer":
         return _wordpiece(words, options)
     if pairs is not None and merges is not None:
         return _bytelevel(decode_json(pairs, f"{PAIRS} is not JSON"), merges, options)
-    for file in SENTENCEPIECE:
+    sentencepiece = read(SENTENCEPIECE)
+    if sentencepiece is not None:
+        model_type = _json(name, "config.json", read).get("model_type")
+        return _unigram(read_pieces(sentencepiece), options, camembert=model_type == "camembert")
+    for file in FOREIGN:
         if read(file) is not None:
             raise ZooError(
                 f"{name!r} has its tokens in {file}, which takes the library sentencepiece; make {TOKENIZER} "
@@ -181,6 +187,38 @@ def _bytelevel(vocabulary: Mapping[str, int], merges: bytes, options: Options) -
         made.post_processor = processors.RobertaProcessing(last, first, add_prefix_space=spaced)
     else:
         made.post_processor = processors.ByteLevel(trim_offsets=False)
+    return made
+
+
+def _unigram(pieces: Pieces, options: Options, *, camembert: bool) -> "Tokenizer":
+    """Returns the tokenizer of a sentencepiece.bpe.model: XLM-RoBERTa's or CamemBERT's.
+
+    Both give the special tokens ids that fairseq had for them, before the model's own.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    special = options.special_tokens(ROBERTA)
+    first, pad, last, unknown, mask = (_content(special[role]) for role in ("bos", "pad", "eos", "unk", "mask"))
+    if camembert:
+        before = [("<s>NOTUSED", 0.0), (pad, 0.0), ("</s>NOTUSED", 0.0), (unknown, 0.0), ("<unk>NOTUSED", -100.0)]
+        after = pieces.scores[1:]
+    else:
+        before = [(first, 0.0), (pad, 0.0), (last, 0.0), (unknown, 0.0)]
+        after = pieces.scores[3:]
+    made = Tokenizer(models.Unigram([*before, *after, (mask, 0.0)], unk_id=3, byte_fallback=False))
+    if pieces.charsmap:
+        made.normalizer = normalizers.Precompiled(pieces.charsmap)
+    spaced = "always" if options.config.get("add_prefix_space", True) else "never"
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme=spaced)]
+    )
+    made.decoder = decoders.Metaspace(prepend_scheme=spaced)
+    _add(made, special, options)
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=f"{first} $A {last} {last} $B {last}",
+        special_tokens=[(token, made.token_to_id(token)) for token in (first, last)],
+    )
     return made
 
 
