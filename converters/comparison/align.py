@@ -2,11 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
 from converters.comparison.report import Difference, difference
@@ -65,21 +65,39 @@ def spatial(twin: Any) -> int:
 
 
 @dataclass(frozen=True)
+class Arrangement:
+    """One way to arrange a tensor's axes as Flax has them, in words and as a function."""
+
+    words: str
+    to_flax: Callable[[np.ndarray], np.ndarray]
+
+
+def _reshaped(
+    shape: tuple[int, ...], first: Callable[[np.ndarray], np.ndarray], tensor: np.ndarray
+) -> np.ndarray:
+    return first(tensor).reshape(shape)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Axes:
     """Arrangement of axes in a torch model, where Flax has another.
 
-    A convolution's channels move, always. Any other layer's numbers may have come from a convolution, in a
-    model that has one, or from an image among the inputs; or have the time before the batch, in a model with
-    a layer that is not `batch_first`: among the arrangements that have Flax's shape, the one that differs
-    least counts.
+    A convolution's channels move, always. Any other layer's numbers may have come from a convolution, or have
+    the time before the batch; or be (batch, pixels, channels) where Flax has the pixels in two axes: among
+    the arrangements that have Flax's shape, the one that differs least counts. One that makes a new shape
+    counts only where the numbers then agree. The whole model's output is arranged as its layers' are only in
+    a model of images, or one with a layer that is not `batch_first`.
     """
 
     ranks: frozenset[int]  # of the inputs of the model's convolutions
     images: bool
     time_first: bool
+    tolerance: float
 
     @classmethod
-    def of(cls, model: Any, inputs: Sequence[Any], torch_inputs: Sequence[Any] = ()) -> "Axes":
+    def of(
+        cls, model: Any, inputs: Sequence[Any], torch_inputs: Sequence[Any] = (), *, tolerance: float
+    ) -> "Axes":
         """Looks at the types of a torch module's layers, and which inputs have their channels moved."""
         modules = list(model.modules())
         ranks = frozenset(spatial(module) + 2 for module in modules if spatial(module))
@@ -88,39 +106,56 @@ class Axes:
             for x, other in itertools.product(inputs, torch_inputs)
         )
         time_first = any(getattr(module, "batch_first", True) is False for module in modules)
-        return cls(ranks, bool(ranks) or moved, time_first)
+        return cls(ranks=ranks, images=bool(ranks) or moved, time_first=time_first, tolerance=tolerance)
 
-    def torch_inputs(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Flax inputs as PyTorch takes them: floating-point arrays of a convolution's rank are images."""
+    def torch_inputs(self, inputs: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        """Flax inputs as PyTorch may take them, the likeliest first.
+
+        Floating-point arrays of a convolution's rank are images; or they are not, as sequences that a model
+        takes with their features last and moves itself.
+        """
         images = [isinstance(x, np.ndarray) and x.ndim in self.ranks and x.dtype.kind == "f" for x in inputs]
         moved = (np.moveaxis(x, -1, 1) if image else x for x, image in zip(inputs, images, strict=True))
         # A copy, though grey images look contiguous: by the stride of an axis of one, which NumPy ignores,
         # torch would take them for channels last, and a model's `view` of what comes of them would fail.
-        return tuple(x.copy() if isinstance(x, np.ndarray) else x for x in moved)
+        yield tuple(x.copy() if isinstance(x, np.ndarray) else x for x in moved)
+        if any(images):
+            yield inputs
 
     def _arrangements(
-        self, tensor: np.ndarray, shape: tuple[int, ...], layer: Any, twin: Any
-    ) -> Iterator[tuple[str, np.ndarray]]:
+        self, rank: int, size: int, shape: tuple[int, ...], twin: Any
+    ) -> Iterator[tuple[Arrangement, bool]]:
+        """Yields arrangements of a tensor of that rank and size, and whether they may change its shape."""
+        moved = Arrangement("channels moved", lambda tensor: np.moveaxis(tensor, 1, -1))
         if spatial(twin):
-            yield "channels moved", np.moveaxis(tensor, -1 - spatial(twin), -1)
-            return
-        yield "", tensor
-        if self.images and 3 <= tensor.ndim <= 5:
-            yield "channels moved", np.moveaxis(tensor, 1, -1)
-        if self.time_first and tensor.ndim >= 2:
-            yield "batch moved", np.swapaxes(tensor, 0, 1)
-        last, same_size = tensor.ndim - 1, tensor.size == math.prod(shape)
-        if isinstance(layer, nn.DenseGeneral) and same_size and shape[:last] == tensor.shape[:last]:
-            yield "last axis split", tensor.reshape(shape)
+            channels = -1 - spatial(twin)
+            found = [Arrangement("channels moved", lambda tensor: np.moveaxis(tensor, channels, -1))]
+        else:
+            found = [Arrangement("", lambda tensor: tensor)]
+            if 3 <= rank <= 5 and (self.images or twin is not None):
+                found.append(moved)
+        yield from ((each, False) for each in found)
+        if rank >= 2 and not spatial(twin) and (self.time_first or twin is not None):
+            yield Arrangement("batch moved", lambda tensor: np.swapaxes(tensor, 0, 1)), False
+        if size == math.prod(shape):
+            for each in found:
+                words = ", ".join(word for word in (each.words, "reshaped") if word)
+                yield Arrangement(words, partial(_reshaped, shape, each.to_flax)), True
 
     def compare(
-        self, flax: np.ndarray, torch: np.ndarray, layer: Any, twin: Any
-    ) -> tuple[str, Difference] | None:
-        """The arrangement that differs least; None where none has the shape of the Flax array."""
-        fitting = [
-            (word, a)
-            for word, a in self._arrangements(torch, flax.shape, layer, twin)
-            if a.shape == flax.shape
-        ]
-        differences = [(word, difference(flax, tensor)) for word, tensor in fitting]
-        return min(differences, key=lambda pair: pair[1].absolute, default=None)
+        self, flax: np.ndarray, torch: np.ndarray, twin: Any
+    ) -> tuple[Arrangement, Difference] | None:
+        """The arrangement that differs least; None where none has the shape of the Flax array.
+
+        Args:
+            flax: an output or input of a Flax layer.
+            torch: that of its torch module.
+            twin: the torch module; None for the whole model.
+        """
+        found = []
+        for arrangement, free in self._arrangements(torch.ndim, torch.size, flax.shape, twin):
+            array = arrangement.to_flax(torch)
+            if array.shape == flax.shape:
+                found.append((arrangement, difference(flax, array), free))
+        fitting = [(a, d) for a, d, free in found if not free or d.relative <= self.tolerance]
+        return min(fitting, key=lambda pair: pair[1].absolute, default=None)

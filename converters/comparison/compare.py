@@ -1,25 +1,38 @@
 """Compares a Flax model with the torch module that it should equal, layer by layer, in float64."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
 import jax
+from flax.core import meta
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from converters.comparison.align import Axes, pair_layers
-from converters.comparison.audit import TorchTensors, audit_arrays, audit_training
-from converters.comparison.calls import doubles
+from converters.comparison.audit import (
+    TorchTensors,
+    audit_arrays,
+    audit_output,
+    audit_settings,
+    audit_training,
+    fitted,
+    unfit,
+)
+from converters.comparison.calls import double, doubles
 from converters.comparison.functions import CallLog, differences, flax_functions, flax_layer, torch_function
-from converters.comparison.match_calls import CallMatcher
-from converters.comparison.report import Comparison, Finding
-from converters.comparison.run_linen import FlaxModel
-from converters.comparison.run_torch import copied, run_torch
+from converters.comparison.match_calls import CallMatcher, Compared
+from converters.comparison.reconcile import reconciled
+from converters.comparison.report import Comparison, Finding, Row
+from converters.comparison.run_linen import LinenRunner
+from converters.comparison.run_torch import ReadTensors, TorchModel, copied
+from converters.comparison.runner import Runner
 from converters.errors import ConversionError
-from converters.linen.inspect import inspect_module
+from converters.inspection import Inspection, Path
 from converters.matching.rules import Rule
-from converters.matching.search import NamesAndRules, best_fit
+from converters.matching.search import NamesAndRules
 from converters.state_dict import Method, check_variables
 
 __all__ = ["Comparison", "compare"]
@@ -45,27 +58,29 @@ def compare(
     """Runs both models on the same inputs in float64 and eval mode, and says where they differ.
 
     Layers are matched by their names, as `convert` matches tensors. For each call of a layer the outputs are
-    compared, and the first inputs, which tell a wrong layer from a wrong function before it. Channels are
-    moved where they come from a convolution. The audit compares what outputs may hide: all arrays with the
-    torch module's own, the layers' settings, and the options of pooling, GELU and dropout wherever they
-    are called.
+    compared, and the first inputs, which tell a wrong layer from a wrong function before it. Axes may be
+    arranged otherwise, and a layer may do more or less than its namesake, where the numbers agree again
+    after it. The audit compares what outputs may hide: all arrays with the torch module's own, the layers'
+    settings, and the options of pooling, GELU and dropout wherever they are called. Layers that cannot be
+    compared are named in the notes; the output still is.
 
     Args:
-        torch_module: a torch.nn.Module; a copy of it is run, itself it stays as it is.
-        module: the linen module.
-        variables: all its collections.
-        inputs: for `module.apply`.
-        torch_inputs: for the torch module; a mapping holds keyword arguments. By default the Flax inputs,
+        torch_module: A torch.nn.Module; a copy of it is run, itself it stays as it is.
+        module: The linen module.
+        variables: All its collections.
+        inputs: For `module.apply`.
+        torch_inputs: For the torch module; a mapping holds keyword arguments. By default the Flax inputs,
             with the channels moved to the front in floating-point arrays of the rank that the torch
-            module's convolutions take.
-        kwargs: keyword arguments for `module.apply` only, such as `train=False`.
-        rngs: for `module.apply`.
-        method: for `module.apply`.
-        torch_method: the name of the torch module's method.
-        names: as for `convert`.
-        rules: as for `convert`.
-        ignore: as for `convert`.
-        tolerance: the relative difference up to which outputs agree.
+            module's convolutions take; as they are, where only so the models run or agree.
+        kwargs: Keyword arguments for `module.apply` only, such as `train=False`.
+        rngs: For `module.apply`.
+        method: For `module.apply`; variables that it does not use may be there.
+        torch_method: Name of the torch module's method; tensors that another method than `__call__` does not
+            read may be left over.
+        names: As for `convert`. Where they lack pairs, a draft of them is a finding, and is used.
+        rules: As for `convert`.
+        ignore: As for `convert`.
+        tolerance: Relative difference up to which outputs agree.
 
     Raises:
         ConversionError: the variables do not fit the module, or a layer has no counterpart in PyTorch;
@@ -75,32 +90,133 @@ def compare(
         raise ConversionError(f"compare takes the torch.nn.Module first, not a {type(torch_module).__name__}")
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves((inputs, torch_inputs))):
         raise ConversionError("compare runs both models: give arrays for inputs, not shapes")
-    inspection = inspect_module(module, *inputs, kwargs=kwargs, method=method)
-    found = check_variables(variables, inspection, type(module).__name__)
-    fit = best_fit(inspection, TorchTensors(torch_module), names, rules, ignore)
-    copy = copied(torch_module)
-    given, theirs = doubles((variables, inputs, dict(kwargs))), doubles(torch_inputs)
-    axes = Axes.of(copy, given[1], jax.tree.leaves(theirs))
+    runner = LinenRunner(module, rngs, method)
+    inspection = runner.inspect(inputs, kwargs)
+    wanted = {array.path for array in inspection.arrays}
+    given, unused = _used(variables, wanted) if method is not None else (variables, ())
+    found = check_variables(given, inspection, runner.name)
+    fit, pairs, findings = fitted(inspection, TorchTensors(torch_module), names, rules, ignore)
+    exact, wrong = audit_arrays(fit, found)
+    arrays = unflatten_dict({path: exact.get(path, double(array)) for path, array in found.items()})
+    arguments = (arrays, *doubles((inputs, dict(kwargs))))
+    copy, theirs = copied(torch_module), doubles(torch_inputs)
+    axes = Axes.of(copy, arguments[1], jax.tree.leaves(theirs), tolerance=tolerance)
     twins = dict(copy.named_modules(remove_duplicate=False))
-    pairs = [name for name in names if isinstance(name, tuple)]
-    match = CallMatcher(
-        inspection.layers, pair_layers(inspection, pairs, fit.prefix, twins.keys()), twins, axes
+    models = _Models(
+        runner=runner,
+        inspection=inspection,
+        arguments=arguments,
+        copy=copy,
+        method=torch_method,
+        names=pair_layers(inspection, pairs, fit.prefix, twins.keys()),
+        twins=twins,
+        axes=axes,
     )
-    ours, others = CallLog(), CallLog()
-    with jax.enable_x64(True):
-        theirs = axes.torch_inputs(given[1]) if theirs is None else theirs
-        seen = partial(torch_function, others)
-        expected = run_torch(copy, match.watched, theirs, torch_method, match.torch_call, seen)
-        model = FlaxModel(module, method, rngs, given)
-        flax_functions(model.trace(), ours)
-        result = model.run(match.names, match.flax_call, partial(flax_layer, ours))
-        output = match.output(result, expected)
-    audit = [
-        *audit_arrays(fit, found),
-        *match.findings,
-        *audit_training(inspection.layers),
-        *differences(ours, others, lifted=any(array.lifts for array in inspection.arrays)),
-    ]
-    findings = tuple(item for item in audit if isinstance(item, Finding))
-    notes = tuple(item for item in audit if isinstance(item, str))
-    return Comparison(match.rows, output, findings, (*match.notes(tolerance), *notes), tolerance)
+    run = _best(models, axes.torch_inputs(arguments[1]) if theirs is None else iter([theirs]))
+    read = run.read.names if torch_method != "__call__" else None
+    audit = [*findings, *unfit(fit, read), *wrong, *run.audit()]
+    if unused:
+        audit.append(f"variables that {method} does not use: {', '.join(unused)}")
+    return Comparison(
+        rows=run.rows,
+        output=run.output.row,
+        findings=tuple(item for item in audit if isinstance(item, Finding)),
+        notes=tuple(item for item in audit if isinstance(item, str)),
+        tolerance=tolerance,
+    )
+
+
+def _used(variables: Mapping[str, Any], wanted: set[Path]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Returns the variables that a method uses, and the names of the others."""
+    flat: dict[Path, Any] = flatten_dict(meta.unbox(dict(variables)))
+    used = {path: array for path, array in flat.items() if path in wanted}
+    return unflatten_dict(used), tuple("/".join(path) for path in flat if path not in wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Models:
+    """Both models, and which of their layers are one."""
+
+    runner: Runner
+    inspection: Inspection
+    arguments: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    copy: Any
+    method: str
+    names: Mapping[Path, tuple[str, ...]]
+    twins: Mapping[str, Any]
+    axes: Axes
+
+    def run(self, theirs: Any) -> "_Run":
+        """Runs both in float64, PyTorch's first: on these inputs."""
+        match = CallMatcher(self.runner, self.inspection.layers, self.names, self.twins, self.axes)
+        ours, others, read = CallLog(), CallLog(), ReadTensors(self.copy)
+
+        def function(*call: Any) -> None:
+            torch_function(others, *call)
+            read.function(*call)
+
+        model = TorchModel(
+            model=self.copy,
+            method=self.method,
+            watched=match.watched,
+            event=match.torch_call,
+            function=function,
+        )
+        with jax.enable_x64(True):
+            expected = model.run(theirs)
+            flax_functions(self.runner.trace(self.arguments), ours)
+            every = partial(flax_layer, ours, self.runner)
+            result = self.runner.run(self.arguments, self.names, match.flax_call, every)
+            output = match.output(result, expected)
+        rows = tuple(reconciled(match.compared, output, self.axes))
+        return _Run(models=self, match=match, logs=(ours, others), read=read, rows=rows, output=output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One run of both models."""
+
+    models: _Models
+    match: CallMatcher
+    logs: tuple[CallLog, CallLog]
+    read: ReadTensors
+    rows: tuple[Row, ...]
+    output: Compared
+
+    @property
+    def agrees(self) -> bool:
+        """Returns whether the models' outputs agree."""
+        found = self.output.row.output
+        return found is not None and found.relative <= self.models.axes.tolerance
+
+    def audit(self) -> Iterator[Finding | str]:
+        """Yields what differs besides the outputs, and sentences about what was not compared."""
+        tolerance, inspection = self.models.axes.tolerance, self.models.inspection
+        yield from audit_output(self.output)
+        yield from audit_settings(self.match.compared, self.rows, tolerance)
+        yield from self.match.notes(self.rows, tolerance)
+        yield from audit_training(inspection.layers, self.models.runner)
+        lifted = any(array.lifts for array in inspection.arrays)
+        # Functions are between layers, and show in the inputs of the next one.
+        same = all(row.inputs is None or row.inputs.relative <= tolerance for row in self.rows)
+        agree = self.agrees and same and all(not row.agrees_again for row in self.rows)
+        yield from differences(*self.logs, lifted=lifted, agree=agree)
+
+
+def _best(models: _Models, candidates: Iterator[Any]) -> _Run:
+    """Runs both models on the first inputs for PyTorch with which they run and agree, else on the first."""
+    first: _Run | None = None
+    failure: Exception | None = None
+    for theirs in candidates:
+        try:
+            run = models.run(theirs)
+        except Exception as error:  # whatever a model raises that does not take its input
+            failure = failure or error
+            continue
+        if run.agrees:
+            return run
+        first = first or run
+    if first is None:
+        assert failure is not None
+        raise failure
+    return first

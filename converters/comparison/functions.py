@@ -4,19 +4,20 @@ PyTorch's are seen as they are called, Flax's in the trace of the whole model.
 """
 
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.extend import core
 
 from converters.comparison.report import Finding
+from converters.comparison.runner import Runner
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pool:
     """One pooling, in numbers that mean the same in both frameworks."""
 
@@ -100,18 +101,30 @@ def _torch_pool(kind: str, given: Mapping[str, Any], out: Any) -> Pool:
     stride = each(given.get("stride") or window)
     dilation, padding = each(given.get("dilation", 1)), each(given.get("padding", 0))
     sizes = tuple(given["input"].shape[-len(spatial) :])
-    pool = Pool(kind, window, stride, dilation, padding, sizes, spatial, kind == "avg")
+    pool = Pool(
+        kind=kind,
+        window=window,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        sizes=sizes,
+        shape=spatial,
+        count_include_pad=kind == "avg",
+    )
     return pool if given.get("count_include_pad", True) else replace(pool, count_include_pad=pool.inside)
 
 
-def flax_layer(found: CallLog, layer: nn.Module, result: Any) -> None:
+def flax_layer(found: CallLog, runner: Runner, layer: Any, result: Any) -> None:
     """Notes one layer of Flax that was called."""
-    name = "rate" if isinstance(layer, nn.Dropout) else "dropout_rate"
-    if isinstance(layer, nn.Dropout | nn.MultiHeadDotProductAttention) and getattr(layer, name):
-        found.dropouts.append(float(getattr(layer, name)))
+    rate = runner.dropout_rate(layer)
+    if rate:
+        found.dropouts.append(float(rate))
     low = [leaf.dtype for leaf in jax.tree.leaves(result) if getattr(leaf, "dtype", None) in LOW]
     if low:
-        found.low.append(Finding("/".join(layer.path), "the dtype of its output", str(low[0]), "float64"))
+        where = "/".join(layer.path)
+        found.low.append(
+            Finding(layer=where, setting="the dtype of its output", flax=str(low[0]), torch="float64")
+        )
 
 
 def flax_functions(jaxpr: core.Jaxpr, found: CallLog, times: int = 1) -> None:
@@ -144,7 +157,16 @@ def _flax_pool(name: str, params: Mapping[str, Any], equation: Any) -> Pool:
     padding = tuple(before for before, _ in params["padding"])[1:-1]
     sizes, shape = (tuple(v.aval.shape)[1:-1] for v in (equation.invars[0], equation.outvars[0]))
     kind = "max" if name == "reduce_window_max" else "avg"
-    return Pool(kind, window, stride, dilation, padding, sizes, shape, kind == "avg")
+    return Pool(
+        kind=kind,
+        window=window,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        sizes=sizes,
+        shape=shape,
+        count_include_pad=kind == "avg",
+    )
 
 
 def _inner(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
@@ -157,30 +179,43 @@ def _inner(params: Mapping[str, Any]) -> Iterator[core.Jaxpr]:
             yield value
 
 
-def differences(flax: CallLog, torch: CallLog, *, lifted: bool) -> Iterator[Finding | str]:
+def differences(flax: CallLog, torch: CallLog, *, lifted: bool, agree: bool) -> Iterator[Finding | str]:
     """Yields the differences, and sentences about what could not be compared.
 
     Args:
-        flax: the Flax model's functions.
-        torch: the torch module's.
-        lifted: whether one function of Flax may be several of PyTorch.
+        flax: The Flax model's functions.
+        torch: The torch module's.
+        lifted: Whether one function of Flax may be several of PyTorch.
+        agree: Whether all layers' inputs and outputs agree: then the same is computed by other functions, and
+            only dropout, which eval mode hides, can differ.
     """
     yield from flax.low[:1]  # the others follow from the first
-    if len(flax.pools) == len(torch.pools):
-        for index, (mine, theirs) in enumerate(zip(flax.pools, torch.pools, strict=True), start=1):
-            yield from _options(f"{theirs.kind} pooling, call {index}", mine, theirs)
-    else:
-        yield f"pooling: Flax pools {len(flax.pools)} times, PyTorch {len(torch.pools)} times"
-    if flax.erf != torch.erf:
-        counts = [f"erf {f.erf} times, tanh {f.tanh} times" for f in (flax, torch)]
-        if lifted and flax.erf and torch.erf:
-            yield f"GELU: {counts[0]} in the trace, for PyTorch's {counts[1]}"
-        else:
-            yield Finding("", "GELU", *counts)
+    shown = itertools.chain(_pools(flax, torch), _gelus(flax, torch, lifted=lifted))
+    for each in shown:
+        yield f"{each}; the numbers agree" if agree and isinstance(each, Finding) else each
     if not _same_rates(flax.dropouts, torch.dropouts):
-        yield Finding("", "dropout rates in order", *(_rates(f.dropouts) for f in (flax, torch)))
+        rates = [_rates(log.dropouts) for log in (flax, torch)]
+        yield Finding(layer="", setting="dropout rates in order", flax=rates[0], torch=rates[1])
     elif None in torch.dropouts and flax.dropouts:
         yield f"dropout: {torch.dropouts.count(None)} rates that PyTorch tells in training only"
+
+
+def _pools(flax: CallLog, torch: CallLog) -> Iterator[Finding | str]:
+    if len(flax.pools) != len(torch.pools):
+        yield f"pooling: Flax pools {len(flax.pools)} times, PyTorch {len(torch.pools)} times"
+        return
+    for index, (mine, theirs) in enumerate(zip(flax.pools, torch.pools, strict=True), start=1):
+        yield from _options(f"{theirs.kind} pooling, call {index}", mine, theirs)
+
+
+def _gelus(flax: CallLog, torch: CallLog, *, lifted: bool) -> Iterator[Finding | str]:
+    if flax.erf == torch.erf:
+        return
+    counts = [f"erf {log.erf} times, tanh {log.tanh} times" for log in (flax, torch)]
+    if lifted and flax.erf and torch.erf:
+        yield f"GELU: {counts[0]} in the trace, for PyTorch's {counts[1]}"
+    else:
+        yield Finding(layer="", setting="GELU", flax=counts[0], torch=counts[1])
 
 
 def _rates(found: Sequence[float | None]) -> str:
@@ -202,4 +237,4 @@ def _options(name: str, flax: Pool, torch: Pool) -> Iterator[Finding]:
     for option in (option.name for option in fields(Pool) if option.name not in given):
         mine, theirs = getattr(flax, option), getattr(torch, option)
         if mine != theirs:
-            yield Finding("", f"{name}: {option}", str(mine), str(theirs))
+            yield Finding(layer="", setting=f"{name}: {option}", flax=str(mine), torch=str(theirs))

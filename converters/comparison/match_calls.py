@@ -2,15 +2,16 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from converters.comparison.align import Axes
-from converters.comparison.calls import Call, arrays
+from converters.comparison.calls import Call, double, leaves
 from converters.comparison.report import Difference, Finding, Row
+from converters.comparison.runner import Runner
 from converters.comparison.settings import settings
 from converters.inspection import Path
 
@@ -18,27 +19,36 @@ Key = frozenset[int]  # the torch modules, by identity, whose calls are those of
 DIFFERS = Difference(np.inf, np.inf)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One comparison: the row, what it is made of, and the settings that differ."""
+
+    key: Key
+    row: Row
+    flax: Call
+    torch: Call
+    twin: Any
+    settings: tuple[tuple[Finding, bool], ...] = ()  # and whether outputs show it
+
+
 class CallMatcher:
     """Collects the calls of torch modules first, then compares each call of a Flax layer with its own.
 
     Calls are matched in the order in which they happen: of one layer called several times, of a layer
-    that `nn.scan` lifted and the torch modules that it is, of layers that share one torch module.
-
-    Attributes:
-        findings: settings that differ.
+    that `nn.scan` lifted and the torch modules that it is, of layers that share one torch module. Of one
+    torch module's calls, one with the same input comes first.
     """
 
     def __init__(
         self,
-        layers: Mapping[Path, nn.Module],
+        runner: Runner,
+        layers: Mapping[Path, Any],
         names: Mapping[Path, tuple[str, ...]],
         twins: Mapping[str, Any],
         axes: Axes,
     ) -> None:
-        self.layers, self.names, self.twins, self.axes = layers, names, twins, axes
-        self._rows: list[tuple[Key, Row]] = []
-        self._counts = ""
-        self.findings: list[Finding] = []
+        self.runner, self.layers, self.names, self.twins, self.axes = runner, layers, names, twins, axes
+        self._compared: list[Compared] = []
         self._keys: dict[Path, Key] = {
             path: frozenset(id(twins[name]) for name in found) for path, found in names.items()
         }
@@ -48,80 +58,97 @@ class CallMatcher:
         self._order: list[Key] = []
 
     @property
-    def rows(self) -> tuple[Row, ...]:
-        """One for each call of a Flax layer that PyTorch calls equally often."""
+    def compared(self) -> list[Compared]:
+        """Returns one for each call of a Flax layer that PyTorch calls equally often."""
         mine, theirs = self._calls
-        return tuple(row for key, row in self._rows if mine[key] == theirs[key])
+        return [each for each in self._compared if mine[each.key] == theirs[each.key]]
 
     @property
     def watched(self) -> list[Any]:
-        """The torch modules whose calls count."""
+        """Returns the torch modules whose calls count."""
         return list(
             {id(self.twins[n]): self.twins[n] for names in self.names.values() for n in names}.values()
         )
 
     def torch_call(self, twin: Any, call: Call) -> None:
-        """A torch module was called."""
+        """Notes that a torch module was called."""
         key = self._key_of[id(twin)]
         self._waiting[key].append((twin, call))
         self._calls[1][key] += 1
         self._order.append(key)
 
     def flax_call(self, path: Path, call: Call) -> None:
-        """A Flax layer was called, after all torch modules were."""
+        """Compares the call of a Flax layer, after all torch modules were called."""
         key = self._keys[path]
         self._calls[0][key] += 1
         if not self._waiting[key]:
             return
-        twin, theirs = self._waiting[key].popleft()
+        twin, theirs = self._next(key, call)
         name = next(name for name in self.names[path] if self.twins[name] is twin)
-        layer = self.layers[path]
+        where, layer = "/".join(path), self.layers[path]
         outer = any(len(other) > len(path) and other[: len(path)] == path for other in self.names)
-        row = self._row("/".join(path), name, call, theirs, layer, twin, outer)
-        self._rows.append((key, row))
         shape = call.inputs[0].shape if call.inputs else ()
-        for finding in settings("/".join(path), layer, twin, shape):
-            if finding not in self.findings:
-                self.findings.append(finding)
+        self._compared.append(
+            Compared(
+                key=key,
+                row=self._row(where, name, call, theirs, twin, outer=outer),
+                flax=call,
+                torch=theirs,
+                twin=twin,
+                settings=tuple(settings(where, layer, twin, shape)),
+            )
+        )
 
-    def _row(
-        self, layer: str, name: str, flax: Call, torch: Call, instance: Any, twin: Any, outer: bool = False
-    ) -> Row:
-        """One comparison; an outer layer whose outputs have other shapes is judged by its inner ones."""
-        inputs = self._worst(flax.inputs, torch.inputs, instance, twin)
-        output = self._worst(flax.outputs, torch.outputs, instance, twin)
+    def _next(self, key: Key, call: Call) -> tuple[Any, Call]:
+        """Takes PyTorch's next call, or a later one of the same module if its input alone is the same."""
+        waiting = self._waiting[key]
+        if len(key) == 1 and len(waiting) > 1:
+            for index, (twin, other) in enumerate(waiting):
+                same = self._worst(call.inputs, other.inputs, twin)
+                if same and same[1].relative <= self.axes.tolerance:
+                    del waiting[index]
+                    return twin, other
+        return waiting.popleft()
+
+    def _row(self, layer: str, name: str, flax: Call, torch: Call, twin: Any, *, outer: bool = False) -> Row:
+        """Makes a row; an outer layer whose outputs have other shapes is judged by its inner ones."""
+        inputs = self._worst(flax.inputs, torch.inputs, twin)
+        output = self._worst(flax.outputs, torch.outputs, twin)
         shapes = ""
         if output is None:
             mine, theirs = (" ".join(str(a.shape) for a in c.outputs) or "no arrays" for c in (flax, torch))
             shapes = f"{mine} here, {theirs} there"
-        found = output[1] if output else (None if outer else DIFFERS)
-        return Row(layer, name, found, inputs and inputs[1], output[0] if output else "", shapes)
+        return Row(
+            layer=layer,
+            torch_name=name,
+            output=output[1] if output else (None if outer else DIFFERS),
+            inputs=inputs and inputs[1],
+            arrangement=output[0] if output else "",
+            shapes=shapes,
+        )
 
     def _worst(
-        self, flax: Sequence[np.ndarray], torch: Sequence[np.ndarray], layer: Any, twin: Any
+        self, flax: Sequence[np.ndarray], torch: Sequence[np.ndarray], twin: Any
     ) -> tuple[str, Difference] | None:
-        pairs = [self.axes.compare(a, b, layer, twin) for a, b in zip(flax, torch, strict=False)]
-        fitting = [pair for pair in pairs if pair is not None]
+        pairs = [self.axes.compare(a, b, twin) for a, b in zip(flax, torch, strict=False)]
+        fitting = [(pair[0].words, pair[1]) for pair in pairs if pair is not None]
         if len(fitting) < len(pairs):
             return None
         return max(fitting, key=lambda pair: pair[1].relative, default=None)
 
-    def output(self, flax: Any, torch: Any) -> Row:
+    def output(self, flax: Any, torch: Any) -> Compared:
         """Compares the whole models' outputs: those of the same keys, or in order."""
         if isinstance(flax, Mapping) and isinstance(torch, Mapping) and flax.keys() & torch.keys():
             keys = [key for key in torch if key in flax]
             flax, torch = [flax[key] for key in keys], [torch[key] for key in keys]
-        mine, theirs = list(arrays(jax.tree.leaves(flax))), list(arrays(torch))
-        if len(mine) != len(theirs):
-            self._counts = (
-                f"outputs: {len(mine)} here, {len(theirs)} in PyTorch; only the first ones were compared"
-            )
-        return self._row("", "", Call((), mine), Call((), theirs), None, None)
+        tensors = list(leaves(torch))
+        mine = Call(inputs=(), outputs=list(map(double, leaves(jax.tree.leaves(flax)))))
+        theirs = Call(inputs=(), outputs=list(map(double, tensors)), given=tensors)
+        row = self._row("", "", mine, theirs, None)
+        return Compared(key=frozenset(), row=row, flax=mine, torch=theirs, twin=None)
 
-    def notes(self, tolerance: float) -> Iterator[str]:
-        """Sentences about what was not compared."""
-        if self._counts:
-            yield self._counts
+    def notes(self, rows: Sequence[Row], tolerance: float) -> Iterator[str]:
+        """Yields sentences about the layers that were not compared."""
         mine, theirs = self._calls
         for key in mine | theirs:
             if mine[key] and mine[key] != theirs[key]:
@@ -130,7 +157,7 @@ class CallMatcher:
         alone = ["/".join(path) for path in self.layers if self._alone(path)]
         if alone:
             yield f"layers that no torch module is named after: {', '.join(alone)}"
-        if any(row.output and not row.output.relative <= tolerance for row in self.rows):
+        if any(row.output and not row.output.relative <= tolerance for row in rows):
             yield from self._other_order()
 
     def _alone(self, path: Path) -> bool:
@@ -138,20 +165,16 @@ class CallMatcher:
 
         Dropout does nothing here, and in PyTorch is often a function; its rates are compared apart.
         """
-        if isinstance(self.layers[path], nn.Dropout):
+        if self.runner.is_dropout(self.layers[path]):
             return False
         around = [path[:depth] for depth in range(1, len(path) + 1) if path[:depth] in self.names]
-        return _builtin(self.layers[path]) and not any(_builtin(self.layers[outer]) for outer in around)
+        builtin = self.runner.is_builtin
+        return builtin(self.layers[path]) and not any(builtin(self.layers[outer]) for outer in around)
 
     def _other_order(self) -> Iterator[str]:
-        for index, ((mine, row), theirs) in enumerate(zip(self._rows, self._order, strict=False), start=1):
-            if mine != theirs:
+        pairs = zip(self._compared, self._order, strict=False)
+        for index, (each, theirs) in enumerate(pairs, start=1):
+            if each.key != theirs:
                 name = next("/".join(path) for path, key in self._keys.items() if key == theirs)
-                yield f"call {index} is of {row.layer} here, of {name} in PyTorch"
+                yield f"call {index} is of {each.row.layer} here, of {name} in PyTorch"
                 return
-
-
-def _builtin(layer: nn.Module) -> bool:
-    """Returns whether a layer is one of Flax's, or a child of one."""
-    own = (c for c in type(layer).__mro__ if c not in nn.Module.__mro__)
-    return any(c.__module__.startswith("flax.linen.") for c in own)

@@ -20,17 +20,20 @@ class Difference:
     relative: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One call of a layer.
 
     Attributes:
-        layer: path of the Flax layer, joined by slashes; empty for the whole model.
-        torch_name: of the torch module.
-        output: the largest difference of its outputs; None where the two cannot be compared.
-        inputs: of its first input; None where the two cannot be compared.
-        arrangement: what was done to PyTorch's axes, in words; empty where nothing was.
+        layer: Path of the Flax layer, joined by slashes; empty for the whole model.
+        torch_name: Name of the torch module.
+        output: Largest difference of its outputs; None where the two cannot be compared.
+        inputs: Largest difference of its first input; None where the two cannot be compared.
+        arrangement: What was done to PyTorch's axes, in words; empty where nothing was.
         shapes: Flax's and PyTorch's, where they do not fit.
+        agrees_again: Where the outputs differ, but what comes of them does not: the layer that takes or
+            gives the same numbers in both, or "the output". PyTorch's layer then does more or less than
+            Flax's, such as an activation, and the model does it elsewhere. Empty otherwise.
     """
 
     layer: str
@@ -39,17 +42,18 @@ class Row:
     inputs: Difference | None = None
     arrangement: str = ""
     shapes: str = ""
+    agrees_again: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that differs besides the outputs.
 
     Attributes:
-        layer: path of the Flax layer, joined by slashes; empty for the whole model.
-        setting: what differs.
-        flax: how it is.
-        torch: how it would have to be to equal PyTorch, as Flax writes it; empty where that is not a value.
+        layer: Path of the Flax layer, joined by slashes; empty for the whole model.
+        setting: What differs.
+        flax: How it is.
+        torch: How it would have to be to equal PyTorch, as Flax writes it; empty where that is not a value.
     """
 
     layer: str
@@ -63,16 +67,16 @@ class Finding:
         return f"{where}{self.setting}: {self.flax}{wanted}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The outcome of `compare`; `print` shows it as a table.
 
     Attributes:
-        rows: the layers in the order in which Flax finished them.
-        output: the value that the whole model returned.
-        findings: what the audit found to differ, whether or not outputs show it.
-        notes: what could not be compared.
-        tolerance: the relative difference up to which outputs agree.
+        rows: The layers that were compared, in the order in which Flax finished them.
+        output: The value that the whole model returned.
+        findings: What the audit found to differ, whether or not outputs show it.
+        notes: What could not be compared and why, and what is built otherwise.
+        tolerance: Relative difference up to which outputs agree.
     """
 
     rows: tuple[Row, ...]
@@ -83,30 +87,33 @@ class Comparison:
 
     @property
     def first_divergence(self) -> Row | None:
-        """The first layer whose outputs differ; the whole model where only its output does."""
+        """Returns the first layer whose outputs differ; the whole model where only its output does."""
         return next((row for row in (*self.rows, self.output) if self.diverges(row)), None)
 
     @property
     def largest(self) -> Row:
-        """The row with the largest relative difference."""
-        rows = [row for row in (*self.rows, self.output) if row.output]
+        """Returns the row with the largest relative difference; of those that agree again none."""
+        rows = [row for row in (*self.rows, self.output) if row.output and not row.agrees_again]
         return max(rows, key=lambda row: row.output.relative if row.output else 0.0)
 
     @property
     def ok(self) -> bool:
-        """Every layer and the output agree, and the audit found nothing."""
+        """Returns whether the output and every layer agree, and the audit found nothing."""
         return self.first_divergence is None and not self.findings
 
     def diverges(self, row: Row) -> bool:
-        """Returns whether a row's outputs differ by more than the tolerance."""
-        return row.output is not None and not row.output.relative <= self.tolerance
+        """Returns whether a row's outputs differ beyond the tolerance, and so does what comes of them."""
+        return row.output is not None and not row.output.relative <= self.tolerance and not row.agrees_again
 
     @property
     def summary(self) -> str:
-        """One or two sentences."""
+        """Returns one or two sentences."""
         row = self.first_divergence
         if row is None:
-            return f"{len(self.rows)} calls of layers and the output agree within {self.tolerance:g}."
+            again = sum(bool(row.agrees_again) for row in self.rows)
+            within = f"the output agree within {self.tolerance:g}"
+            parts = f"; {again} more agree again after them" if again else ""
+            return f"{len(self.rows) - again} calls of layers and {within}{parts}."
         place = row.layer or "the output"
         if row.inputs is None:
             return f"{place} is the first to diverge."
@@ -124,7 +131,7 @@ class Comparison:
         yield _table(self)
         yield escape(self.summary)
         yield from _section("Differs besides the outputs:", self.findings)
-        yield from _section("Not compared:", self.notes)
+        yield from _section("Not compared, or built otherwise:", self.notes)
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -145,7 +152,8 @@ def _table(comparison: Comparison) -> Table:
     first = comparison.first_divergence
     for row in (*comparison.rows, comparison.output):
         figures = (f"{row.output.absolute:.1e}", f"{row.output.relative:.1e}") if row.output else ("", "")
-        mark = "<- first to diverge" if row is first else row.arrangement
+        again = f"agrees again at {row.agrees_again}" if row.agrees_again else ""
+        mark = "<- first to diverge" if row is first else "; ".join(filter(None, (row.arrangement, again)))
         bad = comparison.diverges(row)
         names = (row.layer, row.torch_name) if row is not comparison.output else ("(output)", "")
         cells = (*names, *figures, "; ".join(part for part in (mark, row.shapes) if part))

@@ -1,35 +1,43 @@
-"""Runs a linen module and reports every call of a layer."""
+"""Runs a linen module and reports every call of a layer: all that `compare` knows of linen."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
 from converters.comparison.calls import Call, Event, doubles
-from converters.inspection import Path
-from converters.linen.inspect import is_layer_call
+from converters.inspection import Inspection, Path
+from converters.linen.calls import LayerCalls
+from converters.linen.inspect import inspect_module
 
 
 @dataclass(frozen=True)
-class FlaxModel:
-    """A linen module and what to apply it to: variables, inputs and keyword arguments."""
+class LinenRunner:
+    """`Runner` for linen, whose methods it documents."""
 
     module: nn.Module
-    method: Callable[..., Any] | str | None
     rngs: Any
-    arguments: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    method: Callable[..., Any] | str | None
+
+    @property
+    def name(self) -> str:
+        return type(self.module).__name__
+
+    def inspect(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inspection:
+        return inspect_module(self.module, *inputs, kwargs=kwargs, method=self.method)
 
     def _apply(self, arguments: Any) -> Any:
         variables, inputs, kwargs = arguments
-        return self.module.apply(variables, *inputs, rngs=self.rngs, method=self.method, **kwargs)
+        with nn.intercept_methods(_double_carries):
+            return self.module.apply(variables, *inputs, rngs=self.rngs, method=self.method, **kwargs)
 
-    def trace(self) -> core.Jaxpr:
-        """The whole model, of its arrays; what is no array is part of it."""
-        leaves, tree = jax.tree.flatten(self.arguments)
+    def trace(self, arguments: Any) -> core.Jaxpr:
+        leaves, tree = jax.tree.flatten(arguments)
         places = [index for index, leaf in enumerate(leaves) if hasattr(leaf, "shape")]
 
         def apply(arrays: Sequence[Any]) -> Any:
@@ -40,50 +48,110 @@ class FlaxModel:
         traced: core.ClosedJaxpr = jax.make_jaxpr(apply)([leaves[index] for index in places])
         return cast(core.Jaxpr, traced.jaxpr)
 
-    def run(self, watched: Container[Path], event: Event, every: Callable[[nn.Module, Any], None]) -> Any:
-        """Applies the module without compilation, so that every layer is seen.
+    def run(
+        self, arguments: Any, watched: Container[Path], event: Event, every: Callable[[Any, Any], None]
+    ) -> Any:
+        recurrent: list[tuple[set[int], list[Any]]] = []
 
-        Args:
-            watched: the paths of the layers whose calls to tell.
-            event: told of every call of a watched layer.
-            every: told of every call of any layer: the layer and its result.
-        """
-
-        def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        def around(layer: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             result = call(*args, **kwargs)
-            layer = context.module
-            if not is_layer_call(context):
-                return result
             every(layer, result)
+            if isinstance(layer, RECURRENT):
+                recurrent.append((set(map(id, _leaves(result))), _outputs(layer, result)))
             if layer.path not in watched:
                 return result
-            path, seen = layer.path, (list(islice(_leaves((args, kwargs)), 1)), _outputs(layer, result))
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(seen)):
-                # Inside nn.vmap or nn.remat the numbers come later, once for each lifted layer. As a part of
-                # the result: Flax traces the body of nn.scan first, and refuses effects as dependencies.
-                def told(found: Any, outputs: Any) -> Any:
-                    event(path, Call(*map(doubles, found)))
-                    return outputs
-
-                outputs = list(_leaves(result))
-                shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in outputs]
-                outputs = jax.pure_callback(told, shapes, seen, outputs, vmap_method="sequential")
-                left = iter(outputs)
-                result = jax.tree.map(lambda leaf: next(left) if hasattr(leaf, "shape") else leaf, result)
-            else:
-                event(path, Call(*map(doubles, seen)))
-            return result
+            seen = list(islice(_inputs(layer, args, kwargs), 1)), _outputs(layer, result)
+            if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(seen)):
+                inputs, outputs = map(doubles, seen)
+                event(layer.path, Call(inputs=inputs, outputs=outputs))
+                return result
+            return _told_later(event, layer.path, seen, result)
 
         # Without compilation, the layers inside nn.scan and nn.jit run one by one with numbers of their own.
-        with jax.disable_jit(), nn.intercept_methods(intercept):
-            return jax.block_until_ready(self._apply(self.arguments))
+        with jax.disable_jit(), nn.intercept_methods(LayerCalls(around)):
+            output = jax.block_until_ready(self._apply(arguments))
+        returned = set(map(id, _leaves(output)))
+        return next((ordered for leaves, ordered in recurrent if leaves == returned), output)
+
+    def is_builtin(self, layer: Any) -> bool:
+        own = (c for c in type(layer).__mro__ if c not in nn.Module.__mro__)
+        return any(c.__module__.startswith("flax.linen.") for c in own)
+
+    def is_dropout(self, layer: Any) -> bool:
+        return isinstance(layer, nn.Dropout)
+
+    def dropout_rate(self, layer: Any) -> float:
+        if isinstance(layer, nn.Dropout):
+            return layer.rate
+        return layer.dropout_rate if isinstance(layer, nn.MultiHeadDotProductAttention) else 0.0
+
+    def has_biased_variance(self, layer: Any) -> bool:
+        return isinstance(layer, nn.BatchNorm) and type(layer).__call__ is nn.BatchNorm.__call__
+
+
+RECURRENT = (nn.RNN, nn.Bidirectional, nn.RNNCellBase)
+
+
+def _double_carries(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+    """Lets recurrent layers start in float64: a cell makes its first carry in the dtype of its params."""
+    layer = context.module
+    if context.method_name == "__call__":
+        if isinstance(layer, nn.RNN):
+            start = layer.cell.initialize_carry
+            # Of the instance that this call has; modules are frozen.
+            object.__setattr__(layer.cell, "initialize_carry", lambda *a, **k: _widened(start(*a, **k)))
+        elif isinstance(layer, nn.RNNCellBase) and args:
+            args = (_widened(args[0]), *args[1:])
+    return call(*args, **kwargs)
+
+
+def _widened(carry: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, carry
+    )
+
+
+def _told_later(event: Event, path: Path, seen: Any, result: Any) -> Any:
+    """Returns the result of a call inside nn.vmap or nn.remat, whose numbers come later, once for each layer.
+
+    They are told as a part of the result: Flax traces the body of nn.scan first, and refuses effects as
+    dependencies.
+    """
+
+    def told(found: Any, outputs: Any) -> Any:
+        inputs, ordered = map(doubles, found)
+        event(path, Call(inputs=inputs, outputs=ordered))
+        return outputs
+
+    outputs = list(_leaves(result))
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in outputs]
+    left = iter(jax.pure_callback(told, shapes, seen, outputs, vmap_method="sequential"))
+    return jax.tree.map(lambda leaf: next(left) if hasattr(leaf, "shape") else leaf, result)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
     return (leaf for leaf in jax.tree.leaves(value) if hasattr(leaf, "shape"))
 
 
+def _inputs(layer: nn.Module, args: Any, kwargs: Any) -> Iterator[Any]:
+    """Yields what a layer takes; a cell takes its carry first, PyTorch's last."""
+    return _leaves((args[1:], kwargs) if isinstance(layer, nn.RNNCellBase) else (args, kwargs))
+
+
 def _outputs(layer: nn.Module, result: Any) -> list[Any]:
-    """A recurrent layer returns its carry first, PyTorch's last."""
-    found = list(_leaves(result))
-    return found[-1:] if isinstance(layer, nn.RNN | nn.Bidirectional) else found
+    """Returns what a layer gives, in PyTorch's order: of a recurrent one the output, hidden and cell state.
+
+    PyTorch keeps the states of all directions in one array; its cells give no output beside the hidden state.
+    """
+    if not isinstance(layer, RECURRENT) or not isinstance(result, tuple):
+        return list(_leaves(result))
+    carry, output = result
+    if isinstance(layer, nn.RNNCellBase):
+        return list(_states(carry))
+    directions = carry if isinstance(layer, nn.Bidirectional) else (carry,)
+    return [output, *(jnp.stack(each) for each in zip(*map(_states, directions), strict=True))]
+
+
+def _states(carry: Any) -> tuple[Any, ...]:
+    """Returns the hidden state, and an LSTM's cell state, which Flax puts before it."""
+    return tuple(reversed(carry)) if isinstance(carry, tuple) else (carry,)

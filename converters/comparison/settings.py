@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 from jax import lax
 
 from converters.comparison.report import Finding
@@ -14,20 +13,35 @@ Shape = tuple[int, ...]
 Value = Callable[[Any, Any, Shape], Any]  # of the Flax layer, the torch module and the input's shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting under both names. It is compared where the Flax layer and the torch module both have it."""
+    """One setting under both names. It is compared where the Flax layer and the torch module both have it.
+
+    Attributes:
+        name: For the report.
+        flax: The Flax layer's attribute.
+        torch: The torch module's.
+        value: The setting of the Flax layer.
+        as_flax: That of the torch module, as Flax writes it.
+        shown: Whether outputs in eval mode show it.
+    """
 
     name: str
     flax: str
     torch: str
-    value: Value = lambda layer, twin, shape: None
-    as_flax: Value = lambda layer, twin, shape: None
+    value: Value
+    as_flax: Value
+    shown: bool = True
 
 
-def _same(name: str, flax: str, torch: str) -> Setting:
+def _same(name: str, flax: str, torch: str, *, shown: bool = True) -> Setting:
     return Setting(
-        name, flax, torch, lambda layer, *_: getattr(layer, flax), lambda _, twin, __: getattr(twin, torch)
+        name=name,
+        flax=flax,
+        torch=torch,
+        value=lambda layer, *_: getattr(layer, flax),
+        as_flax=lambda _, twin, __: getattr(twin, torch),
+        shown=shown,
     )
 
 
@@ -41,16 +55,16 @@ def _axes(twin: Any, shape: Shape) -> int:
 
 def _spatial(name: str, flax: str, torch: str) -> Setting:
     return Setting(
-        name,
-        flax,
-        torch,
-        lambda layer, twin, shape: _each(getattr(layer, flax), _axes(twin, shape)),
-        lambda _, twin, shape: _each(getattr(twin, torch), _axes(twin, shape)),
+        name=name,
+        flax=flax,
+        torch=torch,
+        value=lambda layer, twin, shape: _each(getattr(layer, flax), _axes(twin, shape)),
+        as_flax=lambda _, twin, shape: _each(getattr(twin, torch), _axes(twin, shape)),
     )
 
 
 def _padding(layer: Any, twin: Any, shape: Shape) -> Any:
-    """Flax's padding in numbers, which "SAME" needs the input's shape for."""
+    """Returns Flax's padding in numbers, which "SAME" needs the input's shape for."""
     count, padding = _axes(twin, shape), layer.padding
     if isinstance(padding, int):
         return ((padding, padding),) * count
@@ -59,7 +73,7 @@ def _padding(layer: Any, twin: Any, shape: Shape) -> Any:
     strides = _each(layer.strides, count)
     kernel, dilation = _each(layer.kernel_size, count), _each(layer.kernel_dilation, count)
     reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
-    if isinstance(layer, nn.ConvTranspose):
+    if _is_transposed(twin):
         return tuple(_transposed(padding, r + 1, s) for r, s in zip(reach, strides, strict=True))
     if padding in ("CIRCULAR", "REFLECT"):
         return tuple((r // 2, (r + 1) // 2) for r in reach)
@@ -67,6 +81,10 @@ def _padding(layer: Any, twin: Any, shape: Shape) -> Any:
         return tuple((r, 0) for r in reach)
     sizes = shape[-count - 1 : -1]
     return tuple(map(tuple, lax.padtype_to_pads(sizes, [r + 1 for r in reach], strides, padding)))
+
+
+def _is_transposed(twin: Any) -> bool:
+    return hasattr(twin, "output_padding") and bool(getattr(twin, "transposed", False))
 
 
 def _transposed(padding: str, kernel: int, stride: int) -> tuple[int, int] | str:
@@ -84,7 +102,7 @@ def _torch_padding(layer: Any, twin: Any, shape: Shape) -> Any:
     if twin.padding == "same":
         return tuple((r // 2, (r + 1) // 2) for r in reach)
     padding = (0,) * count if twin.padding == "valid" else _each(twin.padding, count)
-    if isinstance(layer, nn.ConvTranspose):
+    if _is_transposed(twin):
         extra = _each(twin.output_padding, count)
         return tuple((r - p, r - p + e) for r, p, e in zip(reach, padding, extra, strict=True))
     return tuple((p, p) for p in padding)
@@ -96,52 +114,57 @@ MODES = {"CIRCULAR": "circular", "REFLECT": "reflect"}
 SETTINGS = (
     _same("epsilon", "epsilon", "eps"),
     Setting(
-        "momentum",
-        "momentum",
-        "momentum",
-        lambda layer, *_: layer.momentum,
-        lambda _, twin, __: None if twin.momentum is None else 1 - twin.momentum,
+        name="momentum",
+        flax="momentum",
+        torch="momentum",
+        value=lambda layer, *_: layer.momentum,
+        as_flax=lambda _, twin, __: None if twin.momentum is None else 1 - twin.momentum,
+        shown=False,
     ),
     _spatial("kernel_size", "kernel_size", "kernel_size"),
     _spatial("strides", "strides", "stride"),
     _spatial("kernel_dilation", "kernel_dilation", "dilation"),
     _same("feature_group_count", "feature_group_count", "groups"),
-    Setting("padding", "padding", "padding", _padding, _torch_padding),
+    Setting(name="padding", flax="padding", torch="padding", value=_padding, as_flax=_torch_padding),
     Setting(
-        "padding's content",
-        "padding",
-        "padding_mode",
-        lambda layer, *_: MODES.get(str(layer.padding), "zeros"),
-        lambda _, twin, __: twin.padding_mode,
+        name="padding's content",
+        flax="padding",
+        torch="padding_mode",
+        value=lambda layer, *_: MODES.get(str(layer.padding), "zeros"),
+        as_flax=lambda _, twin, __: twin.padding_mode,
     ),
     Setting(
-        "num_groups",
-        "num_groups",
-        "num_groups",
-        lambda layer, twin, _: layer.num_groups or twin.num_channels // layer.group_size,
-        lambda _, twin, __: twin.num_groups,
+        name="num_groups",
+        flax="num_groups",
+        torch="num_groups",
+        value=lambda layer, twin, _: layer.num_groups or twin.num_channels // layer.group_size,
+        as_flax=lambda _, twin, __: twin.num_groups,
     ),
     _same("num_heads", "num_heads", "num_heads"),
-    _same("rate", "rate", "p"),
-    _same("dropout_rate", "dropout_rate", "dropout"),
+    _same("rate", "rate", "p", shown=False),
+    _same("dropout_rate", "dropout_rate", "dropout", shown=False),
 )
 
 
-def settings(name: str, layer: Any, twin: Any, shape: Shape) -> Iterator[Finding]:
-    """The settings that differ between a Flax layer and its torch module.
+def settings(name: str, layer: Any, twin: Any, shape: Shape) -> Iterator[tuple[Finding, bool]]:
+    """Yields the settings that differ between a Flax layer and its torch module, and whether outputs show it.
 
     Args:
-        name: of the layer, for the report.
-        layer: the Flax layer.
-        twin: the torch module.
-        shape: of the Flax layer's first input.
+        name: Name of the layer, for the report.
+        layer: The Flax layer.
+        twin: The torch module.
+        shape: Shape of the Flax layer's first input.
     """
     for setting in SETTINGS:
         # A block's `dropout` may be a layer of its own, which is compared by itself.
         if hasattr(layer, setting.flax) and isinstance(getattr(twin, setting.torch, twin), PLAIN):
-            flax, torch = setting.value(layer, twin, shape), setting.as_flax(layer, twin, shape)
+            try:
+                flax, torch = setting.value(layer, twin, shape), setting.as_flax(layer, twin, shape)
+            except (AttributeError, TypeError, ValueError):
+                continue  # a layer of one's own, in which the name means something else
             if not _equal(flax, torch):
-                yield Finding(name, setting.name, _written(flax), _written(torch))
+                found = Finding(layer=name, setting=setting.name, flax=_written(flax), torch=_written(torch))
+                yield found, setting.shown
 
 
 def _equal(flax: Any, torch: Any) -> bool:

@@ -1,6 +1,6 @@
 """Inspects a linen module: one abstract run of `init` tells its layers and arrays.
 
-Everything this package knows about the inside of Flax linen is in this file.
+With `converters.linen.calls`, all that this package knows about the inside of Flax linen.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,10 +11,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 from flax import struct
-from flax.core import Scope, meta
+from flax.core import meta
 from flax.traverse_util import flatten_dict
 
 from converters.inspection import Inspection, Lift, Path, Variable
+from converters.linen.calls import in_tree
 from converters.linen.table import rows
 
 
@@ -82,16 +83,6 @@ def inspect_module(
         attributes=_attributes(seen.layers),
         rows=rows,
     )
-
-
-def in_tree(layer: nn.Module) -> bool:
-    """Returns whether a module that is being called has a path; wrappers of lifted transforms have none."""
-    return isinstance(layer.parent, nn.Module | Scope)
-
-
-def is_layer_call(context: nn.module.InterceptorContext) -> bool:
-    """Returns whether a method that `nn.intercept_methods` sees is the call of a layer with a path."""
-    return context.method_name == "__call__" and in_tree(context.module)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
 from converters.inspection import Path
-from converters.linen import is_layer_call
+from converters.linen import LayerCalls
 from zoo._errors import ZooError
 from zoo._nn.layers import BatchNorm
 
@@ -45,7 +45,7 @@ def find(
     def run(variables: Any, inputs: Any, arrays: Any) -> Any:
         trace.arrays = flatten_dict(variables)
         trace.leaves = jax.tree.leaves(variables)
-        with nn.intercept_methods(trace.intercept):
+        with nn.intercept_methods(LayerCalls(trace.around)):
             return module.apply(variables, *inputs, rngs=jax.random.key(0), **arrays, **static)
 
     trace.program(jax.make_jaxpr(run)(variables, tuple(inputs), arrays).jaxpr)
@@ -88,19 +88,13 @@ class _Trace:
         self.outputs: dict[int, tuple[Path, Any]] = {}  # of layers, by identity
         self.sources: dict[Path, Path | None] = {}  # of batch norms: the layer whose output they take
         self.obstacles: defaultdict[Path, list[str]] = defaultdict(list)
-        self.inside: Path | None = None
         self.alone: set[str] = set()
 
-    def intercept(
-        self, call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
-    ) -> Any:
+    def around(self, layer: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Watches the calls of layers and batch norms, and marks what goes into a batch norm."""
-        layer: Any = context.module
-        if type(layer) not in (*LAYERS, *NORMS) or not is_layer_call(context):
+        if type(layer) not in (*LAYERS, *NORMS):
             return call(*args, **kwargs)
         path = names(layer.scope)
-        if path == self.inside:  # a batch norm of the zoo calls its parent's
-            return call(*args, **kwargs)
         self.layers[path] = layer
         self.calls[path] += 1
         for name, array in flatten_dict(dict(layer.variables)).items():
@@ -120,9 +114,7 @@ class _Trace:
         self.sources[path] = self.outputs.get(id(x), (None,))[0]
         if norm.axis not in (-1, x.ndim - 1):
             self.obstacles[path].append(f"has axis={norm.axis}, not the last")
-        self.inside = path
         out = call(**given | {"x": checkpoint_name(x, mark(path))})
-        self.inside = None
         if out.dtype != x.dtype:
             self.obstacles[path].append(f"turns {x.dtype} into {out.dtype}")
         return out

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from converters.linen import is_layer_call
+from converters.linen import LayerCalls
 from zoo._errors import ZooError
 from zoo._model import Model
 from zoo._variables.tree import flatten, matches, unflatten
@@ -93,29 +93,25 @@ def _captured(
 
 
 class _Calls:
-    """The calls under way: a layer's own, not those of the class that its class extends."""
+    """The outputs that are wanted, and the shifts that are added to them.
+
+    An output is a layer's own, not that of the class that its class extends.
+    """
 
     def __init__(self, wanted: Callable[[str], bool], shifted: Collection[str]) -> None:
         self._wanted = wanted
         self._shifted = shifted
-        self._active: list[int] = []
+        self.intercept = LayerCalls(self._shift)
 
     def is_wanted(self, module: nn.Module, method: str) -> bool:
         """Returns whether to keep the output of a call that has ended."""
-        return method == CALL and id(module) not in self._active and self._wanted("/".join(module.path))
+        return method == CALL and not self.intercept.under_way(module) and self._wanted("/".join(module.path))
 
-    def intercept(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        """A call, with the next shift of its layer added to what it gives."""
-        if not is_layer_call(context):
-            return call(*args, **kwargs)
-        layer = context.module
-        self._active.append(id(layer))
-        try:
-            output = call(*args, **kwargs)
-        finally:
-            self._active.pop()
+    def _shift(self, layer: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Adds the next shift of a layer to what its call gives."""
+        output = call(*args, **kwargs)
         path = "/".join(layer.path)
-        if path not in self._shifted or id(layer) in self._active:
+        if path not in self._shifted:
             return output
         shifts = layer.get_variable(SHIFTS, CALL)
         if shifts is None:

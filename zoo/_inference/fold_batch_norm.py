@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from converters.inspection import Path
-from converters.linen import is_layer_call
+from converters.linen import LayerCalls
 from zoo._errors import ZooError
 from zoo._inference.batch_norm_pairs import Pair, arguments, find, names
 from zoo._model import Model
@@ -146,12 +146,7 @@ class Folded(nn.Module):
         by_norm = {pair.norm: pair for pair in self.pairs}
         depth, pending = len(names(self.scope)), set[Path]()
 
-        def intercept(
-            call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
-        ) -> Any:
-            layer: Any = context.module
-            if not is_layer_call(context):
-                return call(*args, **kwargs)
+        def around(layer: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             path = names(layer.scope)[depth:]
             if path in by_layer:
                 pending.add(path)
@@ -166,7 +161,7 @@ class Folded(nn.Module):
             pending.discard(x.layer)
             return x.value
 
-        with nn.intercept_methods(intercept):
+        with nn.intercept_methods(LayerCalls(around)):
             out = self.original(*args, **kwargs)
         if pending:
             layers = ", ".join("/".join(path) for path in pending)
