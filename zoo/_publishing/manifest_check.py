@@ -1,4 +1,4 @@
-"""Checks a manifest: what its schema cannot say, for every entry, and all problems at once."""
+"""Checks a manifest against the modules that its entries describe; reports all problems at once."""
 
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
@@ -26,7 +26,7 @@ def check(path: Path | None = None, patterns: Collection[str] = (), *, files: bo
     Args:
         path: A YAML file; by default the manifest of the checkout, or of the installed package.
         patterns: Names, or patterns such as `resnet*`; by default all.
-        files: Whether to verify size and hash of the weights that are on this machine.
+        files: If true, size and hash of the weights that are on this machine are verified.
 
     Returns:
         The names of the entries that were checked.
@@ -71,7 +71,7 @@ def _wrong(name: str, found: Manifest, counts: Counts, *, files: bool) -> Iterat
 
 
 def _untrue(entry: Entry, counts: Counts) -> Iterator[str]:
-    """Yields what the entry says, and its module does not bear out."""
+    """Yields the facts of the entry that its module contradicts."""
     families.torch_names(entry)  # refuses an unknown layout
     module, _ = build(entry)
     key = entry.family, entry.config, entry.inputs
@@ -90,7 +90,7 @@ def _untrue(entry: Entry, counts: Counts) -> Iterator[str]:
 
 
 def _damaged(entry: Entry) -> Iterator[str]:
-    """Yields what is wrong with the weights, if they are bundled or in a cache."""
+    """Yields the differences of the weights from the entry, if they are bundled or in a cache."""
     if entry.weights is None:
         return
     located = Located(entry=entry)

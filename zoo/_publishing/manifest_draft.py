@@ -1,4 +1,4 @@
-"""Makes the manifest entry of weights that others have published: what can be found out is not asked."""
+"""Makes the manifest entry of weights that others have published, from the file and its model card."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -122,7 +122,7 @@ def draft(
 
 
 def _located(name: str, address: str, choices: Choices, known: Manifest) -> Located:
-    """Returns where the weights are, and the entry as far as it is written anywhere."""
+    """Returns the place of the weights, and the facts that a config.json or `like` states."""
     if address.startswith(("https://", "http://")):
         found = manifest_schema.URL_HASH.search(address)
         place = Weights(found[1] if found else UNATTESTED, url=address)

@@ -148,7 +148,7 @@ def _inputs(entry: Entry) -> str:
 def _origin(staged: stage.Staged) -> str:
     entry, origin, recipe = staged.entry, staged.origin, _recipe(staged.entry)
     weights = entry.weights
-    lines = [f"Source: {entry.source or 'not said'}."]
+    lines = [f"Source: {entry.source or 'unknown'}."]
     if recipe:
         rows = [(name, str(value)) for name, value in recipe.items() if name != "keep"]
         lines = [f"Trained by `{entry.source}`, which anyone can run again:", _table(("recipe", ""), rows)]
@@ -156,7 +156,7 @@ def _origin(staged: stage.Staged) -> str:
         lines.append(f"Converted, exactly, from `{origin}`, sha256 `{origin.sha256}`.")
     if weights:
         lines.append(f"`{weights.file}` has sha256 `{weights.sha256}`, {weights.size:,} bytes.")
-    lines.append(f"License: {entry.license or 'not said'}.")
+    lines.append(f"License: {entry.license or 'unknown'}.")
     return "\n\n".join(lines)
 
 
@@ -183,7 +183,7 @@ def _layers(staged: stage.Staged) -> str:
 
 def _limits(entry: Entry) -> str:
     seen = ", ".join(sorted({DATASETS[each.dataset][1] for each in _measured(entry)}))
-    known = f"It was measured on {seen} only" if seen else "Nobody has measured it, as far as this page knows"
+    known = f"It was measured on {seen} only" if seen else "No metrics of it are known"
     return (
         f"{known}; on other data, expect less, and find out how much before you rely on it. "
         "It has no safeguards of its own: what goes in is taken for an input of the kind above."

@@ -74,9 +74,9 @@ def publish(
         model: A model, or a name or directory that `load` takes.
         repo_id: The repository, `owner/name`; afterwards it holds exactly the model's files, or is unchanged.
         private: If true, only its owner may read the repository; an existing one must match.
-        create: Whether to create a missing repository.
-        force: Whether to change or remove existing files.
-        torch: Whether to publish a state dict for PyTorch as well, as safetensors.
+        create: If true, a missing repository is created.
+        force: If true, existing files may be changed or removed.
+        torch: If true, a state dict for PyTorch is published as well, as safetensors.
         tag: Name of a tag for the commit.
         message: Commit message.
         license: License of the weights, such as "MIT"; by default that of the model's entry.
@@ -202,7 +202,7 @@ def _found_out(api: Api, parent: str, mark: str, error: PublishError) -> str:
     try:
         newer = api.commits_after(parent)
     except PublishError as second:
-        raise PublishError(f"{error} Whether it happened, see {api.page}/commits/main: {second}") from None
+        raise PublishError(f"{error} Look at {api.page}/commits/main for the commit: {second}") from None
     for commit, message in newer.items():
         if mark in message:
             return commit

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from zoo._registry import packaged
 
-UNATTESTED = "unattested"  # the hash of weights that nobody has published one of
+UNATTESTED = "unattested"  # instead of a hash that nobody has published
 
 
 class FrozenMapping(Mapping[str, Any]):
@@ -102,12 +102,25 @@ Preprocess: TypeAlias = Digits | Photos
 
 @dataclass(frozen=True)
 class Entry:
-    """A model's record: what it is, where its weights are, whose they are and how good.
+    """A model's record: its architecture, its weights, their license, origin and metrics.
 
-    `family` is None for a module that is none of the zoo's; `num_params` counts the params exactly;
-    `classes` is the file in zoo/classes that names what a classifier tells apart, `labels` are the names
-    themselves where they are few. `scores` says what its logits stand for: "softmax", "sigmoid", "identity"
-    or "tanh"; by default softmax of several classes, and the value itself of one.
+    Attributes:
+        name: Name that it is loaded by.
+        num_params: Exact number of parameters.
+        family: Architecture; None for a module outside the zoo.
+        config: Keywords of the family's `create`.
+        inputs: The arrays that the module takes.
+        weights: Place of the published weights; None if there are none.
+        layout: Naming convention of a PyTorch file; None for a Flax file.
+        license: License of the weights.
+        source: Origin of the weights, for readers.
+        paper: Address of the paper.
+        metrics: Results by data set, split and metric.
+        preprocess: Preprocessing of images.
+        classes: Name of the file in zoo/classes with the names of the classes.
+        labels: Names of the classes, if no such file has them.
+        scores: Meaning of the logits: "softmax", "sigmoid", "identity" or "tanh"; by default softmax of
+            several classes, and the value itself of one.
     """
 
     # A name says nearly as much as all of it, and jax hashes the entry at each call.

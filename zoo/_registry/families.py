@@ -16,18 +16,18 @@ NO_FAMILIES = ("cli", "training")  # what else is public in zoo
 
 @cache
 def names() -> tuple[str, ...]:
-    """The names of all families, sorted."""
+    """Returns the names of all families, sorted."""
     found = (each.name for each in pkgutil.iter_modules(importlib.import_module("zoo").__path__))
     return tuple(sorted(name for name in found if not name.startswith("_") and name not in NO_FAMILIES))
 
 
 def named(name: str | None) -> Family | None:
-    """The family of that name; None if the zoo has none."""
+    """Returns the family of that name; None if the zoo has none."""
     return Family.of(importlib.import_module(f"zoo.{name}")) if name in names() else None
 
 
 def family(entry: Entry) -> Family:
-    """The family of an entry.
+    """Returns the family of an entry.
 
     Raises:
         ManifestError: the zoo has none of that name.
@@ -41,13 +41,13 @@ def family(entry: Entry) -> Family:
 
 
 def having(field: str) -> str:
-    """The families that have something in a field of the contract, for messages: `'bert' and 'vit'`."""
+    """Returns the families with a value in a field of the contract, for messages: `'bert' and 'vit'`."""
     *found, last = (repr(name) for name in names() if getattr(named(name), field))
     return f"{', '.join(found)} and {last}" if found else last
 
 
 def torch_names(entry: Entry) -> Mapping[str, NamesAndRules]:
-    """The names pairs and rules by which PyTorch files keep the family's tensors, by layout.
+    """Returns the names pairs and rules for the tensors of the family's PyTorch files, by layout.
 
     Raises:
         ManifestError: the entry's layout is none of them.

@@ -85,7 +85,7 @@ class ConfigFields:
         keywords: Attribute -> the keyword of the family's `create` that it stands for.
         heads: Class of transformers that `architectures` may name -> further keywords.
         fixed: Attribute -> the only value that the family has; it is transformers' default, too.
-        irrelevant: Attributes that change nothing, besides IRRELEVANT.
+        irrelevant: Further attributes that change nothing, in addition to IRRELEVANT.
         defaults: Keywords whose default is another one in transformers, or that no attribute has.
         inputs: The arrays that the model takes.
         activations: transformers' name of an activation -> the zoo's.
@@ -132,7 +132,7 @@ class Family:
         sample: (model, class indices, seed=) -> images, if the family draws any; `zoo sample` calls it.
         generate: Continues texts as `zoo.gpt2.generate` does, if the family can; `zoo generate` asks for it.
         torch_names: Layout -> names pairs and rules by which PyTorch files keep the family's tensors.
-        ignored: Regular expression for tensors that files hold besides a module's -> a noun for the note.
+        ignored: Regular expression for tensors of files that the module lacks -> a noun for the note.
         replaced_head: The same for tensors that are left over only where `num_classes=` replaces the head.
         tied: Tensor that some files keep twice -> the end of the other one's name, which has to be equal.
         head: The layers that give logits; `num_classes=` initializes them where the weights have others.
@@ -198,5 +198,5 @@ class Family:
 
 
 def _in_file(field: str) -> str:
-    """The spelling of a field in a family's file."""
+    """Returns the spelling of a field in a family's file."""
     return field if field in FUNCTIONS else field.upper()

@@ -210,7 +210,7 @@ def _default(model: schema.Fields) -> Problems:
 
 
 def _of_each(rule: schema.Rule) -> schema.Rule:
-    """A rule of entries, for each that a model of the manifest makes."""
+    """Returns a rule of models, which applies a rule of entries to each entry of the model."""
 
     def rule_of_model(model: schema.Fields) -> Problems:
         tags = model["tags"] or {}
@@ -264,7 +264,7 @@ def _defaults(families: Any) -> dict[str, dict[str, Any]]:
 
 
 def _names(models: Any) -> Iterator[str]:
-    """The names that models would be loaded by, whatever else is wrong with them."""
+    """Yields the names of all entries, even of models with other problems."""
     for name, model in models.items() if isinstance(models, dict) else ():
         tags = model.get("tags") if isinstance(model, dict) else None
         yield from (name, *(f"{name}.{tag}" for tag in tags or () if isinstance(tags, dict)))
@@ -274,7 +274,7 @@ MODEL_TYPES = schema.mapping(schema.IDENTIFIER, schema.IDENTIFIER, FrozenMapping
 
 
 def _used(manifest: schema.Fields) -> Problems:
-    """A default of a family that no model is of would be a misspelt one."""
+    """Yields the families that have defaults and no models: their names are misspelled."""
     families = {entry.family for entry in manifest["models"].values()}
     for family in manifest["families"] or ():
         if family not in families:

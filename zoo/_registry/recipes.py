@@ -17,33 +17,33 @@ RENAMED = {"average": "ema_decay", "micro_batches": "accumulate_steps"}
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides what a run ends with, besides the model and the data.
+    """The settings of a training run; with model and data they determine its result.
 
     Attributes:
         task: Task to learn, a key of `tasks.TASKS`.
         dataset: A key of `data.DATASETS`.
-        epochs: Passes over the data; what is left after the last whole batch of a pass is not used.
-        batch_size: Examples an update.
+        epochs: Passes over the data; an incomplete last batch of a pass is dropped.
+        batch_size: Examples per update.
         dtype: Compute dtype of an update, one of DTYPES; params, measures and evaluation keep theirs.
-        accumulate_steps: Parts that a batch is split into, one after the other, to need less memory.
+        accumulate_steps: Parts of a batch whose gradients are computed one after another, for less memory.
         optimizer: "adamw", or "sgd" with Nesterov's momentum of 0.9.
-        learning_rate: At its highest.
-        warmup_steps: Updates until the learning rate is at its highest, from zero.
-        decay: Schedule from there down to zero at the last update, or "constant".
-        weight_decay: Share of the params that is taken off them at an update, times the learning rate.
+        learning_rate: Peak learning rate.
+        warmup_steps: Updates of the linear warmup from zero to the peak.
+        decay: Schedule from the peak to zero at the last update, or "constant".
+        weight_decay: Decoupled weight decay; at an update, scaled by the learning rate.
         backbone_rate: Learning rate of all but the head, as a share of the head's; with 0 it is frozen, and
             batch norms and dropout are as in evaluation. Needs a family with a head.
-        clip_norm: Largest norm of all gradients together; 0: any.
-        ema_decay: Share that the average of the params keeps at an update; 0: no average is kept.
-        shift: Pixels that training images are moved by at most, in each direction.
-        flip: Share of the training images that are mirrored, left to right.
-        label_smoothing: Share of a label's probability that all classes divide among them.
+        clip_norm: Largest global norm of the gradients; 0 does not clip.
+        ema_decay: Decay of the exponential moving average of the params; 0 keeps no average.
+        shift: Largest random shift of training images in each direction, in pixels.
+        flip: Probability of mirroring a training image, left to right.
+        label_smoothing: Probability that is spread evenly over all classes.
         kl_weight: Weight of a VAE's KL divergence in its loss.
-        validation: Training examples, the last ones, that are held back to choose the best epoch; 0: the
-            last epoch is the result.
-        patience: Epochs without a better one after which a run ends; 0: it does not.
-        keep: Checkpoints that are kept, besides the best.
-        seed: Seed of the initial params, the order of the examples and all noise.
+        validation: Number of training examples, the last ones, held out to choose the best epoch; 0 takes the
+            last epoch.
+        patience: Epochs without improvement after which a run stops; 0 never stops early.
+        keep: Number of checkpoints to keep, in addition to the best.
+        seed: Seed of the initial params, the order of the examples and all other draws.
     """
 
     task: str
@@ -71,12 +71,12 @@ class Recipe:
 
     @property
     def average(self) -> float:
-        """The former name of `ema_decay`."""
+        """Returns `ema_decay`, by its former name."""
         return self.ema_decay
 
     @property
     def micro_batches(self) -> int:
-        """The former name of `accumulate_steps`."""
+        """Returns `accumulate_steps`, by its former name."""
         return self.accumulate_steps
 
     def __post_init__(self) -> None:
@@ -233,7 +233,7 @@ FINETUNING = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of a manifest name.
+    """Returns the recipe of a manifest name.
 
     Raises:
         TrainingError: there is none.
@@ -250,7 +250,7 @@ def recipe_of(source: str | None) -> Recipe | None:
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The recipe with fields replaced, each spelt `field=value`; the task and the data set stay.
+    """Returns the recipe with fields replaced, each written as `field=value`; task and data set stay.
 
     Raises:
         TrainingError: an unknown field, or a value that is none of its type.

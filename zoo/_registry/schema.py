@@ -14,7 +14,7 @@ Check: TypeAlias = Callable[[Any, str, list[str]], Any]
 
 
 def text(pattern: str, expected: str) -> Check:
-    """Text that the regular expression matches as a whole."""
+    """Checks text: the regular expression must match all of it."""
     compiled = re.compile(pattern, re.ASCII)
 
     def check(value: Any, path: str, problems: list[str]) -> Any:
@@ -34,7 +34,7 @@ DTYPE = text(r"bfloat16|float(16|32|64)|u?int(8|16|32|64)|bool", "a dtype such a
 
 
 def integer(minimum: int) -> Check:
-    """A whole number, `minimum` or more."""
+    """Checks a whole number, which is at least `minimum`."""
 
     def check(value: Any, path: str, problems: list[str]) -> Any:
         if type(value) is not int or value < minimum:
@@ -45,7 +45,7 @@ def integer(minimum: int) -> Check:
 
 
 def number(value: Any, path: str, problems: list[str]) -> Any:
-    """A number; as a float."""
+    """Checks a finite number; returns it as a float."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         problems.append(f"{path}: expected a number, found {_short(value)}")
         return value
@@ -63,7 +63,7 @@ def or_null(check: Check) -> Check:
 
 
 def sequence(item: Check) -> Check:
-    """A list of what `item` checks; as a tuple."""
+    """Checks a list by `item`; the check returns a tuple."""
 
     def check(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, list):
@@ -75,7 +75,7 @@ def sequence(item: Check) -> Check:
 
 
 def mapping(key: Check, item: Check, build: Callable[[dict[str, Any]], Any]) -> Check:
-    """A mapping of free keys."""
+    """Checks a mapping of any keys; `build` makes the result."""
 
     def check(value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
@@ -161,12 +161,12 @@ def record(
 
 
 def join(path: str, name: str) -> str:
-    """The path of a field."""
+    """Returns the path of a field."""
     return ".".join(part for part in (path, name) if part)
 
 
 def suggest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'a' or 'b'?`, or nothing where no name is near."""
+    """Returns `; did you mean 'a' or 'b'?`, or empty text if no name is similar."""
     near = difflib.get_close_matches(name.lower(), names)
     return f"; did you mean {' or '.join(repr(other) for other in near)}?" if near else ""
 
@@ -176,7 +176,7 @@ def _nearest(name: str, fields: Iterable[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    """The value for a message: mappings and lists by their kind, the rest cut at 80 characters."""
+    """Returns the value for a message: mappings and lists by their kind, the rest cut at 80 characters."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     shown = "nothing" if value is None else repr(value)

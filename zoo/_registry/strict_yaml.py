@@ -23,9 +23,9 @@ Events: TypeAlias = Iterator[Any]
 
 
 def read(content: bytes, problems: list[str]) -> object:
-    """The only document's value, made of dict, list, str, int, float, bool and None.
+    """Returns the value of the only document, made of dict, list, str, int, float, bool and None.
 
-    Whatever is wrong is appended to `problems`, after the path of keys that leads to it.
+    Each problem is appended to `problems`, after the path of keys that leads to it.
     """
     for mark, what in FORBIDDEN.items():
         if mark in content:

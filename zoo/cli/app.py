@@ -113,10 +113,10 @@ def main() -> None:
     """Runs the command line; the console script."""
     # What was imported stays to the end; to search it for garbage then would take a third of a second.
     gc.freeze()
-    said = logging.StreamHandler()
-    said.setFormatter(logging.Formatter("zoo: %(message)s"))
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("zoo: %(message)s"))
     logger = logging.getLogger("zoo")
-    logger.addHandler(said)
+    logger.addHandler(handler)
     logger.propagate = False
     warnings.showwarning = console.warn
     app(prog_name="zoo")

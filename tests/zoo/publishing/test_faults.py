@@ -207,7 +207,7 @@ FAULTS = {
     "commit: silence after it": Fault(impatient),
     "commit: 503 after it, and then silence": Fault(
         both(lost("/commit/", status(503)), reply(500, "/commits/main", method="GET", times=2)),
-        "Whether it happened, see http.*/you/net/commits/main",
+        "Look at http.*/you/net/commits/main for the commit",
         new=True,
     ),
     "somebody commits in between": Fault(
