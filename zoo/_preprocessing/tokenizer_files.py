@@ -198,9 +198,17 @@ def _unigram(pieces: Pieces, options: Options, *, camembert: bool) -> "Tokenizer
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     special = options.special_tokens(ROBERTA)
-    first, pad, last, unknown, mask = (_content(special[role]) for role in ("bos", "pad", "eos", "unk", "mask"))
+    first, pad, last, unknown, mask = (
+        _content(special[role]) for role in ("bos", "pad", "eos", "unk", "mask")
+    )
     if camembert:
-        before = [("<s>NOTUSED", 0.0), (pad, 0.0), ("</s>NOTUSED", 0.0), (unknown, 0.0), ("<unk>NOTUSED", -100.0)]
+        before = [
+            ("<s>NOTUSED", 0.0),
+            (pad, 0.0),
+            ("</s>NOTUSED", 0.0),
+            (unknown, 0.0),
+            ("<unk>NOTUSED", -100.0),
+        ]
         after = pieces.scores[1:]
     else:
         before = [(first, 0.0), (pad, 0.0), (last, 0.0), (unknown, 0.0)]

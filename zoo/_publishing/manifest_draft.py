@@ -24,7 +24,7 @@ from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
 from zoo._loading.resolve import resolve
 from zoo._publishing.card_facts import CardFacts, read_card
-from zoo._registry import families, manifest_schema, packaged
+from zoo._registry import families, manifest_file, manifest_schema, packaged
 from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Weights
 from zoo._registry.manifest_schema import Manifest
 from zoo._variables.tree import count_params, unflatten
@@ -37,7 +37,8 @@ class Choices:
     """The user's own statements, which come before what is found out.
 
     Attributes:
-        like: Model of the manifest with the same architecture, inputs, preprocessing and classes.
+        like: Model of the manifest with the same architecture, inputs, preprocessing and classes; for a tag,
+            by default the model that it is one of.
         file: File of the repository, where it has several.
         license: License of the weights.
         metrics: Results by `dataset_split_metric`.
@@ -99,6 +100,7 @@ def draft(
         ConversionError: it fits no layout of its family.
         ZooError: the license is unknown; no model of the manifest has its architecture, or several have.
     """
+    choices = replace(choices, like=choices.like or manifest_file.owner(known, name))
     place = _located(name, address, choices, known)
     card = _card(place)
     license_ = choices.license or place.entry.license or card.license or _asked_license(address, ask)
@@ -131,11 +133,12 @@ def _located(name: str, address: str, choices: Choices, known: Manifest) -> Loca
         located = _in_repository(name, address, choices)
     else:
         raise ZooError(f"{address!r} is no published file; write 'hf://owner/name', or the URL of a file.")
-    if choices.like is None:
+    like = choices.like
+    if like is None:
         return located
-    if choices.like not in known.models:
-        raise ManifestError(f"--like: the manifest has no model {choices.like!r}.")
-    same = replace(known.models[choices.like], metrics=FrozenMapping(), paper=None, license=None, source=None)
+    if like not in known.models:
+        raise ManifestError(f"--like: the manifest has no model {like!r}.")
+    same = replace(known.models[like], metrics=FrozenMapping(), paper=None, license=None, source=None)
     return replace(located, entry=replace(same, name=name, weights=located.weights))
 
 

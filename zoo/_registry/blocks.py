@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from zoo._registry import strict_yaml
 from zoo._registry.entry import Entry, fields_of
-from zoo._registry.manifest_schema import FIELDS
+from zoo._registry.manifest_schema import FIELDS, TAGGED
 
 # What needs no quotes inside braces and brackets, and what needs none as the rest of a line; unless it would
 # be read as something else than text.
@@ -19,6 +19,8 @@ START = re.compile(r'^  "?([\w.-]+)"?:', re.ASCII)
 FAMILY = re.compile(r'^    "?family"?: "?(\w+)', re.ASCII)
 INSIDE = re.compile(r"   +\S")  # a line of a block; a comment further left belongs to what follows
 COMMENT = re.compile(r" *#")
+TAGS = re.compile(r'    "?tags"?:')
+DEEPER = re.compile(r"      ")  # a line of a block's tags
 PLACE_FIRST = ("repo", "revision", "file", "url", "sha256", "size")  # the order of fields of weights
 
 
@@ -60,18 +62,44 @@ def text(name: str, entry: Entry, defaults: Mapping[str, Any], *, whole: bool = 
         defaults: Its family's defaults; those that the entry lacks become `null`.
         whole: If true, fields that equal the defaults are written, too, for a manifest without them.
     """
-    found = {"config": {}, **fields_of(entry)}
-    if entry.weights:
-        weights = fields_of(entry.weights)
-        found["weights"] = {field: weights[field] for field in PLACE_FIRST if field in weights}
+    found = {"config": {}, **_fields(entry)}
     for field, default in defaults.items():
         if found.get(field) == default:
             if not whole:
                 del found[field]
         elif field not in found and (entry.weights or field != "layout"):
             found[field] = None
-    lines = [f"    {field}: {_flow(found[field], LINE)}\n" for field in FIELDS if field in found]
-    return f"  {_flow(name)}:\n{''.join(lines)}"
+    return _lines(name, found, indent=2)
+
+
+def tag_text(tag: str, entry: Entry, model: Entry, *, whole: bool = False) -> str:
+    """Returns the lines of a model's further weights.
+
+    Args:
+        tag: Name of these weights among the model's.
+        entry: Their record.
+        model: The model's record.
+        whole: If true, fields that equal the model's are written, too, which may be those of another tag.
+    """
+    found, others = _fields(entry), _fields(model)
+    fields = {field: found.get(field) for field in TAGGED if field in found or field in others}
+    same = [field for field in fields if field != "weights" and fields[field] == others.get(field)]
+    return _lines(tag, {name: fields[name] for name in fields if whole or name not in same}, indent=6)
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    """Returns the fields of an entry that are not empty; those of its weights in the usual order."""
+    found = fields_of(entry)
+    if entry.weights:
+        weights = fields_of(entry.weights)
+        found["weights"] = {field: weights[field] for field in PLACE_FIRST if field in weights}
+    return found
+
+
+def _lines(name: str, found: Mapping[str, Any], *, indent: int) -> str:
+    """Returns a name, and below it each field in a line."""
+    lines = [f"{' ' * indent}  {name}: {_flow(found[name], LINE)}\n" for name in FIELDS if name in found]
+    return f"{' ' * indent}{_flow(name)}:\n{''.join(lines)}"
 
 
 def _flow(value: Any, plain: re.Pattern[str] = PLAIN) -> str:
@@ -116,6 +144,21 @@ def insert(content: str, block: str) -> str:
         at -= 1
     gap = "\n" if after and after[0].family != new.family else ""
     return "".join([*lines[:at], block, gap, *lines[at:]])
+
+
+def insert_tag(content: str, model: str, tag: str) -> str:
+    """Returns the manifest's text with the lines of a tag below the last one of the model."""
+    lines = content.splitlines(keepends=True)
+    models = next(number for number, line in enumerate(lines) if line.startswith("models:"))
+    block = next(each for each in _blocks(lines, models + 1) if each.name == model)
+    if not lines[block.end - 1].endswith("\n"):
+        lines[block.end - 1] += "\n"
+    inside = range(block.start + 1, block.end)
+    first = next((at for at in inside if TAGS.match(lines[at])), None)
+    if first is None:
+        return "".join([*lines[: block.end], "    tags:\n", tag, *lines[block.end :]])
+    end = next((at for at in inside if at > first and not DEEPER.match(lines[at])), block.end)
+    return "".join([*lines[:end], tag, *lines[end:]])
 
 
 def _blocks(lines: list[str], first: int) -> list[Block]:

@@ -56,7 +56,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the entry, and le
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name for the model, in lower case.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name for the model, or MODEL.TAG for further weights of one."),
+    ],
     address: Address,
     like: Like = None,
     file: RepositoryFile = None,
@@ -84,9 +87,7 @@ def add(
     entry, notes = draft(known, name, address, choices, _ask if is_terminal(sys.stdin) else None)
     for note in notes:
         typer.echo(f"zoo: {note}", err=True)
-    if dry_run:
-        manifest_file.extended(path, entry)
-    print(manifest_file.block(entry, known) if dry_run else manifest_file.add(path, entry), end="")
+    print(manifest_file.add(path, entry, dry_run=dry_run), end="")
 
 
 @app.command()

@@ -177,6 +177,10 @@ def test_a_model_like_another_has_its_preprocessing_and_classes(run, net, sheet)
     assert run("net", net, "--license", "MIT", "--like", "mine").out.endswith(
         "    preprocess: {ink: light}\n    classes: cifar10\n"
     )
+    tag = run("mine.new", net, "--license", "MIT").out.splitlines()
+    assert tag[:2] == ["    tags:", "      new:"]
+    assert tag[3:] == ["        layout: torch", "        license: MIT", f"        source: {net}"]
+    assert manifest.read(sheet).models["mine.new"].classes == "cifar10"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +208,7 @@ REFUSED = {
     "neither": (["net", "someone/net"], "is no published file; write 'hf://owner/name', or the URL"),
     "a name that is there": (["gpt2", "NET"], "has a model 'gpt2' already"),
     "a name in capitals": (["Net", "NET"], "expected a lower-case name, found 'Net'"),
-    "a tag": (["gpt2.new", "NET"], "'gpt2.new' is the name of a tag of 'gpt2'"),
+    "a tag of another architecture": (["gpt2.new", "NET", "--license", "MIT"], "missing"),
     "license unknown": (["net", "NET"], "does not state its license; pass --license"),
     "an unknown model": (["net", "NET", "--like", "gpt3"], "the manifest has no model 'gpt3'"),
     "not recognized": (

@@ -99,6 +99,39 @@ def test_every_model_of_the_zoo_goes_back_to_where_it_was(path):
         ]
 
 
+def test_a_tag_goes_below_those_of_its_model(path):
+    path.write_text(SHEET)
+    other = replace(ENTRY.weights, file="b.safetensors")
+    first = replace(ENTRY, name="a.b.c", weights=other, paper="https://arxiv.org/abs/1")
+    place = f"{{repo: owner/name, revision: {COMMIT}, file: b.safetensors, sha256: {SHA}, size: 9}}"
+    block = f"      b.c:\n        weights: {place}\n        paper: https://arxiv.org/abs/1\n"
+    assert manifest_file.add(path, first, dry_run=True) == f"    tags:\n{block}"
+    assert path.read_text() == SHEET
+    assert manifest_file.add(path, first) == f"    tags:\n{block}"
+    assert manifest_file.add(path, replace(first, name="a.d", paper=None)) == (
+        f"      d:\n        weights: {place}\n"
+    )
+    assert (
+        path.read_text().replace("    tags:\n" + block + f"      d:\n        weights: {place}\n", "") == SHEET
+    )
+    models = manifest.read(path).models
+    assert [*models] == ["a", "a.b.c", "a.d", "net10", "mine"]
+    assert models["a.b.c"] == first
+
+
+def test_a_tag_states_what_is_of_another_tag(path):
+    tags = f"    default: old\n    tags:\n      old:\n        weights: {{file: a, sha256: {SHA}, size: 9}}\n"
+    more = "        layout: torch\n        source: there\n        config: {channels: [3, 4]}\n    paper: https://a.b\n"
+    path.write_text(f"models:\n  a:\n{tags}{more}" + re.sub("    weights.*\n", "", OTHER) + "  b:\n" + OTHER)
+    known = manifest.read(path).models
+    entry = replace(known["a"], name="a.new", layout=None)
+    assert manifest_file.add(path, entry).startswith(
+        "      new:\n        config: {channels: [3, 4]}\n        weights: {file: a"
+    )
+    assert {**manifest.read(path).models} == {**known, "a.new": entry}
+    assert path.read_text().index("      new:") < path.read_text().index("    paper:")
+
+
 def test_what_a_family_has_by_default_is_left_out(path):
     defaults = """families:
   cnn:
@@ -148,7 +181,10 @@ def test_a_manifest_with_defaults_gets_a_pasted_block_right(use_manifest, path):
 
 REFUSED = {
     "taken": ({"name": "a"}, "has a model 'a' already"),
-    "a tag": ({"name": "a.b"}, "'a.b' is the name of a tag of 'a'"),
+    "a tag of another model": (
+        {"name": "a.b", "num_params": 8, "labels": ("a",)},
+        "'a.b' is the name of a tag of 'a', and differs from it in labels, num_params; choose another name",
+    ),
     "malformed": ({"name": "A"}, "^the name: expected a lower-case name, found 'A'"),
     "two problems": (
         {"family": "A", "license": ""},
