@@ -5,17 +5,23 @@ Everything else has to fit.
 """
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
 from converters.matching import Fit, Link, fit_links
+from zoo._errors import WeightsError, ZooError
+from zoo._loading.build import build
+from zoo._loading.located import Located
 from zoo._registry import families
-from zoo._registry.entry import Entry
+from zoo._registry.entry import Entry, FrozenMapping
+from zoo._variables import init
 from zoo._variables.casting import Array
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
@@ -35,12 +41,90 @@ def head(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
     return head_layers(entry) if "num_classes" in config else ()
 
 
-def without_head(found: Fit, names: tuple[str, ...], ignore: tuple[str, ...]) -> Fit:
-    """The fit without the head's arrays that the state dict has no tensors for, or others."""
+def completed(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the head that `num_classes` asks for, where the entry's own has no classes."""
+    family = families.named(entry.family)
+    if "num_classes" in config and "head" not in config and family and family.classifying:
+        own = entry.config.get("head")
+        return {**config, **({} if own in family.classifying else family.classifier)}
+    return dict(config)
+
+
+def without_missing(located: Located, tensors: Iterable[str]) -> tuple[Located, tuple[str, ...]]:
+    """Returns the model with the head that a file of the Hub has tensors for, and a note if it is another.
+
+    transformers would give the missing layers random weights.
+    """
+    entry = located.entry
+    own, family = str(entry.config.get("head")), families.named(entry.family)
+    if located.counted or family is None or own not in family.headless:
+        return located, ()
+    pattern, other = family.headless[own]
+    if any(re.fullmatch(pattern, name) for name in tensors):
+        return located, ()
+    adapted = replace(entry, config=FrozenMapping({**entry.config, "head": other}))
+    return replace(located, entry=adapted), (f"the file has no {own}: the head is {other!r}",)
+
+
+def check_effect(entry: Entry, module: nn.Module, config: Mapping[str, Any]) -> None:
+    """Checks that `num_classes`, if given, is a number of logits of the module.
+
+    Raises:
+        ZooError: its head has no classes.
+    """
+    if "num_classes" not in config or entry.family is None:
+        return
+    classifying, chosen = families.family(entry).classifying, getattr(module, "head", None)
+    if classifying and chosen not in classifying:
+        raise ZooError(
+            f"num_classes={config['num_classes']} has no effect on the head {chosen!r} of {entry.name!r}; "
+            f"add head=, one of {', '.join(map(repr, classifying))}."
+        )
+
+
+def foreign(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers of the family's HEAD that the weights have for another head than the chosen one.
+
+    Such as a classifier of tokens, whose tensors have the names and perhaps the shapes of one of texts.
+
+    Raises:
+        WeightsError: the chosen head needs them, and nothing allows to initialize them.
+    """
+    own, chosen = entry.config.get("head"), config.get("head")
+    if None in (own, chosen) or own == chosen:
+        return ()
+    theirs, ours = (_layers(entry, head) for head in (own, chosen))
+    shared = tuple(layer for layer in families.family(entry).head if layer in theirs & ours)
+    if shared and "num_classes" not in config:
+        raise WeightsError(
+            f"{entry.name!r} has weights for the head {own!r}, which are none for {chosen!r}; "
+            "with num_classes= a new head is initialised."
+        )
+    return shared
+
+
+def _layers(entry: Entry, head: Any) -> set[str]:
+    module, described = build(entry, config={"head": head})
+    return {path.split("/")[1] for path in init.shapes(module, described.inputs)}
+
+
+def without_head(
+    found: Fit, names: tuple[str, ...], ignore: tuple[str, ...], others: tuple[str, ...] = ()
+) -> Fit:
+    """The fit without the head's arrays that the state dict has no tensors for, or others.
+
+    Args:
+        found: The fit of all.
+        names: Layers of the head.
+        ignore: Regular expressions for tensors that may be left over.
+        others: Layers whose tensors are of another head.
+    """
 
     def fits(link: Link) -> bool:
         shapes = found.tensors.shapes
         each = zip(link.tensors, link.shapes, strict=True)
+        if all(array.path[1] in others for array in link.arrays):
+            return False
         return not all(array.path[1] in names for array in link.arrays) or all(
             name in shapes and shape in (None, shapes[name]) for name, shape in each
         )
@@ -54,14 +138,17 @@ def without_head(found: Fit, names: tuple[str, ...], ignore: tuple[str, ...]) ->
 
 
 def drop_mismatched(
-    arrays: Mapping[str, Any], shapes: Shapes, names: tuple[str, ...]
+    arrays: Mapping[str, Any], shapes: Shapes, names: tuple[str, ...], others: tuple[str, ...] = ()
 ) -> tuple[dict[str, Any], dict[str, jax.ShapeDtypeStruct]]:
-    """Both without the head's arrays that are not the same in both."""
+    """Both without the head's arrays that are not the same in both, or are of another head."""
     other = {
         path
         for path in chain(arrays, shapes)
-        if path.split("/")[1] in names
-        and not (path in arrays and path in shapes and arrays[path].shape == shapes[path].shape)
+        if path.split("/")[1] in others
+        or (
+            path.split("/")[1] in names
+            and not (path in arrays and path in shapes and arrays[path].shape == shapes[path].shape)
+        )
     }
     return (
         {path: array for path, array in arrays.items() if path not in other},

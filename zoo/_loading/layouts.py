@@ -24,9 +24,20 @@ from zoo._registry.entry import Entry
 
 
 def conversion(
-    entry: Entry, source: Mapping[str, Any], module: nn.Module, head: tuple[str, ...] = ()
+    entry: Entry,
+    source: Mapping[str, Any],
+    module: nn.Module,
+    head: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
 ) -> Conversion:
-    """Which tensors make which arrays; reads none but tied ones. Those of layers in `head` need not fit.
+    """Which tensors make which arrays; reads none but tied ones.
+
+    Args:
+        entry: The entry of the weights.
+        source: Their tensors.
+        module: The module that they are for.
+        head: Layers whose tensors need not fit.
+        others: Layers whose tensors are of another head, and are left out.
 
     Raises:
         ConversionError: they do not fit the module.
@@ -42,7 +53,7 @@ def conversion(
 
     def without_other_head(layout: str) -> Fit:
         found = attempt(layout)
-        return without_head(found, head, allowed) if found.problems and head else found
+        return without_head(found, head, allowed, others) if others or (found.problems and head) else found
 
     layout, fit = fewest_problems(layouts, without_other_head)
     if fit.problems:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
+from converters.checkpoints import Checkpoint
 from converters.formats import are_flax
 from converters.matching import Conversion, contiguous
 from zoo._errors import WeightsError, ZooError
@@ -66,6 +67,7 @@ def load(
         **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
             head than a repository's config.json names. With `num_classes=`, a head that the weights lack or
             have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
+            A model of text without classes gets the head "classification" with it.
             With `in_channels=`, the first kernel is summed or repeated over the channels of images.
 
     Raises:
@@ -99,16 +101,23 @@ def load_located(
     config: Mapping[str, Any] = MappingProxyType({}),
 ) -> Model:
     """Builds a model whose name is resolved; arguments as for `load`."""
-    entry = located.entry
-    built, described = build(entry, module=module, dtype=dtype, config=config)
+    config = heads.completed(located.entry, config)
+    access = weights.Access(sliced=sharding is not None, verify=verify)
+    built, described = build(located.entry, module=module, dtype=dtype, config=config)
+    heads.check_effect(located.entry, built, config)
     notes: tuple[str, ...] = ()
+    tensors = weights.read(located, access) if pretrained else None
+    if tensors is not None and module is None and "head" not in config:
+        located, notes = heads.without_missing(located, tensors)
+        built, described = build(located.entry, dtype=dtype, config=config)
+    entry = located.entry
     cast = None if param_dtype is None else float_dtype("param_dtype", param_dtype)
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     flat: dict[str, jax.Array] = {}
-    if pretrained:
-        access = weights.Access(sliced=sharding is not None, verify=verify)
-        arrays, notes = _fitting(located, access, built, described, config)
+    if tensors is not None:
+        arrays, more = _fitting(located, tensors, access, built, described, config)
+        notes += more
         flat = lazy.place_all(arrays, cast, sharding)
     if not pretrained or heads.head(entry, config):
         new = init.initialize(built, described.inputs, seed, cast, sharding, flat.keys())
@@ -123,13 +132,16 @@ def pretrained_arrays(
     located: Located, module: nn.Module | None = None
 ) -> tuple[nn.Module, dict[str, Array]]:
     """Returns the module and the arrays of a model's weights, in NumPy's memory."""
+    tensors = weights.read(located)
+    located, _ = (located, ()) if module else heads.without_missing(located, tensors)
     built, _ = build(located.entry, module=module)
-    arrays, _ = _pretrained(located, weights.WHOLE, built)
+    arrays, _ = _pretrained(located, tensors, weights.WHOLE, built)
     return built, {path: np.asarray(array) for path, array in arrays.items()}
 
 
 def _fitting(
     located: Located,
+    tensors: Checkpoint,
     access: weights.Access,
     built: nn.Module,
     described: Entry,
@@ -139,20 +151,26 @@ def _fitting(
     entry = located.entry
     head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
     if donor_config == config:
-        return _pretrained(located.with_inputs(described.inputs), access, built, head)
+        others = heads.foreign(entry, config)
+        return _pretrained(located.with_inputs(described.inputs), tensors, access, built, head, others)
     donor, fitting = build(entry, config=donor_config)
-    arrays, notes = _pretrained(located.with_inputs(fitting.inputs), access, donor, head)
+    arrays, notes = _pretrained(located.with_inputs(fitting.inputs), tensors, access, donor, head)
     return heads.adapt_stem(entry, arrays, described.config["in_channels"]), notes
 
 
 def _pretrained(
-    located: Located, access: weights.Access, module: nn.Module, head: tuple[str, ...] = ()
+    located: Located,
+    tensors: Checkpoint,
+    access: weights.Access,
+    module: nn.Module,
+    head: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
 ) -> Loaded:
     """Returns the arrays of the weights, which fit the module but for its head, and notes."""
-    entry, tensors = located.entry, weights.read(located, access)
+    entry = located.entry
     if entry.layout:
         found = _with_dense_layers(located, tensors)
-        return _converted(layouts.conversion(entry, found, module, head), sliced=access.sliced)
+        return _converted(layouts.conversion(entry, found, module, head, others), sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
         raise WeightsError(
@@ -160,7 +178,7 @@ def _pretrained(
             "make Flax weights of them with zoo convert."
         )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
-        arrays, shapes = heads.drop_mismatched(arrays, init.shapes(module, entry.inputs), head)
+        arrays, shapes = heads.drop_mismatched(arrays, init.shapes(module, entry.inputs), head, others)
         arrays = stacking.stack_or_unstack(arrays, shapes)
         check_fit(arrays, shapes, module)
     return dict(arrays), ()

@@ -1,23 +1,32 @@
 """Models in the Hub's layout: what config.json and its companions say, as an entry.
 
-Every attribute has a meaning for the family, is known to change nothing, or is refused by name: one that is
+Every attribute has a meaning for the family, changes nothing by a rule, or is refused by name: one that is
 ignored would make a silently wrong model.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from converters.errors import CheckpointError
 from converters.io import decode_json
 from zoo._errors import ManifestError
-from zoo._loading import preprocessor_config, sentence_transformers
+from zoo._loading import attributes, preprocessor_config, sentence_transformers
 from zoo._loading.build import build
 from zoo._loading.score_kinds import score_kind
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry, FrozenMapping, Photos
-from zoo._registry.family import IRRELEVANT, ConfigFields
+from zoo._registry.family import ConfigFields, Family
 
+# One of them is in every config.json of transformers, whatever its age.
+_SIGNS = frozenset({"model_type", "architectures", "transformers_version", "hidden_size", "n_embd", "dim"})
+_KINDS = {
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+}
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
 
 
@@ -27,7 +36,7 @@ def is_hub_config(content: bytes) -> bool:
         config = decode_json(content, "")
     except CheckpointError:
         return False
-    return isinstance(config, dict) and "model_type" in config and "num_params" not in config
+    return isinstance(config, dict) and "num_params" not in config and not _SIGNS.isdisjoint(config)
 
 
 def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Entry:
@@ -37,47 +46,75 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
         name: Name that it is loaded by.
         content: Content of config.json.
         read: Gives its other files.
-        head: Instead of the one that `architectures` names.
+        head: The head that the caller chooses, which `architectures` then need not name; the entry has the
+            file's own.
 
     Raises:
         ManifestError: the zoo has no such model, or not with these options; all of them are listed.
     """
     config = sentence_transformers.parsed(f"{name}: config.json", content, dict)
-    kind, model_types = config.get("model_type"), manifest.read().model_types
-    if kind not in model_types:
+    kind, family = _family(name, config)
+    fields = family.config_fields[kind]
+    problems: list[str] = []
+    keywords = {**fields.defaults, **_keywords(config, family, fields, problems)}
+    sentences = (
+        sentence_transformers.keywords(name, read) if fields.embeds and head in (None, "embedding") else {}
+    )
+    keywords |= sentences or _of_architecture(config, fields, problems, head)
+    shown = str(head or keywords.get("head", ""))
+    classes = fields.classifies and (not family.classifying or shown in family.classifying)
+    labels = _labels(config, problems) if classes else ()
+    if fields.classifies:
+        keywords.setdefault("num_classes", len(labels) or _count(config))
+    problems += _problems(config, fields, shown)
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise ManifestError(f"{name!r} is a {kind} that the zoo does not have:{lines}")
+    scored = fields.classifies and shown in ("", "classification")
+    made = Entry(
+        name,
+        0,
+        family=family.name,
+        config=FrozenMapping(keywords),
+        inputs=fields.inputs,
+        layout=families.ANY,
+        # LABEL_0, LABEL_1 ... say nothing.
+        labels=() if all(label.startswith("LABEL_") for label in labels) else labels,
+        scores=score_kind(name, config, read, keywords["num_classes"]) if scored else None,
+    )
+    _, described = build(made, config=made.config)  # its inputs are those of its module
+    made = replace(made, config=described.config, inputs=described.inputs)
+    return replace(made, preprocess=_preprocess(made, fields, read))
+
+
+def _family(name: str, config: Mapping[str, Any]) -> tuple[str, Family]:
+    """Returns the model_type, told by `architectures` where there is none, and its family."""
+    model_types = manifest.read().model_types
+    kind = config.get("model_type")
+    if kind is None:
+        kind = _kind_of_architecture(config, model_types)
+    if kind is None:
+        raise ManifestError(
+            f"the config.json of {name!r} has no model_type, and its architectures "
+            f"({config.get('architectures')}) tell none that the zoo has; add it, such as "
+            '"model_type": "bert".'
+        )
+    if kind not in [*model_types]:
         raise ManifestError(
             f"{name!r} has model_type {kind!r}; the zoo has {', '.join(sorted(model_types))}."
         )
     family = families.named(model_types[kind])
     assert family is not None  # a test holds the manifest to it
-    fields = family.config_fields[kind]
-    problems = [*_problems(config, fields)]
-    keywords = {**fields.defaults, **_keywords(config, fields, problems)}
-    if head is None:
-        sentences = sentence_transformers.keywords(name, read) if fields.embeds else {}
-        keywords |= sentences or _of_architecture(config, fields, problems)
-    if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise ManifestError(f"{name!r} is a {kind} that the zoo does not have:{lines}")
-    classifies = fields.classifies and (head or keywords.get("head", "classification")) == "classification"
-    made = Entry(
-        name,
-        0,
-        family=model_types[kind],
-        config=FrozenMapping(keywords),
-        inputs=fields.inputs,
-        layout=families.ANY,
-        labels=_labels(config) if fields.classifies else (),
-        scores=score_kind(name, config, read, keywords["num_classes"]) if classifies else None,
-    )
-    made = _completed(made, {} if head is None else {"head": head})
-    return replace(made, preprocess=_preprocess(made, fields, read))
+    return kind, family
 
 
-def _completed(made: Entry, chosen: Mapping[str, Any]) -> Entry:
-    """Returns the entry with the inputs of its module."""
-    _, described = build(made, config={**made.config, **chosen})
-    return replace(made, config=described.config, inputs=described.inputs)
+def _kind_of_architecture(config: Mapping[str, Any], model_types: Mapping[str, str]) -> str | None:
+    """Returns the model_type of which transformers has the class that `architectures` names."""
+    for kind, name in model_types.items():
+        family = families.named(name)
+        if family and any(each in family.config_fields[kind].heads for each in _architectures(config)):
+            return kind
+    return None
 
 
 def _preprocess(made: Entry, fields: ConfigFields, read: Read) -> Photos | None:
@@ -91,44 +128,80 @@ def _preprocess(made: Entry, fields: ConfigFields, read: Read) -> Photos | None:
         return None
 
 
-def _problems(config: Mapping[str, Any], fields: ConfigFields) -> Iterator[str]:
+def _problems(config: Mapping[str, Any], fields: ConfigFields, head: str) -> Iterator[str]:
     """Yields the attributes that the family does not have."""
-    known = {*fields.keywords, *fields.fixed, *fields.irrelevant, *IRRELEVANT}
+    fixed = {**fields.fixed, **fields.fixed_for.get(head, {})}
     for name, value in config.items():
-        if name in fields.fixed and value != fields.fixed[name]:
-            yield f"{name}: {value!r}; the zoo has {fields.fixed[name]!r} only"
-        elif name not in known:
-            yield f"{name}: {value!r}; nobody has said what it means for the family"
+        if name in fixed:
+            if value not in (None, fixed[name]):
+                yield f"{name}: {value!r}; the zoo has {fixed[name]!r} only"
+        elif name not in (*fields.keywords, *fields.irrelevant) and not attributes.is_harmless(name, value):
+            yield f"{name}: {value!r}; {attributes.meaning(name)}"
 
 
-def _keywords(config: Mapping[str, Any], fields: ConfigFields, problems: list[str]) -> dict[str, Any]:
+def _keywords(
+    config: Mapping[str, Any], family: Family, fields: ConfigFields, problems: list[str]
+) -> dict[str, Any]:
     """The keywords of `create` that attributes stand for; null is the default."""
-    found = {
-        keyword: config[name] for name, keyword in fields.keywords.items() if config.get(name) is not None
-    }
+    parameters = inspect.signature(family.create, eval_str=True).parameters
+    found: dict[str, Any] = {}
+    for name, keyword in fields.keywords.items():
+        value = config.get(name)
+        if value is None:
+            continue
+        expected = _expected(value, parameters[keyword].annotation)
+        if expected:
+            problems.append(f"{name}: {value!r}; expected {expected}")
+        elif keyword == "activation" and value not in fields.activations:
+            problems.append(f"activation {value!r}; the zoo has {', '.join(fields.activations)}")
+        elif found.setdefault(keyword, value) != value:
+            problems.append(f"{name}: {value!r}; another attribute says {found[keyword]!r}")
     if "activation" in found:
-        activation = found["activation"]
-        if activation not in fields.activations:
-            problems.append(f"activation {activation!r}; the zoo has {', '.join(fields.activations)}")
-        found["activation"] = fields.activations.get(activation)
-    if fields.classifies:
-        found["num_classes"] = len(config.get("id2label") or ()) or config.get("num_labels") or 2
+        found["activation"] = fields.activations.get(found["activation"])
     return found
 
 
+def _expected(value: Any, annotation: Any) -> str:
+    """What a keyword takes instead of the value, in words; empty where it takes the value."""
+    for kind in get_args(annotation) or (annotation,):
+        right, words = _KINDS.get(kind, (object, ""))
+        # Python's booleans are whole numbers; sizes are not negative.
+        if words and (not isinstance(value, right) or isinstance(value, bool) != (kind is bool)):
+            return words
+        if kind is int and value < 0:
+            return "0 or more"
+    return ""
+
+
 def _of_architecture(
-    config: Mapping[str, Any], fields: ConfigFields, problems: list[str]
+    config: Mapping[str, Any], fields: ConfigFields, problems: list[str], head: str | None
 ) -> Mapping[str, Any]:
-    named = config.get("architectures") or []
-    for name in named:
+    """Returns the keywords of the class that `architectures` names; the base model's where it names none."""
+    named = _architectures(config)
+    for name in named or [*fields.heads][:1]:
         if name in fields.heads:
             return fields.heads[name]
-    problems.append(f"architectures: {named}; the zoo has {', '.join(fields.heads)}, or pass head=")
+    if head is None:
+        problems.append(f"architectures: {named}; the zoo has {', '.join(fields.heads)}, or pass head=")
     return {}
 
 
-def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of classes, unless they are LABEL_0, LABEL_1 ..., which say nothing."""
+def _architectures(config: Mapping[str, Any]) -> list[str]:
+    named = config.get("architectures") or []
+    return [str(each) for each in named] if isinstance(named, list) else [str(named)]
+
+
+def _count(config: Mapping[str, Any]) -> int:
+    """Returns the number of classes that transformers takes where they have no names."""
+    count = config.get("num_labels")
+    return count if isinstance(count, int) and count > 0 else 2
+
+
+def _labels(config: Mapping[str, Any], problems: list[str]) -> tuple[str, ...]:
+    """The names of classes; none where the file has none."""
     labels = config.get("id2label") or {}
-    names = tuple(str(labels[index]) for index in sorted(labels, key=int))
-    return () if all(name.startswith("LABEL_") for name in names) else names
+    numbers = [str(number) for number in range(len(labels))]
+    if not isinstance(labels, dict) or {*labels} != {*numbers}:
+        problems.append(f"id2label: {labels!r}; expected a name for each of the numbers 0, 1, 2 ...")
+        return ()
+    return tuple(str(labels[number]) for number in numbers)

@@ -1,5 +1,6 @@
 """Layers and functions that Flax lacks, or whose numbers differ from PyTorch's."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -15,15 +16,59 @@ def _gelu(x: jax.Array) -> jax.Array:
     return nn.gelu(x, approximate=False)
 
 
+def _gelu_fast(x: jax.Array) -> jax.Array:
+    """Computes the tanh approximation with ten digits of sqrt(2 / pi), as transformers' of this name."""
+    return 0.5 * x * (1 + jnp.tanh(0.7978845608 * x * (1 + 0.044715 * x * x)))
+
+
+def _gelu_10(x: jax.Array) -> jax.Array:
+    """Computes the exact GELU, at most 10 (https://arxiv.org/abs/2004.09602)."""
+    return jnp.clip(_gelu(x), -10, 10)
+
+
+def _quick_gelu(x: jax.Array) -> jax.Array:
+    """Computes the sigmoid approximation of GELU (https://arxiv.org/abs/1606.08415, section 2)."""
+    return x * nn.sigmoid(1.702 * x)
+
+
+def _laplace(x: jax.Array) -> jax.Array:
+    """Computes the Laplace function that approximates relu2 (https://arxiv.org/abs/2209.10655, section 3)."""
+    return 0.5 * (1 + jax.lax.erf((x - 0.707107) / (0.282095 * math.sqrt(2))))
+
+
+def _mish(x: jax.Array) -> jax.Array:
+    """Computes Mish (https://arxiv.org/abs/1908.08681)."""
+    return x * jnp.tanh(nn.softplus(x))
+
+
+def _relu2(x: jax.Array) -> jax.Array:
+    """Computes the square of ReLU (https://arxiv.org/abs/2109.08668)."""
+    return jnp.square(nn.relu(x))
+
+
+def _linear(x: jax.Array) -> jax.Array:
+    """Returns the input."""
+    return x
+
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
-    "gelu": _gelu,
-    "gelu_tanh": nn.gelu,
-    "silu": nn.silu,
-    "tanh": nn.tanh,
+    "relu2": _relu2,
+    "relu6": nn.relu6,
     "leaky_relu": nn.leaky_relu,
     "elu": nn.elu,
+    "gelu": _gelu,
+    "gelu_10": _gelu_10,
+    "gelu_fast": _gelu_fast,
+    "gelu_tanh": nn.gelu,
+    "quick_gelu": _quick_gelu,
+    "silu": nn.silu,
+    "hard_swish": nn.hard_swish,
+    "mish": _mish,
+    "tanh": nn.tanh,
     "sigmoid": nn.sigmoid,
+    "laplace": _laplace,
+    "linear": _linear,
 }
 
 

@@ -19,62 +19,27 @@ TOKENS = (Input("input_ids", (1, 16), "int32"),)
 # transformers' names of activations -> the zoo's
 ACTIVATIONS = {
     "gelu": "gelu",
+    "gelu_10": "gelu_10",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_fast": "gelu_fast",
     "gelu_new": "gelu_tanh",
+    "gelu_python": "gelu",
+    "gelu_python_tanh": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "hardswish": "hard_swish",
+    "laplace": "laplace",
+    "leaky_relu": "leaky_relu",
+    "linear": "linear",
+    "mish": "mish",
+    "quick_gelu": "quick_gelu",
     "relu": "relu",
+    "relu2": "relu2",
+    "relu6": "relu6",
+    "sigmoid": "sigmoid",
     "silu": "silu",
     "swish": "silu",
     "tanh": "tanh",
 }
-# What changes neither the module nor what its weights compute: how weights were initialised and stored, what
-# transformers returns besides, options of its `generate`, and what is read elsewhere.
-IRRELEVANT = frozenset(
-    {
-        "architectures",
-        "model_type",
-        "transformers_version",
-        "_name_or_path",
-        "name_or_path",
-        "torch_dtype",
-        "dtype",
-        "initializer_range",
-        "initializer_factor",
-        "use_cache",
-        "gradient_checkpointing",
-        "output_attentions",
-        "output_past",
-        "output_hidden_states",
-        "return_dict",
-        "torchscript",
-        "chunk_size_feed_forward",
-        "finetuning_task",
-        "problem_type",
-        "sbert_ce_default_activation_function",
-        "sentence_transformers",
-        "task_specific_params",
-        "tokenizer_class",
-        "bos_token_id",
-        "eos_token_id",
-        "sep_token_id",
-        "id2label",
-        "label2id",
-        "num_labels",
-        "_num_labels",
-        "do_sample",
-        "max_length",
-        "min_length",
-        "num_beams",
-        "temperature",
-        "top_k",
-        "top_p",
-        "directionality",
-        "pooler_fc_size",
-        "pooler_num_attention_heads",
-        "pooler_num_fc_layers",
-        "pooler_size_per_head",
-        "pooler_type",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +47,12 @@ class ConfigFields:
     """Reading rules of a family for one model_type's attributes in a config.json of the Hub.
 
     Attributes:
-        keywords: Attribute -> the keyword of the family's `create` that it stands for.
-        heads: Class of transformers that `architectures` may name -> further keywords.
+        keywords: Attribute -> the keyword of the family's `create` that it stands for; several are one.
+        heads: Class of transformers that `architectures` may name -> further keywords; the first is the base
+            model, which none stands for.
         fixed: Attribute -> the only value that the family has; it is transformers' default, too.
-        irrelevant: Further attributes that change nothing, in addition to IRRELEVANT.
+        fixed_for: Value of the keyword `head` -> the same for attributes that only this head reads.
+        irrelevant: Attributes that change nothing, besides those that change nothing in any family.
         defaults: Keywords whose default is another one in transformers, or that no attribute has.
         inputs: The arrays that the model takes.
         activations: transformers' name of an activation -> the zoo's.
@@ -97,6 +64,7 @@ class ConfigFields:
     keywords: Mapping[str, str]
     heads: Mapping[str, Mapping[str, Any]]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    fixed_for: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     irrelevant: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[Input, ...] = TOKENS
@@ -137,6 +105,7 @@ class Family:
         tied: Tensor that some files keep twice -> the end of the other one's name, which has to be equal.
         head: The layers that give logits; `num_classes=` initializes them where the weights have others.
         neck: Layers before the head that only some files have; they may be initialized with it.
+        headless: Head that some files lack -> a regular expression for its tensors, and the head without it.
         stem: Names of the first layer, which `in_channels=` adapts to other images.
         classifier: Keywords of `create` that make a classifier; finetuning adds them.
         classifying: Values of the keyword `head` whose logits `num_classes` counts; all, if there are none.
@@ -159,6 +128,7 @@ class Family:
     tied: Mapping[str, str] = field(default_factory=dict)
     head: tuple[str, ...] = ()
     neck: tuple[str, ...] = ()
+    headless: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stem: tuple[str, ...] = ()
     classifier: Mapping[str, Any] = field(default_factory=dict)
     classifying: tuple[str, ...] = ()

@@ -270,7 +270,7 @@ def _names(models: Any) -> Iterator[str]:
         yield from (name, *(f"{name}.{tag}" for tag in tags or () if isinstance(tags, dict)))
 
 
-MODEL_TYPES = schema.mapping(schema.IDENTIFIER, schema.IDENTIFIER, FrozenMapping)
+MODEL_TYPES = schema.mapping(NAME, schema.IDENTIFIER, FrozenMapping)
 
 
 def _used(manifest: schema.Fields) -> Problems:

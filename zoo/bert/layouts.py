@@ -65,55 +65,81 @@ _SIZES = {
     "hidden_dropout_prob": "dropout",
     "attention_probs_dropout_prob": "attention_dropout",
     "classifier_dropout": "classifier_dropout",
+    "is_decoder": "causal",
     "pad_token_id": "pad_token_id",
 }
-_FIXED = {
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "add_cross_attention": False,
-    "is_encoder_decoder": False,
-    "tie_word_embeddings": True,
-}
+_TIED = {"tie_word_embeddings": True, "tie_weights_": True}
+_TIED_HEADS = dict.fromkeys(("masked_lm", "causal_lm", "pretraining"), _TIED)
 
 
 def _heads(prefix: str, base: str) -> dict[str, dict[str, str]]:
     return {
         f"{prefix}Model": {"head": base},
         f"{prefix}ForMaskedLM": {"head": "masked_lm"},
+        f"{prefix}ForCausalLM": {"head": "causal_lm"},
         f"{prefix}ForSequenceClassification": {"head": "classification"},
+        f"{prefix}ForTokenClassification": {"head": "token_classification"},
+        f"{prefix}ForQuestionAnswering": {"head": "question_answering"},
+        f"{prefix}ForMultipleChoice": {"head": "multiple_choice"},
     }
+
+
+def _roberta(prefix: str, vocab_size: int) -> ConfigFields:
+    return ConfigFields(
+        keywords=_SIZES,
+        heads=_heads(prefix, "pooler"),
+        fixed_for=_TIED_HEADS,
+        defaults={"variant": "roberta", "vocab_size": vocab_size, "pad_token_id": 1},
+        classifies=True,
+        embeds=True,
+    )
 
 
 CONFIG_FIELDS = {
     "bert": ConfigFields(
-        keywords=_SIZES, heads=_heads("Bert", "pooler"), fixed=_FIXED, classifies=True, embeds=True
-    ),
-    "roberta": ConfigFields(
         keywords=_SIZES,
-        heads=_heads("Roberta", "pooler"),
-        fixed=_FIXED,
-        defaults={"variant": "roberta", "vocab_size": 50265, "pad_token_id": 1},
+        heads={
+            **_heads("Bert", "pooler"),
+            "BertLMHeadModel": {"head": "causal_lm"},
+            "BertForNextSentencePrediction": {"head": "next_sentence"},
+            "BertForPreTraining": {"head": "pretraining"},
+        },
+        fixed_for=_TIED_HEADS,
         classifies=True,
         embeds=True,
     ),
+    "roberta": _roberta("Roberta", 50265),
+    "xlm-roberta": _roberta("XLMRoberta", 30522),
+    "camembert": _roberta("Camembert", 30522),
+    "data2vec-text": _roberta("Data2VecText", 30522),
     "distilbert": ConfigFields(
         keywords={
             "vocab_size": "vocab_size",
             "max_position_embeddings": "max_length",
             "dim": "width",
+            "hidden_size": "width",
             "n_layers": "depth",
+            "num_hidden_layers": "depth",
             "n_heads": "heads",
+            "num_attention_heads": "heads",
             "hidden_dim": "feed_forward",
             "activation": "activation",
             "dropout": "dropout",
             "attention_dropout": "attention_dropout",
             "seq_classif_dropout": "classifier_dropout",
+            "qa_dropout": "answer_dropout",
         },
         heads=_heads("DistilBert", "none"),
+        fixed_for=_TIED_HEADS,
         # How positions were initialised is in the weights, whichever it was.
-        fixed={"tie_weights_": True, "tie_word_embeddings": True, "is_encoder_decoder": False},
-        irrelevant=("pad_token_id", "qa_dropout", "sinusoidal_pos_embds"),
-        defaults={"variant": "distilbert", "token_types": 0, "depth": 6, "classifier_dropout": 0.2},
+        irrelevant=("sinusoidal_pos_embds",),
+        defaults={
+            "variant": "distilbert",
+            "token_types": 0,
+            "depth": 6,
+            "classifier_dropout": 0.2,
+            "answer_dropout": 0.1,
+        },
         classifies=True,
         embeds=True,
     ),

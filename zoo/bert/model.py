@@ -40,6 +40,7 @@ TENSOR_PARALLEL = {
     "output/dense/kernel": ("model", None),
 }
 HEAD, NECK = ("classifier",), ("pooler", "pre_classifier")
+HEADLESS = {"pooler": (r"(.*\.)?pooler\..*", "none")}
 CLASSIFIER = {"head": "classification"}
 CLASSIFYING = ("classification", "token_classification")
 TASKS = {

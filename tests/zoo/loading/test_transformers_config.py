@@ -122,14 +122,15 @@ def test_every_config_is_accepted_or_refused():
 
 
 def test_all_that_the_zoo_does_not_have_is_listed_by_name():
-    config = {**GPT2, "scale_attn_weights": False, "rope_theta": 10000, "activation_function": "mish"}
+    config = {**GPT2, "add_cross_attention": True, "rope_theta": 10000, "activation_function": "prelu"}
     with pytest.raises(zoo.ManifestError) as caught:
-        entry_of({**config, "architectures": ["GPT2ForTokenClassification"]})
+        entry_of({**config, "architectures": ["GPT2ForRanking"], "n_positions": "40", "n_ctx": 40})
     for text in (
-        "scale_attn_weights: False; the zoo has True only",
+        "add_cross_attention: True; the zoo has False only",
         "rope_theta: 10000; nobody has said what it means",
-        "activation 'mish'; the zoo has gelu, ",
-        "architectures: ['GPT2ForTokenClassification']; the zoo has GPT2LMHeadModel, GPT2Model, or",
+        "activation 'prelu'; the zoo has gelu, ",
+        "n_positions: '40'; expected a whole number",
+        "architectures: ['GPT2ForRanking']; the zoo has GPT2Model, GPT2LMHeadModel, ",
     ):
         assert text in str(caught.value)
 
@@ -218,3 +219,164 @@ def test_loaded_models_save_and_come_back(tmp_path, gpt2):
     again = zoo.load(tmp_path / "saved", pretrained=True)
     assert jax.tree.all(jax.tree.map(np.array_equal, model.variables, again.variables))
     assert agrees(again, gpt2)
+
+
+def refused(config: dict) -> str:
+    with pytest.raises(zoo.ManifestError) as caught:
+        transformers_config.entry("it", json.dumps(config).encode(), lambda file: None)
+    return str(caught.value)
+
+
+HARMLESS = {
+    # what people write about a model
+    "language": "english",
+    "author": "A. Person",
+    "license": "mit",
+    "kobert_version": 1.0,
+    "tags": ["a", "b"],
+    "finetuning_steps": 3,
+    "train_batch_size": 32,
+    "line_by_line": True,
+    "label_smoothing": 0.1,
+    "max_seq_length": 128,
+    "do_lower_case": True,
+    "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
+    "my_task_params": {"summarization": {"prefix": "x", "max_length": 3}},
+    "adapters": {"adapters": {}, "config_map": {}},
+    # what transformers wrote
+    "repetition_penalty": 1.2,
+    "bad_words_ids": [[1]],
+    "eos_token_ids": [1, 2],
+    "mask_token_id": 103,
+    "_anything": 1,
+    "pruned_heads": {},
+    "use_bfloat16": True,
+    "tie_encoder_decoder": False,
+    "position_embedding_type": None,
+    "is_encoder_decoder": None,
+    "cross_attention_hidden_size": None,
+    "rope_theta": None,
+    "auto_map": {"AutoTokenizer": "tokenization.Mine"},
+}
+CHANGING = {
+    "rope_theta": 10000,
+    "use_swiglu_ffn": True,
+    "emb_size": 128,
+    "parallel_residual": False,
+    "pruned_heads": {"0": [1]},
+    "position_embedding_type": "relative_key",
+    "add_cross_attention": True,
+    "is_encoder_decoder": True,
+    "norm_type": "rms",
+    "feed_forward_type": "geglu",
+    "rope_scaling": {"type": "linear", "factor": 2.0},
+    "layers_kept": [0, 1],
+    "quantization_config": {"quant_method": "gptq"},
+    "auto_map": {"AutoModel": "modeling.Mine"},
+}
+
+
+@pytest.mark.parametrize("base", [BERT, GPT2], ids=["bert", "gpt2"])
+def test_what_changes_nothing_is_taken_by_rules(base):
+    assert entry_of({**base, **HARMLESS}).config == entry_of(base).config
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_may_change_the_model_is_refused_by_name(name):
+    assert f"{name}: {CHANGING[name]!r}; " in refused({**BERT, name: CHANGING[name]})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocab_size": "300"}, "vocab_size: '300'; expected a whole number"),
+        ({"hidden_size": 24.0}, "hidden_size: 24.0; expected a whole number"),
+        ({"num_hidden_layers": True}, "num_hidden_layers: True; expected a whole number"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers: -1; expected 0 or more"),
+        ({"layer_norm_eps": "tiny"}, "layer_norm_eps: 'tiny'; expected a number"),
+        ({"hidden_act": ["gelu"]}, "hidden_act: ['gelu']; expected text"),
+        ({"is_decoder": 1}, "is_decoder: 1; expected true or false"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings: False; the zoo has True only"),
+        (
+            {"id2label": ["a"], "architectures": ["BertForSequenceClassification"]},
+            "id2label: ['a']; expected",
+        ),
+        ({"id2label": {"neg": "0"}, "architectures": ["BertForTokenClassification"]}, "id2label: {'neg': "),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_name(options, message):
+    assert message in refused({**BERT, **options})
+
+
+def test_embeddings_need_no_tied_head_and_no_names_of_classes():
+    config = {**BERT, "architectures": ["BertModel"], "tie_word_embeddings": False, "id2label": ["a"]}
+    assert entry_of(config).config["head"] == "pooler"
+
+
+def test_sizes_by_their_general_names_are_the_same_and_may_not_differ():
+    config = {
+        "model_type": "gpt2",
+        "vocab_size": 50,
+        "hidden_size": 24,
+        "num_attention_heads": 3,
+        "n_layer": 2,
+    }
+    assert entry_of({**config, "n_embd": 24}) == entry_of(config)
+    assert "hidden_size: 24; another attribute says 48" in refused({**config, "n_embd": 48})
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "camembert", "data2vec-text"])
+def test_relatives_of_roberta_are_roberta(kind):
+    config = {**BERT, "model_type": kind, "architectures": None}
+    assert entry_of(config).config == {**entry_of({**config, "model_type": "roberta"}).config}
+
+
+@pytest.mark.parametrize(("config", "head"), [(BERT, "masked_lm"), (GPT2, "lm")], ids=["bert", "gpt2"])
+def test_without_model_type_the_architecture_tells_it(config, head):
+    old = {name: value for name, value in config.items() if name != "model_type"}
+    assert transformers_config.is_hub_config(json.dumps(old).encode())
+    assert entry_of(old).config["head"] == head
+    text = refused({**old, "architectures": None})
+    assert "has no model_type" in text
+    assert "\n" not in text
+    assert len(text) < 250
+
+
+def test_without_architectures_it_is_the_base_model():
+    assert entry_of({**BERT, "architectures": None}).config["head"] == "pooler"
+    assert entry_of({**GPT2, "architectures": []}).config["head"] == "none"
+
+
+def test_a_file_without_the_pooler_has_the_states(tmp_path, bert):
+    config = {**BERT, "architectures": ["BertModel"]}
+    directory = write(tmp_path / "bert", config, state_dict(bert))
+    model = zoo.load(directory, pretrained=True)
+    assert model.module.head == "none"
+    assert model.notes[0] == "the file has no pooler: the head is 'none'"
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory) -> Path:
+    """A classifier of tokens, with as many classes as one of texts has."""
+    twin = randomise(text_models.bert("BertForTokenClassification")).float()
+    config = {**BERT, "architectures": ["BertForTokenClassification"]}
+    return write(tmp_path_factory.mktemp("tokens") / "bert", config, state_dict(twin))
+
+
+def test_a_classifier_of_tokens_is_none_of_texts(tokens, tmp_path):
+    with pytest.raises(zoo.WeightsError, match=r"head 'token_classification', .* none for 'classification'"):
+        zoo.load(tokens, pretrained=True, head="classification")
+    model = zoo.load(tokens, pretrained=True, head="classification", num_classes=2)
+    assert "params/classifier/kernel" in model.notes[-1]
+    zoo.save(zoo.load(tokens, pretrained=True), tmp_path / "saved")
+    with pytest.raises(zoo.WeightsError, match=r"head 'token_classification', .* none for 'classification'"):
+        zoo.load(tmp_path / "saved", pretrained=True, head="classification")
+
+
+def test_classes_of_a_head_without_any_make_a_classifier_or_are_refused(tmp_path, bert):
+    directory = write(tmp_path / "bert", BERT, state_dict(bert))
+    model = zoo.load(directory, pretrained=True, num_classes=3)
+    assert model.module.head == "classification"
+    assert "initialised anew" in model.notes[-1]
+    with pytest.raises(zoo.ZooError, match="num_classes=3 has no effect on the head 'masked_lm'"):
+        zoo.load(directory, head="masked_lm", num_classes=3)

@@ -21,7 +21,8 @@ from tests.equivalence import (
     state_dict,
 )
 from zoo._errors import ZooError
-from zoo._nn.layers import BatchNorm, adaptive_avg_pool
+from zoo._nn.layers import ACTIVATIONS, BatchNorm, adaptive_avg_pool
+from zoo._registry import family
 
 NORMS = {
     "1-d": (torch.nn.BatchNorm1d, (9,)),
@@ -135,3 +136,20 @@ def test_pooling_equals_torchs(ours: Callable[..., Any], theirs: Callable[..., A
     with jax.enable_x64(True):
         output = np.asarray(ours(jnp.asarray(np.moveaxis(x, 1, -1))))
     assert difference(np.moveaxis(output, -1, 1), theirs(torch.from_numpy(x)).numpy()) <= FORWARD
+
+
+@pytest.mark.parametrize("name", family.ACTIVATIONS)
+def test_activations_are_those_of_transformers(name):
+    from transformers.activations import ACT2FN
+
+    x = np.linspace(-12, 12, 97)
+    with jax.enable_x64(True):
+        found = np.asarray(ACTIVATIONS[family.ACTIVATIONS[name]](x))
+    assert difference(found, ACT2FN[name](torch.from_numpy(x)).numpy()) <= FORWARD
+
+
+def test_activations_of_transformers_are_complete():
+    """But for two that have parameters, and one that no model uses."""
+    from transformers.activations import ACT2FN
+
+    assert {*ACT2FN} - {*family.ACTIVATIONS} == {"prelu", "sqrtsoftplus", "xielu"}
