@@ -154,9 +154,10 @@ class CallMatcher:
             if mine[key] and mine[key] != theirs[key]:
                 names = " and ".join("/".join(path) for path, other in self._keys.items() if other == key)
                 yield f"{names}: called {mine[key]} times, by PyTorch {theirs[key]} times"
-        alone = ["/".join(path) for path in self.layers if self._alone(path)]
-        if alone:
-            yield f"layers that no torch module is named after: {', '.join(alone)}"
+        alone = {path for path in self.layers if self._alone(path)}
+        outermost = ["/".join(path) for path in self.layers if path in alone and path[:-1] not in alone]
+        if outermost:
+            yield f"layers that no torch module is named after: {', '.join(outermost)}"
         if any(row.output and not row.output.relative <= tolerance for row in rows):
             yield from self._other_order()
 

@@ -45,7 +45,15 @@ class LinenRunner:
             whole = [found.get(index, leaf) for index, leaf in enumerate(leaves)]
             return self._apply(jax.tree.unflatten(tree, whole))
 
-        traced: core.ClosedJaxpr = jax.make_jaxpr(apply)([leaves[index] for index in places])
+        try:
+            traced: core.ClosedJaxpr = jax.make_jaxpr(apply)([leaves[index] for index in places])
+        except TypeError as error:
+            if "carry" in str(error):
+                error.add_note(
+                    "compare runs the module in float64: let a loop start from a carry in the dtype of its "
+                    "inputs, or give its cell param_dtype=jnp.float64"
+                )
+            raise
         return cast(core.Jaxpr, traced.jaxpr)
 
     def run(

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 import converters
 import zoo
-from tests.converters.comparison.test_compare import T, compared, findings
+from converters import compare
+from tests.converters.comparison.test_compare import T, compared, findings, variables
 from tests.equivalence import randomise
 
 RANDOM = np.random.default_rng(0)
@@ -186,3 +187,40 @@ def test_pixel_shuffle_with_its_channels_moved_agrees() -> None:
     comparison = compared(randomise(twin), ours, IMAGE, names=names)
     assert comparison.ok, str(comparison)
     assert comparison.rows[0].agrees_again == "the output"
+
+
+def test_one_method_of_both_models_is_compared() -> None:
+    twin = randomise(MadeTwin({"encoder": T.Linear(4, 3), "decoder": T.Linear(3, 4)}, None))
+    module = Made({"encoder": nn.Dense(3), "decoder": nn.Dense(4)}, lambda m, x: m.decoder(m.encoder(x)))
+    made = variables(twin, module, SEQUENCE)
+    comparison = compare(twin, module, made, SEQUENCE, method="encode", torch_method="encode")
+    assert comparison.ok, str(comparison)
+    assert [row.layer for row in comparison.rows] == ["encoder"]
+    assert comparison.notes == (
+        "tensors that PyTorch's method does not read: decoder.weight, decoder.bias",
+        "variables that encode does not use: params/decoder/bias, params/decoder/kernel",
+    )
+    made["params"]["encoder"]["bias"] += 1
+    assert not compare(twin, module, made, SEQUENCE, method="encode", torch_method="encode").ok
+
+
+def test_names_that_differ_give_a_draft_and_a_comparison() -> None:
+    twin = randomise(MadeTwin({"a": T.Linear(4, 3), "b": T.Linear(3, 2)}, lambda m, x: m.b(m.a(x))))
+    module = Made({"first": nn.Dense(3), "second": nn.Dense(2)}, lambda m, x: m.second(m.first(x)))
+    made = variables(twin, module, SEQUENCE, names=[("first", "a"), ("second", "b")])
+    comparison = compare(twin, module, made, SEQUENCE)
+    assert not comparison.ok
+    (finding,) = comparison.findings
+    assert finding.setting == "names"
+    assert "with which all fits" in finding.flax
+    assert [row.torch_name for row in comparison.rows] == ["a", "b"]
+    assert comparison.first_divergence is None
+
+
+@pytest.mark.parametrize("output", ["nothing", "no number"])
+def test_a_comparison_of_nothing_is_not_ok(output: str) -> None:
+    layers: tuple[Any, Any] = {"fc": nn.Dense(3)}, {"fc": T.Linear(4, 3)}
+    call = (lambda m, x: m.fc(x) * np.nan) if output == "no number" else (lambda m, x: (m.fc(x), ())[1])
+    comparison = compared(randomise(MadeTwin(layers[1], call)), Made(layers[0], call), SEQUENCE)
+    assert not comparison.ok
+    assert [row.layer for row in comparison.rows] == ["fc"]
