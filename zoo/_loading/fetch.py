@@ -7,7 +7,7 @@ from converters.errors import ConverterError
 from zoo._errors import WeightsError, ZooError
 from zoo._hub import remote_file
 from zoo._hub.settings import Token
-from zoo._loading import companions, resolve, weights
+from zoo._loading import resolve, text_settings, weights
 from zoo._loading.located import Located
 from zoo._registry import manifest
 
@@ -30,7 +30,7 @@ def fetch(name: str, *, token: Token = None) -> Cached:
     content, path = weights.content_of(located)
     size = content.size + sum(remote_file.read(shard)[0].size for shard in weights.shards(located))
     if located.entry.takes_tokens and located.weights.repo:
-        companions.companion(located, companions.TOKENIZER)
+        text_settings.text_files(located)
     return Cached(name, size, str(path))
 
 

@@ -165,16 +165,6 @@ def folder(name: str, read: Read) -> str:
     return next((step.path for step in steps(name, read)), "")
 
 
-def transformer_config(name: str, read: Read) -> Mapping[str, Any]:
-    """Reads the options of the transformer's step from the files beside it; none where there are none."""
-    for file in TRANSFORMER_CONFIGS:
-        content = read(file)
-        if content is not None:
-            options: Mapping[str, Any] = parsed(f"{name}: {file}", content, dict)
-            return options
-    return {}
-
-
 def _options(name: str, step: Step, read: Read) -> Mapping[str, Any]:
     file = step.file("config.json")
     content = read(file)

@@ -1,20 +1,31 @@
-"""Settings of texts that are kept beside a model: the longest text, letter case and prompts.
+"""Files of texts beside a model: those of its tokenizer, and its settings of texts.
 
-transformers keeps them in tokenizer_config.json, sentence-transformers in sentence_bert_config.json (named
-after the architecture in early versions) and config_sentence_transformers.json.
+The settings are the longest text, letter case and prompts. transformers keeps them in tokenizer_config.json,
+sentence-transformers in sentence_bert_config.json (named after the architecture in early versions) and
+config_sentence_transformers.json.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from zoo._errors import ZooError
-from zoo._loading.companions import companion
+from zoo._loading.companions import TOKENIZER, companion
 from zoo._loading.located import Located
-from zoo._loading.sentence_transformers import CONFIG, parsed, transformer_config
+from zoo._loading.sentence_transformers import (
+    CONFIG,
+    MODULES,
+    TRANSFORMER_CONFIG,
+    TRANSFORMER_CONFIGS,
+    parsed,
+)
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
+# What makes a tokenizer where there is no tokenizer.json.
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model")
+SPECIAL_TOKENS = ("special_tokens_map.json", "added_tokens.json")
 UNLIMITED = 1_000_000_000  # transformers writes 1e30 for a tokenizer without a limit
 
 
@@ -56,11 +67,10 @@ def text_settings(located: Located) -> TextSettings:
         ManifestError: a file is not what it should be.
         WeightsError: the repository cannot be reached.
     """
-    beside, at_root = partial(companion, located), partial(companion, located, at_root=True)
-    name = located.entry.name
-    tokens = _options(name, TOKENIZER_CONFIG, beside)
-    transformer = transformer_config(name, beside)
-    sentences = _options(name, CONFIG, at_root)
+    name, files = located.entry.name, _settings(located)
+    tokens, transformer, sentences = (
+        _options(name, file, files.get(file)) for file in (TOKENIZER_CONFIG, TRANSFORMER_CONFIG, CONFIG)
+    )
     return TextSettings(
         max_length=_limit(transformer.get("max_seq_length")) or _limit(tokens.get("model_max_length")),
         lower_case=bool(transformer.get("do_lower_case")),
@@ -69,8 +79,44 @@ def text_settings(located: Located) -> TextSettings:
     )
 
 
-def _options(name: str, file: str, read: Callable[[str], bytes | None]) -> Mapping[str, Any]:
-    content = read(file)
+def text_files(located: Located) -> dict[str, bytes]:
+    """Reads all files of texts that a copy of a model needs beside its weights, by name.
+
+    Raises:
+        WeightsError: the repository cannot be reached.
+    """
+    beside = partial(companion, located)
+    names = (TOKENIZER,) if beside(TOKENIZER) is not None else (*VOCABULARIES, *SPECIAL_TOKENS)
+    files = _settings(located) | {file: beside(file) for file in names}
+    kept = {file: content for file, content in files.items() if content is not None}
+    if VOCABULARIES[-1] in kept:
+        # The config.json that says whose tokens these are does not come along.
+        options = _options(located.entry.name, TOKENIZER_CONFIG, kept.get(TOKENIZER_CONFIG))
+        named = {"tokenizer_class": tokenizer_class(located.entry.name, options, beside)}
+        kept[TOKENIZER_CONFIG] = json.dumps({**options, **named}).encode()
+    return kept
+
+
+def tokenizer_class(name: str, options: Mapping[str, Any], read: Callable[[str], bytes | None]) -> str:
+    """Returns transformers' class of a tokenizer, or the model_type; empty where neither is said."""
+    said = options.get("tokenizer_class") or _options(name, "config.json", read("config.json")).get(
+        "model_type"
+    )
+    return str(said or "")
+
+
+def _settings(located: Located) -> dict[str, bytes | None]:
+    """Returns the contents of the files with settings; that of the transformer's step by its usual name."""
+    beside, at_root = partial(companion, located), partial(companion, located, at_root=True)
+    names = TRANSFORMER_CONFIGS if at_root(MODULES) is not None else (TRANSFORMER_CONFIG,)
+    return {
+        TOKENIZER_CONFIG: beside(TOKENIZER_CONFIG),
+        TRANSFORMER_CONFIG: next((content for content in map(beside, names) if content is not None), None),
+        CONFIG: at_root(CONFIG),
+    }
+
+
+def _options(name: str, file: str, content: bytes | None) -> Mapping[str, Any]:
     found: Mapping[str, Any] = {} if content is None else parsed(f"{name}: {file}", content, dict)
     return found
 

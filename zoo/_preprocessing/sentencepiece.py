@@ -34,19 +34,22 @@ def read_pieces(content: bytes) -> Pieces:
     Raises:
         ZooError: it is damaged, or not a Unigram model.
     """
-    scores, charsmap, kind = list[tuple[str, float]](), b"", UNIGRAM
+    kind: Value = UNIGRAM
+    scores, charsmap = list[tuple[str, float]](), b""
     try:
         for number, value in _fields(content):
             if number == 1:
                 scores.append(_piece(_bytes(value)))
             elif number == 2:
-                kind = next((each for field, each in _fields(_bytes(value)) if field == 3), UNIGRAM)
+                kind = dict(_fields(_bytes(value))).get(3, UNIGRAM)
             elif number == 3:
                 charsmap = next((_bytes(each) for field, each in _fields(_bytes(value)) if field == 2), b"")
     except (ValueError, struct.error) as error:
         raise ZooError(f"not a SentencePiece model: {error}") from error
     if kind != UNIGRAM or not scores:
-        raise ZooError(f"a SentencePiece model of type {kind} with {len(scores)} pieces; expected Unigram's.")
+        raise ZooError(
+            f"a SentencePiece model of type {kind!r} with {len(scores)} pieces; expected Unigram's."
+        )
     return Pieces(scores, charsmap)
 
 

@@ -10,7 +10,12 @@ from converters.errors import CheckpointError
 from converters.io import decode_json
 from zoo._errors import ZooError
 from zoo._loading.companions import TOKENIZER
-from zoo._loading.text_settings import TOKENIZER_CONFIG
+from zoo._loading.text_settings import (
+    SPECIAL_TOKENS,
+    TOKENIZER_CONFIG,
+    VOCABULARIES,
+    tokenizer_class,
+)
 from zoo._preprocessing.sentencepiece import Pieces, read_pieces
 
 if TYPE_CHECKING:
@@ -18,11 +23,10 @@ if TYPE_CHECKING:
 
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
 
-WORDS, PAIRS, MERGES = "vocab.txt", "vocab.json", "merges.txt"
-SENTENCEPIECE = "sentencepiece.bpe.model"
+WORDS, PAIRS, MERGES, SENTENCEPIECE = VOCABULARIES
 FOREIGN = ("spiece.model", "spm.model", "tokenizer.model")  # of families that the zoo does not have
 FILES = (TOKENIZER, WORDS, f"{PAIRS} and {MERGES}", SENTENCEPIECE)
-OPTIONS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")  # fields of Options
+OPTIONS = (TOKENIZER_CONFIG, *SPECIAL_TOKENS)  # fields of Options
 # Options of tokenizer_config.json -> those of the library's normalizer of BERT.
 NORMALIZER = {
     "do_lower_case": "lowercase",
@@ -81,14 +85,13 @@ def tokenizer_from(name: str, read: Read) -> "Tokenizer":
         import tokenizers
     except ImportError as error:
         raise ZooError("texts need the library tokenizers: pip install 'flax-zoo[text]'.") from error
-    options = Options(*(_json(name, file, read) for file in OPTIONS))
     content = read(TOKENIZER)
     try:
         if content is not None:
             made = tokenizers.Tokenizer.from_str(content.decode())
-            _normalize(made, options.config)
+            _normalize(made, _json(name, TOKENIZER_CONFIG, read))
         else:
-            made = _built(name, read, options)
+            made = _built(name, read, Options(*(_json(name, file, read) for file in OPTIONS)))
     except ZooError:
         raise
     except Exception as error:  # the library raises no narrower one
@@ -125,8 +128,8 @@ def _built(name: str, read: Read, options: Options) -> "Tokenizer":
         return _bytelevel(decode_json(pairs, f"{PAIRS} is not JSON"), merges, options)
     sentencepiece = read(SENTENCEPIECE)
     if sentencepiece is not None:
-        model_type = _json(name, "config.json", read).get("model_type")
-        return _unigram(read_pieces(sentencepiece), options, camembert=model_type == "camembert")
+        kind = tokenizer_class(name, options.config, read)
+        return _unigram(read_pieces(sentencepiece), options, camembert=kind.lower().startswith("camembert"))
     for file in FOREIGN:
         if read(file) is not None:
             raise ZooError(

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -22,6 +22,7 @@ from zoo._loading import companions
 from zoo._loading.load import load_located, pretrained_arrays
 from zoo._loading.located import Located
 from zoo._loading.resolve import counted, resolve
+from zoo._loading.text_settings import text_files
 from zoo._loading.weights import content_of
 from zoo._model import Model
 from zoo._registry import families
@@ -86,9 +87,8 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
         (target / save.GOLDEN).write_bytes(golden)
     else:
         notes += _own_golden(target / save.GOLDEN, prepared.model, entry)
-    tokenizer = prepared.beside(companions.TOKENIZER)
-    if tokenizer is not None:
-        (target / companions.TOKENIZER).write_bytes(tokenizer)
+    for file, content in prepared.texts.items():
+        (target / file).write_bytes(content)
     _shard(target)
     verified = verify.verify(target, module=own)
     if options.torch:
@@ -112,12 +112,14 @@ class Prepared:
         origin: Source of its weights, if they were downloaded.
         content: Bytes (uint8) of the weights file, if it is published unchanged.
         beside: Returns the content of a companion file of the weights, if there is one.
+        texts: Files of its tokenizer and of settings of texts, by name.
     """
 
     model: Model
     origin: Weights | None = None
     content: np.ndarray | None = None
     beside: Callable[[str], bytes | None] = lambda file: None
+    texts: Mapping[str, bytes] = FrozenMapping()
 
 
 def _published(model: Model, options: StageOptions) -> Located | None:
@@ -159,6 +161,7 @@ def _of_located(located: Located, options: StageOptions) -> Prepared:
         origin=found.weights if remote else None,
         content=content_of(located)[0] if whole else None,
         beside=lambda file: companions.companion(located, file),
+        texts=text_files(located) if found.takes_tokens else {},
     )
 
 

@@ -1,6 +1,7 @@
 """A model as a directory, which `zoo.load` and every NAME of the command line take."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -17,9 +18,11 @@ from jax.typing import ArrayLike
 from converters.errors import CheckpointError
 from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
 from converters.io import atomic_write
-from zoo._errors import WeightsError, ZooError
+from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._hub.checksum import checksum_of
 from zoo._inference.fold_batch_norm import Folded
+from zoo._loading.resolve import list_models, resolve
+from zoo._loading.text_settings import text_files
 from zoo._model import Model
 from zoo._processes import ProcessGroup
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
@@ -30,6 +33,7 @@ from zoo._variables.tree import count_params, flatten
 GOLDEN = "golden.safetensors"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
 ALONE = ProcessGroup()
+_log = logging.getLogger("zoo")
 
 
 def save(
@@ -40,6 +44,8 @@ def save(
     overwrite: bool = False,
 ) -> None:
     """Writes model.safetensors and config.json; `zoo.load(directory, pretrained=True)` is the way back.
+
+    Of a model of texts, the files of its tokenizer are copied from where it was loaded.
 
     Arrays that are spread over devices go into several files with an index, each from where it is. On several
     processes, all of them call this, and the directory is one that they share.
@@ -69,7 +75,21 @@ def save(
         else:
             safetensors.write(path, flat)
 
-    write(Path(directory), entry, put, overwrite=overwrite, processes=processes)
+    texts = _text_files(model.entry)
+    write(Path(directory), entry, put, beside=texts, overwrite=overwrite, processes=processes)
+
+
+def _text_files(entry: Entry | None) -> Mapping[str, bytes]:
+    """Returns the tokenizer and settings of a model of texts, from where it was loaded, if they are there."""
+    if entry is None or not entry.takes_tokens or (entry.name in list_models() and not entry.weights):
+        return {}
+    try:
+        return text_files(resolve(entry.name))
+    except UnknownModelError:  # a name of the caller's own
+        return {}
+    except ZooError as error:
+        _log.warning("%s is saved without its tokenizer: %s", entry.name, error)
+        return {}
 
 
 def write(
@@ -78,6 +98,7 @@ def write(
     put: Callable[[Path], None],
     *,
     overwrite: bool,
+    beside: Mapping[str, bytes] = FrozenMapping(),
     processes: ProcessGroup = ALONE,
 ) -> None:
     """A model's directory; whole or not at all where it is new, else its files change once all are complete.
@@ -87,6 +108,7 @@ def write(
         entry: Record for config.json, without the weights.
         put: Writes the weights to a path, or files and an index beside it.
         overwrite: Whether to replace a model in the directory, instead of refusing.
+        beside: Contents of further files, by name.
         processes: The processes that do so together.
     """
     taken = [name for name in (WEIGHTS_FILE, INDEX_FILE, CONFIG) if os.path.lexists(target / name)]
@@ -105,6 +127,8 @@ def write(
         try:
             put(stage / WEIGHTS_FILE)
             if processes.is_primary:
+                for file, content in beside.items():
+                    (stage / file).write_bytes(content)
                 _complete(stage, entry)
                 _move(stage, target, new=new)
             processes.barrier("the model is saved")

@@ -9,11 +9,11 @@ from jax.sharding import Mesh
 
 from zoo._errors import TrainingError
 from zoo._loading.build import build
-from zoo._loading.companions import TOKENIZER
 from zoo._loading.heads import head_layers
 from zoo._loading.load import load_located
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
+from zoo._loading.text_settings import text_files
 from zoo._model import Model
 from zoo._preprocessing import text
 from zoo._preprocessing.preprocess import preprocess_located
@@ -109,8 +109,7 @@ def finetune(
         taken = confusion(made, labelled.held_back, recipe, partitioner=partitioner)
         if is_primary():
             draw_confusion(taken, labelled.classes, directory)
-        tokenizer = {TOKENIZER: text.tokenizer_of(located).to_str().encode()} if entry.takes_tokens else {}
-        write_result(made, directory, tokenizer)
+        write_result(made, directory, text_files(located) if entry.takes_tokens else {})
     return made
 
 

@@ -180,6 +180,7 @@ def test_a_dense_layer_of_another_kind_or_without_weights_is_refused(directory):
     ],
 )
 def test_the_longest_text_is_read_from_where_it_is_kept(directory, files, expected):
+    sentences(directory, ["Transformer", "Pooling"], pooling_mode_mean_tokens=True)
     for file, content in files.items():
         (directory / file).write_text(json.dumps(content))
     assert text_settings(resolve(str(directory))).max_length == expected

@@ -106,3 +106,16 @@ def test_a_text_that_the_tokenizer_has_no_tokens_for_is_refused_in_one_line():
     assert done.exit_code == 1
     assert done.stderr.startswith("zoo: the tokenizer has no tokens for all of this text: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_saved_copy_embeds_as_the_directory_that_it_was_loaded_from(bert, tmp_path):
+    """With the tokenizer, the longest text and the prompt."""
+    (bert / "config_sentence_transformers.json").write_text(
+        '{"prompts": {"query": "w7 "}, "default_prompt_name": "query"}'
+    )
+    zoo.save(zoo.load(str(bert), pretrained=True), tmp_path / "saved")
+    texts = ["w5 w6 w7 w8", "w9"]
+    found = text.embed(str(tmp_path / "saved"), texts)
+    np.testing.assert_array_equal(found, text.embed(str(bert), texts))
+    np.testing.assert_array_equal(found, text.embed(str(bert), ["w7 w5 w6 w7 w8", "w7 w9"], prompt=""))
+    (bert / "config_sentence_transformers.json").unlink()

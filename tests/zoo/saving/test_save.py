@@ -159,3 +159,12 @@ def test_sharded_or_cast_models_save_what_they_hold(saved, tmp_path):
 def test_the_weights_are_hashed_once(tmp_path, hashed):
     zoo.save(zoo.load("mlp_mnist"), tmp_path / "saved")
     assert hashed == ["model.safetensors"]
+
+
+def test_the_tokenizer_of_a_model_of_texts_comes_along(tmp_path):
+    name = "gpt_shakespeare"
+    model = zoo.load(name, pretrained=True)
+    zoo.save(model, tmp_path / "saved")
+    assert zoo.tokenizer(tmp_path / "saved").to_str() == zoo.tokenizer(name).to_str()
+    zoo.save(zoo.load(name), tmp_path / "new")  # initialised: nobody has said which tokens it will have
+    assert not (tmp_path / "new" / "tokenizer.json").exists()
