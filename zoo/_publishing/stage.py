@@ -161,7 +161,7 @@ def _of_located(located: Located, options: StageOptions) -> Prepared:
         origin=found.weights if remote else None,
         content=content_of(located)[0] if whole else None,
         beside=lambda file: companions.companion(located, file),
-        texts=text_files(located) if found.takes_tokens else {},
+        texts=text_files(located) if found.takes_tokens or located.directory else {},
     )
 
 
