@@ -112,9 +112,20 @@ def verdict(
         if (own.get(path) or own.get(path[:-1]) or own.get(path[:-2])) not in layers(link.tensors[0])
     ]
     said = re.findall(r"their order was taken: ([^;\n]*)", text)
-    patterns = [re.escape(n).replace(r"\*", r"\d+") for n in ", ".join(said).split(", ")]
+    patterns = [pattern(name) for name in ", ".join(said).split(", ")]
     missed = [name for name in wrong if not any(re.fullmatch(p, name) for p in patterns)]
     return "wrong" if missed else "said" if wrong else "right"
+
+
+def pattern(name: str) -> str:
+    """Returns a regular expression for a name in short, such as `Conv_{1..3,7}` or `Block_*.Conv_0`."""
+    before, brace, rest = name.partition("{")
+    if not brace:
+        return re.escape(name).replace(r"\*", r"\d+")
+    numbers, _, after = rest.partition("}")
+    runs = ([*map(int, run.split(".."))] for run in numbers.split(","))
+    found = "|".join(str(number) for run in runs for number in range(run[0], run[-1] + 1))
+    return f"{re.escape(before)}({found}){re.escape(after)}"
 
 
 def layers(tensor: str) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Groups the tensors of a file, or of a module, into layers, and takes their names apart."""
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from converters.layers import Shape
 
 # Other words for the names that torch's layers give to their tensors.
 SYNONYMS = {
-    "weight": ("gamma", "scale", "kernel", "w", "g", "embedding"),
-    "bias": ("beta", "b", "offset", "shift"),
+    "weight": ("gamma", "scale", "kernel", "w", "g", "embedding", "a_2"),
+    "bias": ("beta", "b", "offset", "shift", "b_2"),
     "running_mean": ("mean", "moving_mean"),
     "running_var": ("var", "moving_var", "moving_variance"),
 }
@@ -172,13 +171,28 @@ def _meaning(leaf: str) -> str:
 
 
 def shown(layers: Sequence[Layer], others: Iterable[Layer]) -> str:
-    """Returns names in short: with stars for many that differ in indices only, if those are all there are."""
+    """Returns names in short: `Conv_{1..3,7}` for many that differ in one number, `Conv_*` for all."""
     kept = {layer.stack for layer in {*others} - {*layers}}
     stacks: dict[str, list[Layer]] = {}
     for layer in layers:
         stacks.setdefault(layer.stack, []).append(layer)
-    short = (
-        [stack] if len(group) > 3 and stack not in kept else [layer.full for layer in group]
-        for stack, group in stacks.items()
-    )
-    return ", ".join(itertools.chain.from_iterable(short))
+    found: list[str] = []
+    for stack, group in stacks.items():
+        if len(group) > 3 and stack not in kept:
+            found.append(stack)
+        elif len(group) > 3 and stack.count("*") == 1:
+            found.append(stack.replace("*", f"{{{_ranges(int(layer.indices[0]) for layer in group)}}}"))
+        else:
+            found += [layer.full for layer in group]
+    return ", ".join(found)
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Returns numbers as "1..3,7"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

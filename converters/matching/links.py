@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from converters.matching.renaming import Renaming
 Names = Sequence[tuple[str, str]]
 Arrays = tuple[np.ndarray, ...]
 Reading = tuple[str, ...]  # what stands for each name of a module path; "" where nothing does
+T = TypeVar("T")
 Leaves = list[tuple[tuple[str, ...], Leaf]]
 Way = tuple[tuple[int, Reading], Leaves]  # to read a layer
 
@@ -55,12 +56,12 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
     found: list[Link] = []
     problems: list[str] = []
     claimed: set[Variable] = set()
-    below = _by_parent(inspection.arrays)
+    below = _below(inspection.arrays)
     rename = Renaming(names)
     for path, layer in inspection.layers.items():
         # Compact modules put a wrapped layer beside its wrapper, so a row may reach to its siblings.
-        near = {_relative(array, path): array for array in below.get(path[:-1], ())}
-        own = {name: array for name, array in near.items() if array.path[1:-1] == path}
+        near = _Near(below.get(path, {}), below.get(path[:-1], {}))
+        own = {name: array for name, array in near.inside.items() if array.path[1:-1] == path}
         if own and claimed.issuperset(own.values()):
             continue
         try:
@@ -83,24 +84,61 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
     return found
 
 
-def _by_parent(arrays: Iterable[Variable]) -> Mapping[Path, Sequence[Variable]]:
-    """Returns the arrays at and below each module path."""
-    found: dict[Path, list[Variable]] = {}
+@dataclass(frozen=True)
+class _Near(Mapping[str, T]):
+    """What is at and below a layer, by its path from there, and what is beside it, by "../" and its path."""
+
+    inside: Mapping[str, T]
+    parent: Mapping[str, T]
+
+    def __getitem__(self, name: str) -> T:
+        return self.parent[name[3:]] if name.startswith("../") else self.inside[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.inside
+        yield from (f"../{name}" for name in self.parent)
+
+    def __len__(self) -> int:
+        return len(self.inside) + len(self.parent)
+
+
+@dataclass(frozen=True)
+class _Shapes(Mapping[str, Shape]):
+    """Shapes of arrays as the layer itself sees them, found when asked for: most rows ask for a few."""
+
+    arrays: Mapping[str, Variable]
+
+    def __getitem__(self, name: str) -> Shape:
+        return _inner(self.arrays[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+
+def _below(arrays: Iterable[Variable]) -> Mapping[Path, Mapping[str, Variable]]:
+    """Returns the arrays at and below each module, by their paths from there."""
+    found: dict[Path, dict[str, Variable]] = {}
     for array in arrays:
         for depth in range(1, len(array.path)):
-            found.setdefault(array.path[1:depth], []).append(array)
+            found.setdefault(array.path[1:depth], {})["/".join(array.path[depth:])] = array
     return found
 
 
 def _tables(
     inspection: Inspection,
     layer: Any,
-    near: Mapping[str, Variable],
+    near: _Near[Variable],
     own: Mapping[str, Variable],
     claimed: AbstractSet[Variable],
 ) -> list[Leaves]:
     """Returns the leaves of a layer, once for each way in which files keep it, the preferred one first."""
-    shapes = {name: _inner(array) for name, array in near.items()}
+    shapes = _Shapes(near)
     rows = [_leaves(row, near, claimed) for row in inspection.rows(layer, shapes) or [{}]]
     known = {key for keys, _ in rows[0] for key in keys}
     plain = _plain(layer, {name: array for name, array in own.items() if name not in known}, claimed)
@@ -139,13 +177,6 @@ def _lifted(link: Link) -> tuple[Path, int] | None:
     """The outermost lifted layer in which a link's arrays are, and its size."""
     array = link.arrays[0]
     return (array.path[1 : array.lifts[0].depth + 1], array.lifts[0].size) if array.lifts else None
-
-
-def _relative(array: Variable, path: Path) -> str:
-    if array.path[1 : len(path) + 1] == path:
-        return "/".join(array.path[len(path) + 1 :])
-    # A sibling's; spelt out, since a model of a thousand blocks asks millions of times.
-    return "../" + "/".join(array.path[len(path) :])
 
 
 def _inner(array: Variable) -> Shape:

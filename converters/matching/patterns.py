@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from converters.matching.grouping import Layer, joined, same_leaves, template
-from converters.matching.renaming import Renaming
+from converters.matching.renaming import Renaming, beginning
 
 Names = tuple[tuple[str, str], ...]
 GROUP = r"(\d+)"
@@ -155,9 +155,9 @@ def _orders(pairs: Sequence[_Pair]) -> Iterator[Names]:
             starts.setdefault(new, []).append((pair, "new"))
     before: dict[_Pair, set[_Pair]] = {pair: set() for pair in pairs}
     for pair in pairs:
-        rename = Renaming([(pair.regex[0], "")])
+        pattern, start = re.compile(pair.regex[0]), beginning(pair.regex[0])
         for name, uses in starts.items():
-            if rename(name) != name:
+            if name.startswith(start) and pattern.match(name):
                 for other, side in uses:
                     if other is not pair:
                         first, second = (other, pair) if side == "old" else (pair, other)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from converters.errors import ConversionError
 
@@ -20,24 +21,55 @@ class Renaming:
     """
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._steps = [(_beginning(pattern), _compiled(pattern, new), new) for pattern, new in pairs]
+        self._steps = [
+            _Step(at=at, beginning=beginning(pattern), pattern=_compiled(pattern, new), replacement=new)
+            for at, (pattern, new) in enumerate(pairs)
+        ]
+        # Pairs for names with one first part, and those that may be for several.
+        self._own: dict[str, list[_Step]] = {}
+        self._common = [step for step in self._steps if "." not in step.beginning]
+        for step in self._steps:
+            if "." in step.beginning:
+                self._own.setdefault(step.beginning.partition(".")[0], []).append(step)
+        self._by_head: dict[str, list[_Step]] = {}
 
     def __call__(self, name: str) -> str:
         """Returns the name after all pairs, applied in order."""
-        for beginning, pattern, replacement in self._steps:
-            if name.startswith(beginning):
-                name = pattern.sub(replacement, name)
-        return name
+        return self._renamed(name)[0]
 
     def pairs_of(self, name: str) -> set[int]:
         """Returns the indices of the pairs that change the name."""
-        found = set()
-        for index, (_, pattern, replacement) in enumerate(self._steps):
-            new = pattern.sub(replacement, name)
-            if new != name:
-                found.add(index)
-            name = new
-        return found
+        return set(self._renamed(name)[1])
+
+    def _renamed(self, name: str) -> tuple[str, list[int]]:
+        """Returns the new name, and the indices of the pairs that changed it."""
+        used: list[int] = []
+        while True:
+            for step in self._possible(name):
+                if step.at > (used[-1] if used else -1) and name.startswith(step.beginning):
+                    new = step.pattern.sub(step.replacement, name)
+                    if new != name:
+                        name = new
+                        used.append(step.at)
+                        break  # other pairs are possible for the new name
+            else:
+                return name, used
+
+    def _possible(self, name: str) -> list["_Step"]:
+        """Returns the pairs that may change names with the same first part."""
+        head = name.partition(".")[0]
+        if head not in self._by_head:
+            common = [step for step in self._common if f"{head}.".startswith(step.beginning)]
+            self._by_head[head] = sorted([*self._own.get(head, ()), *common], key=lambda step: step.at)
+        return self._by_head[head]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    at: int
+    beginning: str
+    pattern: re.Pattern[str]
+    replacement: str
 
 
 def _compiled(pattern: str, replacement: str) -> re.Pattern[str]:
@@ -52,7 +84,7 @@ def _compiled(pattern: str, replacement: str) -> re.Pattern[str]:
     return found
 
 
-def _beginning(pattern: str) -> str:
+def beginning(pattern: str) -> str:
     """Returns text with which every name that matches begins; "" where that is not plain to see."""
     found = LITERAL.match(pattern)
     return found[1].replace("\\", "") if found and "|" not in pattern else ""
