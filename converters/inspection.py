@@ -33,6 +33,25 @@ class Variable:
         return "/".join(self.path)
 
 
+@dataclass(frozen=True)
+class Flattened:
+    """A layer that reads a map (*spatial, channels) as a vector, or makes one.
+
+    Attributes:
+        path: Module path of the layer.
+        shape: The map (channels, *spatial), as PyTorch has it.
+        axis: Of PyTorch's tensors that runs over the vector.
+    """
+
+    path: Path
+    shape: Shape
+    axis: int
+
+
+def _none() -> tuple[Flattened, ...]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
     """Layers in the order of their first call, and the arrays of all collections in that order.
@@ -43,12 +62,14 @@ class Inspection:
         attributes: Path of a layer -> the attribute of its parent that holds it, dotted in a list or dict.
         rows: The table of the layers' framework: a layer, and the shapes of the arrays at and below it by
             their names relative to it -> its rows, the preferred one first.
+        flattened: Finds the layers that read or make maps as vectors.
     """
 
     layers: Mapping[Path, Any]
     arrays: tuple[Variable, ...]
     attributes: Mapping[Path, str]
     rows: Callable[[Any, Mapping[str, Shape]], Sequence[Row]]
+    flattened: Callable[[], tuple[Flattened, ...]] = _none
 
     def origins(self, path: Path) -> list[str | None]:
         """For each name of a module path: its attribute, dotted where it is in a list or dict, or None.

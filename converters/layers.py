@@ -33,12 +33,16 @@ class Leaf:
         to_flax: the tensors -> the array, or a tuple where there are several.
         to_torch: the inverse.
         lossy: what `to_flax` cannot give back, in words; empty where it is exact.
+        unsure: whether nothing is known about the order of axes that PyTorch has; it is taken to be Flax's.
+        advice: what to do where the tensor has another shape.
     """
 
     tensors: str | tuple[str, ...]
     to_flax: Callable[..., Any] = _same
     to_torch: Callable[..., Any] = _same
     lossy: str = ""
+    unsure: bool = False
+    advice: str = ""
 
 
 Row = Mapping[str | tuple[str, ...], Leaf]

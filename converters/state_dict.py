@@ -1,5 +1,6 @@
 """State dicts into Flax variables and back. Knows no model: the module says what it needs."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +19,7 @@ from converters.linen.inspect import inspect_module
 from converters.matching.arrays import contiguous
 from converters.matching.conversion import Conversion
 from converters.matching.effective import EffectiveTensors
-from converters.matching.fit import Fit
+from converters.matching.fit import Fit, doubt, doubts
 from converters.matching.links import Link, in_order
 from converters.matching.rules import Rule
 from converters.matching.search import NamesAndRules, best_fit, conversion_error, links_after_rules
@@ -48,6 +49,7 @@ def match(
     fit = _fit(inspection, module, tensors, names, rules, ignore, missing)
     return Conversion.of(
         fit,
+        notes=(*fit.notes, *doubts(fit)),
         dtype=dtype and jnp.dtype(dtype),
         allow_nonfinite=allow_nonfinite,
         initialize=lambda paths: initial_values(
@@ -99,9 +101,13 @@ def convert(
 
     Raises:
         CheckpointError: the file cannot be read.
-        ConversionError: everything that is missing, misshapen, left over, duplicated or of the wrong kind.
+        ConversionError: everything that is missing, misshapen, left over, duplicated or of the wrong kind,
+            and layers that read a map flattened with its channels last, which PyTorch has first.
+
+    Warns:
+        UserWarning: a tensor has equal axes, and nothing says that they are in the module's order.
     """
-    return match(
+    found = match(
         source,
         module,
         *inputs,
@@ -115,7 +121,10 @@ def convert(
         key=key,
         dtype=dtype,
         allow_nonfinite=allow_nonfinite,
-    ).variables()
+    )
+    if found.swappable:
+        warnings.warn(doubt(found.swappable), stacklevel=2)
+    return found.variables()
 
 
 def to_torch(

@@ -5,17 +5,20 @@ With `converters.linen.calls`, all that this package knows about the inside of F
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from flax import struct
 from flax.core import meta
 from flax.traverse_util import flatten_dict
 
 from converters.inspection import Inspection, Lift, Path, Variable
 from converters.linen.calls import in_tree
+from converters.linen.flattened import Marks, find_flattened
 from converters.linen.table import rows
 
 
@@ -82,6 +85,7 @@ def inspect_module(
         ),
         attributes=_attributes(seen.layers),
         rows=rows,
+        flattened=cache(partial(find_flattened, seen.program, seen.marks)),
     )
 
 
@@ -90,6 +94,15 @@ class _Seen:
     layers: dict[Path, nn.Module] = field(default_factory=dict)
     # module path -> array path -> shape, or axes of the box, as seen from inside that module
     views: dict[Path, dict[Path, tuple[int, ...]]] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
+    program: Any = None
+
+
+def _shape(leaf: Any) -> Any:
+    """The array's shape and dtype: make_jaxpr would keep the array."""
+    if isinstance(leaf, jax.Array | np.ndarray):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return leaf
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,11 @@ class _Run:
                 return call(*args, **kwargs)
             path = layer.path
             seen.layers.setdefault(path, layer)  # before the call: parents come before children
-            result = call(*args, **kwargs)
+            result = (
+                seen.marks.call(layer, call, args, kwargs)
+                if context.method_name == "__call__"
+                else call(*args, **kwargs)
+            )
             seen.views[path] = _view(layer, path, boxed)
             return result
 
@@ -125,7 +142,8 @@ class _Run:
                 return self.module.init(key, *inputs, method=self.method, **arrays, **static)
 
         try:
-            tree = jax.eval_shape(init, self.rngs, self.inputs, arrays)
+            shapes = jax.tree.map(_shape, (self.rngs, self.inputs, arrays))
+            seen.program, tree = jax.make_jaxpr(init, return_shape=True)(*shapes)
         except Exception as error:
             given = [getattr(x, "shape", x) for x in self.inputs]
             hint = "pass example inputs that it takes, images with their channels last"

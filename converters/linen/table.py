@@ -209,6 +209,12 @@ def _spectral_norm(layer: nn.SpectralNorm, shapes: Mapping[str, Shape]) -> Row:
     )
 
 
+def _features(layer: nn.Module, shapes: Mapping[str, Shape]) -> Row:
+    """A norm over several axes may be over (channels, height, width) in PyTorch."""
+    several = any(len(shapes.get(name, ())) > 1 for name in ("scale", "bias"))
+    return {name: replace(leaf, unsure=several) for name, leaf in AFFINE.items()}
+
+
 LAYERS: dict[type, Row | RowFunction] = {
     nn.Dense: {"kernel": KERNEL, "bias": Leaf("bias")},
     nn.Conv: {"kernel": KERNEL, "bias": Leaf("bias")},
@@ -217,11 +223,18 @@ LAYERS: dict[type, Row | RowFunction] = {
     nn.MultiHeadDotProductAttention: _attention,
     nn.Embed: {"embedding": Leaf("weight")},
     nn.BatchNorm: {**AFFINE, "mean": Leaf("running_mean"), "var": Leaf("running_var")},
-    nn.LayerNorm: AFFINE,
+    nn.LayerNorm: _features,
     nn.GroupNorm: AFFINE,
-    nn.InstanceNorm: AFFINE,
-    nn.RMSNorm: AFFINE,
-    nn.PReLU: {"negative_slope": Leaf("weight", lambda w: w.reshape(()), lambda s: s.reshape(1))},
+    nn.InstanceNorm: _features,
+    nn.RMSNorm: _features,
+    nn.PReLU: {
+        "negative_slope": Leaf(
+            "weight",
+            lambda w: w.reshape(()),
+            lambda s: s.reshape(1),
+            advice="flax's PReLU has one slope; a layer with self.param('weight', ...) can have several",
+        )
+    },
     nn.LSTMCell: _lstm,
     nn.OptimizedLSTMCell: _lstm,
     nn.GRUCell: _gru,

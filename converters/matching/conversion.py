@@ -29,6 +29,7 @@ class Conversion:
         allow_nonfinite: whether NaN and infinity pass.
         initial: arrays that the state dict may lack, and lacks.
         initialize: makes these arrays' values.
+        swappable: tensors whose axes may be in another order, for all that shapes and layers say.
     """
 
     links: tuple[Link, ...]
@@ -38,6 +39,7 @@ class Conversion:
     allow_nonfinite: bool
     initial: tuple[Variable, ...] = ()
     initialize: Callable[[Sequence[Path]], Sequence[np.ndarray]] | None = None
+    swappable: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -58,6 +60,7 @@ class Conversion:
             allow_nonfinite=allow_nonfinite,
             initial=fit.initial if initialize else (),
             initialize=initialize,
+            swappable=fit.swappable,
         )
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from converters.inspection import Variable
 from converters.matching.arrays import dtype_kind
 from converters.matching.links import Link
+from converters.matching.rules import Rule
 from converters.tensors import Tensors, aliases_of, notes_of
 
 # BatchNorm's counter has no effect unless momentum is None, which Flax has no counterpart for.
@@ -28,6 +29,7 @@ class Fit:
     left_over: Sequence[str] = field(default=())
     ignored: Sequence[str] = field(default=())
     lacking: tuple[Link, ...] = ()  # whose tensors are missing, and may be
+    advice: tuple[Rule, ...] = ()  # with which there would be fewer problems
 
     @property
     def initial(self) -> tuple[Variable, ...]:
@@ -51,6 +53,17 @@ class Fit:
         for lossy, count in Counter(link.lossy for link in self.links if link.lossy).items():
             notes.append(f"{lossy} ({count} times): exact only with like=")
         return tuple(notes)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Names of tensors of several axes that keep their order though no row or rule says so."""
+        return tuple(name for link in self.links if link.unsure and not link.settled for name in link.tensors)
+
+    @property
+    def swappable(self) -> tuple[str, ...]:
+        """Those of which another order of axes would fit as well."""
+        sizes = {name: [n for n in self.tensors.shapes[name] if n > 1] for name in self.doubts}
+        return tuple(name for name in sizes if len(set(sizes[name])) < len(sizes[name]))
 
     def ties(self) -> dict[str, str]:
         """Tensors without an array of their own -> the tensor with one that is the very same."""
@@ -93,6 +106,20 @@ class Fit:
             example = re.escape(self.missing[0].removeprefix(self.prefix))
             lines.append(f"if what is missing may keep its initial values, pass missing=(r'{example}', ...)")
         return "\n".join(lines)
+
+
+def doubt(names: Sequence[str]) -> str:
+    """Returns a sentence about tensors whose axes were taken to be in the module's order."""
+    listed = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return (
+        f"the axes of {listed} were taken to be in the module's order, which no layer of the table says; "
+        "converters.Transpose changes it, converters.Keep confirms it"
+    )
+
+
+def doubts(fit: Fit) -> tuple[str, ...]:
+    """Returns notes about such tensors, for the user of a module of one's own."""
+    return (doubt(fit.doubts),) if fit.doubts else ()
 
 
 def fit_links(
@@ -146,7 +173,8 @@ def _unfit(link: Link, tensors: Tensors) -> Iterator[str]:
         if name not in tensors.shapes:
             yield f"missing    {name}, for {' and '.join(map(str, link.arrays))}"
         elif shape is not None and tensors.shapes[name] != shape:
-            yield f"misshapen  {name}: {tensors.shapes[name]} for {shape}"
+            advice = f"; {link.advice}" if link.advice else ""
+            yield f"misshapen  {name}: {tensors.shapes[name]} for {shape}{advice}"
         elif dtype_kind(tensors.dtypes[name]) != dtype_kind(link.arrays[0].dtype):
             yield f"wrong kind {name}: {tensors.dtypes[name]} for {link.arrays[0].dtype}"
 

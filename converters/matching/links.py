@@ -25,7 +25,13 @@ Way = tuple[tuple[int, Reading], Leaves]  # to read a layer
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """Some arrays and the tensors they are made of; most often one of each."""
+    """Some arrays and the tensors they are made of; most often one of each.
+
+    Attributes:
+        settled: Whether a rule says how the axes of the tensors are.
+        unsure: Whether the tensors have several axes and only the module's order speaks for theirs.
+        advice: What to do where the tensors have another shape.
+    """
 
     arrays: tuple[Variable, ...]
     tensors: tuple[str, ...]
@@ -33,6 +39,9 @@ class Link:
     to_flax: Callable[[Arrays], Arrays]
     to_torch: Callable[[Arrays], Arrays]
     lossy: str = ""
+    settled: bool = False
+    unsure: bool = False
+    advice: str = ""
 
 
 NO_OWNER = (
@@ -215,7 +224,7 @@ def _plain(layer: Any, own: Mapping[str, Variable], claimed: AbstractSet[Variabl
             )
         if name in UNKNOWN_AXES:
             raise ConversionError(f"nobody knows the order of the axes of {name!r} {_inner(array)}; {hint}")
-        leaves.append(((name,), Leaf(name)))
+        leaves.append(((name,), Leaf(name, unsure=True)))
     return leaves
 
 
@@ -287,6 +296,8 @@ def _link(
         to_flax=to_flax,
         to_torch=to_torch,
         lossy=leaf.lossy,
+        unsure=leaf.unsure and sum(size > 1 for size in _inner(arrays[0])) > 1,
+        advice=leaf.advice,
     )
 
 

@@ -20,12 +20,14 @@ class Change:
         inward: The checkpoint's tensors -> those that the module sees.
         outward: The inverse.
         lossy: What `inward` cannot give back, in words; empty where it is exact.
+        settles: Whether it says how the axes of the tensors are.
     """
 
     shapes: tuple[Shape, ...]
     inward: Callable[[Arrays], Arrays]
     outward: Callable[[Arrays], Arrays]
     lossy: str = ""
+    settles: bool = True
 
 
 def known_shapes(shapes: Sequence[Shape | None], rule: object) -> list[Shape]:
@@ -116,6 +118,8 @@ def _merge(
         shapes=(*(shape[name] for name in kept), *made.shapes),
         to_flax=to_flax,
         to_torch=to_torch,
+        settled=made.settles or all(link.settled for link in links),
+        unsure=any(link.unsure for link in links),
         lossy="; ".join(
             dict.fromkeys(text for text in (*(link.lossy for link in links), made.lossy) if text)
         ),

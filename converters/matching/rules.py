@@ -57,6 +57,7 @@ class Fuse:
                 (tuple(joined),),
                 inward=lambda tensors: tuple(np.split(tensors[0], offsets[:-1], self.axis)),
                 outward=lambda parts: (np.concatenate(parts, self.axis),),
+                settles=False,
             )
 
         return rewrite_links(links, self.parts, (self.tensor,), change)
@@ -98,6 +99,7 @@ class Split:
                 tuple(parts),
                 inward=lambda tensors: (concatenate(tensors, self.axis),),
                 outward=lambda whole: tuple(np.split(whole[0], np.cumsum(sizes)[:-1], self.axis)),
+                settles=False,
             )
 
         return rewrite_links(links, (self.tensor,), self.parts, change)

@@ -15,6 +15,7 @@ from converters.matching.fit import Fit, fit_links
 from converters.matching.links import Link, Names, make_links
 from converters.matching.parametrizations import computed_weights
 from converters.matching.rules import Rule
+from converters.matching.suggest import reshaping_rules, shown, with_flattened
 from converters.tensors import Tensors
 
 T = TypeVar("T")
@@ -34,9 +35,16 @@ def conversion_error(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fi
     unmerged = refusal(misfit.left_over)
     if unmerged:  # a draft would rename the weights and drop what is added to them
         return ConversionError(unmerged)
-    found = make_draft(misfit, attempt)
     text = misfit.explanation(type(module).__name__)
-    return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
+    found = make_draft(misfit, attempt)
+    names: tuple[Any, ...] = found.names if found else ()
+    near = attempt(names) if found else misfit
+    rules = (*reshaping_rules(near), *near.advice)
+    if found:
+        text += f"\n{found}"
+    if rules:
+        text += f"\n{shown(rules)}"
+    return ConversionError(text, (*names, *rules))
 
 
 def best_fit(
@@ -63,7 +71,8 @@ def best_fit(
     fit = fit_to(tensors)
     computed = list(computed_weights(tensors, transposed=_has_transposed(inspection)))
     seen = effective(tensors, computed, fit) if computed else None
-    return fit if seen is None else fit_to(seen)
+    fit = fit if seen is None else fit_to(seen)
+    return fit if fit.problems else with_flattened(fit, inspection.flattened())
 
 
 def _has_transposed(inspection: Inspection) -> bool:
