@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# A file's tests share what is expensive to make, so one worker runs them all.
+PYTEST := $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 
 .PHONY: help demo test test-all lint bench
@@ -24,10 +26,10 @@ demo: $(VENV)/base
 	@echo "Now open digits.png."
 
 test: $(VENV)/dev
-	$(VENV)/bin/python -m pytest -n auto
+	$(PYTEST)
 
 test-all: $(VENV)/dev
-	$(VENV)/bin/python -m pytest -n auto -m "not network"
+	$(PYTEST) -m "not network"
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .

@@ -12,3 +12,9 @@ def _forget_compiled_functions():
     """Else a process that runs every test holds gigabytes of executables in the end."""
     yield
     jax.clear_caches()
+
+
+def pytest_collection_modifyitems(items):
+    """Puts files with long tests first: with `--dist loadfile`, no worker is left with one in the end."""
+    long = {item.path for item in items if item.get_closest_marker("costly")}
+    items.sort(key=lambda item: item.path not in long)

@@ -1,10 +1,12 @@
 """Finetuning on a folder of pictures and on tables of texts that the test makes."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 
 import zoo
 from tests.reference import twins
+from tests.support import compilation
 from tests.zoo.training import tables
 from zoo._saving.convert import export
 from zoo.cli import app
@@ -172,27 +175,22 @@ def test_a_run_ends_when_nothing_gets_better(pictures, recipe, tmp_path):
 def test_a_killed_run_is_resumed_to_the_same_arrays(pictures, tmp_path):
     settings = [f"--set={name}={value}" for name, value in {"epochs": 3, "batch_size": 16}.items()]
     command = [
-        sys.executable,
-        "-m",
-        "zoo",
-        "finetune",
-        "resnet20_cifar10",
-        "--data",
-        str(pictures),
+        *(sys.executable, "-m", "zoo", "finetune", "resnet20_cifar10"),
+        *("--data", str(pictures)),
         *settings,
     ]
-    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    compiled_once = os.environ | compilation.shared_by_processes(tmp_path)
+    run = partial(subprocess.run, check=True, capture_output=True, text=True, env=compiled_once)
+    run([*command, "--out", str(tmp_path / "whole")])
     with subprocess.Popen(
-        [*command, "--out", str(tmp_path / "killed")], stderr=subprocess.DEVNULL
+        [*command, "--out", str(tmp_path / "killed")], stderr=subprocess.DEVNULL, env=compiled_once
     ) as process:
         while not list((tmp_path / "killed" / "checkpoints").glob("1/_CHECKPOINT_METADATA")):
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "killed" / "model.safetensors").exists()
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "killed"), "--resume"], check=True, capture_output=True, text=True
-    )
+    done = run([*command, "--out", str(tmp_path / "killed"), "--resume"])
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
     assert files[0] == files[1]
     assert "zoo: examples to train and to measure on:\n  blue: 16 and 5\n" in done.stderr

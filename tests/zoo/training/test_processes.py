@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.support import compilation
 from tests.zoo.training import tables
 from zoo.training import TrainingError
 from zoo.training.metrics import read_rows
@@ -63,12 +64,7 @@ class Run:
     """`zoo finetune` in a directory, by any number of processes."""
 
     def __init__(self, folder: Path) -> None:
-        # Programs are compiled in half the time without optimisation, and by the first run for all.
-        self.environment = os.environ | {
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
+        self.environment = os.environ | compilation.shared_by_processes(folder)
         self.model = tables.write_bert(folder / "bert")
         (folder / "texts").mkdir()
         self.data = tables.write_texts(folder / "texts")

@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import zoo
+from tests.support import compilation
 from tests.zoo.training import tiny
 from zoo.training import RECIPES, DataError, TrainingError, evaluate_pretrained, train
 from zoo.training.metrics import read_rows
@@ -150,6 +152,7 @@ SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+from tests.support import compilation
 from tests.zoo.training import tiny
 from zoo.training import find_recipe, train
 
@@ -160,7 +163,9 @@ train("cnn_mnist", directory, recipe=recipe, data=data, dataset=tiny.write(data)
 
 
 def start(data: Path, directory: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(data), str(directory)], cwd=ROOT)
+    compiled_once = os.environ | compilation.shared_by_processes(data)
+    command = [sys.executable, "-c", SCRIPT, str(data), str(directory)]
+    return subprocess.Popen(command, cwd=ROOT, env=compiled_once)
 
 
 def assert_same_arrays(one: Path, other: Path) -> None:
