@@ -255,15 +255,16 @@ def _without_defaults(entry: Entry) -> FrozenMapping:
 def _with_classes(entry: Entry) -> Entry:
     """Returns the entry with the file of class names instead of its labels, if they are the same."""
     for path in packaged.classes_path("any").parent.glob("*.txt") if entry.labels else ():
-        other = replace(entry, classes=path.stem, labels=())
-        if [_first_word(name) for name in entry.labels] == [_first_word(name) for name in other.class_names]:
-            return other
+        names = replace(entry, classes=path.stem, labels=()).class_names
+        if len(names) == len(entry.labels) and all(map(_is_same_class, entry.labels, names)):
+            return replace(entry, classes=path.stem, labels=())
     return entry
 
 
-def _first_word(label: str) -> str:
-    """Returns the first of the synonyms that a label lists, as "tench, Tinca tinca"."""
-    return label.partition(",")[0].strip().lower()
+def _is_same_class(label: str, name: str) -> bool:
+    """Returns whether a label, which may list synonyms as "tench, Tinca tinca", begins with the name."""
+    first = label.partition(",")[0].strip().lower()
+    return f"{name.lower()} ".startswith(f"{first} ")
 
 
 def _page(address: str) -> str:

@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+import json
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import converters
 import zoo
@@ -14,6 +17,7 @@ from tests.reference import text_models
 from tests.zoo.hub.conftest import directory, files, flax, mlp, pth
 from tests.zoo.loading.test_transformers_config import GPT2, agrees, write
 from tests.zoo.publishing.conftest import cache, hub
+from zoo._loading import transformers_config
 from zoo._registry import manifest
 from zoo.cli import app
 
@@ -119,6 +123,39 @@ def test_a_repository_in_transformers_layout(run, hub, sheet, gpt2, twin, use_ma
     assert "zoo: a metric of the card is left out" in done.err
     use_manifest(sheet.read_text())
     assert agrees(zoo.load("small", pretrained=True), twin)
+
+
+def test_a_classifier_of_photos_has_preprocessing_and_classes(run, hub, sheet):
+    names = zoo.Entry("it", 0, classes="imagenet1k").class_names
+    sizes = {"image_size": 32, "patch_size": 16, "hidden_size": 8, "intermediate_size": 32}
+    config = {
+        "model_type": "vit",
+        "architectures": ["ViTForImageClassification"],
+        **sizes,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "id2label": {index: f"{name}, or so" for index, name in enumerate(names)},
+    }
+    written = transformers_config.entry("it", json.dumps(config).encode(), lambda file: None)
+    module = zoo.vit.create(**written.config)
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+    tensors = converters.to_torch(variables, module, images, names=zoo.vit.TORCH_NAMES["transformers"])
+    processor = {"image_processor_type": "ViTImageProcessor", "size": 32, "resample": 3}
+    hub.commit(
+        "someone/vit",
+        {
+            "config.json": json.dumps(config).encode(),
+            "model.safetensors": safetensors.numpy.save(tensors),
+            "preprocessor_config.json": json.dumps(processor).encode(),
+        },
+    )
+    run("small", "hf://someone/vit", "--license", "MIT")
+    entry = manifest.read(sheet).models["small"]
+    assert (entry.classes, entry.labels, entry.layout) == ("imagenet1k", (), "transformers")
+    assert entry.preprocess == zoo.info("hf://someone/vit").preprocess
+    assert entry.preprocess.interpolation == "bicubic"
 
 
 def test_a_url(run, net, pth, sheet, use_manifest):
