@@ -126,6 +126,10 @@ def draft(
 def _located(name: str, address: str, choices: Choices, known: Manifest) -> Located:
     """Returns the place of the weights, and the facts that a config.json or `like` states."""
     if address.startswith(("https://", "http://")):
+        problems: list[str] = []
+        manifest_schema.URL(address, "the URL", problems)
+        if problems:
+            raise ZooError(f"{problems[0]}.")
         found = manifest_schema.URL_HASH.search(address)
         place = Weights(found[1] if found else UNATTESTED, url=address)
         located = Located(entry=Entry(name, 0, weights=place), token=choices.token, counted=False)

@@ -113,6 +113,7 @@ INPUT = schema.record(
     {"name": schema.IDENTIFIER, "shape": schema.sequence(schema.integer(1)), "dtype": schema.DTYPE},
     required=("name", "shape", "dtype"),
 )
+URL = schema.text(r"(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s@]+", "an https address")
 WEIGHTS = schema.record(
     Weights,
     {
@@ -121,7 +122,7 @@ WEIGHTS = schema.record(
         "file": schema.text(r"\w[\w.-]*(/\w[\w.-]*)*", "a plain file name"),
         "repo": schema.text(r"\w[\w.-]*/\w[\w.-]*", "a repository as owner/name"),
         "revision": schema.text(r"[0-9a-f]{40}", "a commit, 40 lower-case hexadecimal digits"),
-        "url": schema.text(r"(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s@]+", "an https address"),
+        "url": URL,
     },
     required=("sha256",),
     rules=(_place, _hash),

@@ -125,6 +125,18 @@ def test_a_repository_in_transformers_layout(run, hub, sheet, gpt2, twin, use_ma
     assert agrees(zoo.load("small", pretrained=True), twin)
 
 
+def test_a_repository_of_several_files(run, hub, sheet, twin, tmp_path, use_manifest):
+    directory = write(tmp_path / "gpt2", GPT2, state_dict(twin), 3)
+    hub.commit("someone/large", {path.name: path.read_bytes() for path in directory.iterdir()})
+    run("small", "hf://someone/large", "--license", "MIT")
+    entry = manifest.read(sheet).models["small"]
+    index = (directory / "model.safetensors.index.json").read_bytes()
+    assert entry.weights.file == "model.safetensors.index.json"
+    assert (entry.weights.sha256, entry.weights.size) == (hashlib.sha256(index).hexdigest(), len(index))
+    use_manifest(sheet.read_text())
+    assert agrees(zoo.load("small", pretrained=True), twin)
+
+
 def test_a_classifier_of_photos_has_preprocessing_and_classes(run, hub, sheet):
     names = zoo.Entry("it", 0, classes="imagenet1k").class_names
     sizes = {"image_size": 32, "patch_size": 16, "hidden_size": 8, "intermediate_size": 32}
@@ -242,6 +254,7 @@ def test_a_family_without_layouts_takes_no_file_of_pytorch(run, files, pth):
 REFUSED = {
     "no such repository": (["net", "hf://no/body", "--license", "MIT"], "there is no repository 'no/body'"),
     "no such address": (["net", "URL/missing.pth", "--license", "MIT"], "cannot be fetched"),
+    "a password": (["net", "https://a:b@example.org/a.pth"], "the URL: expected an https"),
     "neither": (["net", "someone/net"], "is no published file; write 'hf://owner/name', or the URL"),
     "a name that is there": (["gpt2", "NET"], "has a model 'gpt2' already"),
     "a name in capitals": (["Net", "NET"], "expected a lower-case name, found 'Net'"),
