@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
@@ -94,7 +95,7 @@ class Conversion:
             tensors = tuple(self.source[name] for name in link.tensors)
             if not self.allow_nonfinite:
                 bad |= {name: nonfinite(tensor) for name, tensor in zip(link.tensors, tensors, strict=True)}
-            values = [*zip(link.arrays, link.to_flax(tensors), strict=True)]
+            values = [*zip(link.arrays, link.to_flax(self._widened(link, tensors)), strict=True)]
             del tensors
             while values:
                 array, value = values.pop(0)
@@ -110,6 +111,18 @@ class Conversion:
         if lines:
             text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"
             raise ConversionError("\n".join([text, *lines]))
+
+    def _widened(self, link: Link, tensors: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        """Returns the tensors in the wider dtype of the arrays, if these are computed: sums of biases are."""
+        if self.dtype is None or not link.lossy:
+            return tensors
+        wide = self.dtype
+        return tuple(
+            tensor.astype(wide)
+            if dtype_kind(tensor.dtype) == "float" and jnp.promote_types(tensor.dtype, wide) == wide
+            else tensor
+            for tensor in tensors
+        )
 
     def in_files(self) -> dict[Path, FileArray]:
         """The arrays as they are in the files, of which any slice can be read; neither cast nor looked into.

@@ -119,6 +119,9 @@ def test_biases_summed_in_float32_are_right_and_others_wrong() -> None:
     made = convert(twin.state_dict(), module, X)
     wide = convert(twin.state_dict(), module, X, dtype=np.float64)
     assert compare(twin, module, wide, X).ok
+    ours = wide["params"]["rnn"]["cell"]["hi"]["bias"]
+    theirs = [getattr(twin.rnn, f"bias_{which}_l0")[:5].detach().numpy() for which in ("ih", "hh")]
+    assert (ours == np.add(*theirs, dtype=np.float64)).all()
     made["params"]["rnn"]["cell"]["hi"]["bias"] = made["params"]["rnn"]["cell"]["hi"]["bias"] + 1e-6
     other = compare(twin, module, made, X)
     assert other.first_divergence.layer == "rnn"
