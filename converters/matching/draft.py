@@ -92,7 +92,7 @@ def _as_guessed(misfit: Fit, fit: Fit, found: Alignment) -> bool:
     wanted = {
         joined(our.name, old): misfit.prefix + joined(their.name, new)
         for our, their in found.pairs
-        for (old, _), (new, _) in zip(our.leaves, same_leaves(our, their), strict=False)
+        for old, new in same_leaves(our, their)
     }
     made = {link.arrays: link.tensors for link in fit.links}
     for link in misfit.links:
@@ -154,7 +154,7 @@ def _rules(found: Alignment) -> list[Rule]:
 
 def _ends(names: Sequence[str], layers: Sequence[Layer]) -> Iterator[list[str]]:
     """Yields the names of the layers' tensors, those that go together; with a star if all have the same."""
-    leaves = [[leaf for leaf, _ in same_leaves(layers[0], layer)] for layer in layers]
+    leaves = [[leaf for _, leaf in same_leaves(layers[0], layer)] for layer in layers]
     if all(leaf == leaves[0] for leaf in leaves):
         leaves = [["*"]] * len(layers)
     for ends in zip(*leaves, strict=True):

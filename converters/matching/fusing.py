@@ -65,9 +65,10 @@ def _adds_up(whole: Stack, parts: Sequence[Stack]) -> bool:
     for layer, *others in zip(whole, *parts, strict=True):
         if len({len(each.leaves) for each in (layer, *others)}) > 1:
             return False
-        alike = (same_leaves(layer, other) for other in others)
+        sizes = [dict(other.leaves) for other in others]
+        alike = [same_leaves(layer, other) for other in others]
         for (_, shape), *leaves in zip(layer.leaves, *alike, strict=True):
-            shapes = [leaf_shape for _, leaf_shape in leaves]
+            shapes = [size[leaf] for size, (_, leaf) in zip(sizes, leaves, strict=True)]
             if not shape or any(len(each) != len(shape) or each[1:] != shape[1:] for each in shapes):
                 return False
             if sum(each[0] for each in shapes) != shape[0]:

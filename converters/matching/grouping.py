@@ -151,18 +151,23 @@ def template(name: str) -> str:
     return re.sub(r"\d+", "*", name)
 
 
-def same_leaves(one: Layer, other: Layer) -> list[tuple[str, Shape]]:
-    """Returns the other layer's tensors in the first one's order: by name or synonym, then by shape."""
+def same_leaves(one: Layer, other: Layer) -> list[tuple[str, str]]:
+    """Returns the tensors of two layers that are the same: by name or synonym, then by shape."""
     rest = dict(other.leaves)
-    found: list[tuple[str, Shape] | None] = []
+    found: dict[str, str] = {}
     for name, _ in one.leaves:
         match = next((n for n in rest if _meaning(n) == _meaning(name)), None)
-        found.append((match, rest.pop(match)) if match is not None else None)
-    for index, (_, shape) in enumerate(one.leaves):
-        if found[index] is None and rest:
-            like = min(rest, key=lambda name: (rest[name] != shape, len(rest[name]) != len(shape)))
-            found[index] = (like, rest.pop(like))
-    return [pair for pair in found if pair]
+        if match is not None:
+            found[name] = match
+            del rest[match]
+    for name, shape in one.leaves:
+        # Where one of them lacks some, those of known meanings are no others.
+        known = name in LEAVES and len(one.leaves) != len(other.leaves)
+        left = [n for n in rest if not (known and n in LEAVES)]
+        if name not in found and left:
+            found[name] = min(left, key=lambda n: (rest[n] != shape, len(rest[n]) != len(shape)))
+            del rest[found[name]]
+    return [(name, found[name]) for name, _ in one.leaves if name in found]
 
 
 def _meaning(leaf: str) -> str:

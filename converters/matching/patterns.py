@@ -56,11 +56,10 @@ def _makes(names: Names, wanted: Mapping[str, str]) -> bool:
 def _pairs(pairs: Iterable[tuple[Layer, Layer]]) -> Iterator[_Pair]:
     """Yields a pair for each layer, or for each tensor where those have other names below their layers."""
     for our, their in pairs:
-        leaves, like = ([leaf for leaf, _ in side] for side in (our.leaves, same_leaves(our, their)))
-        tensors = [
-            (joined(our.name, old), joined(their.name, new)) for old, new in zip(leaves, like, strict=False)
-        ]
-        if leaves == like and our.part == their.part == "" and our.name and their.name:
+        leaves = same_leaves(our, their)
+        tensors = [(joined(our.name, old), joined(their.name, new)) for old, new in leaves]
+        layers = our.part == their.part == "" and our.name and their.name
+        if layers and all(old == new for old, new in leaves):
             yield _pair(our.name, their.name, tensors, whole=True)
         else:
             for old, new in tensors:
@@ -148,22 +147,23 @@ def _shorter(pair: _Pair) -> _Pair:
 
 def _orders(pairs: Sequence[_Pair]) -> Iterator[Names]:
     """Yields the pairs so that narrow ones come before wide ones, and none changes what another has made."""
-    starts: dict[str, list[tuple[_Pair, str]]] = {}
-    for pair in pairs:
+    uses: dict[str, list[tuple[int, str]]] = {}
+    for at, pair in enumerate(pairs):
         for old, new in pair.tensors:
-            starts.setdefault(old, []).append((pair, "old"))
-            starts.setdefault(new, []).append((pair, "new"))
-    before: dict[_Pair, set[_Pair]] = {pair: set() for pair in pairs}
-    for pair in pairs:
+            uses.setdefault(old, []).append((at, "old"))
+            uses.setdefault(new, []).append((at, "new"))
+    before: dict[int, dict[int, None]] = {
+        at: {} for at in range(len(pairs))
+    }  # no sets: drafts are repeatable
+    for at, pair in enumerate(pairs):
         pattern, start = re.compile(pair.regex[0]), beginning(pair.regex[0])
-        for name, uses in starts.items():
-            if name.startswith(start) and pattern.match(name):
-                for other, side in uses:
-                    if other is not pair:
-                        first, second = (other, pair) if side == "old" else (pair, other)
-                        before[second].add(first)
+        changed = (name for name in uses if name.startswith(start) and pattern.match(name))
+        for other, side in itertools.chain.from_iterable(uses[name] for name in changed):
+            if other != at:
+                first, second = (other, at) if side == "old" else (at, other)
+                before[second][first] = None
     try:
-        yield tuple(pair.regex for pair in TopologicalSorter(before).static_order())
+        yield tuple(pairs[at].regex for at in TopologicalSorter(before).static_order())
     except CycleError:  # names that change places
         made = (pair.regex for pair in pairs)
         yield (*((old, MARK + new) for old, new in made), ("^" + MARK, ""))
