@@ -65,7 +65,7 @@ def _row(entry: zoo.Entry) -> tuple[str | int, ...]:
 
 @app.command()
 def info(name: Name) -> None:
-    """Show a model's record, the origin of its weights, and its layers."""
+    """Show a model's record and its layers."""
     located = resolve(name)
     arrays = summary.arrays_of(located)
     console.table(("field", "value"), summary.fields(counted(located, arrays).entry))

@@ -106,7 +106,10 @@ def export(
     names: Names = None,
     force: Force = False,
 ) -> None:
-    """Write a model's weights as a PyTorch state dict: the inverse of `zoo convert`."""
+    """Write a model's weights as a PyTorch state dict.
+
+    This is the inverse of `zoo convert`.
+    """
     from zoo._saving.convert import export as run
 
     run(
@@ -123,7 +126,10 @@ def export(
 def verify(
     name: Annotated[str, typer.Argument(help="A name, or a model's directory.")], module: Module = None
 ) -> None:
-    """Check a model's weights: hash, number of parameters, and outputs against PyTorch's."""
+    """Check a model's hash, parameters and outputs.
+
+    Its outputs are compared with the stored ones, which are PyTorch's for most models, in float64.
+    """
     from zoo._saving.verify import verify as run
     from zoo.cli.console import table
 

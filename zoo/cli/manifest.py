@@ -18,7 +18,7 @@ File = Annotated[
 
 @app.callback()
 def root() -> None:
-    """Edit and check weights_manifest.yaml, which lists the models of the zoo."""
+    """Edit and check the manifest, which lists the models."""
 
 
 Address = Annotated[
@@ -70,7 +70,10 @@ def add(
     manifest: File = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Add an entry for published weights, which are downloaded and verified; print the entry."""
+    """Add an entry for published weights, and print it.
+
+    The weights are downloaded and verified; license, metrics and paper are taken from the model card.
+    """
     from zoo._publishing.manifest_draft import Choices, draft, scores
     from zoo._registry import manifest_file
 
@@ -101,7 +104,10 @@ def check(
     ] = False,
     manifest: File = None,
 ) -> None:
-    """Check the whole manifest: schema, order, and that each entry fits its module."""
+    """Check entries, and report all problems at once.
+
+    Schema and order of the whole manifest are checked, and each entry is compared with its module.
+    """
     from zoo._publishing import manifest_check
 
     checked = manifest_check.check(manifest, names or (), files=files)

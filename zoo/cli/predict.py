@@ -33,7 +33,7 @@ def predict(
     ] = False,
     dtype: Dtype = None,
 ) -> None:
-    """Classify images or texts: print the likeliest classes and their probabilities.
+    """Classify images or texts, and print the likeliest classes.
 
     Where several classes can be right at once, each has a probability of its own. Of a model with one
     output, such as a regression or a cross-encoder, it is the value.

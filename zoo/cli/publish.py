@@ -45,9 +45,9 @@ def publish(
     yes: Yes = False,
     module: convert.Module = None,
 ) -> None:
-    """Publish a model on the Hugging Face Hub in one commit, and print its address.
+    """Publish a model on the Hugging Face Hub.
 
-    The repository is private unless --public is given.
+    All files go in one commit, whose address is printed. The repository is private unless --public is given.
     """
     from zoo._publishing.plan import Request
     from zoo._publishing.publish import run

@@ -80,7 +80,10 @@ def embed(
     ] = None,
     dtype: Dtype = None,
 ) -> None:
-    """Compute a vector for each text, and write them as JSON, NumPy or CSV."""
+    """Compute a vector for each text.
+
+    Vectors are printed as JSON, or written as NumPy, CSV or JSON.
+    """
     from zoo._preprocessing.text import embed as run
 
     if out is not None and out.suffix not in WRITERS:
