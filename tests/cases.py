@@ -167,6 +167,38 @@ CASES = {
         [images(2, 40, 72, 3)],
         layout="transformers_model",
     ),
+    "resnet, of the Hub, uneven": Case(
+        "resnet",
+        {
+            "block": "bottleneck",
+            "blocks": [1, 2],
+            "channels": 6,
+            "widths": [8, 20],
+            "stride_first_stage": True,
+            "stride_first_conv": True,
+            "num_classes": 3,
+        },
+        lambda: published.transformers_resnet(
+            "bottleneck",
+            (1, 2),
+            channels=6,
+            classes=3,
+            hidden_sizes=[8, 20],
+            downsample_in_first_stage=True,
+            downsample_in_bottleneck=True,
+        ),
+        [images(2, 40, 72, 3)],
+        layout="transformers",
+    ),
+    "resnet, of the Hub, maps": Case(
+        "resnet",
+        {"block": "basic", "blocks": [1, 1], "channels": 6, "head": "maps", "out_indices": [-1, "stem"]},
+        lambda: published.transformers_resnet(
+            "basic", (1, 1), channels=6, name="ResNetBackbone", hidden_sizes=[6, 12], out_indices=[0, 2]
+        ),
+        [images(2, 40, 72, 3)],
+        layout="transformers_model",
+    ),
     "resnet20, of CIFAR": Case(
         "resnet",
         {"depth": 20, "channels": 16, "num_classes": 10, "stem": "cifar", "shortcut": "pad"},
@@ -256,6 +288,59 @@ CASES = {
         ),
         [images(3, 24, 40, 3)],
         layout="transformers5_deit",
+    ),
+    "vit, of the Hub, masked images": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": 32,
+            "epsilon": 1e-12,
+            "head": "masked_images",
+            "maskable": True,
+            "encoder_stride": 4,
+        },
+        lambda: published.transformers_vit("ViTForMaskedImageModeling", image_size=32, encoder_stride=4),
+        [images(2, 32, 32, 3)],
+        layout="transformers5",
+    ),
+    "dinov2, of the Hub, gates": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": 32,
+            "num_classes": 5,
+            "feed_forward": None,
+            "swiglu": True,
+            "layer_scale": 1.0,
+            "maskable": True,
+            "pooling": "concat",
+        },
+        lambda: published.transformers_vit(
+            "Dinov2ForImageClassification", image_size=32, num_labels=5, use_swiglu_ffn=True
+        ),
+        [images(2, 32, 32, 3)],
+        layout="transformers5_dinov2_classifier",
+    ),
+    "dinov2, of the Hub, registers, maps": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": 32,
+            "feed_forward": 96,
+            "layer_scale": 1.0,
+            "maskable": True,
+            "registers": 3,
+            "head": "maps",
+            "out_indices": ["stem", 1],
+        },
+        lambda: published.transformers_vit(
+            "Dinov2WithRegistersBackbone",
+            image_size=32,
+            num_register_tokens=3,
+            out_indices=[0, 1],
+        ),
+        [images(2, 32, 32, 3)],
+        layout="transformers5_dinov2",
     ),
     "dinov2, of the Hub": Case(
         "vit",

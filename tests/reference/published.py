@@ -52,30 +52,42 @@ def timm_model(name: str, **options: Any) -> nn.Module:
     return timm.create_model(name, **options)
 
 
+def visual_output(out: Any) -> Any:
+    """Maps of features, pixels, logits, or the pooled output."""
+    for name in ("feature_maps", "reconstruction"):
+        if name in out:
+            return out[name]
+    return out.logits if "logits" in out else out.pooler_output.flatten(1)
+
+
 def transformers_resnet(
-    layer_type: str, depths: Sequence[int], *, channels: int = 64, classes: int = 0
+    layer_type: str,
+    depths: Sequence[int],
+    *,
+    channels: int = 64,
+    classes: int = 0,
+    name: str = "",
+    **options: Any,
 ) -> nn.Module:
-    """The classifier, or without classes the model below it."""
+    """The classifier, without classes the model below it, or another class by name."""
     declare_operators()  # transformers imports torchvision where it is installed
     import transformers
 
-    class Logits(transformers.ResNetForImageClassification):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x).logits
+    parent = getattr(transformers, name or ("ResNetForImageClassification" if classes else "ResNetModel"))
 
-    class Features(transformers.ResNetModel):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x).pooler_output.flatten(1)
+    class Output(parent):
+        def forward(self, x: Tensor) -> Any:
+            return visual_output(super().forward(x))
 
     expansion = {"basic": 1, "bottleneck": 4}[layer_type]
     config = transformers.ResNetConfig(
         embedding_size=channels,
-        hidden_sizes=[channels * expansion * 2**stage for stage in range(4)],
+        **{"hidden_sizes": [channels * expansion * 2**stage for stage in range(4)], **options},
         depths=list(depths),
         layer_type=layer_type,
         num_labels=classes,
     )
-    return Logits(config) if classes else Features(config)
+    return Output(config)
 
 
 def timm_vit(distilled: bool = False, **options: Any) -> nn.Module:
@@ -95,7 +107,7 @@ def torchvision_vit(**options: Any) -> nn.Module:
 
 
 def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) -> nn.Module:
-    """A model by its class's name, whose outputs are logits, the pooled output, or the class token's.
+    """A model by its class's name, with the outputs of `visual_output`.
 
     With "sdpa" attention: the softmax of the other is in float32 whatever the inputs are in.
     """
@@ -107,7 +119,7 @@ def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) ->
     class Output(parent):
         def forward(self, x: Tensor) -> Tensor:
             out = super().forward(x, **({"interpolate_pos_encoding": True} if interpolate else {}))
-            return out.logits if hasattr(out, "logits") else out.pooler_output
+            return visual_output(out)
 
     sizes = {"patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
     rest = {} if name.startswith("Dinov2") else {"intermediate_size": 48}

@@ -132,19 +132,14 @@ class LayerScale(nn.Module):
         return x * self.gamma.astype(x.dtype) if self.value else x
 
 
-def adaptive_avg_pool(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Averages (batch, *spatial, channels) down or up to (batch, *shape, channels).
+def pixel_shuffle(x: jax.Array, stride: int) -> jax.Array:
+    """(batch, height, width, channels * stride**2) -> (batch, height * stride, width * stride, channels).
 
-    The windows are those of torch.nn.AdaptiveAvgPool2d: from floor(i * size / n) to ceil((i + 1) * size / n).
+    As torch.nn.PixelShuffle: Shi et al., https://arxiv.org/abs/1609.05158.
     """
-    for axis, count in enumerate(shape, start=1):
-        size = x.shape[axis]
-        weights = np.zeros((count, size), x.dtype)
-        for index in range(count):
-            start, stop = index * size // count, -(-(index + 1) * size // count)
-            weights[index, start:stop] = 1 / (stop - start)
-        x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
-    return x
+    batch, height, width, _ = x.shape
+    parts = x.reshape(batch, height, width, -1, stride, stride)
+    return parts.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * stride, width * stride, -1)
 
 
 def bicubic(old: int, new: int, *, align_corners: bool = False, antialias: bool = False) -> np.ndarray:

@@ -29,6 +29,7 @@ class Sizes(NamedTuple):
     dropout: float
     attention_dropout: float
     mlp_dropout: float
+    swiglu: bool
 
 
 class Attention(nn.Module):
@@ -73,6 +74,29 @@ class FeedForward(nn.Module):
         return dropped
 
 
+class GatedFeedForward(nn.Module):
+    """Two dense layers; half of the first one's outputs are gates of the others.
+
+    SwiGLU: Shazeer, https://arxiv.org/abs/2002.05202.
+    """
+
+    sizes: Sizes
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        self.w12 = Dense(2 * self.sizes.feed_forward, dtype=self.dtype)
+        self.w3 = Dense(self.sizes.width, dtype=self.dtype)
+        self.drop1 = nn.Dropout(self.sizes.mlp_dropout)
+        self.drop2 = nn.Dropout(self.sizes.dropout)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
+        gates, states = jnp.split(self.w12(x), 2, axis=-1)
+        x = self.drop1(nn.silu(gates) * states, deterministic=not train)
+        dropped: jax.Array = self.drop2(self.w3(x), deterministic=not train)
+        return dropped
+
+
 class Block(nn.Module):
     """Pre-norm block: attention, then an MLP, each with a residual connection."""
 
@@ -86,7 +110,7 @@ class Block(nn.Module):
         self.attn = Attention(self.sizes, self.dtype)
         self.ls1 = scale()
         self.norm2 = norm()
-        self.mlp = FeedForward(self.sizes, self.dtype)
+        self.mlp = (GatedFeedForward if self.sizes.swiglu else FeedForward)(self.sizes, self.dtype)
         self.ls2 = scale()
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from converters.matching import Split
+from converters.matching import NamesAndRules, Split
 from zoo._registry.entry import Input
 from zoo._registry.family import ConfigFields
 
@@ -20,6 +20,7 @@ _TORCHVISION = (
 _EMBEDDINGS = (
     (r"^((cls|mask)_token)", r"embeddings.\1"),
     (r"^dist_token", "embeddings.distillation_token"),
+    (r"^reg_token", "embeddings.register_tokens"),
     (r"^pos_embed", "embeddings.position_embeddings"),
     (r"^patch_embed\.", "embeddings.patch_embeddings.projection."),
     (r"^norm\.", "layernorm."),
@@ -33,6 +34,12 @@ _FILES = (
     (r"\.attn\.proj\.", ".attention.output.dense."),
     Split("*.qkv.*", ("*.query.*", "*.key.*", "*.value.*")),
 )
+# SwiGLU layers have the names of DINOv2's own files.
+_GATED = ((r"\.mlp\.w12\.", ".mlp.weights_in."), (r"\.mlp\.w3\.", ".mlp.weights_out."))
+_GATED_STATE_DICTS = (
+    Split("*.mlp.w12.*", ("*.mlp.gate_proj.*", "*.mlp.up_proj.*")),
+    (r"\.mlp\.w3\.", ".mlp.down_proj."),
+)
 _MLPS = ((r"\.mlp\.fc1\.", ".intermediate.dense."), (r"\.mlp\.fc2\.", ".output.dense."))
 # The state dicts of transformers 5; the files that it writes still have the older names.
 _STATE_DICTS = (
@@ -40,14 +47,21 @@ _STATE_DICTS = (
     (r"\.attn\.proj\.", ".attention.o_proj."),
     Split("*.qkv.*", ("*.q_proj.*", "*.k_proj.*", "*.v_proj.*")),
 )
-_CLASSIFIERS = {
-    "": ((r"^(?!head)", "vit."), (r"^head\.", "classifier.")),
-    "_model": (),  # ViTModel: no head, num_classes=0
+_BASE = r"^(?!head|decoder)"
+_CLASSIFIERS: dict[str, NamesAndRules] = {
+    "": ((_BASE, "vit."), (r"^head\.", "classifier.")),
+    "_model": (),  # ViTModel and DeiTModel: no head, num_classes=0
     "_deit": (
-        (r"^(?!head)", "deit."),
+        (_BASE, "deit."),
         (r"^head\.", "cls_classifier."),
         (r"^head_dist\.", "distillation_classifier."),
     ),
+    "_deit_classifier": ((_BASE, "deit."), (r"^head\.", "classifier.")),
+}
+_DINOV2: dict[str, NamesAndRules] = {
+    "_dinov2": (),  # Dinov2Model and Dinov2Backbone, with registers or without
+    "_dinov2_classifier": ((_BASE, "dinov2."), (r"^head\.", "classifier.")),
+    "_dinov2_with_registers": ((_BASE, "dinov2_with_registers."), (r"^head\.", "classifier.")),
 }
 TORCH_NAMES = {
     "timm": ((r"^patch_embed\.", "patch_embed.proj."),),  # and of the original DeiT
@@ -61,13 +75,27 @@ TORCH_NAMES = {
         f"transformers5{name}": (*_EMBEDDINGS, *_NORMS, *_STATE_DICTS, (r"^blocks\.", "layers."), *head)
         for name, head in _CLASSIFIERS.items()
     },
-    "transformers_dinov2": (*_EMBEDDINGS, *_SCALES, *_FILES),  # Dinov2Model
-    "transformers5_dinov2": (*_EMBEDDINGS, *_SCALES, *_STATE_DICTS, (r"^blocks\.", "encoder.layer.")),
+    **{
+        f"transformers{name}": (*_EMBEDDINGS, *_SCALES, *_FILES, *_GATED, *head)
+        for name, head in _DINOV2.items()
+    },
+    **{
+        f"transformers5{name}": (
+            *_EMBEDDINGS,
+            *_SCALES,
+            *_STATE_DICTS,
+            *_GATED_STATE_DICTS,
+            (r"^blocks\.", "encoder.layer."),
+            *head,
+        )
+        for name, head in _DINOV2.items()
+    },
 }
 
 IGNORED = {
     r"(head|head_dist|heads)\..*": "the head",
     r"(cls_|distillation_)?classifier\..*": "the head",
+    r"decoder\..*": "the decoder of masked patches",
     r"(.*\.)?pooler\..*": "the pooler",
     r"(.*\.)?mask_token": "the token for masked patches",
 }
@@ -85,53 +113,76 @@ _SIZES = {
     "hidden_dropout_prob": "dropout",
     "attention_probs_dropout_prob": "attention_dropout",
 }
-_IMAGES = (Input("images", (1, 224, 224, 3), "float32"),)
+_STAGES = {"out_features": "out_indices", "out_indices": "out_indices"}
+# There is no dropout between the dense layers in transformers.
+_ALL: dict[str, Any] = {"mlp_dropout": 0.0, "resizing": "transformers"}
 _VIT: dict[str, Any] = {
-    "keywords": {**_SIZES, "intermediate_size": "feed_forward"},
+    "keywords": {**_SIZES, "intermediate_size": "feed_forward", "encoder_stride": "encoder_stride"},
     "fixed": {"pooler_act": "tanh"},
-    # For masked image modelling, and a width that the pooler's own weight tells.
-    "irrelevant": ("encoder_stride", "pooler_output_size"),
-    "inputs": _IMAGES,
+    "irrelevant": ("pooler_output_size",),  # a width that the pooler's own weight tells
+    "inputs": (Input("images", (1, 224, 224, 3), "float32"),),
     "classifies": True,
 }
-# There is no dropout between the dense layers in transformers.
-_DEFAULTS: dict[str, Any] = {
-    "epsilon": 1e-12,
-    "feed_forward": 3072,
-    "mlp_dropout": 0.0,
-    "resizing": "transformers",
+_FEATURES = {"num_classes": 0}
+_POOLED = {"head": "pooler"}
+_MASKED = {"head": "masked_images", "maskable": True}
+_DINO: dict[str, Any] = {
+    "fixed": {
+        "mlp_ratio": 4,
+        "drop_path_rate": 0.0,
+        "apply_layernorm": True,
+        "reshape_hidden_states": True,
+    },
+    "irrelevant": ("stage_names",),
+    "inputs": _VIT["inputs"],
+    "classifies": True,
+    "processor": "BitImageProcessor",
 }
+_DINO_KEYWORDS = {**_SIZES, **_STAGES, "layerscale_value": "layer_scale", "use_swiglu_ffn": "swiglu"}
+_DINO_DEFAULTS = {**_ALL, "layer_scale": 1.0, "maskable": True}
+
+
+def _dino_heads(name: str) -> dict[str, dict[str, Any]]:
+    return {
+        f"{name}Model": _FEATURES,
+        f"{name}ForImageClassification": {"pooling": "concat"},
+        f"{name}Backbone": {"head": "maps"},
+    }
+
+
 CONFIG_FIELDS = {
     "vit": ConfigFields(
         heads={
             "ViTForImageClassification": {},
-            "ViTModel": {"num_classes": 0, "representation": True},
+            "ViTModel": _POOLED,
+            "ViTForMaskedImageModeling": _MASKED,
         },
-        defaults=_DEFAULTS,
+        defaults={**_ALL, "epsilon": 1e-12, "feed_forward": 3072},
         processor="ViTImageProcessor",
         **_VIT,
     ),
     "deit": ConfigFields(
-        heads={"DeiTForImageClassificationWithTeacher": {}},
-        defaults={**_DEFAULTS, "distilled": True},
+        heads={
+            "DeiTForImageClassificationWithTeacher": {},
+            "DeiTForImageClassification": {"pooling": "token"},
+            "DeiTModel": {**_POOLED, "pooling": "token"},
+            "DeiTForMaskedImageModeling": _MASKED,
+        },
+        defaults={**_ALL, "epsilon": 1e-12, "feed_forward": 3072, "distilled": True},
         processor="DeiTImageProcessor",
         **_VIT,
     ),
     "dinov2": ConfigFields(
-        keywords={**_SIZES, "layerscale_value": "layer_scale", "use_mask_token": "maskable"},
-        heads={"Dinov2Model": {}},
-        fixed={"mlp_ratio": 4, "use_swiglu_ffn": False, "drop_path_rate": 0.0},
-        # Of the backbone for other models.
-        irrelevant=("apply_layernorm", "out_features", "out_indices", "reshape_hidden_states", "stage_names"),
-        defaults={
-            "num_classes": 0,
-            "patch_size": 16,
-            "layer_scale": 1.0,
-            "maskable": True,
-            "mlp_dropout": 0.0,
-            "resizing": "transformers",
-        },
-        processor="BitImageProcessor",
-        inputs=_IMAGES,
+        keywords={**_DINO_KEYWORDS, "use_mask_token": "maskable"},
+        heads=_dino_heads("Dinov2"),
+        defaults={**_DINO_DEFAULTS, "patch_size": 14},
+        **_DINO,
+    ),
+    "dinov2_with_registers": ConfigFields(
+        keywords={**_DINO_KEYWORDS, "num_register_tokens": "registers"},
+        heads=_dino_heads("Dinov2WithRegisters"),
+        # Its position embeddings are resized as timm resizes.
+        defaults={**_DINO_DEFAULTS, "patch_size": 16, "registers": 4, "resizing": "timm"},
+        **_DINO,
     ),
 }

@@ -2,13 +2,14 @@
 
 ViT: Dosovitskiy et al., https://arxiv.org/abs/2010.11929. DeiT, whose second token learns from a teacher:
 Touvron et al., https://arxiv.org/abs/2012.12877. DINOv2, with layer scale: Oquab et al.,
-https://arxiv.org/abs/2304.07193.
+https://arxiv.org/abs/2304.07193. Registers: Darcet et al., https://arxiv.org/abs/2309.16588.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -18,11 +19,15 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.layer_stack import LayerStack
-from zoo._nn.layers import bicubic, check_activation
+from zoo._nn.layers import bicubic, check_activation, pixel_shuffle
+from zoo._nn.stages import stage_indices
 from zoo._registry.entry import Input
 from zoo.vit.layers import INIT, Block, Dense, LayerNorm, Sizes
 
 HEAD, STEM = ("head", "head_dist"), ("patch_embed",)
+CLASSIFIER = {"head": "classification"}
+HEADS = ("classification", "none", "pooler", "maps", "masked_images")
+POOLING = ("token", "both", "concat")
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -39,7 +44,7 @@ RESIZING: dict[str, Callable[[int, int], np.ndarray]] = {
 
 
 class ViT(nn.Module):
-    """Patches behind a class token, with `distilled` two, through blocks; the heads read these tokens."""
+    """Patches behind a class token, with `distilled` two, and registers; blocks; one of HEADS."""
 
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
@@ -47,9 +52,14 @@ class ViT(nn.Module):
     series: LayerStack
     num_classes: int
     distilled: bool
+    registers: int
     representation: int
     maskable: bool
     resizing: str
+    head_kind: str
+    pooling: str
+    out_indices: tuple[int, ...]
+    decoder_stride: int
     sizes: Sizes
     dtype: DTypeLike | None = None
 
@@ -61,8 +71,12 @@ class ViT(nn.Module):
         self.cls_token = self.param("cls_token", INIT, (1, 1, width))
         if self.distilled:
             self.dist_token = self.param("dist_token", INIT, (1, 1, width))
+        if self.registers:
+            self.reg_token = self.param("reg_token", nn.initializers.normal(1e-6), (1, self.registers, width))
         if self.maskable:
-            self.masked_patch = self.param("mask_token", nn.initializers.zeros, (1, width))
+            # In files of DINOv2 it has two axes, in those of masked image modeling three.
+            shape = (1, 1, width) if self.head_kind == "masked_images" else (1, width)
+            self.masked_patch = self.param("mask_token", nn.initializers.zeros, shape)
         length = math.prod(self.grid) + 1 + self.distilled
         self.pos_embed = self.param("pos_embed", INIT, (1, length, width))
         self.drop = nn.Dropout(self.sizes.dropout)
@@ -71,6 +85,8 @@ class ViT(nn.Module):
         self.pre_logits = Dense(self.representation, dtype=dtype)
         self.head = Dense(self.num_classes, dtype=dtype)
         self.head_dist = Dense(self.num_classes, dtype=dtype)
+        pixels = self.decoder_stride**2 * self.in_channels
+        self.decoder = [nn.Conv(pixels, (1, 1), dtype=dtype, kernel_init=INIT)]
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -87,6 +103,24 @@ class ViT(nn.Module):
         patches = jnp.einsum("yY,xX,YXc->yxc", down, across, patches, precision="highest")
         return jnp.concatenate([tokens, patches.reshape(1, math.prod(grid), -1)], axis=1)
 
+    def _embedded(self, images: jax.Array, masked: jax.Array | None, *, train: bool) -> jax.Array:
+        """Returns the (batch, tokens, width) input of the first block."""
+        _check(images.shape, self.patch_size, self.in_channels)
+        x = self.patch_embed(images)
+        grid = (x.shape[1], x.shape[2])
+        x = x.reshape(len(x), -1, x.shape[-1])
+        if masked is not None:
+            x = jnp.where(masked[..., None], self.masked_patch.astype(x.dtype), x)
+        first = [self.cls_token, self.dist_token] if self.distilled else [self.cls_token]
+        first = [jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype) for token in first]
+        x = jnp.concatenate([*first, x], axis=1) + self._positions(grid).astype(x.dtype)
+        if self.registers:  # which have no place
+            own = jnp.broadcast_to(self.reg_token, (len(x), *self.reg_token.shape[1:])).astype(x.dtype)
+            at = len(first)
+            x = jnp.concatenate([x[:, :at], own, x[:, at:]], axis=1)
+        dropped: jax.Array = self.drop(x, deterministic=not train)
+        return dropped
+
     def tokens(self, images: jax.Array, masked: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """(batch, height, width, in_channels) images -> (batch, tokens, width), class token first.
 
@@ -97,35 +131,51 @@ class ViT(nn.Module):
             masked: (batch, patches), True where the mask token replaces a patch.
             train: Whether to apply dropout, by the RNG stream "dropout".
         """
-        _check(images.shape, self.patch_size, self.in_channels)
-        x = self.patch_embed(images)
-        grid = (x.shape[1], x.shape[2])
-        x = x.reshape(len(x), -1, x.shape[-1])
-        if masked is not None:
-            x = jnp.where(masked[..., None], self.masked_patch.astype(x.dtype), x)
-        first = [self.cls_token, self.dist_token] if self.distilled else [self.cls_token]
-        first = [jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype) for token in first]
-        x = jnp.concatenate([*first, x], axis=1) + self._positions(grid).astype(x.dtype)
-        x = self.drop(x, deterministic=not train)
+        x = self._embedded(images, masked, train=train)
         x = self.series.apply(self.blocks, lambda block, x: block(x, train=train), x)
         out: jax.Array = self.norm(x)
         return out
 
-    def __call__(
+    def maps(
         self, images: jax.Array, masked: jax.Array | None = None, *, train: bool = False
-    ) -> jax.Array:
-        """(batch, height, width, in_channels) images -> (batch, num_classes) logits; arguments as `tokens`.
+    ) -> tuple[jax.Array, ...]:
+        """Returns the (batch, rows, columns, width) states of patches after each block of `out_indices`."""
 
-        Where num_classes is 0: (batch, width) features, or (batch, representation). With `distilled`, the
-        average over the two tokens.
+        def call(block: nn.Module, x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+            out = block(x, train=train)
+            return out, out
+
+        first = self._embedded(images, masked, train=train)
+        _, states = self.series.scan_with(self.blocks, call, first, None)
+        chosen = [states[index - 1] if index else first for index in self.out_indices]
+        return tuple(self._map(self.norm(state), images) for state in chosen)
+
+    def _map(self, tokens: jax.Array, images: jax.Array) -> jax.Array:
+        """(batch, tokens, width) -> (batch, rows, columns, width), without those that are no patches."""
+        rows, columns = images.shape[1] // self.patch_size[0], images.shape[2] // self.patch_size[1]
+        return tokens[:, -rows * columns :].reshape(len(tokens), rows, columns, -1)
+
+    def __call__(self, images: jax.Array, masked: jax.Array | None = None, *, train: bool = False) -> Any:
+        """(batch, height, width, in_channels) images -> the output of the head; arguments as `tokens`.
+
+        The head "classification" gives (batch, num_classes) logits; (batch, width) features, or (batch,
+        representation), where num_classes is 0, as the head "none" does. "maps" gives what `maps` does, and
+        "masked_images" the images, (batch, height, width, in_channels).
         """
+        if self.head_kind == "maps":
+            return self.maps(images, masked, train=train)
         x = self.tokens(images, masked, train=train)
+        if self.head_kind == "masked_images":
+            return pixel_shuffle(self.decoder[0](self._map(x, images)), self.decoder_stride)
         out = x[:, 0]
+        if self.pooling == "concat":
+            patches = x[:, 1 + self.distilled + self.registers :]
+            out = jnp.concatenate([out, patches.mean(1)], axis=-1)
         if self.representation:
             out = nn.tanh(self.pre_logits(out))
         if self.num_classes:
             out = self.head(out)
-        if self.distilled:
+        if self.pooling == "both":
             out = (out + (self.head_dist(x[:, 1]) if self.num_classes else x[:, 1])) / 2
         return out
 
@@ -153,10 +203,16 @@ def create(
     heads: int = 12,
     feed_forward: int | None = None,
     num_classes: int = 1000,
+    head: str = "classification",
+    pooling: str | None = None,
+    out_indices: Sequence[int | str] | None = None,
+    encoder_stride: int = 16,
     distilled: bool = False,
+    registers: int = 0,
     representation: int | bool = 0,
     maskable: bool = False,
     layer_scale: float = 0.0,
+    swiglu: bool = False,
     qkv_bias: bool = True,
     activation: str = "gelu",
     epsilon: float = 1e-6,
@@ -177,12 +233,24 @@ def create(
         width: Size of the embeddings and hidden states.
         depth: Number of blocks.
         heads: Number of attention heads; divides the width.
-        feed_forward: Size of the hidden layer between a block's two dense layers; by default 4 * width.
+        feed_forward: Size of the hidden layer between a block's two dense layers; by default 4 * width, or,
+            with `swiglu`, two thirds of that, rounded up to a multiple of 8.
         num_classes: Number of logits; 0 leaves the heads out.
+        head: One of HEADS: "classification" gives logits, "none" features, "pooler" these through a dense
+            layer with tanh, "maps" those of patches after several blocks, "masked_images" the images whose
+            patches were masked.
+        pooling: What the classifier reads, one of POOLING: the class token; "both", this and that of DeiT,
+            whose logits are averaged; or "concat", the class token beside the mean of the patches. By default
+            "both" with `distilled`.
+        out_indices: Blocks whose outputs are the maps, counted from 1, 0 is what enters the first one; by
+            default the last.
+        encoder_stride: Side of the square that "masked_images" makes of a patch, in pixels.
         distilled: Whether to add a second token and a second head, as in DeiT.
+        registers: Number of tokens behind the class token that no head reads.
         representation: Size of a dense layer with tanh before the head; True takes `width`, 0 none.
         maskable: Whether to have a token for masked patches.
         layer_scale: Initial value of the scales after attention and MLP; 0 leaves them out.
+        swiglu: Whether blocks have gates in their dense layers, as the largest DINOv2.
         qkv_bias: Whether to add a bias to queries, keys and values.
         activation: Name of the activation between a block's two dense layers.
         epsilon: Epsilon of the layer norms.
@@ -195,13 +263,19 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: sizes that do not fit each other, or no such activation or resizing.
+        ZooError: sizes that do not fit each other, or no such activation, head, pooling or resizing.
     """
     image, patch = _pair(image_size), _pair(patch_size)
+    pooling = pooling or ("both" if distilled else "token")
+    if head == "pooler":
+        representation = representation or True
     for name, value, right, expected in (
         ("image_size", image, not (image[0] % patch[0] or image[1] % patch[1]), f"multiples of {patch}"),
         ("width", width, width % heads == 0, f"a number that {heads} heads can share"),
-        ("representation", representation, not (distilled and representation), "0 with two tokens"),
+        ("representation", representation, not (pooling == "both" and representation), "0 with two tokens"),
+        ("head", head, head in HEADS, f"one of {', '.join(HEADS)}"),
+        ("pooling", pooling, pooling in POOLING, f"one of {', '.join(POOLING)}"),
+        ("pooling", pooling, pooling != "both" or distilled, "another one without distilled=True"),
         ("resizing", resizing, resizing in RESIZING, f"one of {', '.join(RESIZING)}"),
     ):
         if not right:
@@ -211,15 +285,20 @@ def create(
         patch_size=patch,
         in_channels=in_channels,
         series=LayerStack(depth, scan=scan, remat=remat),
-        num_classes=num_classes,
+        num_classes=num_classes if head == "classification" else 0,
         distilled=distilled,
+        registers=registers,
         representation=width if representation is True else int(representation),
         maskable=maskable,
         resizing=resizing,
+        head_kind=head if head in ("maps", "masked_images") else "classification",
+        pooling=pooling,
+        out_indices=stage_indices(out_indices, depth) if head == "maps" else (),
+        decoder_stride=encoder_stride if head == "masked_images" else 1,
         sizes=Sizes(
             width=width,
             heads=heads,
-            feed_forward=4 * width if feed_forward is None else feed_forward,
+            feed_forward=feed_forward or (-(-int(8 * width / 3) // 8) * 8 if swiglu else 4 * width),
             qkv_bias=qkv_bias,
             layer_scale=layer_scale,
             activation=check_activation(activation),
@@ -227,6 +306,7 @@ def create(
             dropout=dropout,
             attention_dropout=attention_dropout,
             mlp_dropout=dropout if mlp_dropout is None else mlp_dropout,
+            swiglu=swiglu,
         ),
         dtype=dtype,
     )

@@ -1,0 +1,22 @@
+"""Residual networks for images of any size."""
+
+from zoo.resnet.layers import SHORTCUTS, STEMS
+from zoo.resnet.layouts import CONFIG_FIELDS, REPLACED_HEAD, TORCH_NAMES
+from zoo.resnet.model import BLOCKS, CLASSIFIER, DEPTHS, HEAD, HEADS, STEM, ResNet, create, inputs
+
+__all__ = [
+    "BLOCKS",
+    "CLASSIFIER",
+    "CONFIG_FIELDS",
+    "DEPTHS",
+    "HEAD",
+    "HEADS",
+    "REPLACED_HEAD",
+    "SHORTCUTS",
+    "STEM",
+    "STEMS",
+    "TORCH_NAMES",
+    "ResNet",
+    "create",
+    "inputs",
+]

@@ -1,0 +1,149 @@
+"""The blocks of a residual network, with torchvision's names."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from zoo._nn.layers import BatchNorm
+
+Layer: TypeAlias = Callable[..., Any]
+
+_KAIMING = nn.initializers.variance_scaling(2, "fan_out", "normal")
+Conv = partial(nn.Conv, use_bias=False, kernel_init=_KAIMING)
+
+
+def conv(channels: int, size: int, stride: int = 1, groups: int = 1, *, dtype: DTypeLike | None) -> nn.Conv:
+    """Builds a convolution, padded by half its size on both sides, as PyTorch pads."""
+    sides, strides = (size, size), (stride, stride)
+    return Conv(channels, sides, strides, size // 2, feature_group_count=groups, dtype=dtype)
+
+
+def run(layers: Sequence[Layer], x: jax.Array, train: bool) -> jax.Array:
+    """Applies layers and functions one after the other."""
+    for layer in layers:
+        x = layer(x, use_running_average=not train) if isinstance(layer, BatchNorm) else layer(x)
+    return x
+
+
+def halve(x: jax.Array) -> Any:
+    """Averages 2x2 pixels, fewer where a side is odd, as torch.nn.AvgPool2d with `ceil_mode`."""
+    odd = [(0, size % 2) for size in x.shape[1:3]]
+    return nn.avg_pool(x, (2, 2), (2, 2), odd, count_include_pad=not any(after for _, after in odd))
+
+
+def subsample(x: jax.Array, *, channels: int, stride: int) -> jax.Array:
+    """Drops pixels by the stride and pads channels with zeros on both sides: "option A" of section 4.2."""
+    x = x[:, ::stride, ::stride]
+    before = (channels - x.shape[-1]) // 2
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, channels - x.shape[-1] - before)))
+
+
+SHORTCUTS = ("conv", "pad", "pool")
+
+
+def shortcut_layers(kind: str, channels: int, stride: int, dtype: DTypeLike | None) -> list[Layer]:
+    """Builds the layers that fit a block's input to its output; none where kind is "none"."""
+    if kind == "none":
+        return []
+    if kind == "pad":
+        return [partial(subsample, channels=channels, stride=stride)]
+    if kind == "conv":
+        return [conv(channels, 1, stride, dtype=dtype), BatchNorm(dtype=dtype)]
+    # A function comes first, so that the layers are downsample.1 and downsample.2, as timm's.
+    return [halve if stride == 2 else jnp.asarray, conv(channels, 1, dtype=dtype), BatchNorm(dtype=dtype)]
+
+
+def last_norm(zero: bool, dtype: DTypeLike | None) -> BatchNorm:
+    """Builds a block's last norm; with zeros the block begins as its shortcut.
+
+    Goyal et al., https://arxiv.org/abs/1706.02677, section 5.1.
+    """
+    return BatchNorm(dtype=dtype, scale_init=nn.initializers.zeros if zero else nn.initializers.ones)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions."""
+
+    channels: int
+    stride: int
+    shortcut: str
+    zero_init_last: bool
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        self.conv1 = conv(self.channels, 3, self.stride, dtype=self.dtype)
+        self.bn1 = BatchNorm(dtype=self.dtype)
+        self.conv2 = conv(self.channels, 3, dtype=self.dtype)
+        self.bn2 = last_norm(self.zero_init_last, self.dtype)
+        self.downsample = shortcut_layers(self.shortcut, self.channels, self.stride, self.dtype)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        inner: list[Layer] = [self.conv1, self.bn1, nn.relu, self.conv2, self.bn2]
+        return nn.relu(run(inner, x, train) + run(self.downsample, x, train))
+
+
+class Bottleneck(nn.Module):
+    """A 3x3 convolution, in groups or not, between two 1x1; the output has four times `channels`."""
+
+    channels: int
+    stride: int
+    shortcut: str
+    zero_init_last: bool
+    dtype: DTypeLike | None
+    groups: int
+    width_per_group: int
+    stride_first_conv: bool
+
+    def setup(self) -> None:
+        width = self.channels * self.width_per_group // 64 * self.groups
+        strides = (self.stride, 1) if self.stride_first_conv else (1, self.stride)
+        self.conv1 = conv(width, 1, strides[0], dtype=self.dtype)
+        self.bn1 = BatchNorm(dtype=self.dtype)
+        self.conv2 = conv(width, 3, strides[1], self.groups, dtype=self.dtype)
+        self.bn2 = BatchNorm(dtype=self.dtype)
+        self.conv3 = conv(4 * self.channels, 1, dtype=self.dtype)
+        self.bn3 = last_norm(self.zero_init_last, self.dtype)
+        self.downsample = shortcut_layers(self.shortcut, 4 * self.channels, self.stride, self.dtype)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        inner: list[Layer] = [
+            self.conv1,
+            self.bn1,
+            nn.relu,
+            self.conv2,
+            self.bn2,
+            nn.relu,
+            self.conv3,
+            self.bn3,
+        ]
+        return nn.relu(run(inner, x, train) + run(self.downsample, x, train))
+
+
+class Stem(NamedTuple):
+    """The convolutions before the first stage; a stride of 2 adds a max pooling."""
+
+    size: int
+    stride: int
+    eighths: tuple[int, ...]  # of the first stage's channels, for each convolution
+
+
+STEMS = {
+    "imagenet": Stem(7, 2, (8,)),
+    "cifar": Stem(3, 1, (8,)),
+    "deep": Stem(3, 2, (4, 4, 8)),
+    "deep_tiered": Stem(3, 2, (3, 4, 8)),
+}
+
+
+def stem_layers(stem: Stem, channels: int, dtype: DTypeLike | None) -> list[Layer]:
+    """Builds the stem's convolutions, with a norm and an activation between them."""
+    first, *rest = (channels * part // 8 for part in stem.eighths)
+    layers: list[Layer] = [conv(first, stem.size, stem.stride, dtype=dtype)]
+    for width in rest:
+        layers += [BatchNorm(dtype=dtype), nn.relu, conv(width, stem.size, dtype=dtype)]
+    return layers
