@@ -192,7 +192,7 @@ CASES = {
     ),
     "resnet, of the Hub, maps": Case(
         "resnet",
-        {"block": "basic", "blocks": [1, 1], "channels": 6, "head": "maps", "out_indices": [-1, "stem"]},
+        {"block": "basic", "blocks": [1, 1], "channels": 6, "head": "maps", "out_indices": [-1, 0]},
         lambda: published.transformers_resnet(
             "basic", (1, 1), channels=6, name="ResNetBackbone", hidden_sizes=[6, 12], out_indices=[0, 2]
         ),
@@ -331,7 +331,7 @@ CASES = {
             "maskable": True,
             "registers": 3,
             "head": "maps",
-            "out_indices": ["stem", 1],
+            "out_features": ["stem", "stage1"],
         },
         lambda: published.transformers_vit(
             "Dinov2WithRegistersBackbone",

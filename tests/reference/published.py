@@ -121,6 +121,9 @@ def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) ->
             out = super().forward(x, **({"interpolate_pos_encoding": True} if interpolate else {}))
             return visual_output(out)
 
+        def full(self, x: Tensor) -> Any:
+            return super().forward(x)
+
     sizes = {"patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
     rest = {} if name.startswith("Dinov2") else {"intermediate_size": 48}
     config = parent.config_class(**{**sizes, **rest, **options}, attn_implementation="sdpa")

@@ -202,6 +202,21 @@ def test_what_transformers_writes_is_read(name: str, tmp_path: Path) -> None:
         assert difference(first(ours) if ours.ndim == 4 else ours, theirs) <= FORWARD
 
 
+def test_a_file_without_a_pooler_gives_features(tmp_path: Path) -> None:
+    """As DINO's, whose config.json names a class that has one."""
+    twin = randomise(published.transformers_vit("ViTModel", image_size=32)).eval()
+    published.write_vit(twin, tmp_path)
+    tensors = dict(converters.read_checkpoint(tmp_path / "model.safetensors"))
+    kept = {name: tensor for name, tensor in tensors.items() if "pooler" not in name}
+    converters.write_checkpoint(kept, tmp_path / "model.safetensors", overwrite=True)
+    pictures = images(2, 32, 32, 3)
+    states = run_torch(twin, [first(pictures)], call=lambda vit, x: vit.full(x).last_hidden_state).outputs[0]
+    with jax.enable_x64(True):
+        for model in (zoo.load(tmp_path, pretrained=True), zoo.load(tmp_path, pretrained=True, head="none")):
+            found = apply(model.module, model.variables, pictures)
+            assert difference(found, states[:, 0]) <= FORWARD
+
+
 def test_a_classifier_without_its_head_gives_features(tmp_path: Path) -> None:
     twin = randomise(published.transformers_vit("ViTForImageClassification", image_size=32)).eval()
     published.write_vit(twin, tmp_path)
@@ -258,6 +273,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "head": {"head": "lm"},
     "pooling": {"pooling": "both"},
     "out_indices": {"head": "maps", "out_indices": [3]},
+    "out_features": {"head": "maps", "out_features": ["stage3"]},
+    "differ": {"head": "maps", "out_features": ["stem"], "out_indices": [1]},
     "resizing": {"resizing": "nearest"},
     "activation": {"activation": "swish"},
 }

@@ -11,7 +11,6 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -66,15 +65,16 @@ def without_missing(located: Located, tensors: Iterable[str]) -> tuple[Located, 
     return replace(located, entry=adapted), (f"the file has no {own}: the head is {other!r}",)
 
 
-def check_effect(entry: Entry, module: nn.Module, config: Mapping[str, Any]) -> None:
-    """Checks that `num_classes`, if given, is a number of logits of the module.
+def check_effect(entry: Entry, config: Mapping[str, Any]) -> None:
+    """Checks that `num_classes`, if given in a completed config, is a number of logits.
 
     Raises:
         ZooError: its head has no classes.
     """
     if "num_classes" not in config or entry.family is None:
         return
-    classifying, chosen = families.family(entry).classifying, getattr(module, "head", None)
+    classifying = families.family(entry).classifying
+    chosen = config.get("head", entry.config.get("head"))
     if classifying and chosen not in classifying:
         raise ZooError(
             f"num_classes={config['num_classes']} has no effect on the head {chosen!r} of {entry.name!r}; "

@@ -104,7 +104,7 @@ def load_located(
     config = heads.completed(located.entry, config)
     access = weights.Access(sliced=sharding is not None, verify=verify)
     built, described = build(located.entry, module=module, dtype=dtype, config=config)
-    heads.check_effect(located.entry, built, config)
+    heads.check_effect(located.entry, config)
     notes: tuple[str, ...] = ()
     tensors = weights.read(located, access) if pretrained else None
     if tensors is not None and module is None and "head" not in config:

@@ -2,11 +2,23 @@
 
 from zoo.resnet.layers import SHORTCUTS, STEMS
 from zoo.resnet.layouts import CONFIG_FIELDS, REPLACED_HEAD, TORCH_NAMES
-from zoo.resnet.model import BLOCKS, CLASSIFIER, DEPTHS, HEAD, HEADS, STEM, ResNet, create, inputs
+from zoo.resnet.model import (
+    BLOCKS,
+    CLASSIFIER,
+    CLASSIFYING,
+    DEPTHS,
+    HEAD,
+    HEADS,
+    STEM,
+    ResNet,
+    create,
+    inputs,
+)
 
 __all__ = [
     "BLOCKS",
     "CLASSIFIER",
+    "CLASSIFYING",
     "CONFIG_FIELDS",
     "DEPTHS",
     "HEAD",

@@ -20,7 +20,7 @@ from zoo._registry.entry import Input
 from zoo.resnet.layers import SHORTCUTS, STEMS, BasicBlock, Bottleneck, run, stem_layers
 
 HEAD, STEM = ("fc",), ("conv1", "conv1_0")
-CLASSIFIER = {"head": "classification"}
+CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 HEADS = ("classification", "none", "maps")
 
 BLOCKS = {"basic": 1, "bottleneck": 4}  # outputs for each channel inside
@@ -122,7 +122,8 @@ def create(
     widths: Sequence[int] | None = None,
     num_classes: int = 1000,
     head: str = "classification",
-    out_indices: Sequence[int | str] | None = None,
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
     in_channels: int = 3,
     stem: str = "imagenet",
     shortcut: str = "conv",
@@ -145,6 +146,7 @@ def create(
         num_classes: Number of logits; 0 leaves the last layer out.
         head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
         out_indices: Stages whose outputs are the maps, counted from 1, 0 is the stem; by default the last.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         stem: First convolutions, one of STEMS; "cifar", for small images, keeps their size.
         shortcut: Shortcut where shapes differ, one of SHORTCUTS: "conv" (1x1), "pad" (without parameters) or
@@ -195,7 +197,7 @@ def create(
         zero_init_last=zero_init_last,
         stride_first_stage=stride_first_stage,
         stride_first_conv=stride_first_conv and block == "bottleneck",
-        out_indices=stage_indices(out_indices, len(counts)) if head == "maps" else (),
+        out_indices=stage_indices(out_indices, out_features, len(counts)) if head == "maps" else (),
         dtype=dtype,
     )
 

@@ -3,7 +3,9 @@
 from zoo.vit.layouts import CONFIG_FIELDS, IGNORED, TORCH_NAMES
 from zoo.vit.model import (
     CLASSIFIER,
+    CLASSIFYING,
     HEAD,
+    HEADLESS,
     HEADS,
     POOLING,
     RESIZING,
@@ -16,8 +18,10 @@ from zoo.vit.model import (
 
 __all__ = [
     "CLASSIFIER",
+    "CLASSIFYING",
     "CONFIG_FIELDS",
     "HEAD",
+    "HEADLESS",
     "HEADS",
     "IGNORED",
     "POOLING",

@@ -113,27 +113,23 @@ _SIZES = {
     "hidden_dropout_prob": "dropout",
     "attention_probs_dropout_prob": "attention_dropout",
 }
-_STAGES = {"out_features": "out_indices", "out_indices": "out_indices"}
+_STAGES = {"out_features": "out_features", "out_indices": "out_indices"}
 # There is no dropout between the dense layers in transformers.
 _ALL: dict[str, Any] = {"mlp_dropout": 0.0, "resizing": "transformers"}
 _VIT: dict[str, Any] = {
     "keywords": {**_SIZES, "intermediate_size": "feed_forward", "encoder_stride": "encoder_stride"},
-    "fixed": {"pooler_act": "tanh"},
-    "irrelevant": ("pooler_output_size",),  # a width that the pooler's own weight tells
+    "fixed_for": {"pooler": {"pooler_act": "tanh"}},
+    "irrelevant": ("pooler_act", "pooler_output_size"),  # a width that the pooler's own weight tells
     "inputs": (Input("images", (1, 224, 224, 3), "float32"),),
     "classifies": True,
 }
-_FEATURES = {"num_classes": 0}
+_LOGITS = {"head": "classification"}
 _POOLED = {"head": "pooler"}
 _MASKED = {"head": "masked_images", "maskable": True}
 _DINO: dict[str, Any] = {
-    "fixed": {
-        "mlp_ratio": 4,
-        "drop_path_rate": 0.0,
-        "apply_layernorm": True,
-        "reshape_hidden_states": True,
-    },
-    "irrelevant": ("stage_names",),
+    "fixed": {"mlp_ratio": 4, "drop_path_rate": 0.0},
+    "fixed_for": {"maps": {"apply_layernorm": True, "reshape_hidden_states": True}},
+    "irrelevant": ("stage_names", "apply_layernorm", "reshape_hidden_states"),
     "inputs": _VIT["inputs"],
     "classifies": True,
     "processor": "BitImageProcessor",
@@ -144,8 +140,8 @@ _DINO_DEFAULTS = {**_ALL, "layer_scale": 1.0, "maskable": True}
 
 def _dino_heads(name: str) -> dict[str, dict[str, Any]]:
     return {
-        f"{name}Model": _FEATURES,
-        f"{name}ForImageClassification": {"pooling": "concat"},
+        f"{name}Model": {"head": "none"},
+        f"{name}ForImageClassification": {**_LOGITS, "pooling": "concat"},
         f"{name}Backbone": {"head": "maps"},
     }
 
@@ -153,8 +149,8 @@ def _dino_heads(name: str) -> dict[str, dict[str, Any]]:
 CONFIG_FIELDS = {
     "vit": ConfigFields(
         heads={
-            "ViTForImageClassification": {},
             "ViTModel": _POOLED,
+            "ViTForImageClassification": _LOGITS,
             "ViTForMaskedImageModeling": _MASKED,
         },
         defaults={**_ALL, "epsilon": 1e-12, "feed_forward": 3072},
@@ -163,9 +159,9 @@ CONFIG_FIELDS = {
     ),
     "deit": ConfigFields(
         heads={
-            "DeiTForImageClassificationWithTeacher": {},
-            "DeiTForImageClassification": {"pooling": "token"},
             "DeiTModel": {**_POOLED, "pooling": "token"},
+            "DeiTForImageClassificationWithTeacher": _LOGITS,
+            "DeiTForImageClassification": {**_LOGITS, "pooling": "token"},
             "DeiTForMaskedImageModeling": _MASKED,
         },
         defaults={**_ALL, "epsilon": 1e-12, "feed_forward": 3072, "distilled": True},

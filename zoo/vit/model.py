@@ -25,7 +25,8 @@ from zoo._registry.entry import Input
 from zoo.vit.layers import INIT, Block, Dense, LayerNorm, Sizes
 
 HEAD, STEM = ("head", "head_dist"), ("patch_embed",)
-CLASSIFIER = {"head": "classification"}
+CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
+HEADLESS = {"pooler": (r"(.*\.)?pooler\..*", "none")}
 HEADS = ("classification", "none", "pooler", "maps", "masked_images")
 POOLING = ("token", "both", "concat")
 
@@ -205,7 +206,8 @@ def create(
     num_classes: int = 1000,
     head: str = "classification",
     pooling: str | None = None,
-    out_indices: Sequence[int | str] | None = None,
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
     encoder_stride: int = 16,
     distilled: bool = False,
     registers: int = 0,
@@ -244,6 +246,7 @@ def create(
             "both" with `distilled`.
         out_indices: Blocks whose outputs are the maps, counted from 1, 0 is what enters the first one; by
             default the last.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
         encoder_stride: Side of the square that "masked_images" makes of a patch, in pixels.
         distilled: Whether to add a second token and a second head, as in DeiT.
         registers: Number of tokens behind the class token that no head reads.
@@ -293,7 +296,7 @@ def create(
         resizing=resizing,
         head_kind=head if head in ("maps", "masked_images") else "classification",
         pooling=pooling,
-        out_indices=stage_indices(out_indices, depth) if head == "maps" else (),
+        out_indices=stage_indices(out_indices, out_features, depth) if head == "maps" else (),
         decoder_stride=encoder_stride if head == "masked_images" else 1,
         sizes=Sizes(
             width=width,
