@@ -10,7 +10,7 @@ from typing import Any
 from zoo._errors import ManifestError
 from zoo._loading.sentence_transformers import parsed
 from zoo._registry.entry import Photos
-from zoo._registry.manifest_schema import FILTERS
+from zoo._registry.entry_schema import FILTERS
 
 PREPROCESSOR = "preprocessor_config.json"
 NO_CROP_FROM = 384  # pixels from which ConvNeXt's processor resizes to a square instead of cropping

@@ -24,7 +24,7 @@ from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
 from zoo._loading.resolve import resolve
 from zoo._publishing.card_facts import CardFacts, read_card
-from zoo._registry import families, manifest_file, manifest_schema, packaged
+from zoo._registry import entry_schema, families, manifest_file, packaged
 from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Weights
 from zoo._registry.manifest_schema import Manifest
 from zoo._variables.tree import count_params, unflatten
@@ -127,10 +127,10 @@ def _located(name: str, address: str, choices: Choices, known: Manifest) -> Loca
     """Returns the place of the weights, and the facts that a config.json or `like` states."""
     if address.startswith(("https://", "http://")):
         problems: list[str] = []
-        manifest_schema.URL(address, "the URL", problems)
+        entry_schema.URL(address, "the URL", problems)
         if problems:
             raise ZooError(f"{problems[0]}.")
-        found = manifest_schema.URL_HASH.search(address)
+        found = entry_schema.URL_HASH.search(address)
         place = Weights(found[1] if found else UNATTESTED, url=address)
         located = Located(entry=Entry(name, 0, weights=place), token=choices.token, counted=False)
     elif repositories.is_one(address):
@@ -279,7 +279,7 @@ def _page(address: str) -> str:
 
 def _lacking(entry: Entry, module: nn.Module) -> Iterator[str]:
     """Yields sentences about what nobody states, and a person has to add."""
-    if entry.weights and entry.weights.url and not manifest_schema.URL_HASH.search(entry.weights.url):
+    if entry.weights and entry.weights.url and not entry_schema.URL_HASH.search(entry.weights.url):
         yield "the hash is that of the file that was downloaded; no other one was there to compare with"
     if not entry.metrics:
         yield "there are no metrics; --score NAME=VALUE states one"

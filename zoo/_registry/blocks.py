@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from zoo._registry import strict_yaml
 from zoo._registry.entry import Entry, fields_of
-from zoo._registry.manifest_schema import FIELDS, TAGGED
+from zoo._registry.entry_schema import FIELDS
+from zoo._registry.manifest_schema import TAGGED
 
 # What needs no quotes inside braces and brackets, and what needs none as the rest of a line; unless it would
 # be read as something else than text.

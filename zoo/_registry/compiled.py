@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from zoo._errors import ManifestError
-from zoo._registry import manifest_schema, schema
+from zoo._registry import entry_schema, manifest_schema, schema
 from zoo._registry.entry import Entry, FrozenMapping, fields_of
 from zoo._registry.manifest_schema import Manifest
 
-RECORD = schema.record(
-    Entry, {"name": schema.TEXT, **manifest_schema.FIELDS}, required=("name", "num_params")
-)
+RECORD = schema.record(Entry, {"name": schema.TEXT, **entry_schema.FIELDS}, required=("name", "num_params"))
 
 
 class LazyEntries(Mapping[str, Entry]):

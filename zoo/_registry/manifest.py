@@ -9,7 +9,7 @@ from pathlib import Path
 from converters.errors import CheckpointError
 from converters.io import InputFile, named_errors
 from zoo._errors import ManifestError
-from zoo._registry import compiled, manifest_schema, packaged
+from zoo._registry import compiled, entry_schema, manifest_schema, packaged
 from zoo._registry.entry import Entry
 from zoo._registry.manifest_schema import Manifest
 
@@ -42,7 +42,7 @@ def read_config(directory: Path) -> bytes:
 
 def parse_saved(path: Path, content: bytes) -> Entry:
     """Returns the entry in the content of such a config.json; errors name the path."""
-    entry: Entry = manifest_schema.checked(path, content, manifest_schema.SAVED)
+    entry: Entry = manifest_schema.checked(path, content, entry_schema.SAVED)
     return entry
 
 
