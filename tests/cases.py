@@ -484,6 +484,74 @@ DROPOUT_CASES = {
     ),
 }
 
+CHOICES = [ids(6, 9, 48).reshape(3, 2, 9) + 2, kept(9, 4, 7, 9, 3, 9, length=9).reshape(3, 2, 9)]
+# GPT-2 finds the last token by the padding token, which is 0.
+PADDED = [TOKENS[0] * TOKENS[1], TOKENS[1]]
+
+
+LIKE_ROBERTA = {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
+RATES = {"embedding_dropout": 0.2, "classifier_dropout": 0.2, "summary_dropout": 0.2}
+HEADS_OF = {  # beginning of a class's name -> the twin, its options, and the keywords of `create`
+    "Bert": (text_models.bert, {}, BERT),
+    "Roberta": (text_models.bert, LIKE_ROBERTA, {**BERT, **ROBERTA}),
+    "DistilBert": (text_models.distilbert, {}, {**BERT, **DISTILBERT, "answer_dropout": 0.2}),
+    "GPT2": (text_models.gpt2, {"use_cache": False}, {**GPT2, **RATES}),
+}
+
+
+def head(
+    name: str, layout: str, inputs: Sequence[np.ndarray], config: Mapping[str, Any], **options: Any
+) -> tuple[str, Case]:
+    """A class of transformers; everything is dropped out at a rate, which eval mode does not show."""
+    make, more, keywords = HEADS_OF[name.partition("For")[0].partition("LMHead")[0].partition("Double")[0]]
+    return name, Case(
+        "gpt2" if make is text_models.gpt2 else "bert",
+        {**keywords, "dropout": 0.2, "attention_dropout": 0.2, **config},
+        partial(make, name, rate=0.2, **more, **options),
+        inputs,
+        layout=layout,
+    )
+
+
+THREE = {"head": "token_classification", "num_classes": 3}
+ANSWERS, CHOICE = {"head": "question_answering"}, {"head": "multiple_choice"}
+OF_TEXTS = {"head": "classification", "num_classes": 3, "pad_token_id": 0}
+HEAD_CASES = dict(
+    [
+        head("BertForTokenClassification", "transformers", PAIRS, THREE, num_labels=3),
+        head("BertForQuestionAnswering", "transformers", PAIRS, ANSWERS),
+        head("BertForMultipleChoice", "transformers", CHOICES, CHOICE),
+        head("BertForNextSentencePrediction", "transformers", PAIRS, {"head": "next_sentence"}),
+        head("BertForPreTraining", "transformers", PAIRS, {"head": "pretraining"}),
+        head(
+            "BertLMHeadModel",
+            "transformers",
+            TOKENS,
+            {"head": "causal_lm", "causal": True},
+            is_decoder=True,
+            use_cache=False,
+        ),
+        head("RobertaForTokenClassification", "roberta_tokens", TOKENS, THREE, num_labels=3),
+        head("RobertaForQuestionAnswering", "roberta", TOKENS, ANSWERS),
+        head("RobertaForMultipleChoice", "roberta_tokens", CHOICES, CHOICE),
+        head("DistilBertForTokenClassification", "distilbert", TOKENS, THREE, num_labels=3),
+        head("DistilBertForQuestionAnswering", "distilbert", TOKENS, ANSWERS),
+        head("DistilBertForMultipleChoice", "distilbert", CHOICES, CHOICE),
+        head("GPT2ForSequenceClassification", "transformers", PADDED, OF_TEXTS, num_labels=3, pad_token_id=0),
+        head("GPT2ForTokenClassification", "transformers", PAIRS, THREE, num_labels=3),
+        head("GPT2ForQuestionAnswering", "transformers", TOKENS, ANSWERS),
+        head("GPT2DoubleHeadsModel", "transformers", CHOICES, {"head": "double_heads"}),
+        head(
+            "GPT2LMHeadModel",
+            "transformers",
+            TOKENS,
+            {"scale_by_layer": True, "scale_attention": False},
+            scale_attn_by_inverse_layer_idx=True,
+            scale_attn_weights=False,
+        ),
+    ]
+)
+
 # The other ResNets of the manifest: their names, and what makes the model of that name.
 RESNETS = {
     "torchvision": (

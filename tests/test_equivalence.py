@@ -12,7 +12,7 @@ import torch
 
 import converters
 import zoo
-from tests.cases import CASES, DROPOUT_CASES, Case, each_case
+from tests.cases import CASES, DROPOUT_CASES, HEAD_CASES, Case, each_case
 from tests.dropouts import same_dropout
 from tests.equivalence import (
     FORWARD,
@@ -67,7 +67,8 @@ def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:
     models.twin.load_state_dict(saved)
     reordered = run_torch(models.twin, [x[::-1] for x in theirs], [c[::-1] for c in cotangents])
 
-    back = [np.moveaxis(c, 1, -1) if c.ndim == 4 else c for c in cotangents]
+    pictures = case.inputs[0].ndim == 4  # logits of several choices have four axes, too
+    back = [np.moveaxis(c, 1, -1) if pictures and c.ndim == 4 else c for c in cotangents]
     outputs, grads, *_ = run_flax(
         models.module,
         models.variables,
@@ -79,7 +80,7 @@ def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:
     )
     for output, expected, other in zip(outputs, reference.outputs, reordered.outputs, strict=True):
         itself = difference(other[::-1], expected)
-        error = difference(channels_first(output), expected)
+        error = difference(channels_first(output) if pictures else output, expected)
         print(f"outputs differ by {error:.1e}, torch from itself by {itself:.1e}")
         assert error <= (max(10 * itself, FORWARD) if train else FORWARD)
     with jax.enable_x64(True):
@@ -150,12 +151,19 @@ def test_dropout_acts_where_pytorchs_does(case: Case) -> None:
     models = prepare(case)
     with same_dropout():
         theirs = run_torch(models.twin.train(), [*map(channels_first, case.inputs), *models.more])
-        (ours,), *_ = run_flax(models.module, models.variables, case.inputs, train=True)
+        ours, *_ = run_flax(models.module, models.variables, case.inputs, train=True)
     without, *_ = run_flax(models.module, models.variables, case.inputs)
-    assert difference(without[0], ours) > 0.01, "nothing was dropped"
-    error = difference(ours, theirs.outputs[0])
-    print(f"outputs differ by {error:.1e}")
-    assert error <= FORWARD
+    for output, plain, expected in zip(ours, without, theirs.outputs, strict=True):
+        assert difference(plain, output) > 0.01, "nothing was dropped"
+        error = difference(output, expected)
+        print(f"outputs differ by {error:.1e}")
+        assert error <= FORWARD
+
+
+@pytest.mark.parametrize("case", HEAD_CASES.values(), ids=HEAD_CASES)
+def test_heads_and_their_dropout_are_transformers(case: Case) -> None:
+    test_outputs_and_gradients_match_pytorch(case, train=False)
+    test_dropout_acts_where_pytorchs_does(case)
 
 
 def test_the_vae_decodes_latents_alone_as_its_twin_does() -> None:

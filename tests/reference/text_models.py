@@ -22,7 +22,7 @@ OUTPUTS = (  # in the order of zoo's TextOutput
     "pooler_output",
 )
 GPT2 = {"vocab_size": 50, "n_positions": 40, "n_embd": 24, "n_layer": 2, "n_head": 3}
-GPT2_DROPOUT = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
+GPT2_DROPOUT = ("embd_pdrop", "resid_pdrop", "attn_pdrop", "summary_first_dropout", "classifier_dropout")
 BERT = {
     "vocab_size": 50,
     "max_position_embeddings": 40,
@@ -40,7 +40,7 @@ DISTILBERT = {
     "n_heads": 3,
     "hidden_dim": 40,
 }
-DISTILBERT_DROPOUT = ("dropout", "attention_dropout", "seq_classif_dropout")
+DISTILBERT_DROPOUT = ("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout")
 
 
 class Tied(nn.Module):
@@ -77,14 +77,14 @@ def model(name: str, sizes: dict[str, Any], rates: tuple[str, ...], rate: float 
 
 def gpt2(name: str = "GPT2LMHeadModel", **options: Any) -> nn.Module:
     made = model(name, GPT2, GPT2_DROPOUT, **options)
-    if name == "GPT2LMHeadModel":
+    if name in ("GPT2LMHeadModel", "GPT2DoubleHeadsModel"):
         made.lm_head = Tied(made.transformer.wte)
     return made
 
 
 def bert(name: str = "BertModel", **options: Any) -> nn.Module:
     made = model(name, BERT, BERT_DROPOUT, **options)
-    if name == "BertForMaskedLM":
+    if name in ("BertForMaskedLM", "BertLMHeadModel", "BertForPreTraining"):
         made.cls.predictions.decoder = Tied(made.bert.embeddings.word_embeddings, made.cls.predictions)
     if name == "RobertaForMaskedLM":
         made.lm_head.decoder = Tied(made.roberta.embeddings.word_embeddings, made.lm_head)

@@ -39,7 +39,8 @@ _BY_PEOPLE = r"""
     _.* | (.*_)?(token|tokens|token_ids?|ids)
     | (.*_)?(names?|path|version|date|commit|revision|url|hash|seed)
     | (adapters?|datasets?|eval|finetun\w*|generation|labels?|languages?|loss)_.*
-    | (optimizer|prompts?|task|test|tokenizer|train\w*)_.*
+    | (adam|early_stopping|logging|mlm|nsp|optimizer|prompts?|save|task|test|tokenizer|train\w*|warmup)_.*
+    | bf16 | fp16 | ignore_index | max_grad_norm | num_choices | threshold
     | (.*_)?(batch_size|epochs?|label_smoothing|learning_rate|loss|lr|steps?|weight_decay)
 """
 _HARMLESS = re.compile("|".join((_GENERATION, _OF_TRANSFORMERS, _OF_TEXTS, _BY_PEOPLE)), re.VERBOSE)

@@ -57,6 +57,8 @@ _SIZES = {
     "max_position_embeddings": "max_length",
     "type_vocab_size": "token_types",
     "hidden_size": "width",
+    "emb_size": "width",
+    "embedding_size": "width",  # another one would need a projection
     "num_hidden_layers": "depth",
     "num_attention_heads": "heads",
     "intermediate_size": "feed_forward",

@@ -380,3 +380,25 @@ def test_classes_of_a_head_without_any_make_a_classifier_or_are_refused(tmp_path
     assert "initialised anew" in model.notes[-1]
     with pytest.raises(zoo.ZooError, match="num_classes=3 has no effect on the head 'masked_lm'"):
         zoo.load(directory, head="masked_lm", num_classes=3)
+
+
+SEEN = json.loads((CONFIGS.parent / "attributes.json").read_text())["seen"]
+SIZES = {
+    "hidden_size": 24,
+    "dim": 24,
+    "n_embd": 24,
+    "emb_size": 24,
+    "num_attention_heads": 3,
+    "n_head": 3,
+    "n_heads": 3,
+}
+
+
+@pytest.mark.parametrize("kind", SEEN)
+def test_attributes_of_real_files_are_taken(kind):
+    """One value of each that 58 public files have, with sizes that go together."""
+    found = {name: values[0] for name, values in SEEN[kind].items()}
+    sizes = {name: size for name, size in SIZES.items() if name in found}
+    config = {"model_type": kind, **found, **sizes}
+    made = transformers_config.entry("it", json.dumps(config).encode(), lambda file: None)
+    assert made.config["width"] == 24
