@@ -179,9 +179,15 @@ def embed(
 
 # Head of a model of texts -> what one does with it.
 PURPOSES = {
-    "masked_lm": "it fills masks, zoo.load gives its logits; {embed}",
     "none": "it gives states of tokens; {embed}, and `zoo finetune` makes a classifier of it",
     "pooler": "it gives states of tokens; {embed}, and `zoo finetune` makes a classifier of it",
+    "masked_lm": "it fills masks, and zoo.load gives its logits of tokens; {embed}",
+    "pretraining": "it fills masks, and zoo.load gives its logits of tokens; {embed}",
+    "causal_lm": "zoo.load gives its logits of the next token",
+    "next_sentence": "zoo.load gives its logits: whether the second text of a pair follows the first",
+    "token_classification": "it classifies tokens, and zoo.load gives their logits",
+    "question_answering": "it finds answers, and zoo.load gives the logits of their starts and ends",
+    "multiple_choice": "it chooses one of several texts, and zoo.load gives its logits",
     "embedding": "it makes vectors: `zoo embed {name} TEXT`",
     "classification": "it classifies texts: `zoo predict {name} TEXT`",
     "lm": "it continues texts: `zoo generate {name} PROMPT`",
