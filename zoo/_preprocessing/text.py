@@ -204,8 +204,12 @@ def purpose(located: Located) -> str:
     return text.replace("{embed}", EMBED).replace("{name}", entry.name)
 
 
-def _prompt(prompt: str, tokens: "Tokenizer", most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ids and mask of a prompt, with room for a token after it."""
+def _prompt(prompt: str, tokens: "Tokenizer", begin: int | None, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ids and mask of a prompt that leaves room for more; an empty one is the first token."""
+    if not prompt:
+        if begin is None:
+            raise ZooError("the model has no token to begin a text with; give it a prompt.")
+        return np.array([[begin]], np.int32), np.ones((1, 1), np.int32)
     ids, mask = batch([prompt], tokens, limit=len(prompt.encode()) + most)
     if ids.shape[1] >= most:
         raise ZooError(
@@ -240,12 +244,15 @@ def generate(
     tokens = tokenizer_of(located)
     model = load_located(located, pretrained=True, dtype=dtype)
     check_tokens(entry.name, tokens, model.module)
-    ids, mask = _prompt(prompt or family.end_token or "", tokens, model.module.max_length)
+    end = tokens.token_to_id(family.end_token) if family.end_token else None
+    settings = text_settings(located)
+    begin = end if settings.begin is None else settings.begin
+    ids, mask = _prompt(prompt, tokens, begin, model.module.max_length)
     sampling, draw = choices(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
-        eos_token_id=tokens.token_to_id(family.end_token) if family.end_token else None,
+        eos_token_id=end if settings.stops is None else settings.stops,
         seed=seed,
     )
     most = min(max_new_tokens, model.module.max_length - ids.shape[1])
@@ -255,3 +262,4 @@ def generate(
         if not text.endswith("\ufffd"):  # a character whose bytes are not all there yet
             yield text[len(shown) :]
             shown = text
+    yield text[len(shown) :]

@@ -119,3 +119,25 @@ def test_a_saved_copy_embeds_as_the_directory_that_it_was_loaded_from(bert, tmp_
     np.testing.assert_array_equal(found, text.embed(str(bert), texts))
     np.testing.assert_array_equal(found, text.embed(str(bert), ["w7 w5 w6 w7 w8", "w7 w9"], prompt=""))
     (bert / "config_sentence_transformers.json").unlink()
+
+
+def test_a_text_ends_and_begins_with_the_tokens_that_a_file_names(tmp_path):
+    twin = randomise(text_models.gpt2()).float()
+    directory = add_tokenizer(write(tmp_path / "gpt2", GPT2, state_dict(twin)))
+    options = ("--tokens", 12, "--temperature", 0)
+    whole = run("generate", directory, "w5 w6", *options).split()
+    stop = next(word for word in whole[4:] if word not in whole[:4])
+    for file in ("generation_config.json", "config.json"):
+        config = json.loads((directory / "config.json").read_text()) if file == "config.json" else {}
+        ids = {"eos_token_id": [WORDS[stop], 1], "bos_token_id": 7}
+        (directory / file).write_text(json.dumps({**config, **ids}))
+        assert run("generate", directory, "w5 w6", *options).split() == whole[: whole.index(stop) + 1]
+        assert run("generate", directory, "", *options).startswith("w7 ")
+        (directory / file).unlink()
+    (directory / "config.json").write_text(json.dumps(GPT2))
+    other = add_tokenizer(directory)
+    (other / "tokenizer.json").write_text(
+        (other / "tokenizer.json").read_text().replace("<|endoftext|>", "</s>")
+    )
+    done = CliRunner().invoke(app, ["generate", str(other), ""])
+    assert "no token to begin a text with; give it a prompt" in done.stderr
