@@ -8,6 +8,7 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 from converters.comparison.calls import Call, Event, doubles
@@ -126,15 +127,35 @@ def _told_later(event: Event, path: Path, seen: Any, result: Any) -> Any:
     dependencies.
     """
 
-    def told(found: Any, outputs: Any) -> Any:
-        inputs, ordered = map(doubles, found)
-        event(path, Call(inputs=inputs, outputs=ordered))
-        return outputs
+    outputs = [*_leaves(result)]
+    taken = seen, outputs
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), taken)
 
-    outputs = list(_leaves(result))
-    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in outputs]
-    left = iter(jax.pure_callback(told, shapes, seen, outputs, vmap_method="sequential"))
+    def told(words: Any) -> Any:
+        (inputs, ordered), _ = jax.tree.map(_from_words, words, shapes)
+        event(path, Call(inputs=doubles(inputs), outputs=doubles(ordered)))
+        return words[1]
+
+    words = jax.tree.map(_words, taken)
+    returned = jax.pure_callback(told, words[1], words, vmap_method="sequential")
+    left = iter(
+        jax.lax.bitcast_convert_type(word, leaf.dtype) if _is_wide(leaf) else word
+        for word, leaf in zip(returned, outputs, strict=True)
+    )
     return jax.tree.map(lambda leaf: next(left) if hasattr(leaf, "shape") else leaf, result)
+
+
+def _words(array: jax.Array) -> jax.Array:
+    """Splits numbers of 64 bits into words of 32: a callback may run in a thread whose JAX has no float64."""
+    return jax.lax.bitcast_convert_type(array, jnp.uint32) if _is_wide(array) else array
+
+
+def _from_words(words: Any, array: jax.ShapeDtypeStruct) -> Any:
+    return np.asarray(words).view(array.dtype)[..., 0] if _is_wide(array) else words
+
+
+def _is_wide(array: Any) -> bool:
+    return array.dtype in (jnp.float64, jnp.int64, jnp.uint64)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
