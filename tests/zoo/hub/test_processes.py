@@ -141,7 +141,7 @@ def run(code: str, cache, server) -> str:
     roots = [str(cache / "zoo"), str(cache / "home")]
     environment = os.environ | {"HF_ENDPOINT": server.url, "HF_HOME": str(cache / "home")}
     command = [sys.executable, "-c", ZYGOTE + code, str(cache / "weights_manifest.yaml"), *roots]
-    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120)
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     if (cache / "home").exists():
         (cache / "home" / "hub").rename(cache / "hub")
