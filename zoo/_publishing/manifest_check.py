@@ -63,14 +63,14 @@ def _wrong(name: str, found: Manifest, counts: Counts, *, files: bool) -> Iterat
     """Yields the problems of one entry."""
     try:
         entry = found.models[name]
-        yield from (f"models.{name}.{problem}" for problem in _untrue(entry, counts))
+        yield from (f"models.{name}.{problem}" for problem in contradictions(entry, counts))
         if files:
             yield from (f"models.{name}.weights: {problem}" for problem in _damaged(entry))
     except (ZooError, ConverterError) as error:
         yield f"models.{name}: {error}"
 
 
-def _untrue(entry: Entry, counts: Counts) -> Iterator[str]:
+def contradictions(entry: Entry, counts: Counts) -> Iterator[str]:
     """Yields the facts of the entry that its module contradicts."""
     families.torch_names(entry)  # refuses an unknown layout
     module, _ = build(entry)

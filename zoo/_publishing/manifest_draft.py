@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -13,19 +12,16 @@ from converters.checkpoints import Checkpoint
 from converters.formats import are_flax
 from converters.linen import inspect_module
 from converters.matching import best_fit, fewest_problems
-from zoo._errors import ManifestError, WeightsError, ZooError
-from zoo._hub import checksum, errors, hash_records, metadata, remote_file
-from zoo._hub.errors import MissingError, NetworkError
-from zoo._hub.retry import Retries
+from zoo._errors import ManifestError, ZooError
 from zoo._hub.settings import Token
 from zoo._loading import companions, layouts, recognize, repositories, weights
 from zoo._loading.build import build
 from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
-from zoo._loading.resolve import resolve
+from zoo._publishing import manifest_check, published_weights
 from zoo._publishing.card_facts import CardFacts, read_card
 from zoo._registry import entry_schema, families, manifest_file, packaged
-from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Weights
+from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.manifest_schema import Manifest
 from zoo._variables.tree import count_params, unflatten
 
@@ -37,8 +33,8 @@ class Choices:
     """The user's own statements, which come before what is found out.
 
     Attributes:
-        like: Model of the manifest with the same architecture, inputs, preprocessing and classes; for a tag,
-            by default the model that it is one of.
+        like: Model of the manifest that has the architecture, inputs, preprocessing and classes that a
+            config.json does not state; for a tag, by default the model that it is one of.
         file: File of the repository, where it has several.
         license: License of the weights.
         metrics: Results by `dataset_split_metric`.
@@ -83,7 +79,8 @@ def draft(
     """Downloads published weights, and makes an entry of them.
 
     The revision is a commit, size and hash are those of the downloaded file, config and inputs those of the
-    repository's config.json or of the model that the tensors fit, and the layout the one that fits.
+    repository's config.json, else of `like` or of the model that the tensors fit, and the layout the one that
+    fits.
 
     Args:
         known: The manifest that the entry is for.
@@ -97,15 +94,16 @@ def draft(
 
     Raises:
         WeightsError: there is no such file, it cannot be fetched, or is damaged.
+        ManifestError: the config.json is transformers', and of no model that the zoo has.
         ConversionError: it fits no layout of its family.
         ZooError: the license is unknown; no model of the manifest has its architecture, or several have.
     """
-    choices = replace(choices, like=choices.like or manifest_file.owner(known, name))
-    place = _located(name, address, choices, known)
+    place = published_weights.find(name, address, file=choices.file, token=choices.token)
+    place = replace(place, entry=_like(place.entry, known, choices.like or manifest_file.owner(known, name)))
     card = _card(place)
     license_ = choices.license or place.entry.license or card.license or _asked_license(address, ask)
     metrics = choices.metrics or place.entry.metrics or card.metrics or _asked_metrics(ask)
-    place = replace(place, entry=_hashed(place))
+    place = published_weights.downloaded(place)
     tensors = weights.read(place, weights.Access(sliced=True))
     notes = list(card.notes)
     entry = place.entry if place.entry.family else _recognized(place.entry, tensors, address, notes)
@@ -120,62 +118,27 @@ def draft(
     )
     module, arrays = pretrained_arrays(replace(place, entry=entry))
     entry = replace(entry, num_params=count_params(unflatten(arrays)))
+    problems = list(manifest_check.contradictions(entry, {}))
+    if problems:
+        raise ManifestError(f"{address!r} makes no right entry: {'; '.join(problems)}.")
     return entry, [*notes, *_lacking(entry, module)]
 
 
-def _located(name: str, address: str, choices: Choices, known: Manifest) -> Located:
-    """Returns the place of the weights, and the facts that a config.json or `like` states."""
-    if address.startswith(("https://", "http://")):
-        problems: list[str] = []
-        entry_schema.URL(address, "the URL", problems)
-        if problems:
-            raise ZooError(f"{problems[0]}.")
-        found = entry_schema.URL_HASH.search(address)
-        place = Weights(found[1] if found else UNATTESTED, url=address)
-        located = Located(entry=Entry(name, 0, weights=place), token=choices.token, counted=False)
-    elif repositories.is_one(address):
-        located = _in_repository(name, address, choices)
-    else:
-        raise ZooError(f"{address!r} is no published file; write 'hf://owner/name', or the URL of a file.")
-    like = choices.like
+def _like(entry: Entry, known: Manifest, like: str | None) -> Entry:
+    """Returns the entry with what it lacks of architecture, preprocessing and classes from another model."""
     if like is None:
-        return located
+        return entry
     if like not in known.models:
         raise ManifestError(f"--like: the manifest has no model {like!r}.")
-    same = replace(known.models[like], metrics=FrozenMapping(), paper=None, license=None, source=None)
-    return replace(located, entry=replace(same, name=name, weights=located.weights))
-
-
-def _in_repository(name: str, address: str, choices: Choices) -> Located:
-    """Returns the repository's model, pinned to a commit; without a family if its config.json names none."""
-    try:
-        located = resolve(address, token=choices.token)
-    except ManifestError:
-        located = None
-    if located and located.entry.family and choices.file is None and choices.like is None:
-        return replace(located, entry=replace(located.entry, name=name))
-    match = repositories.NAME.fullmatch(address)
-    assert match is not None  # else it was refused above
-    repo, revision = match.groups()
-    place = _first_file(address, repo, revision or "main", choices)
-    entry = located.entry if located and located.entry.family else Entry(name, 0)
-    return Located(entry=replace(entry, name=name, weights=place), token=choices.token, counted=False)
-
-
-def _first_file(address: str, repo: str, revision: str, choices: Choices) -> Weights:
-    """Returns the file of weights that the repository has, at the commit of the revision."""
-    files = (choices.file,) if choices.file else repositories.WEIGHTS
-    try:
-        errors.check_online(address)
-        for file in files:
-            try:
-                answer = Retries().run(partial(metadata.ask, repo, revision, file, choices.token))
-            except MissingError:
-                continue
-            return Weights(UNATTESTED, file=file, repo=repo, revision=str(answer.commit_hash))
-    except NetworkError as trouble:
-        raise WeightsError(f"{address!r} cannot be looked up: {trouble}.") from None
-    raise WeightsError(f"{address!r} has none of {', '.join(files)}; --file names another one.")
+    model = known.models[like]
+    if entry.family is None:
+        entry = replace(entry, family=model.family, config=model.config, inputs=model.inputs)
+    if entry.family != model.family:
+        raise ZooError(
+            f"--like: {like!r} is of family {model.family!r}, and the weights of {entry.family!r}."
+        )
+    entry = replace(entry, preprocess=entry.preprocess or model.preprocess)
+    return entry if entry.class_names else replace(entry, classes=model.classes, labels=model.labels)
 
 
 def _card(place: Located) -> CardFacts:
@@ -196,15 +159,6 @@ def _asked_license(address: str, ask: Ask | None) -> str:
 def _asked_metrics(ask: Ask | None) -> dict[str, float]:
     question = "Metrics, such as imagenet1k_val_top1=0.76, with spaces between several (none: leave it empty)"
     return scores(ask(question).split()) if ask else {}
-
-
-def _hashed(place: Located) -> Entry:
-    """Returns the entry with size and sha256 of the file, which is downloaded first."""
-    source = weights.source(place)
-    assert source is not None
-    path, _ = remote_file.ensure(source, verify=False)
-    _, digest, _ = hash_records.problem_of(path, checksum.Checksum(""), verify=False)
-    return replace(place.entry, weights=replace(place.weights, sha256=digest, size=path.stat().st_size))
 
 
 def _recognized(entry: Entry, tensors: Checkpoint, address: str, notes: list[str]) -> Entry:

@@ -27,7 +27,7 @@ Address = Annotated[
 Like = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Take architecture, preprocessing and classes from this model of the manifest."
+        metavar="NAME", help="Take the unstated of architecture, preprocessing and classes from this model."
     ),
 ]
 RepositoryFile = Annotated[

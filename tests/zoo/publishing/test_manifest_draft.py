@@ -67,12 +67,12 @@ def run(capsys, sheet, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
 
     def run(*arguments, code=0):
+        before = sheet.read_text()
         with pytest.raises(SystemExit) as caught:
             app(["manifest", "add", *map(str, arguments), "--manifest", str(sheet)], prog_name="zoo")
         result = SimpleNamespace(**dict(zip(("out", "err"), capsys.readouterr(), strict=True)))
         assert caught.value.code == code, result
-        if code:
-            assert sheet.read_text() == SHEET
+        assert not code or sheet.read_text() == before
         return result
 
     return run
@@ -205,12 +205,23 @@ def test_what_zoo_save_wrote_keeps_its_facts(run, hub, directory, flax, sheet):
 
 def test_a_repository_with_another_config_is_recognized_by_its_tensors(run, hub, net, pth, sheet):
     hub.commit("someone/net", {"config.json": b'{"architecture": "net"}', "net.bin": pth.content})
+    hub.commit("someone/plain", {"pytorch_model.bin": pth.content})
     refused = run("net", "hf://someone/net", "--license", "MIT", code=1)
     assert "'hf://someone/net' has none of model.safetensors" in refused.err
     run("net", "hf://someone/net", "--license", "MIT", "--file", "net.bin")
     entry = manifest.read(sheet).models["net"]
     # A small file's hash on the Hub is git's.
     assert (entry.weights.file, entry.weights.sha256) == ("net.bin", pth.sha256)
+    run("plain", "hf://someone/plain", "--license", "MIT")
+    assert manifest.read(sheet).models["plain"].weights.file == "pytorch_model.bin"
+
+
+def test_what_the_zoo_lacks_is_refused_though_the_tensors_fit(run, hub, gpt2):
+    config = json.dumps({**GPT2, "attn_pdrop": 0.1, "rope_theta": 3}).encode()
+    hub.commit("someone/gpt2", {**gpt2, "config.json": config})
+    for more in ([], ["--like", "gpt2"]):
+        refused = run("small", "hf://someone/gpt2", "--license", "MIT", *more, code=1)
+        assert "rope_theta: 3" in refused.err
 
 
 def test_a_model_like_another_has_its_preprocessing_and_classes(run, net, sheet):
@@ -230,6 +241,11 @@ def test_a_model_like_another_has_its_preprocessing_and_classes(run, net, sheet)
     assert tag[:2] == ["    tags:", "      new:"]
     assert tag[3:] == ["        layout: torch", "        license: MIT", f"        source: {net}"]
     assert manifest.read(sheet).models["mine.new"].classes == "cifar10"
+    sheet.write_text(sheet.read_text().replace("cifar10", "dogs"))
+    refused = run("other", net, "--license", "MIT", "--like", "mine", code=1)
+    assert "makes no right entry: classes: there is no file" in refused.err
+    refused = run("other", net, "--license", "MIT", "--like", "gpt2", code=1)
+    assert "missing" in refused.err
 
 
 @pytest.mark.parametrize(
