@@ -11,6 +11,7 @@ from flax.core import meta
 from flax.traverse_util import flatten_dict
 
 from converters.inspection import Path
+from converters.linen.inspect import split_arguments
 
 
 def initial_values(
@@ -28,8 +29,7 @@ def initial_values(
         paths: Of the arrays, the collection first.
         inputs: Example arrays or `jax.ShapeDtypeStruct`s, for which zeros stand.
     """
-    arrays = {name: value for name, value in kwargs.items() if hasattr(value, "shape")}
-    static = {name: value for name, value in kwargs.items() if name not in arrays}
+    arrays, static = split_arguments(kwargs)
 
     def init(key: Any, inputs: Any, arrays: Any) -> list[Any]:
         tree = module.init(key, *inputs, method=method, **arrays, **static)

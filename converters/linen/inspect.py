@@ -98,6 +98,16 @@ class _Seen:
     program: Any = None
 
 
+def split_arguments(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns keyword arguments that are arrays, or trees of arrays, and the others."""
+    arrays = {}
+    for name, value in kwargs.items():
+        leaves = jax.tree.leaves(value)
+        if leaves and all(hasattr(leaf, "shape") for leaf in leaves):
+            arrays[name] = value
+    return arrays, {name: value for name, value in kwargs.items() if name not in arrays}
+
+
 def _shape(leaf: Any) -> Any:
     """The array's shape and dtype: make_jaxpr would keep the array."""
     if isinstance(leaf, jax.Array | np.ndarray):
@@ -132,8 +142,7 @@ class _Run:
             seen.views[path] = _view(layer, path, boxed)
             return result
 
-        arrays = {name: value for name, value in self.kwargs.items() if hasattr(value, "shape")}
-        static = {name: value for name, value in self.kwargs.items() if name not in arrays}
+        arrays, static = split_arguments(self.kwargs)
 
         def init(rngs: Any, inputs: Any, arrays: Any) -> Any:
             # Made in here, it needs no compiler.

@@ -2,7 +2,7 @@
 
 from converters.matching.arrays import contiguous, dtype_kind, nonfinite
 from converters.matching.conversion import Conversion
-from converters.matching.fit import Fit, fit_links
+from converters.matching.fit import Fit, doubts, fit_links
 from converters.matching.links import Link
 from converters.matching.rules import Fuse, Rule, Split, Unflatten
 from converters.matching.search import NamesAndRules, best_fit, conversion_error, fewest_problems
@@ -19,6 +19,7 @@ __all__ = [
     "best_fit",
     "contiguous",
     "conversion_error",
+    "doubts",
     "dtype_kind",
     "fewest_problems",
     "fit_links",

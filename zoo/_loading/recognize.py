@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
@@ -36,11 +37,13 @@ class Target:
     conventions: tuple[NamesAndRules, ...]
     allowed: tuple[str, ...] = ()  # tensors that the family's files may hold besides
 
-    def fit(self, tensors: Tensors, ignore: Sequence[str] = ()) -> tuple[Fit, NamesAndRules]:
+    def fit(
+        self, tensors: Tensors, ignore: Sequence[str] = (), missing: Sequence[str] = ()
+    ) -> tuple[Fit, NamesAndRules]:
         """The convention that leaves the fewest problems."""
         allowed = [*ignore, *self.allowed]
         names, fit = fewest_problems(
-            self.conventions, lambda names: best_fit(self.inspection, tensors, names, (), allowed)
+            self.conventions, lambda names: best_fit(self.inspection, tensors, names, (), allowed, missing)
         )
         return fit, names
 
@@ -51,13 +54,22 @@ def target(
     module: nn.Module | None = None,
     inputs: Sequence[Any] = (),
     names: NamesAndRules | None = None,
+    config: Mapping[str, Any] = MappingProxyType({}),
 ) -> Target:
-    """An entry's module, or one's own, looked into; `names` are instead of the family's conventions."""
-    built, described = build(entry, module=module)
+    """Inspects an entry's module, or one's own.
+
+    Args:
+        entry: The entry.
+        module: A module of your own, instead of the family's.
+        inputs: Arrays or shapes for it, instead of the entry's.
+        names: Names pairs and rules, instead of the family's conventions.
+        config: Keywords of the family's `create` that differ from the entry's.
+    """
+    built, described = build(entry, module=module, config=config)
     conventions: tuple[NamesAndRules, ...] = () if names is None else (names,)
     if names is None:
         conventions = ((), *(families.torch_names(entry).values() if module is None else ()))
-    shapes = inputs or [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
+    shapes = inputs or [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in described.inputs]
     allowed = layouts.allowed_names(entry) if module is None else ()
     return Target(described, built, inspect_module(built, *shapes), conventions, allowed)
 

@@ -28,6 +28,7 @@ from zoo._processes import ProcessGroup
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards
+from zoo._saving.call import CALL, NAMES
 from zoo._variables.tree import count_params, flatten
 
 GOLDEN = "golden.safetensors"
@@ -145,7 +146,8 @@ def _move(stage: Path, target: Path, *, new: bool) -> None:
         stage.rename(target)
         return
     # What was computed with other weights is wrong for these.
-    (target / GOLDEN).unlink(missing_ok=True)
+    for name in (GOLDEN, NAMES, CALL):
+        (target / name).unlink(missing_ok=True)
     names = sorted(os.listdir(stage), key=lambda name: name == CONFIG)
     for name in names:
         os.replace(stage / name, target / name)

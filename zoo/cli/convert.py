@@ -1,6 +1,7 @@
 """The verbs `zoo convert`, `zoo export` and `zoo verify`."""
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ import typer
 
 from converters import ConversionError, read_names, write_names
 from zoo._progress import bytes_bar
-from zoo._registry.entry import Input
 
 Names = Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file of names pairs and rules.")]
 Module = Annotated[
@@ -37,7 +37,10 @@ Model = Annotated[
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
-        "--input", metavar="SHAPE", help="Shape of an input of --module, as 1,28,28,1 or 1,16:int32."
+        "--input",
+        metavar="SHAPE",
+        help="Shape of an input of --module: 1,28,28,1 or 1,16:int32; NAME=SHAPE for a keyword, "
+        "NAME.KEY=SHAPE for an array in a dictionary.",
     ),
 ]
 Key = Annotated[str | None, typer.Option(help="Key of the state dict, in a file with several.")]
@@ -46,6 +49,17 @@ Ignore = Annotated[
     list[str] | None,
     typer.Option(metavar="RE", help="Regular expression of tensors that may be left over."),
 ]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RE", help="Regular expression of names or arrays that the file may lack."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A keyword of --model's architecture, or of the call of --module."
+    ),
+]
+Method = Annotated[str | None, typer.Option(help="Method of --module, instead of __call__.")]
 AllowNonfinite = Annotated[bool, typer.Option("--allow-nonfinite", help="Accept NaN and infinity.")]
 Draft = Annotated[
     Path | None,
@@ -64,10 +78,13 @@ def convert(
     model: Model = None,
     module: Module = None,
     input_: Inputs = None,
+    method: Method = None,
+    set_: Set = None,
     names: Names = None,
     key: Key = None,
     dtype: Dtype = None,
     ignore: Ignore = None,
+    missing: Missing = None,
     allow_nonfinite: AllowNonfinite = False,
     draft: Draft = None,
     force: Force = False,
@@ -77,15 +94,19 @@ def convert(
 
     if (module is None) != (not input_) or (module and model):
         raise typer.BadParameter("give --model, or --module with --input, or neither")
+    if module is None and (method or (set_ and not model)):
+        raise typer.BadParameter("--method goes with --module, --set with --module or --model")
     with _drafting(draft, overwrite=force), bytes_bar() as report:
         done = run(
             checkpoint,
             out,
             name=model,
+            config={} if module else _values(set_),
             module=make(module),
-            inputs=[_input(index, text) for index, text in enumerate(input_ or ())],
+            call=_call(input_, set_, method) if module else None,
             names=None if names is None else read_names(names),
             ignore=ignore or (),
+            missing=missing or (),
             key=key,
             dtype=dtype,
             allow_nonfinite=allow_nonfinite,
@@ -103,6 +124,9 @@ def export(
     like: Like = None,
     layout: Layout = None,
     module: Module = None,
+    input_: Inputs = None,
+    method: Method = None,
+    set_: Set = None,
     names: Names = None,
     force: Force = False,
 ) -> None:
@@ -118,6 +142,7 @@ def export(
         like=like,
         layout=layout,
         module=make(module),
+        call=_call(input_, set_, method) if input_ else None,
         names=None if names is None else read_names(names),
         overwrite=force,
     )
@@ -159,12 +184,29 @@ def make(text: str | None) -> Any:
         sys.path.remove(os.getcwd())
 
 
-def _input(index: int, text: str) -> Input:
-    shape, _, dtype = text.partition(":")
+def _call(inputs: list[str] | None, values: list[str] | None, method: str | None) -> Any:
+    from zoo._saving.call import parse
+
     try:
-        return Input(f"input{index}", tuple(int(size) for size in shape.split(",")), dtype or "float32")
+        return parse(inputs or (), _values(values), method)
     except ValueError as error:
-        raise typer.BadParameter(f"--input {text}: expected sizes such as 1,28,28,1") from error
+        raise typer.BadParameter(
+            f"--input {' '.join(inputs or ())}: expected sizes such as 1,28,28,1"
+        ) from error
+
+
+def _values(texts: list[str] | None) -> dict[str, Any]:
+    """Returns the values that texts such as num_classes=37 mean: JSON's, or else the text itself."""
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise typer.BadParameter(f"--set {text}: expected NAME=VALUE, such as num_classes=37")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = {"True": True, "False": False, "None": None}.get(value, value)
+    return found
 
 
 @contextmanager
@@ -177,5 +219,9 @@ def _drafting(path: Path | None, *, overwrite: bool) -> Iterator[None]:
             write_names(path, error.draft, overwrite=overwrite)
             raise ConversionError(
                 f"{error}\nwrote the draft to {str(path)!r}; check it, then --names {path}"
+            ) from error
+        if error.draft:
+            raise ConversionError(
+                f"{error}\n`--write-names names.toml` writes these lines for --names", error.draft
             ) from error
         raise

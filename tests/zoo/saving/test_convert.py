@@ -16,6 +16,7 @@ import zoo
 from tests.reference import twins
 from zoo._registry.entry import Input
 from zoo._saving import save
+from zoo._saving.call import Call
 from zoo._saving.convert import convert, export
 from zoo._variables.tree import flatten, unflatten
 
@@ -123,7 +124,7 @@ def test_a_module_of_ones_own_is_converted_with_names_and_inputs(changed, tmp_pa
     names = ((r"^Dense_(\d)", r"layers.\1"),)
     inputs = [Input("x", (1, 784), "float32")]
     source = changed(lambda tensors: tensors)
-    convert(source, tmp_path / "out", module=Mine(), inputs=inputs, names=names)
+    convert(source, tmp_path / "out", module=Mine(), call=Call(inputs=inputs), names=names)
     model = zoo.load(tmp_path / "out", module=Mine(), pretrained=True)
     assert model.entry.name == "Mine"
     export(tmp_path / "out", tmp_path / "back.pth", module=Mine(), names=names)
@@ -163,7 +164,12 @@ def test_nan_and_infinity_are_refused_by_name_and_leave_nothing(changed, tmp_pat
 def test_flax_weights_are_not_converted_again(saved, tmp_path):
     for module, inputs in ((None, ()), (nn.Dense(3), [Input("x", (1, 3), "float32")])):
         with pytest.raises(zoo.ZooError, match="holds Flax variables already"):
-            convert(saved["mlp_mnist"] / "model.safetensors", tmp_path / "out", module=module, inputs=inputs)
+            convert(
+                saved["mlp_mnist"] / "model.safetensors",
+                tmp_path / "out",
+                module=module,
+                call=Call(inputs=inputs),
+            )
     flat = dict(converters.read_checkpoint(saved["mlp_mnist"] / "model.safetensors"))
     with pytest.raises(converters.ConversionError, match="holds Flax variables already"):
         converters.convert(flat, nn.Dense(3), np.ones((1, 3), np.float32))
