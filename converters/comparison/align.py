@@ -18,29 +18,39 @@ CONVOLUTION = "_ConvNd"  # the parent of all convolutions of torch.nn
 
 
 def pair_layers(
-    inspection: Inspection, names: Names, prefix: str, modules: Collection[str]
+    inspection: Inspection,
+    names: Names,
+    prefix: str,
+    modules: Collection[str],
+    is_recurrent: Callable[[Any], bool],
 ) -> dict[Path, tuple[str, ...]]:
     """Flax layer -> its torch module's name, through the readings and names that tensors have too.
 
     A layer that `nn.scan` or `nn.vmap` lifted is several torch modules. A torch module is one Flax layer's:
     the outer one's, where a names pair leads there from a layer inside it as well. It has all the layers
-    inside that one, too.
+    inside that one, too. Only a stack of recurrent layers is one module in PyTorch.
     """
     found: dict[Path, tuple[str, ...]] = {}
     rename = Renaming(names)
-    for path in inspection.layers:
+    for path, layer in inspection.layers.items():
+        leaf = "weight_ih_l0" if is_recurrent(layer) else "weight"
         lifts = _lifts(inspection, path)
         ways = sorted(readings(path, inspection.origins(path)), key=lambda way: way[0])
         for _, reading in ways if path else ():
             torch_names = tuple(
-                prefix + tensor_name(reading, lifts, index, "weight", rename).removesuffix(".weight")
+                prefix + _owner(tensor_name(reading, lifts, index, leaf, rename), leaf)
                 for index in itertools.product(*(range(lift.size) for lift in lifts))
             )
             if all(name in modules for name in torch_names):
-                if torch_names not in found.values():
+                if leaf != "weight" or torch_names not in found.values():
                     found[path] = torch_names
                 break
     return {path: names for path, names in found.items() if not _split(path, found)}
+
+
+def _owner(name: str, leaf: str) -> str:
+    """Returns a tensor's module; a name that has been changed to another leaf's is no layer's."""
+    return name.removesuffix(f".{leaf}") if leaf == "weight" else name.rpartition(".")[0]
 
 
 def _split(path: Path, found: Mapping[Path, tuple[str, ...]]) -> bool:

@@ -108,7 +108,7 @@ def compare(
         arguments=arguments,
         copy=copy,
         method=torch_method,
-        names=pair_layers(inspection, pairs, fit.prefix, twins.keys()),
+        names=pair_layers(inspection, pairs, fit.prefix, twins.keys(), runner.is_recurrent),
         twins=twins,
         axes=axes,
     )
@@ -116,7 +116,8 @@ def compare(
     read = run.read.names if torch_method != "__call__" else None
     audit = [*findings, *unfit(fit, read), *wrong, *run.audit()]
     if unused:
-        audit.append(f"variables that {method} does not use: {', '.join(unused)}")
+        name = getattr(method, "__name__", method)
+        audit.append(f"variables that {name} does not use: {', '.join(unused)}")
     return Comparison(
         rows=run.rows,
         output=run.output.row,
@@ -193,6 +194,10 @@ class _Run:
         """Yields what differs besides the outputs, and sentences about what was not compared."""
         tolerance, inspection = self.models.axes.tolerance, self.models.inspection
         yield from audit_output(self.output)
+        if not self.rows and any(
+            self.models.runner.is_builtin(layer) for layer in inspection.layers.values()
+        ):
+            yield Finding(layer="", setting="layers", flax="none was compared, only the output")
         yield from audit_settings(self.match.compared, self.rows, tolerance)
         yield from self.match.notes(self.rows, tolerance)
         yield from audit_training(inspection.layers, self.models.runner)

@@ -56,6 +56,13 @@ class CallMatcher:
         self._waiting: dict[Key, deque[tuple[Any, Call]]] = defaultdict(deque)
         self._calls: tuple[Counter[Key], Counter[Key]] = Counter(), Counter()
         self._order: list[Key] = []
+        stacks: dict[Key, list[Path]] = defaultdict(list)
+        for path, key in self._keys.items():
+            if runner.is_recurrent(layers[path]):
+                stacks[key].append(path)
+        # Of a stack of recurrent layers, PyTorch shows what the first one takes and the last one gives.
+        self._stacks = {key: paths for key, paths in stacks.items() if len(paths) > 1}
+        self._taken: dict[Key, Sequence[np.ndarray]] = {}
 
     @property
     def compared(self) -> list[Compared]:
@@ -80,6 +87,13 @@ class CallMatcher:
     def flax_call(self, path: Path, call: Call) -> None:
         """Compares the call of a Flax layer, after all torch modules were called."""
         key = self._keys[path]
+        if key in self._stacks:
+            first, *_, last = self._stacks[key]
+            if path == first:
+                self._taken[key] = call.inputs
+            if path != last:
+                return
+            call = Call(inputs=self._taken[key], outputs=call.outputs[:1])
         self._calls[0][key] += 1
         if not self._waiting[key]:
             return

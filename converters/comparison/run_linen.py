@@ -89,6 +89,9 @@ class LinenRunner:
     def is_dropout(self, layer: Any) -> bool:
         return isinstance(layer, nn.Dropout)
 
+    def is_recurrent(self, layer: Any) -> bool:
+        return isinstance(layer, nn.RNN | nn.Bidirectional)
+
     def dropout_rate(self, layer: Any) -> float:
         if isinstance(layer, nn.Dropout):
             return layer.rate

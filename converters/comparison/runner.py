@@ -47,6 +47,9 @@ class Runner(Protocol):
     def is_dropout(self, layer: Any) -> bool:
         """Returns whether a layer is nothing but dropout."""
 
+    def is_recurrent(self, layer: Any) -> bool:
+        """Returns whether a layer runs over a sequence, of which PyTorch has a stack in one module."""
+
     def dropout_rate(self, layer: Any) -> float:
         """Returns the rate of the dropout in a layer; 0 where there is none."""
 

@@ -224,3 +224,14 @@ def test_a_comparison_of_nothing_is_not_ok(output: str) -> None:
     comparison = compared(randomise(MadeTwin(layers[1], call)), Made(layers[0], call), SEQUENCE)
     assert not comparison.ok
     assert [row.layer for row in comparison.rows] == ["fc"]
+
+
+def test_an_output_that_agrees_without_a_layer_that_was_compared_is_not_ok() -> None:
+    """Nothing is known of the layers' settings then, which train mode would show."""
+    layers, twins = {"fc": nn.Dense(3)}, {"fc": T.Linear(4, 3)}
+    theirs = randomise(MadeTwin(twins, lambda m, x: F.linear(x, m.fc.weight, m.fc.bias)))
+    comparison = compared(theirs, Made(layers, lambda m, x: m.fc(x)), SEQUENCE)
+    assert comparison.output.output.relative <= 1e-12
+    assert not comparison.ok
+    assert [finding.setting for finding in comparison.findings] == ["layers"]
+    assert comparison.notes == ("fc: called 1 times, by PyTorch 0 times",)

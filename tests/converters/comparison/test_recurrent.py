@@ -84,6 +84,32 @@ def test_a_sequence_that_is_read_backwards_agrees() -> None:
     assert wrong.first_divergence.layer == "rnn"
 
 
+def test_a_stack_that_is_one_module_in_pytorch_is_compared_as_one() -> None:
+    class Stack(nn.Module):
+        def setup(self) -> None:
+            self.rnn = [nn.RNN(nn.OptimizedLSTMCell(5)) for _ in range(2)]
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            for layer in self.rnn:
+                x = layer(x)
+            return x
+
+    class StackTwin(T.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = T.LSTM(4, 5, num_layers=2, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rnn(x)[0]
+
+    names = [(rf"^rnn\.{index}\.(\w+)_l0$", rf"rnn.\1_l{index}") for index in range(2)]
+    comparison = compared(trained(StackTwin()), Stack(), X, names=names)
+    assert comparison.ok, str(comparison)
+    assert [(row.layer, row.torch_name) for row in comparison.rows] == [("rnn_1", "rnn")]
+    assert comparison.rows[0].inputs.relative == 0
+    assert comparison.notes == ()
+
+
 class Steps(nn.Module):
     cell: Any
 
