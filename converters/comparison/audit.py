@@ -126,20 +126,18 @@ def _how(mine: np.ndarray, theirs: np.ndarray, tensors: str) -> str:
 def audit_settings(
     compared: Sequence[Compared], rows: Sequence[Row], tolerance: float
 ) -> Iterator[Finding | str]:
-    """Yields the settings of layers that differ.
+    """Yields the settings of layers that differ and that outputs show.
 
-    One that outputs show does not count where these agree in spite of other inputs: then the model does it
-    beside the layer, as with padding by a function before it.
+    One does not count where outputs agree in spite of other inputs: then the model does it beside the layer,
+    as with padding by a function before it.
     """
     found: list[Finding | str] = []
     for each, row in zip(compared, rows, strict=True):
         same_inputs = row.inputs is not None and row.inputs.relative <= tolerance
         same_output = row.output is not None and row.output.relative <= tolerance
         beside = bool(row.agrees_again) or (same_output and not same_inputs)
-        found += [
-            f"{setting}; the numbers agree, done beside the layer" if s and beside else setting
-            for setting, s in each.settings
-        ]
+        said = "the numbers agree, done beside the layer"
+        found += [f"{setting}; {said}" for setting in each.settings] if beside else each.settings
     yield from dict.fromkeys(found)
 
 

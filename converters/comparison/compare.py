@@ -199,6 +199,7 @@ class _Run:
         ):
             yield Finding(layer="", setting="layers", flax="none was compared, only the output")
         yield from audit_settings(self.match.compared, self.rows, tolerance)
+        yield from dict.fromkeys(self.match.hidden())
         yield from self.match.notes(self.rows, tolerance)
         yield from audit_training(inspection.layers, self.models.runner)
         lifted = any(array.lifts for array in inspection.arrays)

@@ -12,7 +12,7 @@ from converters.comparison.align import Axes
 from converters.comparison.calls import Call, double, leaves
 from converters.comparison.report import Difference, Finding, Row
 from converters.comparison.runner import Runner
-from converters.comparison.settings import settings
+from converters.comparison.settings import HIDDEN, SHOWN, differing
 from converters.inspection import Path
 
 Key = frozenset[int]  # the torch modules, by identity, whose calls are those of one Flax layer
@@ -28,7 +28,7 @@ class Compared:
     flax: Call
     torch: Call
     twin: Any
-    settings: tuple[tuple[Finding, bool], ...] = ()  # and whether outputs show it
+    settings: tuple[Finding, ...] = ()
 
 
 class CallMatcher:
@@ -109,7 +109,7 @@ class CallMatcher:
                 flax=call,
                 torch=theirs,
                 twin=twin,
-                settings=tuple(settings(where, layer, twin, shape)),
+                settings=tuple(differing(SHOWN, where, layer, twin, shape)),
             )
         )
 
@@ -160,6 +160,12 @@ class CallMatcher:
         theirs = Call(inputs=(), outputs=list(map(double, tensors)), given=tensors)
         row = self._row("", "", mine, theirs, None)
         return Compared(key=frozenset(), row=row, flax=mine, torch=theirs, twin=None)
+
+    def hidden(self) -> Iterator[Finding]:
+        """Yields the settings that differ and do not show in eval mode, however often a layer is called."""
+        for path, names in self.names.items():
+            for name in names:
+                yield from differing(HIDDEN, "/".join(path), self.layers[path], self.twins[name])
 
     def notes(self, rows: Sequence[Row], tolerance: float) -> Iterator[str]:
         """Yields sentences about the layers that were not compared."""

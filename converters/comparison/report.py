@@ -112,7 +112,7 @@ class Comparison:
         if row is None:
             again = sum(bool(row.agrees_again) for row in self.rows)
             within = f"the output agree within {self.tolerance:g}"
-            parts = f"; {again} more agree again after them" if again else ""
+            parts = f"; {again} more differ, and the numbers agree again after them" if again else ""
             return f"{len(self.rows) - again} calls of layers and {within}{parts}."
         place = row.layer or "the output"
         if row.inputs is None:

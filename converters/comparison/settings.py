@@ -23,7 +23,6 @@ class Setting:
         torch: The torch module's.
         value: The setting of the Flax layer.
         as_flax: That of the torch module, as Flax writes it.
-        shown: Whether outputs in eval mode show it.
     """
 
     name: str
@@ -31,17 +30,15 @@ class Setting:
     torch: str
     value: Value
     as_flax: Value
-    shown: bool = True
 
 
-def _same(name: str, flax: str, torch: str, *, shown: bool = True) -> Setting:
+def _same(name: str, flax: str, torch: str) -> Setting:
     return Setting(
         name=name,
         flax=flax,
         torch=torch,
         value=lambda layer, *_: getattr(layer, flax),
         as_flax=lambda _, twin, __: getattr(twin, torch),
-        shown=shown,
     )
 
 
@@ -111,16 +108,9 @@ def _torch_padding(layer: Any, twin: Any, shape: Shape) -> Any:
 PLAIN = (bool, int, float, str, tuple, type(None))
 MODES = {"CIRCULAR": "circular", "REFLECT": "reflect"}
 
-SETTINGS = (
+# Those that outputs in eval mode show.
+SHOWN = (
     _same("epsilon", "epsilon", "eps"),
-    Setting(
-        name="momentum",
-        flax="momentum",
-        torch="momentum",
-        value=lambda layer, *_: layer.momentum,
-        as_flax=lambda _, twin, __: None if twin.momentum is None else 1 - twin.momentum,
-        shown=False,
-    ),
     _spatial("kernel_size", "kernel_size", "kernel_size"),
     _spatial("strides", "strides", "stride"),
     _spatial("kernel_dilation", "kernel_dilation", "dilation"),
@@ -141,21 +131,34 @@ SETTINGS = (
         as_flax=lambda _, twin, __: twin.num_groups,
     ),
     _same("num_heads", "num_heads", "num_heads"),
-    _same("rate", "rate", "p", shown=False),
-    _same("dropout_rate", "dropout_rate", "dropout", shown=False),
+)
+# Those that only training shows.
+HIDDEN = (
+    Setting(
+        name="momentum",
+        flax="momentum",
+        torch="momentum",
+        value=lambda layer, *_: layer.momentum,
+        as_flax=lambda _, twin, __: None if twin.momentum is None else 1 - twin.momentum,
+    ),
+    _same("rate", "rate", "p"),
+    _same("dropout_rate", "dropout_rate", "dropout"),
 )
 
 
-def settings(name: str, layer: Any, twin: Any, shape: Shape) -> Iterator[tuple[Finding, bool]]:
-    """Yields the settings that differ between a Flax layer and its torch module, and whether outputs show it.
+def differing(
+    table: Sequence[Setting], name: str, layer: Any, twin: Any, shape: Shape = ()
+) -> Iterator[Finding]:
+    """Yields the settings of a table that differ between a Flax layer and its torch module.
 
     Args:
+        table: `SHOWN` or `HIDDEN`.
         name: Name of the layer, for the report.
         layer: The Flax layer.
         twin: The torch module.
         shape: Shape of the Flax layer's first input.
     """
-    for setting in SETTINGS:
+    for setting in table:
         # A block's `dropout` may be a layer of its own, which is compared by itself.
         if hasattr(layer, setting.flax) and isinstance(getattr(twin, setting.torch, twin), PLAIN):
             try:
@@ -163,8 +166,7 @@ def settings(name: str, layer: Any, twin: Any, shape: Shape) -> Iterator[tuple[F
             except (AttributeError, TypeError, ValueError):
                 continue  # a layer of one's own, in which the name means something else
             if not _equal(flax, torch):
-                found = Finding(layer=name, setting=setting.name, flax=_written(flax), torch=_written(torch))
-                yield found, setting.shown
+                yield Finding(layer=name, setting=setting.name, flax=_written(flax), torch=_written(torch))
 
 
 def _equal(flax: Any, torch: Any) -> bool:

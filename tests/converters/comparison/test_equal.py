@@ -235,3 +235,13 @@ def test_an_output_that_agrees_without_a_layer_that_was_compared_is_not_ok() -> 
     assert not comparison.ok
     assert [finding.setting for finding in comparison.findings] == ["layers"]
     assert comparison.notes == ("fc: called 1 times, by PyTorch 0 times",)
+
+
+def test_what_only_training_shows_is_found_however_often_a_layer_is_called() -> None:
+    layers = {"bn": zoo.BatchNorm(use_running_average=True, momentum=0.99), "fc": nn.Dense(3)}
+    twins = {"bn": T.BatchNorm1d(4), "fc": T.Linear(4, 3)}
+    theirs = randomise(MadeTwin(twins, lambda m, x: m.fc(torch.stack([m.bn(part) for part in x]))))
+    comparison = compared(theirs, Made(layers, lambda m, x: m.fc(m.bn(x))), SEQUENCE)
+    assert findings(comparison) == {("bn", "momentum")}
+    assert comparison.notes == ("bn: called 1 times, by PyTorch 2 times",)
+    assert [row.layer for row in comparison.rows] == ["fc"]
