@@ -49,14 +49,14 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
         raise ZooError(f"{name!r} and revision={revision!r} differ; give one of them.")
     commit = _commit(name, repo, own or revision or "main", token)
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
-    content, path = remote_file.read(hub_file.HubFile(name=name, weights=config, token=token, limit=MAX_SIZE))
-    if transformers_config.is_hub_config(content.tobytes()):
-        read = partial(companions.remote_companion, name, config, token)
-        made = transformers_config.entry(name, content.tobytes(), read, head)
-        made = replace(made, weights=_weights_file(name, config, token))
+    read = partial(companions.remote_companion, name, config, token)
+    content, path, folder = _remote_config(name, config, token, read)
+    if transformers_config.is_hub_config(content):
+        made = transformers_config.entry(name, content, read, head)
+        made = replace(made, weights=_weights_file(name, config, token, folder))
         return Located(entry=made, token=token, counted=False)
     try:
-        saved = parse_saved(path, content.tobytes())
+        saved = parse_saved(path, content)
     except ManifestError as error:
         raise ManifestError(
             f"{name!r} was not written by zoo.save, nor is it of transformers: {error}"
@@ -66,6 +66,26 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
         raise ManifestError(f"{name!r} has its weights at {weights}; expected a file beside config.json.")
     pinned = replace(saved, name=name, weights=replace(weights, repo=repo, revision=commit))
     return Located(entry=pinned, token=token)
+
+
+def _remote_config(
+    name: str, config: Weights, token: Token, read: transformers_config.Read
+) -> tuple[bytes, Path, str]:
+    """Returns the content of config.json, where it was read, and the folder with the transformer."""
+
+    def at(file: str) -> tuple[bytes, Path]:
+        source = hub_file.HubFile(name=name, weights=replace(config, file=file), token=token, limit=MAX_SIZE)
+        content, path = remote_file.read(source)
+        return content.tobytes(), path
+
+    try:
+        content, path = at(CONFIG)
+        folder = "" if _is_model(content) else sentence_transformers.folder(name, read)
+    except WeightsError:
+        folder = sentence_transformers.folder(name, read)
+        if not folder:
+            raise
+    return (*at(f"{folder}/{CONFIG}"), folder) if folder else (content, path, "")
 
 
 def local(name: str, directory: Path, token: Token, head: str | None = None) -> Located:
@@ -90,9 +110,12 @@ def local(name: str, directory: Path, token: Token, head: str | None = None) -> 
 
 def _folder(name: str, read: transformers_config.Read) -> str:
     """Returns the folder with the transformer of sentence-transformers, where the top has none of its own."""
-    content = read(CONFIG) or b""  # that of early versions holds nothing but a version
-    own = b'"num_params"' in content or transformers_config.is_hub_config(content)
-    return "" if own else sentence_transformers.folder(name, read)
+    return "" if _is_model(read(CONFIG) or b"") else sentence_transformers.folder(name, read)
+
+
+def _is_model(content: bytes) -> bool:
+    """Returns whether a config.json describes a model: that of early versions holds nothing but a version."""
+    return b'"num_params"' in content or transformers_config.is_hub_config(content)
 
 
 def _beside(directory: Path, file: str) -> bytes | None:
@@ -100,9 +123,9 @@ def _beside(directory: Path, file: str) -> bytes | None:
     return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_SIZE else None
 
 
-def _weights_file(name: str, beside: Weights, token: Token) -> Weights:
-    """The first of the names that weights have, of those that the repository has."""
-    for file in WEIGHTS:
+def _weights_file(name: str, beside: Weights, token: Token, folder: str) -> Weights:
+    """The first of the names that weights have, of those that the folder of the repository has."""
+    for file in (f"{folder}/{each}" if folder else each for each in WEIGHTS):
         source = hub_file.HubFile(name=name, weights=replace(beside, file=file), token=token)
         if source.cached() is not None or companions.exists(name, source):
             return source.weights
@@ -131,4 +154,10 @@ def _commit(name: str, repo: str, revision: str, token: Token) -> str:
 
 
 def _ask(repo: str, revision: str, token: Token) -> str:
-    return str(metadata.ask(repo, revision, CONFIG, token).commit_hash)
+    try:
+        return str(metadata.ask(repo, revision, CONFIG, token).commit_hash)
+    except errors.MissingError as missing:  # perhaps it is in the folder of the transformer
+        try:
+            return str(metadata.ask(repo, revision, sentence_transformers.MODULES, token).commit_hash)
+        except errors.MissingError:
+            raise missing from None

@@ -132,3 +132,25 @@ def test_a_cache_that_may_only_be_read_does_without_notes(hub, gpt2, tmp_path, c
     monkeypatch.setattr("pathlib.Path.write_text", refuse)
     assert agrees(zoo.load(NAME, pretrained=True), gpt2)
     assert sorted((cache / "hub").rglob("*")) == before
+
+
+@pytest.mark.parametrize("top", [None, {"__version__": "0.2.6"}])
+def test_a_transformer_in_a_folder_of_its_own(hub, tmp_path, offline, top):
+    twin = randomise(text_models.bert("BertForMaskedLM")).float()
+    written = files(write(tmp_path / "bert", BERT, state_dict(twin)))
+    chain = [
+        {"path": "0_BERT", "type": "sentence_transformers.models.BERT"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    steps = {"modules.json": chain, "1_Pooling/config.json": {"pooling_mode_max_tokens": True}}
+    steps |= {} if top is None else {"config.json": top}
+    hub.commit(
+        "someone/bert",
+        {f"0_BERT/{name}": content for name, content in written.items()}
+        | {name: json.dumps(content).encode() for name, content in steps.items()},
+    )
+    model = zoo.load("hf://someone/bert", pretrained=True)
+    assert model.entry.config["pooling"] == "max"
+    assert model.entry.weights.file == "0_BERT/model.safetensors"
+    offline()
+    assert zoo.info("hf://someone/bert") == model.entry
