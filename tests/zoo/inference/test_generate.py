@@ -69,13 +69,13 @@ def test_logits_with_and_without_a_cache_are_equal(model):
     state = generate.begin(model, tokens, mask, 17, 32, sampling, draw)
     for length in range(18, 31):
         last = length - 1
-        seen = (state.mask & (jnp.arange(32) <= last))[:, None, None]
-        positions = state.mask[:, :length].sum(1)[:, None] - 1
-        column = jnp.asarray(last)
-        found, _ = model(state.tokens[:, last:length], positions, seen, state.caches, column, method="extend")
-        kept = np.asarray(state.mask)[:, :length]
+        # Of one shape, so that each side is compiled once: later places are masked.
+        tokens, kept = np.asarray(state.tokens), np.asarray(state.mask) & (np.arange(32) <= last)
+        positions, column = kept.sum(1)[:, None] - 1, jnp.asarray(last)
+        seen = kept[:, None, None]
+        found, _ = model(tokens[:, last:length], positions, seen, state.caches, column, method="extend")
         places = np.maximum(np.cumsum(kept, 1) - 1, 0)
-        wanted = model(state.tokens[:, :length], kept, position_ids=places).logits[:, -1]
+        wanted = model(tokens, kept, position_ids=places).logits[:, last]
         assert np.abs(found - wanted).max() <= 1e-10 * np.abs(wanted).max()
         state = generate.proceed(model, state, length + 1, sampling, draw)
 
