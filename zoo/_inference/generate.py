@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from zoo._errors import ZooError
-from zoo._inference.sampling import Draw, Sampling, choices, sample
+from zoo._inference.sampling import Draw, Sampling, adjusted, choices, sample
 from zoo._model import Model
 
 SMALLEST = 128  # columns of the first cache; each further one has twice as many
@@ -39,7 +39,7 @@ class State(NamedTuple):
 
 def generate(
     model: Model,
-    input_ids: ArrayLike,
+    input_ids: ArrayLike | Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
     attention_mask: ArrayLike | None = None,
@@ -47,38 +47,92 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     eos_token_id: int | Sequence[int] | None = None,
+    repetition_penalty: float = 1.0,
+    no_repeat_ngram_size: int = 0,
+    min_new_tokens: int = 0,
+    num_return_sequences: int = 1,
+    num_beams: int = 1,
     seed: int = 0,
 ) -> np.ndarray:
     """Continues texts: (batch, prompt) token ids -> (batch, prompt + new).
 
     Args:
         model: With the head "lm".
-        input_ids: The prompts; shorter ones are padded on the left.
+        input_ids: The prompts. Lists of several lengths are padded on the left, in the result too, and each
+            is continued as it would be alone.
         max_new_tokens: At most as many as the model's `max_length` leaves.
-        attention_mask: (batch, prompt), 1 for tokens to keep; needed where there is padding.
+        attention_mask: (batch, prompt), 1 for tokens to keep; needed where there is padding already.
         temperature: 0 takes the likeliest token; else the logits are divided by it, and one is drawn.
         top_k: Draws from that many of the likeliest tokens.
         top_p: Draws from the likeliest tokens that together have this probability.
-        eos_token_id: One or several that end a text, which is filled with the first of them. With all texts
-            at their ends, the result is shorter.
+        eos_token_id: One or several that end a text, by default those that the model's files name; () is
+            none. An ended text is filled with the padding token, or else with the first of them. With all
+            texts at their ends, the result is shorter.
+        repetition_penalty: Makes tokens that a text has less likely (above 1) or likelier (below).
+        no_repeat_ngram_size: Length of the runs of tokens that no text has twice; 0 for any.
+        min_new_tokens: Number of new tokens before which no text ends.
+        num_return_sequences: Texts drawn for each prompt, one after the other in the result.
+        num_beams: 1: there is no beam search.
         seed: Seed of the draws.
 
     Raises:
         ZooError: the texts do not fit the model, or an option is out of its range.
     """
+    if num_beams != 1:
+        raise ZooError(f"num_beams={num_beams}; the zoo has no beam search, leave it out.")
+    if num_return_sequences < 1 or (num_return_sequences > 1 and not temperature):
+        raise ZooError(
+            f"num_return_sequences={num_return_sequences} with temperature={temperature}; expected 1, or "
+            "more with a temperature above 0, since the likeliest text is always the same."
+        )
+    ends = getattr(model.module, "eos_token_id", ()) if eos_token_id is None else eos_token_id
     sampling, draw = choices(
-        temperature=temperature, top_k=top_k, top_p=top_p, eos_token_id=eos_token_id, seed=seed
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        eos_token_id=ends,
+        seed=seed,
+        pad_token_id=getattr(model.module, "pad_token_id", None),
+        repetition_penalty=repetition_penalty,
+        no_repeat_ngram_size=no_repeat_ngram_size,
+        min_new_tokens=min_new_tokens,
     )
+    tokens, mask = _padded(input_ids, attention_mask, int(draw.fill))
+    if num_return_sequences > 1:
+        tokens, mask = (np.repeat(each, num_return_sequences, axis=0) for each in (tokens, mask))
     *_, texts = steps(
         model,
-        input_ids,
-        attention_mask,
+        tokens,
+        mask,
         sampling,
         draw,
         max_new_tokens=max_new_tokens,
         pace=max_new_tokens,
     )
     return texts
+
+
+def _padded(
+    input_ids: ArrayLike | Sequence[Sequence[int]], attention_mask: ArrayLike | None, fill: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns prompts and their mask as arrays, those of several lengths padded on the left."""
+    rows = isinstance(input_ids, Sequence) and all(isinstance(each, Sequence) for each in input_ids)
+    lengths = {len(each) for each in input_ids} if rows else set()  # type: ignore[union-attr]
+    if len(lengths) < 2:
+        tokens = np.asarray(input_ids)
+        kept = np.ones(tokens.shape, bool) if attention_mask is None else np.asarray(attention_mask)
+        return tokens, kept.astype(bool)
+    if attention_mask is not None or 0 in lengths:
+        raise ZooError(
+            "prompts of several lengths make their own mask, and have at least one token each; leave "
+            "attention_mask out."
+        )
+    texts = [np.asarray(each) for each in input_ids]  # type: ignore[union-attr]
+    shape = (len(texts), max(lengths))
+    tokens, kept = np.full(shape, fill, np.result_type(*texts)), np.zeros(shape, bool)
+    for row, text in enumerate(texts):
+        tokens[row, -len(text) :], kept[row, -len(text) :] = text, True
+    return tokens, kept
 
 
 def steps(
@@ -93,6 +147,7 @@ def steps(
 ) -> Iterator[np.ndarray]:
     """The texts so far, (batch, length), whenever each has `pace` more tokens, and at the end."""
     tokens, mask = _checked(model, input_ids, attention_mask, max_new_tokens)
+    draw = draw._replace(earliest=draw.earliest + tokens.shape[1])
     length, most = tokens.shape[1], model.module.max_length
     end, size = length + max_new_tokens, _size(length + 1, SMALLEST, most)
     # Prompts of many lengths share a compilation.
@@ -137,6 +192,11 @@ def _checked(
             f"tokens from {tokens.min()} to {tokens.max()}; the model has 0 to {module.vocab_size - 1}."
         )
     most = module.max_length - tokens.shape[1]
+    if most < 1:
+        raise ZooError(
+            f"a prompt of {tokens.shape[1]} tokens leaves no room: the model takes texts of "
+            f"{module.max_length}, with what follows; give a shorter one, such as its end."
+        )
     if not 1 <= max_new_tokens <= most:
         raise ZooError(
             f"max_new_tokens={max_new_tokens} after {tokens.shape[1]} tokens; expected 1 to {most}, "
@@ -165,9 +225,10 @@ def begin(
 
 
 def _appended(state: State, logits: jax.Array, sampling: Sampling, draw: Draw) -> State:
+    logits = adjusted(logits, state.tokens, state.mask, state.length, sampling, draw)
     new = sample(logits, sampling, draw, state.length).astype(state.tokens.dtype)
     if draw.stops.size:
-        new = jnp.where(state.finished, draw.stops[0], new)
+        new = jnp.where(state.finished, draw.fill.astype(new.dtype), new)
     finished = state.finished | (new[:, None] == draw.stops).any(-1)
     tokens = jax.lax.dynamic_update_index_in_dim(state.tokens, new, state.length, 1)
     return state._replace(length=state.length + 1, tokens=tokens, finished=finished)

@@ -27,6 +27,7 @@ _KINDS = {
     str: (str, "text"),
     bool: (bool, "true or false"),
 }
+GENERATION = "generation_config.json"
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
 
 
@@ -66,6 +67,8 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
     labels = _labels(config, problems) if classes else ()
     if fields.classifies:
         keywords.setdefault("num_classes", len(labels) or _count(config))
+    if family.generate:
+        keywords |= _ends(name, config, read, problems)
     problems += _problems(config, fields, shown)
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
@@ -189,6 +192,19 @@ def _of_architecture(
 def _architectures(config: Mapping[str, Any]) -> list[str]:
     named = config.get("architectures") or []
     return [str(each) for each in named] if isinstance(named, list) else [str(named)]
+
+
+def _ends(name: str, config: Mapping[str, Any], read: Read, problems: list[str]) -> dict[str, Any]:
+    """Returns the tokens that end a generated text; generation_config.json decides, where there is one."""
+    content = read(GENERATION)
+    place = (
+        config if content is None else sentence_transformers.parsed(f"{name}: {GENERATION}", content, dict)
+    )
+    found = place.get("eos_token_id")
+    ends = found if isinstance(found, list) else [] if found is None else [found]
+    if any(isinstance(each, bool) or not isinstance(each, int) for each in ends):
+        problems.append(f"eos_token_id: {found!r}; expected whole numbers")
+    return {"eos_token_id": ends} if ends else {}
 
 
 def _count(config: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
@@ -203,6 +204,7 @@ class GPT2(nn.Module):
     head: str
     num_classes: int = 2
     pad_token_id: int | None = None
+    eos_token_id: tuple[int, ...] = ()
     classifier_dropout: float = 0.1
     summary_dropout: float = 0.1
     dtype: DTypeLike | None = None
@@ -370,6 +372,7 @@ def create(
     scale_attention: bool = True,
     scale_by_layer: bool = False,
     pad_token_id: int | None = None,
+    eos_token_id: int | Sequence[int] | None = None,
     head: str = "lm",
     num_classes: int = 2,
     scan: bool = False,
@@ -396,6 +399,7 @@ def create(
         scale_by_layer: Whether they are also divided by the block's number, from 1 on.
         pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
             token that is another one, and that the mask keeps.
+        eos_token_id: Ids of the tokens that end a text, which `generate` then stops at.
         head: "lm" for logits of the next token, "none" for hidden states, "classification" and
             "token_classification" for logits of classes, "question_answering" for those of an answer's start
             and end, "double_heads" for logits of the next token and one for each choice.
@@ -433,6 +437,7 @@ def create(
         head=head,
         num_classes=num_classes,
         pad_token_id=pad_token_id,
+        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
         classifier_dropout=classifier_dropout,
         summary_dropout=summary_dropout,
         dtype=dtype,

@@ -39,16 +39,17 @@ def model(twin):
         yield zoo.Model(module, converters.convert(tensors, module, PROMPTS, names=names))
 
 
-def theirs(twin: torch.nn.Module, count: int) -> np.ndarray:
+def theirs(twin: torch.nn.Module, count: int, prompts=PROMPTS, mask=MASK, **options) -> np.ndarray:
     """The likeliest next tokens without a cache of ours: transformers' own generate."""
     from transformers import GenerationConfig
 
     base = type(twin).__mro__[1]
     forward, type(twin).forward = type(twin).forward, base.forward
     try:
-        config = GenerationConfig(max_new_tokens=count, do_sample=False, pad_token_id=0, eos_token_id=None)
-        ids, mask = torch.from_numpy(PROMPTS), torch.from_numpy(MASK)
-        return twin.generate(ids, attention_mask=mask, generation_config=config).numpy()
+        chosen = {"eos_token_id": None, "pad_token_id": 0, **options}
+        config = GenerationConfig(max_new_tokens=count, do_sample=False, **chosen)
+        ids, kept = torch.from_numpy(prompts), torch.from_numpy(mask)
+        return twin.generate(ids, attention_mask=kept, generation_config=config).numpy()
     finally:
         type(twin).forward = forward
 
@@ -99,6 +100,55 @@ def test_texts_end_at_stop_tokens(model):
     assert alone.shape[1] == 17 + list(free[0, 17:]).index(stop) + 1
 
 
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"repetition_penalty": 1.7}, 12),
+        ({"no_repeat_ngram_size": 1}, 12),
+        ({"repetition_penalty": 0.6, "no_repeat_ngram_size": 3}, 115),  # across the sizes of the cache
+    ],
+)
+def test_repetitions_are_those_of_transformers(twin, model, options, count):
+    """Without padding, which transformers takes for tokens of the text."""
+    whole = np.ones_like(PROMPTS)
+    ours = gpt2.generate(model, PROMPTS, max_new_tokens=count, **options)
+    np.testing.assert_array_equal(ours, theirs(twin, count, mask=whole, **options))
+
+
+def test_a_text_ends_no_sooner_than_it_may(twin, model):
+    whole = np.ones_like(PROMPTS)
+    stop = int(gpt2.generate(model, PROMPTS[:1], max_new_tokens=3)[0, 19])
+    options = {"min_new_tokens": 9, "eos_token_id": stop}
+    ours = gpt2.generate(model, PROMPTS, max_new_tokens=20, **options)
+    assert ours.shape[1] >= 17 + 9
+    want = theirs(twin, 20, mask=whole, **options, pad_token_id=stop)
+    np.testing.assert_array_equal(ours, want)
+
+
+def test_prompts_of_several_lengths_are_continued_as_alone(model):
+    prompts = [PROMPTS[0, :9].tolist(), PROMPTS[1, :2].tolist(), PROMPTS[2].tolist()]
+    options = {"max_new_tokens": 20, "no_repeat_ngram_size": 2, "repetition_penalty": 1.2}
+    together = gpt2.generate(model, prompts, **options)
+    for row, prompt in zip(together, prompts, strict=True):
+        np.testing.assert_array_equal(row[17 - len(prompt) :], gpt2.generate(model, [prompt], **options)[0])
+
+
+def test_a_model_that_names_its_stop_tokens_stops_there(model):
+    free = gpt2.generate(model, PROMPTS[:1], max_new_tokens=40)[0]
+    stop = int(free[22])
+    length = 17 + list(free[17:]).index(stop) + 1
+    named = zoo.Model(gpt2.create(**CONFIG, eos_token_id=[stop, 1], pad_token_id=0), model.variables)
+    assert gpt2.generate(named, PROMPTS[:1], max_new_tokens=40).shape[1] == length
+    assert gpt2.generate(named, PROMPTS[:1], max_new_tokens=40, eos_token_id=()).shape[1] == 57
+
+
+def test_several_texts_are_drawn_for_a_prompt(model):
+    texts = gpt2.generate(model, PROMPTS[:2], max_new_tokens=12, temperature=1.0, num_return_sequences=3)
+    assert texts.shape == (6, 29)
+    np.testing.assert_array_equal(texts[:, :17], np.repeat(PROMPTS[:2], 3, axis=0))
+    assert len(np.unique(texts, axis=0)) == 6
+
+
 def frequencies(logits: np.ndarray, **options) -> np.ndarray:
     sampling, draw = choices(
         **{"temperature": 1.0, "top_k": None, "top_p": None, **options}, eos_token_id=None
@@ -144,6 +194,12 @@ def test_a_seed_draws_the_same_and_another_one_others(model):
         ({"max_new_tokens": 284}, "max_new_tokens=284 after 17 tokens; expected 1 to 283"),
         ({"attention_mask": MASK[:, ::-1]}, "pad on the left"),
         ({"temperature": -1.0}, "temperature=-1.0; expected 0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty=0.0; expected above 0"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size=-1; expected 0"),
+        ({"num_beams": 2}, "num_beams=2; the zoo has no beam search"),
+        ({"num_return_sequences": 2}, "num_return_sequences=2 with temperature=0.0; expected 1"),
+        ({"input_ids": [[1, 2], []]}, "at least one token each"),
+        ({"input_ids": np.full((1, 300), 2)}, "a prompt of 300 tokens leaves no room"),
         ({"top_k": 0}, "top_k=0; expected 1 or more"),
         ({"top_p": 1.5}, "top_p=1.5; expected above 0 and at most 1"),
         ({"input_ids": PROMPTS + 40}, "the model has 0 to 49"),
