@@ -406,8 +406,8 @@ def test_attributes_of_real_files_are_taken(kind):
 
 def test_generated_texts_end_where_the_files_say():
     config = {**GPT2, "eos_token_id": 7}
-    assert entry_of(config).config["eos_token_id"] == [7]
+    assert entry_of(config).config["eos_token_id"] == (7,)
     files = {"generation_config.json": b'{"eos_token_id": [3, 4]}'}
     made = transformers_config.entry("it", json.dumps(config).encode(), files.get)
-    assert made.config["eos_token_id"] == [3, 4]
+    assert made.config["eos_token_id"] == (3, 4)
     assert "eos_token_id: '7'; expected whole numbers" in refused({**GPT2, "eos_token_id": "7"})
