@@ -71,6 +71,28 @@ def photos(place: str, content: bytes, default: str, channels: int) -> Photos:
         raise ManifestError(f"{place} of a {kind}: {error}; make the model's input yourself.") from error
 
 
+def said(how: Photos) -> dict[str, Any]:
+    """Returns the content of a preprocessor_config.json for what `photos` would return."""
+    resize, crop = (
+        {"height": side[0], "width": side[1]} if isinstance(side, tuple) else side
+        for side in (how.resize, how.crop)
+    )
+    return {
+        # Of the types, it is that of most options; the other one does not ask for colors.
+        "image_processor_type": "BitImageProcessor" if len(how.mean) == 3 else "ViTImageProcessor",
+        "do_resize": resize is not None,
+        "size": resize if isinstance(resize, dict) else {"shortest_edge": resize or 224},
+        "resample": FILTERS.index(how.interpolation),
+        "do_center_crop": crop is not None,
+        "crop_size": crop if isinstance(crop, dict) else {"height": crop or 224, "width": crop or 224},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [*how.mean],
+        "image_std": [*how.std],
+    }
+
+
 def _photos(kind: str, options: Mapping[str, Any], channels: int) -> Photos:
     if options.get("do_pad"):
         raise ValueError("do_pad: true; the zoo pads no pictures")

@@ -122,7 +122,8 @@ PHOTOS = schema.record(
 )
 
 
-def _preprocess(value: Any, path: str, problems: list[str]) -> Preprocess:
+def check_preprocess(value: Any, path: str, problems: list[str]) -> Preprocess:
+    """Checks how pictures become a model's input."""
     check = DIGITS if isinstance(value, dict) and "ink" in value else PHOTOS
     checked: Preprocess = check(value, path, problems)
     return checked
@@ -139,7 +140,7 @@ FIELDS = {
     "source": schema.TEXT,
     "paper": schema.text(r"https?://\S+", "an address"),
     "metrics": schema.mapping(schema.IDENTIFIER, schema.number, FrozenMapping),
-    "preprocess": _preprocess,
+    "preprocess": check_preprocess,
     "classes": schema.IDENTIFIER,
     "labels": schema.sequence(schema.TEXT),
     "scores": schema.text("softmax|sigmoid|identity|tanh", "'softmax', 'sigmoid', 'identity' or 'tanh'"),

@@ -59,6 +59,7 @@ class ConfigFields:
         classifies: If true, `create` takes num_classes, and id2label names the classes.
         embeds: If true, the files of sentence-transformers are read where they are.
         processor: Type of the image processor where preprocessor_config.json names none; empty for texts.
+        layouts: Class of transformers -> the key of `torch_names` by which it writes files; "" is for others.
     """
 
     keywords: Mapping[str, str]
@@ -72,6 +73,7 @@ class ConfigFields:
     classifies: bool = False
     embeds: bool = False
     processor: str = ""
+    layouts: Mapping[str, str] = field(default_factory=dict)
 
 
 def _same_inputs(module: Any, inputs: tuple[Input, ...]) -> tuple[Input, ...]:

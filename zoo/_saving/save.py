@@ -21,16 +21,18 @@ from converters.io import atomic_write
 from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._hub.checksum import checksum_of
 from zoo._inference.fold_batch_norm import Folded
+from zoo._loading.preprocessing import Preprocessing, preprocessing
 from zoo._loading.resolve import list_models, resolve
 from zoo._loading.text_settings import text_files
 from zoo._model import Model
 from zoo._processes import ProcessGroup
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
 from zoo._registry.manifest import CONFIG, read_saved
-from zoo._saving import shards
+from zoo._saving import shards, transformers_folder
 from zoo._saving.call import CALL, NAMES
 from zoo._variables.tree import count_params, flatten
 
+FORMATS = ("zoo", "transformers")
 GOLDEN = "golden.safetensors"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
 ALONE = ProcessGroup()
@@ -42,6 +44,9 @@ def save(
     directory: str | os.PathLike[str],
     *,
     inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = (),
+    preprocess: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+    format: str = "zoo",
     overwrite: bool = False,
 ) -> None:
     """Writes model.safetensors and config.json; `zoo.load(directory, pretrained=True)` is the way back.
@@ -55,12 +60,22 @@ def save(
         model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
         directory: Made where it is missing, refused where it holds a model.
         inputs: Example arrays or their shapes, for a module of your own: loading then checks every array.
+        preprocess: How pictures become the model's input, for `zoo.preprocess` and `zoo predict`: the name
+            of a model with the same preprocessing, such as "resnet18", a preprocessor_config.json or its
+            content, or a mapping of the fields that entries of the manifest have: resize, crop,
+            interpolation, mean and std. By default as the model's entry says.
+        labels: Names of the classes, one for each logit. By default those of the model's entry.
+        format: "zoo", or "transformers" for a folder that transformers opens: a class of its with the tensors
+            under its names, and preprocessor_config.json.
         overwrite: Whether to replace a model in the directory, instead of refusing.
 
     Raises:
         WeightsError: the variables cannot be stored, or the files cannot be written.
-        ZooError: the model's batch norms are folded.
+        ZooError: the model's batch norms are folded, transformers has no such model, or there are not as many
+            labels as classes.
     """
+    if format not in FORMATS:
+        raise ZooError(f"format={format!r}; expected one of {', '.join(FORMATS)}.")
     if isinstance(model.module, Folded):
         raise ZooError(
             "a folded model is for calls only; save what zoo.unfold_batch_norm gives, and fold after loading."
@@ -68,6 +83,22 @@ def save(
     flat = flatten(model.variables)
     _check_leaves(flat)
     entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
+    if preprocess is not None:
+        entry = replace(entry, preprocess=preprocessing(preprocess))
+    if labels is not None:
+        entry = replace(entry, classes=None, labels=_checked_labels(labels, model.module))
+    texts = _text_files(model.entry)
+    if format == "transformers":
+        tensors, config, beside = transformers_folder.contents(replace(model, entry=entry))
+        write(
+            Path(directory),
+            entry,
+            lambda path: safetensors.write_state_dict(path, tensors),
+            beside={**texts, **beside},
+            config=config,
+            overwrite=overwrite,
+        )
+        return
     processes = ProcessGroup(distributed=shards.are_spread(flat))
 
     def put(path: Path) -> None:
@@ -76,7 +107,6 @@ def save(
         else:
             safetensors.write(path, flat)
 
-    texts = _text_files(model.entry)
     write(Path(directory), entry, put, beside=texts, overwrite=overwrite, processes=processes)
 
 
@@ -100,6 +130,7 @@ def write(
     *,
     overwrite: bool,
     beside: Mapping[str, bytes] = FrozenMapping(),
+    config: bytes | None = None,
     processes: ProcessGroup = ALONE,
 ) -> None:
     """A model's directory; whole or not at all where it is new, else its files change once all are complete.
@@ -110,6 +141,7 @@ def write(
         put: Writes the weights to a path, or files and an index beside it.
         overwrite: Whether to replace a model in the directory, instead of refusing.
         beside: Contents of further files, by name.
+        config: Content of config.json, instead of the record.
         processes: The processes that do so together.
     """
     taken = [name for name in (WEIGHTS_FILE, INDEX_FILE, CONFIG) if os.path.lexists(target / name)]
@@ -130,7 +162,10 @@ def write(
             if processes.is_primary:
                 for file, content in beside.items():
                     (stage / file).write_bytes(content)
-                _complete(stage, entry)
+                if config is None:
+                    _complete(stage, entry)
+                else:
+                    (stage / CONFIG).write_bytes(config)
                 _move(stage, target, new=new)
             processes.barrier("the model is saved")
         finally:
@@ -164,6 +199,13 @@ def _check_leaves(flat: Mapping[str, Any]) -> None:
             f"\n  {path}: {getattr(leaf, 'dtype', type(leaf).__name__)}" for path, leaf in wrong.items()
         )
         raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
+
+
+def _checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:
+    count = getattr(module, "num_classes", None)
+    if isinstance(labels, str) or (count is not None and len(labels) != count):
+        raise ZooError(f"labels={labels!r}; expected a name for each of the {count or 'model'} classes.")
+    return tuple(map(str, labels))
 
 
 def recorded(

@@ -86,11 +86,17 @@ def _heads(prefix: str, base: str) -> dict[str, dict[str, str]]:
     }
 
 
-def _roberta(prefix: str, vocab_size: int) -> ConfigFields:
+def _roberta(prefix: str, vocab_size: int, names: str = "roberta") -> ConfigFields:
     return ConfigFields(
         keywords=_SIZES,
         heads=_heads(prefix, "pooler"),
         fixed_for=_TIED_HEADS,
+        layouts={
+            f"{prefix}Model": "roberta_model",
+            f"{prefix}ForTokenClassification": f"{names}_tokens",
+            f"{prefix}ForMultipleChoice": f"{names}_tokens",
+            "": names,
+        },
         defaults={"variant": "roberta", "vocab_size": vocab_size, "pad_token_id": 1},
         classifies=True,
         embeds=True,
@@ -107,13 +113,14 @@ CONFIG_FIELDS = {
             "BertForPreTraining": {"head": "pretraining"},
         },
         fixed_for=_TIED_HEADS,
+        layouts={"BertModel": "transformers_model", "": "transformers"},
         classifies=True,
         embeds=True,
     ),
     "roberta": _roberta("Roberta", 50265),
     "xlm-roberta": _roberta("XLMRoberta", 30522),
     "camembert": _roberta("Camembert", 30522),
-    "data2vec-text": _roberta("Data2VecText", 30522),
+    "data2vec-text": _roberta("Data2VecText", 30522, "data2vec"),
     "distilbert": ConfigFields(
         keywords={
             "vocab_size": "vocab_size",
@@ -133,6 +140,7 @@ CONFIG_FIELDS = {
         },
         heads=_heads("DistilBert", "none"),
         fixed_for=_TIED_HEADS,
+        layouts={"DistilBertModel": "distilbert_model", "": "distilbert"},
         # How positions were initialised is in the weights, whichever it was.
         irrelevant=("sinusoidal_pos_embds",),
         defaults={

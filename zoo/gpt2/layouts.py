@@ -53,6 +53,7 @@ CONFIG_FIELDS = {
             "GPT2ForTokenClassification": {"head": "token_classification"},
             "GPT2ForQuestionAnswering": {"head": "question_answering"},
         },
+        layouts={"GPT2Model": "transformers_model", "": "transformers"},
         fixed={"n_special": 0},
         fixed_for={
             "lm": {"tie_word_embeddings": True},

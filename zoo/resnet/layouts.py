@@ -44,5 +44,6 @@ CONFIG_FIELDS = {
         inputs=(Input("images", (1, 224, 224, 3), "float32"),),
         classifies=True,
         processor="ConvNextImageProcessor",
+        layouts={"ResNetForImageClassification": "transformers", "": "transformers_model"},
     ),
 }

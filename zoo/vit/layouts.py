@@ -155,6 +155,7 @@ CONFIG_FIELDS = {
         },
         defaults={**_ALL, "epsilon": 1e-12, "feed_forward": 3072},
         processor="ViTImageProcessor",
+        layouts={"ViTModel": "transformers_model", "": "transformers"},
         **_VIT,
     ),
     "deit": ConfigFields(
@@ -166,12 +167,21 @@ CONFIG_FIELDS = {
         },
         defaults={**_ALL, "epsilon": 1e-12, "feed_forward": 3072, "distilled": True},
         processor="DeiTImageProcessor",
+        layouts={
+            "DeiTModel": "transformers_model",
+            "DeiTForImageClassificationWithTeacher": "transformers_deit",
+            "": "transformers_deit_classifier",
+        },
         **_VIT,
     ),
     "dinov2": ConfigFields(
         keywords={**_DINO_KEYWORDS, "use_mask_token": "maskable"},
         heads=_dino_heads("Dinov2"),
         defaults={**_DINO_DEFAULTS, "patch_size": 14},
+        layouts={
+            "Dinov2ForImageClassification": "transformers_dinov2_classifier",
+            "": "transformers_dinov2",
+        },
         **_DINO,
     ),
     "dinov2_with_registers": ConfigFields(
@@ -179,6 +189,10 @@ CONFIG_FIELDS = {
         heads=_dino_heads("Dinov2WithRegisters"),
         # Its position embeddings are resized as timm resizes.
         defaults={**_DINO_DEFAULTS, "patch_size": 16, "registers": 4, "resizing": "timm"},
+        layouts={
+            "Dinov2WithRegistersForImageClassification": "transformers_dinov2_with_registers",
+            "": "transformers_dinov2",
+        },
         **_DINO,
     ),
 }
