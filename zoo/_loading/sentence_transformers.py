@@ -51,6 +51,9 @@ ACTIVATIONS = {
     "Sigmoid": "sigmoid",
     "Softmax": "softmax",
 }
+# Options of a transformer's step that the zoo has one value of, and those that it does not have.
+TASK, STATES = "feature-extraction", "last_hidden_state"
+FOREIGN = ("processing_kwargs", "query_length", "document_length", "query_expansion")
 DENSE_FILES = ("model.safetensors", "pytorch_model.bin")
 CHAIN = re.compile("Transformer( > Pooling( > Dropout| > Dense)*( > Normalize)?)?( > Dropout)*")
 
@@ -100,6 +103,8 @@ def keywords(name: str, read: Read) -> dict[str, Any]:
     if len(chain) < 2 or chain[1].kind != "Pooling":  # none, or a cross-encoder
         return {}
     options = _options(name, chain[1], read)
+    _check_transformer(name, chain[0], read)
+    _check_prompts(name, options, read)
     dense = tuple(_projection(name, step, read) for step in chain if step.kind == "Dense")
     return {
         "head": "embedding",
@@ -107,6 +112,41 @@ def keywords(name: str, read: Read) -> dict[str, Any]:
         "normalize": chain[-1].kind == "Normalize",
         **({"projections": dense} if dense else {}),
     }
+
+
+def _check_transformer(name: str, step: Step, read: Read) -> None:
+    """Checks that the step gives the states of all tokens, of the whole text.
+
+    Raises:
+        ManifestError: it gives anything else, or takes texts in another way.
+    """
+    content = read(step.file(TRANSFORMER_CONFIG))
+    options = {} if content is None else parsed(f"{name}: {TRANSFORMER_CONFIG}", content, dict)
+    text = (options.get("modality_config") or {}).get("text") or {}
+    found = {
+        "transformer_task": options.get("transformer_task") or TASK,
+        "method_output_name": text.get("method_output_name") or STATES,
+        **{key: options.get(key) for key in FOREIGN},
+    }
+    odd = {key: value for key, value in found.items() if value not in (None, {}, TASK, STATES)}
+    if odd:
+        raise ManifestError(
+            f"{name!r}: {step.file(TRANSFORMER_CONFIG)} asks for {odd}; the zoo has {TASK} by {STATES} only."
+        )
+
+
+def _check_prompts(name: str, pooling: Mapping[str, Any], read: Read) -> None:
+    """Checks that the tokens of a prompt are pooled with those of the text.
+
+    Raises:
+        ManifestError: they are left out, and there are prompts.
+    """
+    content = read(CONFIG) if pooling.get("include_prompt") is False else None
+    options = {} if content is None else parsed(f"{name}: {CONFIG}", content, dict)
+    if any((options.get("prompts") or {}).values()):
+        raise ManifestError(
+            f"{name!r} pools without its prompts (include_prompt: false); the zoo pools all tokens."
+        )
 
 
 def _pooling(name: str, step: Step, options: Mapping[str, Any]) -> str | tuple[str, ...]:

@@ -152,6 +152,30 @@ def test_other_ways_to_make_vectors_are_refused(directory, modules, pooling, mes
         zoo.load(directory)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"transformer_task": "fill-mask"}, "asks for {'transformer_task': 'fill-mask'}"),
+        ({"modality_config": {"text": {"method_output_name": "pooler_output"}}}, "pooler_output"),
+        ({"query_length": 32}, "asks for {'query_length': 32}"),
+        ({"processing_kwargs": {"text": {"max_length": 5}}}, "processing_kwargs"),
+    ],
+)
+def test_a_transformer_that_gives_or_takes_something_else_is_refused(directory, options, message):
+    sentences(directory, ["Transformer", "Pooling"], pooling_mode_mean_tokens=True)
+    (directory / "sentence_bert_config.json").write_text(json.dumps(options))
+    with pytest.raises(zoo.ManifestError, match=message):
+        zoo.load(directory)
+
+
+def test_prompts_that_are_not_pooled_are_refused(directory):
+    sentences(directory, ["Transformer", "Pooling"], pooling_mode_mean_tokens=True, include_prompt=False)
+    assert zoo.info(str(directory)).config["pooling"] == "mean"  # it has no prompts
+    (directory / "config_sentence_transformers.json").write_text('{"prompts": {"query": "q: "}}')
+    with pytest.raises(zoo.ManifestError, match="pools without its prompts"):
+        zoo.load(directory)
+
+
 def test_a_dense_layer_of_another_kind_or_without_weights_is_refused(directory):
     sentences(directory, ["Transformer", "Pooling", "Dense"], pooling_mode_mean_tokens=True)
     dense(directory, "2_Dense", "model.safetensors", activation_function="mine.Swish")
