@@ -1,4 +1,4 @@
-"""Several processes of `jax.distributed`: which is the primary one, and how they wait for each other."""
+"""Several processes of `jax.distributed`: the primary one, and barriers between them."""
 
 import secrets
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ class ProcessGroup:
 
     @property
     def is_primary(self) -> bool:
-        """Returns whether this process does what only one may do."""
+        """Returns whether this process does the work that only one may do."""
         return not self._several or is_primary()
 
     def token(self) -> str:
@@ -64,7 +64,7 @@ class ProcessGroup:
         return bytes(np.asarray(multihost_utils.broadcast_one_to_all(own))).hex()
 
     def barrier(self, name: str) -> None:
-        """Waits until every process has come here."""
+        """Waits until every process has reached this point."""
         if self._several:
             from jax.experimental import multihost_utils
 

@@ -10,13 +10,13 @@ StepsReport: TypeAlias = Callable[[int, str], None]  # takes the steps done, and
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Returns whether a person reads the stream, or writes to it."""
+    """Returns whether the stream is a terminal, which a person reads or writes."""
     return stream is not None and stream.isatty()
 
 
 @contextmanager
 def bytes_bar(label: str = "") -> Iterator[BytesReport]:
-    """Shows how many bytes are done, and how fast."""
+    """Shows a progress bar of bytes, with their rate."""
     if not is_terminal(sys.stderr):
         yield lambda done, total: None
         return
@@ -29,7 +29,7 @@ def bytes_bar(label: str = "") -> Iterator[BytesReport]:
 
 @contextmanager
 def steps_bar(label: str, total: int | None, *, transient: bool = False) -> Iterator[StepsReport]:
-    """Shows how many steps are done, until when, and the text that the last report gave.
+    """Shows a progress bar of steps, with the remaining time and the text of the last report.
 
     Args:
         label: Text before the bar.

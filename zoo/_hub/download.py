@@ -27,7 +27,7 @@ HANDLERS = (
     urllib.request.HTTPDefaultErrorHandler,
     urllib.request.HTTPErrorProcessor,
 )
-CHUNK = 1 << 18  # bytes; so many are progress
+CHUNK = 1 << 18  # bytes that count as progress
 PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")  # Content-Range: where it begins, of how many
 
 
@@ -61,7 +61,7 @@ def download(
     """Downloads into the file until it matches the checksum.
 
     Args:
-        request: Called before each attempt, since signed addresses expire.
+        request: Returns the address; called before each attempt, since signed addresses expire.
         file: An empty file that can be opened by name.
         checksum: Expected size and hash.
         report: Called after each piece.
@@ -135,7 +135,7 @@ class _Body:
         if response.status not in (200, 206):
             raise errors.explain_status(response.status, dict(response.headers))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise MismatchError("comes compressed, which nobody asked for")
+            raise MismatchError("is compressed, which was not asked for")
         part = PART.fullmatch(response.headers.get("Content-Range", ""))
         if response.status == 200:
             self.restart()
@@ -237,7 +237,7 @@ def check_move(old: str, new: str) -> None:
     """
     allowed = ("https",) if old.startswith("https:") else ("https", "http")
     if urlsplit(new).scheme not in allowed:
-        raise RefusedError("it redirects to no web address, or to one that is not encrypted")
+        raise RefusedError("it redirects to an address that is not of the web, or not encrypted")
 
 
 def quoted(address: str, encoding: str = "utf-8") -> str:

@@ -1,10 +1,10 @@
-"""Reasons why a request failed or was refused, in the zoo's own words.
+"""Reasons why a request failed or was refused, in words of our own.
 
-    NetworkError                what went wrong
-        TemporaryError          another attempt may go better
-        RefusedError            the answer stays the same, however often one asks
+    NetworkError                any failure
+        TemporaryError          another attempt may succeed
+        RefusedError            another attempt would be refused, too
             MissingError        the repository has no such file
-        OfflineError            the user has said not to use the network
+        OfflineError            the user has forbidden the network
 
 `explain` reads the exceptions of every HTTP client in use: urllib's, for the bytes of files, and those of
 huggingface_hub. A client's own words may hold tokens and signed addresses, so errors are raised `from None`.
@@ -24,14 +24,14 @@ from zoo._hub.settings import LOGIN, ODD_TOKEN, endpoint
 
 
 class NetworkError(Exception):
-    """Something went wrong on the network."""
+    """A request that failed or was refused."""
 
 
 class TemporaryError(NetworkError):
-    """Another attempt may go better.
+    """A failure that another attempt may avoid.
 
     Attributes:
-        wait: Seconds after which the server asks for it, if it does.
+        wait: Seconds to wait, if the server asks for it.
     """
 
     def __init__(self, text: str, *, wait: float | None = None) -> None:
@@ -40,15 +40,15 @@ class TemporaryError(NetworkError):
 
 
 class RefusedError(NetworkError):
-    """A server's answer that stays the same, however often one asks."""
+    """A refusal that another attempt would meet again."""
 
 
 class MissingError(RefusedError):
-    """The repository is there, and has no such file."""
+    """A file that its repository does not have."""
 
 
 class OfflineError(NetworkError):
-    """The network is there, perhaps, but the user has said not to use it."""
+    """A request that the user has forbidden, by HF_HUB_OFFLINE."""
 
 
 Meaning = tuple[type[NetworkError], str]
@@ -66,12 +66,12 @@ SYSTEM: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Meani
         (NetworkError, "the certificate is not accepted; check the clock and the proxy"),
     ),
     (ConnectionRefusedError, (NetworkError, "the host refuses connections; check the network")),
-    (TimeoutError, (TemporaryError, "the connection fell silent")),
+    (TimeoutError, (TemporaryError, "the connection timed out")),
     (ssl.SSLError, (TemporaryError, BROKEN)),
     # What an address is found to be when it is used; UnicodeError among them.
     (
         (http.client.InvalidURL, ValueError),
-        (NetworkError, "an address is malformed, of the server or of a proxy"),
+        (NetworkError, "the address of the server or of a proxy is malformed"),
     ),
     ((ConnectionError, http.client.HTTPException), (TemporaryError, BROKEN)),
 )
@@ -80,7 +80,7 @@ SYSTEM: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Meani
 # nothing says which client it is.
 PROTOCOL: dict[str, Meaning] = {
     "TooManyRedirects": (NetworkError, REDIRECTS),
-    "UnsupportedProtocol": (NetworkError, "HF_ENDPOINT is no address of a server"),
+    "UnsupportedProtocol": (NetworkError, "HF_ENDPOINT is not the address of a server"),
     "InvalidURL": (NetworkError, "HF_ENDPOINT, or a proxy's address, is malformed"),
     "LocalProtocolError": (NetworkError, ODD_TOKEN),
     "RemoteProtocolError": (TemporaryError, BROKEN),
@@ -247,7 +247,7 @@ def check_online(advice: str) -> None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        raise OfflineError(f"HF_HUB_OFFLINE is set, and it is not in the cache; {advice}")
+        raise OfflineError(f"HF_HUB_OFFLINE is set, and the file is not in the cache; {advice}")
 
 
 def fetch_advice(name: str) -> str:

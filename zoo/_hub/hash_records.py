@@ -25,7 +25,7 @@ def problem_of(path: Path, checksum: Checksum, *, verify: bool) -> tuple[str | N
     Args:
         path: The file.
         checksum: Expected size and hash.
-        verify: Whether to hash the file even if its hash is on record.
+        verify: If true, hashes the file even if its hash is on record.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -56,7 +56,7 @@ def compute_once(file: InputFile, kind: str, compute: Callable[[], str], *, veri
         file: The file; after a change it counts as another one.
         kind: Name of the result, such as "sha256".
         compute: Computes the result, a string without spaces, from the file's bytes.
-        verify: Whether to compute it even if it is on record.
+        verify: If true, computes it even if it is on record.
     """
     found = None if verify else _recalled(file.identity, kind)
     if found is not None:

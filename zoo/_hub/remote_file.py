@@ -82,7 +82,9 @@ def read(source: Source) -> tuple[np.ndarray, Path]:
 
 
 def _manifest_differs(source: Source, problem: str) -> WeightsError:
-    return WeightsError(f"{problem}: it is what {source.address} gives, and the manifest differs.")
+    return WeightsError(
+        f"{problem}: the file is intact, so {source.address} serves another one, or the manifest is wrong."
+    )
 
 
 def _hopeless(source: Source, problem: str) -> WeightsError:
@@ -94,7 +96,7 @@ def ensure(source: Source, *, verify: bool) -> tuple[Path, hash_records.Identity
 
     Args:
         source: The remote file.
-        verify: Whether to hash it even if it has not changed since the last time.
+        verify: If true, hashes it even if it has not changed since the last time.
 
     Returns:
         The file's path, and the identity of the file that was verified.

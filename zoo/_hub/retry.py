@@ -19,7 +19,7 @@ class Limits:
         total_timeout: Seconds without progress, over all attempts; a server may not ask for a longer wait.
         attempts: Attempts in a row without progress.
         pause: Seconds before the second attempt; before each further one twice as many.
-        lock_timeout: Seconds for which another process may hold a lock that this one needs.
+        lock_timeout: Seconds to wait for a lock that another process holds.
     """
 
     read_timeout: float = 20.0
@@ -45,19 +45,19 @@ class Retries:
         self.touch()
 
     def touch(self) -> None:
-        """Notes that a connection does its work, if only what another one has done before."""
+        """Notes that a connection delivers bytes, even if an earlier one delivered them already."""
         self._since = time.monotonic()
 
     def check(self) -> None:
-        """Refuses a connection that is alive, but leads nowhere."""
+        """Refuses a connection that is alive, but makes no progress."""
         if time.monotonic() - self._since > self._limits.total_timeout:
-            raise NetworkError(f"next to nothing came in {self._limits.total_timeout:g} s; try again later")
+            raise NetworkError(f"almost nothing arrived in {self._limits.total_timeout:g} s; try again later")
 
     def wait(self, trouble: NetworkError) -> None:
         """Waits before the next attempt.
 
         Raises:
-            NetworkError: there is no point in one.
+            NetworkError: another attempt is pointless, or the limits are reached.
         """
         if not isinstance(trouble, TemporaryError):
             raise trouble
@@ -72,7 +72,7 @@ class Retries:
         time.sleep(wait)
 
     def run(self, attempt: Callable[[], Result]) -> Result:
-        """Returns the result of the first attempt that goes well."""
+        """Returns the result of the first attempt that succeeds."""
         while True:
             try:
                 return attempt()

@@ -16,6 +16,6 @@ def shift(key: jax.Array, images: jax.Array, by: int) -> jax.Array:
 
 
 def flip(key: jax.Array, images: jax.Array, share: float) -> jax.Array:
-    """Mirrors that share of (batch, height, width, channels) images, left to right."""
+    """Mirrors a random share of (batch, height, width, channels) images, left to right."""
     chosen = jax.random.bernoulli(key, share, (len(images), 1, 1, 1))
     return jnp.where(chosen, images[:, :, ::-1], images)

@@ -74,7 +74,7 @@ class Checkpoints:
         except (OSError, ValueError, KeyError) as error:
             raise TrainingError(
                 f"the checkpoint {str(self._directory / str(epoch))!r} cannot be read ({error}); "
-                "remove that directory to go on from the one before."
+                "remove that directory to continue from the checkpoint before it."
             ) from error
         return state
 

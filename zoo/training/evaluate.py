@@ -29,7 +29,7 @@ def evaluate_pretrained(
     Args:
         name: A name of the manifest, or a directory that `zoo.save` or `train` wrote.
         data: Directory of the data set's files; by default they are downloaded.
-        dataset: Name of the data set; by default the recipe's.
+        dataset: Data set; by default the recipe's.
 
     Raises:
         TrainingError: no recipe has the name.

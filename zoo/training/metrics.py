@@ -23,7 +23,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 
 
 def forget_after(path: Path, epoch: int) -> list[dict[str, float]]:
-    """Keeps the rows up to the end of that epoch, since the ones after it will be written again."""
+    """Removes the rows after an epoch, which will be written again, and returns those that are left."""
     rows = [row for row in read_rows(path) if row.get("epoch", epoch + 1) <= epoch]
     if is_primary():
         with atomic_write(path, overwrite=True) as file:

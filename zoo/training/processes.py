@@ -17,12 +17,14 @@ PATIENCE = 30
 
 
 def join(place: str) -> None:
-    """Makes this process one of several: "0/2@host:port", the first of two, the first being at that address.
+    """Makes this process one of the several processes of a run.
 
-    "auto" is for what JAX finds out by itself: Slurm, Open MPI, Kubernetes and TPUs.
+    Args:
+        place: Index, count, and address of the first process: "0/2@host:port" is the first of two; or "auto"
+            to let JAX detect them, under Slurm, Open MPI, Kubernetes and on TPUs.
 
     Raises:
-        TrainingError: the place is invalid, or JAX finds none.
+        TrainingError: the place is malformed, or JAX detects none.
     """
     found = re.fullmatch(r"(\d+)/(\d+)@(.+:\d+)", place, re.ASCII)
     if place != "auto" and not (found and int(found[1]) < int(found[2])):

@@ -13,14 +13,13 @@ from zoo.training.tasks import Variables
 class TrainState(flax.struct.PyTreeNode):
     """The variables, the optimiser's state and the count of updates.
 
-    All randomness follows from `key` and the count, so that a restored state goes on as the lost one would
-    have.
+    All randomness depends on `key` and `step`, so that a restored state continues exactly as the lost one.
 
     Attributes:
         step: Number of updates so far.
         variables: All collections of the model.
         opt_state: Optax's state.
-        average: A moving average of the params that are not frozen; None where the recipe keeps none.
+        average: Exponential moving average of the trained params; None if the recipe has no `ema_decay`.
         key: The run's random key, as data.
     """
 
@@ -56,7 +55,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def result(self) -> Variables:
-        """The variables that the run would end with: with the average, if there is one."""
+        """The variables to save: those of the last update, with averaged params if there is an average."""
         if self.average is None:
             return self.variables
         return {**self.variables, "params": {**self.variables["params"], **self.average}}

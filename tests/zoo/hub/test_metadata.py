@@ -99,11 +99,11 @@ def test_a_login_that_is_not_there_is_named(hosted):
 
 ENDPOINTS = {
     "http://127.0.0.1:9": "refuses connections",
-    "ftp://a": "HF_ENDPOINT is no address",
-    "not an address": "HF_ENDPOINT is no address",
+    "ftp://a": "HF_ENDPOINT is not the address",
+    "not an address": "HF_ENDPOINT is not the address",
     "http://[::1": "HF_ENDPOINT, or a proxy's address, is malformed",
     "http://a:b": "HF_ENDPOINT, or a proxy's address, is malformed",
-    "http://a..b": "an address is malformed",
+    "http://a..b": "the address of the server or of a proxy is malformed",
 }
 
 
@@ -118,7 +118,7 @@ def test_an_endpoint_that_is_none_is_named(url, message, hosted, monkeypatch):
 PROXIES = {
     "http://127.0.0.1:9": "refuses connections",
     "http://a:b": "a proxy's address, is malformed",
-    "foo://a": "an address is malformed, of the server or of a proxy",
+    "foo://a": "the address of the server or of a proxy is malformed",
     "http://someone:s1gnature@127.0.0.1:9": "refuses connections",
 }
 
@@ -135,11 +135,11 @@ def test_a_proxy_that_is_none_is_named(proxy, message, hosted, monkeypatch):
 
 # Versions of the Hub's client differ in what they say of these themselves.
 LOCATIONS = {
-    "file:///etc/passwd": "redirects to no web address, or to one that is not encrypted",
-    "ftp://127.0.0.1/x": "redirects to no web address|is no address of a server",
-    "http://[::1/x": "an address is malformed|the connection broke",
-    "http://a:b/x": "an address is malformed|the connection broke",
-    "http://a..b/x": "an address is malformed",
+    "file:///etc/passwd": "redirects to an address that is not of the web, or not encrypted",
+    "ftp://127.0.0.1/x": "redirects to an address that is not of the web|is not the address of a server",
+    "http://[::1/x": "the address of the server or of a proxy is malformed|the connection broke",
+    "http://a:b/x": "the address of the server or of a proxy is malformed|the connection broke",
+    "http://a..b/x": "the address of the server or of a proxy is malformed",
     "/nowhere": r"there is no such file \(HTTP 404\)",
 }
 
@@ -156,7 +156,7 @@ def test_a_store_that_is_none_is_refused(location, message, hosted, hub):
 
 def test_an_encrypted_hub_sends_nobody_to_a_plain_store(hosted, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "https://127.0.0.1")
-    refused("redirects to no web address, or to one that is not encrypted")
+    refused("redirects to an address that is not of the web, or not encrypted")
 
 
 @pytest.mark.parametrize("elsewhere", ["http://localhost:{port}/elsewhere", "/elsewhere"])

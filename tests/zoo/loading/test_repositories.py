@@ -197,7 +197,7 @@ def test_garbage_as_the_cached_branch_is_never_used(commit, hub, flax, cache, of
     (cache / "hub" / "models--someone--net" / "refs" / "main").write_bytes(b"\xff")
     offline()
     with pytest.raises(
-        zoo.WeightsError, match="cannot be looked up: HF_HUB_OFFLINE is set, and it is not in"
+        zoo.WeightsError, match="cannot be looked up: HF_HUB_OFFLINE is set, and the file is not in"
     ):
         zoo.load(NAME)
     assert flax.loads(f"{NAME}@{commit}")
