@@ -7,7 +7,7 @@ silently dropped.
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,12 +23,41 @@ from zoo._registry import families
 from zoo._registry.entry import Entry
 
 
+class Leeway(NamedTuple):
+    """Differences between weights and a module that the caller allows, as regular expressions.
+
+    Attributes:
+        ignore: Whole names of tensors, or paths of arrays, that may be left over.
+        missing: Whole names of tensors, or paths of arrays, that may be missing.
+    """
+
+    ignore: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def applied(
+        self, arrays: Mapping[str, Any], shapes: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Returns Flax arrays and a module's shapes without what either may have alone."""
+
+        def alone(path: str, other: Mapping[str, Any], patterns: tuple[str, ...]) -> bool:
+            return path not in other and any(re.fullmatch(pattern, path) for pattern in patterns)
+
+        return (
+            {path: each for path, each in arrays.items() if not alone(path, shapes, self.ignore)},
+            {path: each for path, each in shapes.items() if not alone(path, arrays, self.missing)},
+        )
+
+
+NO_LEEWAY = Leeway()
+
+
 def conversion(
     entry: Entry,
     source: Mapping[str, Any],
     module: nn.Module,
     head: tuple[str, ...] = (),
     others: tuple[str, ...] = (),
+    leeway: Leeway = NO_LEEWAY,
 ) -> Conversion:
     """Which tensors make which arrays; reads none but tied ones.
 
@@ -38,6 +67,7 @@ def conversion(
         module: The module that they are for.
         head: Layers whose tensors need not fit.
         others: Layers whose tensors are of another head, and are left out.
+        leeway: What else may be left over or missing.
 
     Raises:
         ConversionError: they do not fit the module.
@@ -46,10 +76,10 @@ def conversion(
     tensors, layouts = as_tensors(source), _layouts(entry)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
     unused = _unused(entry, head)
-    inspection, allowed = inspect_module(module, *inputs), (*_tied_names(entry), *unused)
+    inspection, allowed = inspect_module(module, *inputs), (*_tied_names(entry), *unused, *leeway.ignore)
 
     def attempt(layout: str, more: NamesAndRules = ()) -> Fit:
-        return best_fit(inspection, tensors, [*layouts[layout], *more], (), allowed)
+        return best_fit(inspection, tensors, [*layouts[layout], *more], (), allowed, leeway.missing)
 
     def without_other_head(layout: str) -> Fit:
         found = attempt(layout)
@@ -59,8 +89,8 @@ def conversion(
     if fit.problems:
         raise conversion_error(fit, module, partial(attempt, layout))
     chosen = [f"its names are of the layout {layout!r}"] if entry.layout == families.ANY else []
-    notes = (*chosen, *_left_out(entry, fit, unused), *notes_of(tensors))
-    return Conversion(links=fit.links, source=fit.tensors, notes=notes, dtype=None, allow_nonfinite=False)
+    notes = (*chosen, *_left_out(entry, fit, unused), *notes_of(fit.tensors))
+    return Conversion.of(fit, notes=notes)
 
 
 def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:

@@ -1,6 +1,6 @@
 """From an entry to a model: its module, and its weights or new ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from zoo._hub.settings import Token
 from zoo._loading import heads, layouts, sentence_transformers, weights
 from zoo._loading.build import build
 from zoo._loading.companions import companion
+from zoo._loading.layouts import NO_LEEWAY, Leeway
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
@@ -44,6 +45,8 @@ def load(
     revision: str | None = None,
     token: Token = None,
     verify: bool = False,
+    ignore: Sequence[str] = (),
+    missing: Sequence[str] = (),
     **config: Any,
 ) -> Model:
     """Builds a model, with its published weights or initialised.
@@ -64,6 +67,9 @@ def load(
         revision: Revision of a repository: a commit, branch or tag.
         token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
         verify: With `sharding`, whether files are hashed that were hashed before and have not changed since.
+        ignore: Regular expressions for whole names of tensors, or paths of arrays, that may be left over.
+        missing: Regular expressions for whole names of tensors, or paths of arrays, that may be missing:
+            these arrays are initialised with `seed`, which is noted and logged.
         **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
             head than a repository's config.json names. With `num_classes=`, a head that the weights lack or
             have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
@@ -84,6 +90,7 @@ def load(
         sharding=sharding,
         module=module,
         verify=verify,
+        leeway=Leeway(tuple(ignore), tuple(missing)),
         config=config,
     )
 
@@ -98,6 +105,7 @@ def load_located(
     sharding: Placement | None = None,
     module: nn.Module | None = None,
     verify: bool = False,
+    leeway: Leeway = NO_LEEWAY,
     config: Mapping[str, Any] = MappingProxyType({}),
 ) -> Model:
     """Builds a model whose name is resolved; arguments as for `load`."""
@@ -115,17 +123,20 @@ def load_located(
     if not entry.inputs and not pretrained:
         raise ZooError(f"{entry.name!r} was saved without inputs=; initialise the module yourself.")
     flat: dict[str, jax.Array] = {}
+    new: dict[str, jax.Array] = {}
     if tensors is not None:
-        arrays, more = _fitting(located, tensors, access, built, described, config)
+        arrays, more = _fitting(located, tensors, access, built, described, config, leeway)
         notes += more
         flat = lazy.place_all(arrays, cast, sharding)
-    if not pretrained or heads.head(entry, config):
+    if not pretrained or heads.head(entry, config) or leeway.missing:
         new = init.initialize(built, described.inputs, seed, cast, sharding, flat.keys())
         notes += heads.log_new(entry.name, new) if pretrained else ()
         flat |= new
     notes += log_replicated(entry.name, sharding, flat)
     variables = unflatten(flat)
-    return Model(built, variables, _describe(located, described, variables, pretrained=pretrained), notes)
+    return Model(
+        built, variables, _describe(located, described, variables, pretrained=pretrained and not new), notes
+    )
 
 
 def pretrained_arrays(
@@ -146,15 +157,20 @@ def _fitting(
     built: nn.Module,
     described: Entry,
     config: Mapping[str, Any],
+    leeway: Leeway,
 ) -> Loaded:
     """Returns the arrays of the weights for a module that was built with a changed config, and notes."""
     entry = located.entry
     head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
     if donor_config == config:
         others = heads.foreign(entry, config)
-        return _pretrained(located.with_inputs(described.inputs), tensors, access, built, head, others)
+        return _pretrained(
+            located.with_inputs(described.inputs), tensors, access, built, head, others, leeway
+        )
     donor, fitting = build(entry, config=donor_config)
-    arrays, notes = _pretrained(located.with_inputs(fitting.inputs), tensors, access, donor, head)
+    arrays, notes = _pretrained(
+        located.with_inputs(fitting.inputs), tensors, access, donor, head, leeway=leeway
+    )
     return heads.adapt_stem(entry, arrays, described.config["in_channels"]), notes
 
 
@@ -165,12 +181,14 @@ def _pretrained(
     module: nn.Module,
     head: tuple[str, ...] = (),
     others: tuple[str, ...] = (),
+    leeway: Leeway = NO_LEEWAY,
 ) -> Loaded:
     """Returns the arrays of the weights, which fit the module but for its head, and notes."""
     entry = located.entry
     if entry.layout:
         found = _with_dense_layers(located, tensors)
-        return _converted(layouts.conversion(entry, found, module, head, others), sliced=access.sliced)
+        made = layouts.conversion(entry, found, module, head, others, leeway)
+        return _converted(made, sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
         raise WeightsError(
@@ -180,6 +198,7 @@ def _pretrained(
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
         arrays, shapes = heads.drop_mismatched(arrays, init.shapes(module, entry.inputs), head, others)
         arrays = stacking.stack_or_unstack(arrays, shapes)
+        arrays, shapes = leeway.applied(arrays, shapes)
         check_fit(arrays, shapes, module)
     return dict(arrays), ()
 
