@@ -16,13 +16,21 @@ from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
 from zoo._loading import companions, sentence_transformers, transformers_config
 from zoo._loading.located import Located
+from zoo._registry import manifest
 from zoo._registry.entry import UNATTESTED, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 
 SCHEME = "hf://"
 WEIGHTS = tuple(file for file in PREFERRED_FILES if not file.startswith("diffusion"))
 REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
+ADDRESS = re.compile(r"(?:https?://[\w.-]+/)?(\w[\w.-]*/\w[\w.-]*)/?", re.ASCII)
 NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
+
+
+def advice(name: str) -> str:
+    """Returns how to write a name that looks like a repository's, or its address; empty for others."""
+    match = ADDRESS.fullmatch(name)
+    return f"; a repository of the Hub is written {f'{SCHEME}{match[1]}'!r}" if match else ""
 
 
 def is_one(name: str | os.PathLike[str]) -> bool:
@@ -41,8 +49,10 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
     match = NAME.fullmatch(name)
     if match is None or not re.fullmatch(REVISION, revision or "main", re.ASCII):
         at = "" if revision is None else f" at {revision!r}"
+        own = name.removeprefix(SCHEME)
+        known = f" The zoo's own {own!r} has no 'hf://'." if own in manifest.read().models else ""
         raise UnknownModelError(
-            f"{name!r}{at} is no repository; write 'hf://owner/name' or 'hf://owner/name@revision'."
+            f"{name!r}{at} is no repository; write 'hf://owner/name' or 'hf://owner/name@revision'.{known}"
         )
     repo, own = match.groups()
     if own and revision not in (None, own):

@@ -69,7 +69,9 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
     if isinstance(name, os.PathLike) or _is_path(name):
         directory = Path(name)
         if not os.path.isdir(directory):  # False, too, for names that no file can have
-            raise UnknownModelError(f"there is no directory {os.fspath(name)!r}.")
+            raise UnknownModelError(
+                f"there is no directory {os.fspath(name)!r}{repositories.advice(str(name))}."
+            )
         return repositories.local(os.fspath(name), directory, token, head)
     models = manifest.read().models
     if name in models:

@@ -108,3 +108,16 @@ def test_parameters_are_counted_only_where_they_are_asked_for(tmp_path, calls):
 
 def test_a_token_is_not_shown():
     assert "hf_secret" not in repr(resolve.resolve("mlp_mnist", token="hf_secret"))
+
+
+@pytest.mark.parametrize(
+    "name", ["google-bert/bert-base-uncased", "https://hub.example/google-bert/bert-base-uncased"]
+)
+def test_a_name_of_the_hub_without_its_scheme_is_refused_with_it(name):
+    with pytest.raises(zoo.UnknownModelError, match="written 'hf://google-bert/bert-base-uncased'"):
+        zoo.load(name)
+
+
+def test_a_repository_that_is_a_name_of_the_zoo_is_refused_with_that():
+    with pytest.raises(zoo.UnknownModelError, match="The zoo's own 'gpt2'"):
+        zoo.load("hf://gpt2")
