@@ -14,13 +14,16 @@ from converters.io.json import decode_json
 INDEX_SUFFIXES = {suffix + INDEX_SUFFIX: suffix for suffix in SHARD_SUFFIXES}
 MAX_INDEX = 16_000_000
 OTHERS = {
-    "adapter_config.json": "adapter weights, not a full model; merge them into it first",
-    "flax_model.msgpack": "a Flax msgpack file: it is Flax already",
+    "adapter_config.json": "adapter weights of PEFT, not a full model; load them on their base model there, "
+    "and save model.merge_and_unload()",
+    "flax_model.msgpack": "a Flax file of transformers 4; open it there with from_flax=True, and save the "
+    "PyTorch weights",
     ".metadata": "a distributed checkpoint of torch (DCP); make one file of it with "
     "python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY weights.pth",
     "_CHECKPOINT_METADATA": "an Orbax checkpoint: it is Flax already",
     "tf_model.h5": "TensorFlow weights",
 }
+ONNX = "ONNX programs alone, no state dict; ask for the PyTorch weights that they were exported from"
 
 
 def file_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
@@ -31,6 +34,8 @@ def file_in(directory: Path) -> tuple[Path, tuple[str, ...]]:
         if not candidates:
             candidates = [name for name in names if name.endswith(SUFFIXES)]
             others = [what for name, what in OTHERS.items() if name in names]
+            if not candidates and any(name == "onnx" or name.endswith(".onnx") for name in names):
+                others.append(ONNX)
             if others or not candidates:
                 raise CheckpointError(f"holds {others[0] if others else 'no checkpoint'}; name a file")
             if len(candidates) > 1:
