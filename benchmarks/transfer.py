@@ -20,8 +20,7 @@ from PIL import Image
 import zoo
 from zoo._model import Model
 from zoo._preprocessing import photos
-from zoo.training import IdxFile, Recipe, evaluate, finetuning_recipe
-from zoo.training.data import DATASETS, Examples, load_split
+from zoo.training import DATASETS, Examples, IdxFile, Recipe, evaluate, finetuning_recipe, load_split
 from zoo.training.run import run
 
 NAME, COUNT = "resnet20_cifar10", 1000  # training images, and as many to choose the epoch

@@ -21,7 +21,7 @@ class Recipe:
 
     Attributes:
         task: Task to learn, a key of `tasks.TASKS`.
-        dataset: A key of `data.DATASETS`.
+        dataset: A key of `zoo.training.DATASETS`.
         epochs: Passes over the data; an incomplete last batch of a pass is dropped.
         batch_size: Examples per update.
         dtype: Compute dtype of an update, one of DTYPES; params, measures and evaluation keep theirs.

@@ -3,7 +3,8 @@
 from zoo._errors import DataError, TrainingError
 from zoo._registry.recipes import RECIPES, Recipe, find_recipe, with_settings
 from zoo.training.curves import draw_curves
-from zoo.training.data import DATASETS, DataFile, Dataset, Examples, IdxFile, load_split
+from zoo.training.data import DataFile, Dataset, Examples, IdxFile, load_split
+from zoo.training.datasets import DATASETS
 from zoo.training.evaluate import evaluate, evaluate_pretrained
 from zoo.training.finetune import finetune, finetuning_recipe
 from zoo.training.run import train

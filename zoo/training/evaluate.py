@@ -14,7 +14,8 @@ from zoo._loading.load import load_located
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
 from zoo._registry.recipes import Recipe, find_recipe
-from zoo.training.data import DATASETS, Dataset, Examples, load_split
+from zoo.training.data import Dataset, Examples, load_split
+from zoo.training.datasets import DATASETS
 from zoo.training.partitioning import SINGLE_DEVICE, Partitioner
 from zoo.training.tasks import LOGITS, TASKS, as_input
 
