@@ -38,6 +38,13 @@ def torchvision_resnet(name: str = "", **options: Any) -> nn.Module:
     return get_model(name, **options) if name else resnet.ResNet(resnet.Bottleneck, **options)
 
 
+def torchvision_model(name: str) -> nn.Module:
+    declare_operators()
+    from torchvision.models import get_model
+
+    return get_model(name)
+
+
 def small_images(resnet: nn.Module) -> nn.Module:
     """The same with a 3x3 stem that keeps the size, as is usual on CIFAR."""
     resnet.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)

@@ -133,7 +133,7 @@ def _own_target(module: nn.Module, call: Call, names: NamesAndRules | None) -> r
         entry=Entry(type(module).__name__, 0, inputs=tuple(call.inputs) if plain else ()),
         module=module,
         inspection=call.inspect(module),
-        conventions=(names or (),),
+        layouts=(names or (),),
     )
 
 

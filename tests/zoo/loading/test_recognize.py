@@ -1,9 +1,13 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 import converters
 import zoo
 from converters.checkpoints import as_tensors
+from tests.equivalence import state_dict
+from tests.reference import published
 from zoo._loading import recognize
 from zoo._loading.recognize import entry_of_variables, similar_entry
 
@@ -61,6 +65,38 @@ def test_entries_that_fit_alike_are_all_named(checkpoints, use_manifest, inspect
     with pytest.raises(zoo.ZooError, match="fits one, tagged, gelu alike; choose one with --model"):
         recognize.recognize(converters.read_checkpoint(checkpoints["mlp_mnist"]))
     assert len(inspected) == 2
+
+
+def test_entries_that_differ_in_their_weights_only_are_one_architecture(tmp_path):
+    """Whose weights they are, the hash tells, and otherwise nothing."""
+    twin = published.torchvision_resnet("resnet18")
+    tensors = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
+    converters.write_checkpoint(tensors, tmp_path / "resnet18.pth")
+    target, fit = recognize.recognize(converters.read_checkpoint(tmp_path / "resnet18.pth"))
+    assert (target.entry.name, fit.problems, target.entry.preprocess) == ("resnet18", [], None)
+
+
+def test_the_hash_tells_whose_weights_they_are(checkpoints, use_manifest):
+    digest = hashlib.sha256(checkpoints["mlp_mnist"].read_bytes()).hexdigest()
+    weights = f"    weights: {{url: 'https://it/x.pth', sha256: {digest}, size: 1}}\n    layout: null\n"
+    use_manifest("models:" + entry("one", 128) + entry("theirs", 128) + weights)
+    target, _ = recognize.recognize(converters.read_checkpoint(checkpoints["mlp_mnist"]))
+    assert target.entry.name == "theirs"
+
+
+def test_a_head_for_other_classes_is_recognised(tmp_path):
+    twin = published.torchvision_resnet("resnet18", num_classes=37)
+    target, fit = recognize.recognize(tensors_of(state_dict(twin)))
+    assert target.entry.name == "resnet18"
+    assert target.module.num_classes == 37
+    assert target.entry.config["num_classes"] == 37
+    assert fit.problems == []
+
+
+def test_what_is_of_no_architecture_of_the_zoo_is_not_called_near_to_one():
+    twin = published.torchvision_model("efficientnet_b0")
+    with pytest.raises(zoo.ZooError, match="fits these 360 tensors; choose an entry"):
+        recognize.recognize(tensors_of(state_dict(twin)))
 
 
 def test_what_fits_nothing_is_told_so_with_the_nearest(checkpoints):
