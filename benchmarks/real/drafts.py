@@ -75,9 +75,8 @@ def trial(name: str, style: str) -> tuple[str, float, str]:
     inspection = inspect_module(module, jnp.zeros(()))
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tensors = StateDict({n: np.broadcast_to(np.float32(0), shape) for n, shape in shapes.items()})
-    unused = [
-        re.escape(n) for n in shapes if n.rpartition(".")[0] not in own.values() and n not in own.values()
-    ]
+    owned = set(own.values())
+    unused = [re.escape(n) for n in shapes if owned.isdisjoint(layers(n))]
 
     def attempt(more: Sequence[Any] = ()) -> Fit:
         return best_fit(inspection, tensors, more, (), unused)
@@ -104,7 +103,7 @@ def verdict(
     fit = attempt(draft)
     if fit.problems:
         return "problems"
-    names = {link.arrays: link.tensors[0].rpartition(".")[0] or link.tensors[0] for link in misfit.links}
+    names = {link.arrays: link.tensors[0] for link in misfit.links}
     wrong = [
         names[link.arrays]
         for link in fit.links
@@ -113,7 +112,7 @@ def verdict(
     ]
     said = re.findall(r"their order was taken: ([^;\n]*)", text)
     patterns = [pattern(name) for name in ", ".join(said).split(", ")]
-    missed = [name for name in wrong if not any(re.fullmatch(p, name) for p in patterns)]
+    missed = [n for n in wrong if not any(re.fullmatch(p, layer) for p in patterns for layer in layers(n))]
     return "wrong" if missed else "said" if wrong else "right"
 
 
@@ -217,7 +216,8 @@ def twin(root: Call, style: str) -> tuple[nn.Module, dict[tuple[str, ...], str]]
             if isinstance(each, Call):
                 layer = made[index] if style == "nested" else make(each)
                 layer(example(each.module, x))
-                own[(*self.path, layer.name)] = each.name
+                if isinstance(each.module, LEAVES):
+                    own[(*self.path, layer.name)] = each.name
             else:
                 name, tensor = each
                 number = sum(not isinstance(other, Call) for other in found[:index])
