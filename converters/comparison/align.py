@@ -11,7 +11,8 @@ import numpy as np
 
 from converters.comparison.report import Difference, difference
 from converters.inspection import Inspection, Lift, Path
-from converters.matching.links import Names, readings, tensor_name
+from converters.matching.links import Names
+from converters.matching.readings import readings, tensor_name
 from converters.matching.renaming import Renaming
 
 CONVOLUTION = "_ConvNd"  # the parent of all convolutions of torch.nn

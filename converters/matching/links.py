@@ -1,7 +1,6 @@
 """Links: which arrays of a module hold the same numbers as which tensors of a state dict."""
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from converters.errors import ConversionError
 from converters.inspection import Inspection, Lift, Path, Variable
 from converters.layers import UNKNOWN_AXES, Leaf, Shape
 from converters.matching.joining import stack
+from converters.matching.readings import Reading, readings, tensor_name
 from converters.matching.renaming import Renaming
 
 Names = Sequence[tuple[str, str]]
 Arrays = tuple[np.ndarray, ...]
-Reading = tuple[str, ...]  # what stands for each name of a module path; "" where nothing does
 T = TypeVar("T")
 Leaves = list[tuple[tuple[str, ...], Leaf]]
 Way = tuple[tuple[int, Reading], Leaves]  # to read a layer
@@ -77,9 +76,10 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
             tables = _tables(inspection, layer, near, own, claimed)
             ways = list(itertools.product(readings(path, inspection.origins(path)), tables))
             if available is None:
-                ways = [_named_way(ways, near, rename)]
-            choices = [_links(near, table, reading, rename) for reading, table in ways]
-            chosen = _choose(choices, available)
+                way = _named_way(ways, near, rename)
+            else:
+                way = _available_way(ways, near, rename, available)
+            chosen = _links(near, way, rename)
         except ConversionError as error:
             problems.append(f"  {'/'.join(path) or type(layer).__name__}: {error}")
             continue
@@ -161,15 +161,43 @@ def _named_way(ways: Sequence[Way], near: Mapping[str, Variable], rename: Renami
     keep = Renaming(())
 
     def pairs(way: Way) -> int:
-        links = _links(near, way[1], way[0], keep)
-        return len({index for _, link in links for name in link.tensors for index in rename.pairs_of(name)})
+        return len({index for name in _tensors(near, way, keep) for index in rename.pairs_of(name)})
 
     return max(ways, key=pairs)
 
 
-def _links(
-    near: Mapping[str, Variable], leaves: Leaves, reading: tuple[int, Reading], rename: Renaming
-) -> list[tuple[int, Link]]:
+def _available_way(
+    ways: Sequence[Way], near: Mapping[str, Variable], rename: Renaming, available: AbstractSet[str]
+) -> Way:
+    """Returns the way to read a layer whose tensors there are, else the one of which there are most.
+
+    Raises:
+        ConversionError: two ways of the same rank exist.
+    """
+    if not ways[0][1]:
+        return ways[0]
+    ranks = [rank for (rank, _), _ in ways]
+    tensors = [set(_tensors(near, way, rename)) for way in ways]
+    whole = [index for index, names in enumerate(tensors) if names <= available]
+    if not whole:
+        return ways[max(range(len(ways)), key=lambda index: len(tensors[index] & available))]
+    best = min(whole, key=lambda index: ranks[index])
+    rivals = [index for index in whole if ranks[index] == ranks[best] and not tensors[index] & tensors[best]]
+    if rivals:
+        names = ", ".join(sorted(min(tensors[index]) for index in (best, *rivals)))
+        raise ConversionError(f"can be read in several ways that all exist: {names}; say which with names=")
+    return ways[best]
+
+
+def _tensors(near: Mapping[str, Variable], way: Way, rename: Renaming) -> Iterator[str]:
+    """Yields the names of a layer's tensors."""
+    (_, reading), leaves = way
+    for keys, leaf in leaves:
+        yield from _names(near[keys[0]].lifts, leaf, reading, rename)
+
+
+def _links(near: Mapping[str, Variable], way: Way, rename: Renaming) -> list[Link]:
+    (_, reading), leaves = way
     return [_link([near[key] for key in keys], leaf, reading, rename) for keys, leaf in leaves]
 
 
@@ -228,55 +256,30 @@ def _plain(layer: Any, own: Mapping[str, Variable], claimed: AbstractSet[Variabl
     return leaves
 
 
-NUMBERED = re.compile(r"(.*?)[._]?(\d+)")
+def _names(lifts: Sequence[Lift], leaf: Leaf, reading: Reading, rename: Renaming) -> tuple[str, ...]:
+    """Returns the names of a leaf's tensors, all of them for each index of the lifted axes."""
+    leaves = (leaf.tensors,) if isinstance(leaf.tensors, str) else leaf.tensors
+    return tuple(
+        tensor_name(reading, lifts, index, name, rename) for index in _indices(lifts) for name in leaves
+    )
 
 
-def readings(path: Path, origins: Sequence[str | None]) -> Iterator[tuple[int, Reading]]:
-    """The ways to write a module path, each with its rank: a lower one is preferred.
-
-    A name of known origin is its attribute; where that does not exist, another style of numbering
-    may. Names of unknown origin have no preferred style.
-    """
-    options: list[list[tuple[int, str]]] = []
-    for name, origin in zip(path, origins, strict=True):
-        written = [name if origin is None else origin]
-        number = NUMBERED.fullmatch(written[0])
-        if number and origin != name and number[1]:
-            styles = (f"{number[1]}.{number[2]}", f"{number[1]}_{number[2]}", f"{number[1]}{number[2]}")
-            written += [style for style in styles if style not in written]
-        options.append(
-            [(int(origin is not None and index > 0), style) for index, style in enumerate(written)]
-        )
-    for combination in itertools.product(*options):
-        yield sum(rank for rank, _ in combination), tuple(style for _, style in combination)
+def _indices(lifts: Sequence[Lift]) -> Iterator[tuple[int, ...]]:
+    return itertools.product(*(range(lift.size) for lift in lifts))
 
 
-def tensor_name(
-    reading: Reading, lifts: Sequence[Lift], indices: Sequence[int], leaf: str, rename: Renaming
-) -> str:
-    """Returns the PyTorch name of a leaf, with the indices of lifted axes in their places."""
-    parts = list(reading)
-    for lift, index in reversed(list(zip(lifts, indices, strict=True))):
-        parts.insert(lift.depth, str(index))
-    return rename(".".join(part for part in (*parts, leaf) if part))
-
-
-def _link(
-    arrays: Sequence[Variable], leaf: Leaf, reading: tuple[int, Reading], rename: Renaming
-) -> tuple[int, Link]:
-    rank, parts = reading
+def _link(arrays: Sequence[Variable], leaf: Leaf, reading: Reading, rename: Renaming) -> Link:
     lifts = arrays[0].lifts
     if len({tuple((lift.depth, lift.size) for lift in array.lifts) for array in arrays}) > 1:
         raise ConversionError(f"{arrays[0]} and the arrays that go with it are lifted differently")
-    leaves = (leaf.tensors,) if isinstance(leaf.tensors, str) else leaf.tensors
-    indices = list(itertools.product(*(range(lift.size) for lift in lifts)))
-    tensors = tuple(tensor_name(parts, lifts, index, name, rename) for index in indices for name in leaves)
+    tensors = _names(lifts, leaf, reading, rename)
+    indices = list(_indices(lifts))
+    count = len(tensors) // len(indices)
     # The inverse says which shapes the tensors must have; an array without strides costs nothing.
     blank = _tuple(leaf.to_torch(*(np.broadcast_to(np.False_, _inner(array)) for array in arrays)))
     shapes = tuple(array.shape for array in blank) * len(indices)
 
     def to_flax(tensors: Arrays) -> Arrays:
-        count = len(leaves)
         made = [_tuple(leaf.to_flax(*tensors[i : i + count])) for i in range(0, len(tensors), count)]
         return tuple(
             _stack(parts, array.lifts) for parts, array in zip(zip(*made, strict=True), arrays, strict=True)
@@ -289,7 +292,7 @@ def _link(
         )
         return tuple(itertools.chain.from_iterable(each))
 
-    return rank, Link(
+    return Link(
         arrays=tuple(arrays),
         tensors=tensors,
         shapes=shapes,
@@ -317,25 +320,3 @@ def _take(array: np.ndarray, lifts: Sequence[Lift], indices: Sequence[int]) -> n
     for lift, index in zip(lifts, indices, strict=True):
         array = np.moveaxis(array, lift.axis, 0)[index]
     return array
-
-
-def _choose(choices: Sequence[Sequence[tuple[int, Link]]], available: AbstractSet[str] | None) -> list[Link]:
-    """One of the ways to read a layer: the first, or the one whose tensors there are.
-
-    Raises:
-        ConversionError: two ways of the same rank exist.
-    """
-    plain = [[link for _, link in choice] for choice in choices]
-    if available is None or not plain[0]:
-        return plain[0]
-    ranks = [choice[0][0] for choice in choices]
-    tensors = [{name for link in choice for name in link.tensors} for choice in plain]
-    whole = [index for index, names in enumerate(tensors) if names <= available]
-    if not whole:
-        return plain[max(range(len(plain)), key=lambda index: len(tensors[index] & available))]
-    best = min(whole, key=lambda index: ranks[index])
-    rivals = [index for index in whole if ranks[index] == ranks[best] and not tensors[index] & tensors[best]]
-    if rivals:
-        names = ", ".join(sorted(min(tensors[index]) for index in (best, *rivals)))
-        raise ConversionError(f"can be read in several ways that all exist: {names}; say which with names=")
-    return plain[best]
