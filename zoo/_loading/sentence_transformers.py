@@ -19,17 +19,16 @@ Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where 
 
 MODULES = "modules.json"
 CONFIG = "config_sentence_transformers.json"
-# Of the transformer's step; early versions named them after the architecture.
-TRANSFORMER_CONFIG = "sentence_bert_config.json"
-TRANSFORMER_CONFIGS = (
-    TRANSFORMER_CONFIG,
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-)
+TRANSFORMER_CONFIG = "sentence_bert_config.json"  # of the transformer's step
+# Its names in early versions, by the zoo's variant of the architecture.
+EARLY_CONFIGS = {
+    "roberta": (
+        "sentence_roberta_config.json",
+        "sentence_camembert_config.json",
+        "sentence_xlm-roberta_config.json",
+    ),
+    "distilbert": ("sentence_distilbert_config.json",),
+}
 TRANSFORMERS = ("Transformer", "BERT", "RoBERTa", "DistilBERT", "CamemBERT", "XLMRoBERTa")
 # Options of the pooling's config.json before 5.4, in the order of their parts of the vector -> `pooling`.
 FLAGS = {

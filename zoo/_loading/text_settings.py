@@ -16,9 +16,9 @@ from zoo._loading.companions import TOKENIZER, companion
 from zoo._loading.located import Located
 from zoo._loading.sentence_transformers import (
     CONFIG,
+    EARLY_CONFIGS,
     MODULES,
     TRANSFORMER_CONFIG,
-    TRANSFORMER_CONFIGS,
     parsed,
 )
 from zoo._registry import families
@@ -118,10 +118,16 @@ def tokenizer_class(name: str, options: Mapping[str, Any], read: Callable[[str],
 def _settings(located: Located) -> dict[str, bytes | None]:
     """Returns the contents of the files with settings; that of the transformer's step by its usual name."""
     beside, at_root = partial(companion, located), partial(companion, located, at_root=True)
-    names = TRANSFORMER_CONFIGS if at_root(MODULES) is not None else (TRANSFORMER_CONFIG,)
+    early = (
+        EARLY_CONFIGS.get(str(located.entry.config.get("variant")), ())
+        if at_root(MODULES) is not None
+        else ()
+    )
     return {
         TOKENIZER_CONFIG: beside(TOKENIZER_CONFIG),
-        TRANSFORMER_CONFIG: next((content for content in map(beside, names) if content is not None), None),
+        TRANSFORMER_CONFIG: next(
+            (content for content in map(beside, (TRANSFORMER_CONFIG, *early)) if content is not None), None
+        ),
         CONFIG: at_root(CONFIG),
         GENERATION: _generation(located, beside),
     }

@@ -197,7 +197,7 @@ def test_a_dense_layer_of_another_kind_or_without_weights_is_refused(directory):
         (
             {
                 "tokenizer_config.json": {"model_max_length": 16},
-                "sentence_roberta_config.json": {"max_seq_length": 9},
+                "sentence_bert_config.json": {"max_seq_length": 9},
             },
             9,
         ),
@@ -218,3 +218,12 @@ def test_an_unknown_prompt_is_refused_with_those_that_there_are(directory):
     assert [settings.prompt(name) for name in (None, "query", "")] == ["p: ", "q: ", ""]
     with pytest.raises(zoo.ZooError, match="no prompt 'title'; the model has 'query', 'passage'"):
         settings.prompt("title")
+
+
+def test_early_versions_named_a_file_after_the_architecture(tmp_path):
+    config = {"model_type": "distilbert", "architectures": ["DistilBertModel"], **text_models.DISTILBERT}
+    twin = randomise(text_models.distilbert()).float()
+    directory = write(tmp_path / "bert", config, state_dict(twin))
+    sentences(directory, ["Transformer", "Pooling"], pooling_mode_mean_tokens=True)
+    (directory / "sentence_distilbert_config.json").write_text('{"max_seq_length": 9}')
+    assert text_settings(resolve(str(directory))).max_length == 9
