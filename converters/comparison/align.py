@@ -1,4 +1,4 @@
-"""Which torch module a Flax layer is, and how PyTorch arranges the axes of its numbers."""
+"""Finds the torch module of a Flax layer, and how PyTorch arranges the axes of its numbers."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ def pair_layers(
     modules: Collection[str],
     is_recurrent: Callable[[Any], bool],
 ) -> dict[Path, tuple[str, ...]]:
-    """Flax layer -> its torch module's name, through the readings and names that tensors have too.
+    """Returns each Flax layer's torch module by name, through the readings and names that tensors have too.
 
     A layer that `nn.scan` or `nn.vmap` lifted is several torch modules. A torch module is one Flax layer's:
     the outer one's, where a names pair leads there from a layer inside it as well. It has all the layers
@@ -71,7 +71,7 @@ def _lifts(inspection: Inspection, path: Path) -> Sequence[Lift]:
 
 
 def spatial(twin: Any) -> int:
-    """The number of spatial axes of a convolution; 0 for any other torch module."""
+    """Returns the number of spatial axes of a convolution; 0 for any other torch module."""
     return len(twin.kernel_size) if any(c.__name__ == CONVOLUTION for c in type(twin).__mro__) else 0
 
 
@@ -156,12 +156,12 @@ class Axes:
     def compare(
         self, flax: np.ndarray, torch: np.ndarray, twin: Any
     ) -> tuple[Arrangement, Difference] | None:
-        """The arrangement that differs least; None where none has the shape of the Flax array.
+        """Returns the arrangement that differs least; None where none has the shape of the Flax array.
 
         Args:
-            flax: an output or input of a Flax layer.
-            torch: that of its torch module.
-            twin: the torch module; None for the whole model.
+            flax: Output or input of a Flax layer.
+            torch: The same of its torch module.
+            twin: The torch module; None for the whole model.
         """
         found = []
         for arrangement, free in self._arrangements(torch.ndim, torch.size, flax.shape, twin):

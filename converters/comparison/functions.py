@@ -1,4 +1,4 @@
-"""The functions inside two models that have options but no name: pooling, GELU, dropout.
+"""Functions inside two models that have options but no name: pooling, GELU, dropout.
 
 PyTorch's are seen as they are called, Flax's in the trace of the whole model.
 """

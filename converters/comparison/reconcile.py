@@ -1,4 +1,4 @@
-"""Which differences inside a model are none of the model: the numbers agree again after them."""
+"""Tells differences inside a model that are none of the model: the numbers agree again after them."""
 
 import math
 import sys

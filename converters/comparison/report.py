@@ -69,7 +69,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The outcome of `compare`; `print` shows it as a table.
+    """Outcome of `compare`; `print` shows it as a table.
 
     Attributes:
         rows: The layers that were compared, in the order in which Flax finished them.

@@ -96,7 +96,7 @@ class TorchModel:
 
 
 class ReadTensors:
-    """The tensors of a torch module that the functions of a run read."""
+    """Tensors of a torch module that the functions of a run read."""
 
     def __init__(self, model: Any) -> None:
         self._names: dict[int, list[str]] = {}

@@ -1,4 +1,4 @@
-"""All that `compare` asks of a framework: how to run a Flax module, and what its layers are."""
+"""Asks a framework all that `compare` must know: how to run a Flax module, and what its layers are."""
 
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""The settings of two layers that are one: what shapes cannot show."""
+"""Settings of two layers that are one: what shapes cannot show."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -245,3 +245,25 @@ def test_what_only_training_shows_is_found_however_often_a_layer_is_called() -> 
     assert findings(comparison) == {("bn", "momentum")}
     assert comparison.notes == ("bn: called 1 times, by PyTorch 2 times",)
     assert [row.layer for row in comparison.rows] == ["fc"]
+
+
+def test_a_wrong_setting_behind_a_tiny_scale_is_found_though_the_output_agrees() -> None:
+    layers = {"norm": partial(NORM, epsilon=1e-6)(), "fc": nn.Dense(4)}
+    twins = {"norm": T.LayerNorm(4), "fc": T.Linear(4, 4)}
+
+    def call(m: Any, x: Any) -> Any:
+        return x + 1e-9 * m.fc(m.norm(x))
+
+    comparison = compared(randomise(MadeTwin(twins, call)), Made(layers, call), SEQUENCE)
+    assert comparison.output.output.relative <= 1e-12
+    assert comparison.first_divergence.layer == "norm"
+    assert ("norm", "epsilon") in findings(comparison)
+
+
+def test_outputs_in_another_order_are_different() -> None:
+    layers = {"a": nn.Dense(3), "b": nn.Dense(3)}
+    twins = {"a": T.Linear(4, 3), "b": T.Linear(4, 3)}
+    theirs = randomise(MadeTwin(twins, lambda m, x: (m.a(x), m.b(x))))
+    comparison = compared(theirs, Made(layers, lambda m, x: (m.b(x), m.a(x))), SEQUENCE)
+    assert not comparison.ok
+    assert comparison.first_divergence is comparison.output
