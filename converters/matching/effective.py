@@ -22,13 +22,15 @@ class EffectiveTensors(Mapping[str, np.ndarray]):
     Attributes:
         shapes, dtypes, aliases, notes: As of every `Tensors`.
         refused: Weights that nobody can compute from the file -> the reason, and what to do.
+        parts: Tensors of the file that weights are computed of -> the weight.
     """
 
     def __init__(self, tensors: Tensors, computed: Sequence[Computed]) -> None:
         self._tensors = tensors
         self._computed = {each.name: each for each in computed}
         first = {each.parts[0]: each.name for each in computed}
-        hidden = {part for each in computed for part in each.parts}
+        self.parts = {part: each.name for each in computed for part in each.parts}
+        hidden = self.parts.keys()
         self._order = [first.get(name, name) for name in tensors if name not in hidden or name in first]
         like = {each.name: _like(each) for each in computed}
         self.shapes = {name: tensors.shapes[like.get(name, name)] for name in self._order}

@@ -171,7 +171,9 @@ def _unfit(link: Link, tensors: Tensors) -> Iterator[str]:
     """Yields a line for each tensor of a link that is missing or not what its arrays need."""
     for name, shape in zip(link.tensors, link.shapes, strict=True):
         if name not in tensors.shapes:
-            yield f"missing    {name}, for {' and '.join(map(str, link.arrays))}"
+            whole = getattr(tensors, "parts", {}).get(name)
+            advice = f"; it is a part of {whole}, which is computed: name that" if whole else ""
+            yield f"missing    {name}, for {' and '.join(map(str, link.arrays))}{advice}"
         elif shape is not None and tensors.shapes[name] != shape:
             advice = f"; {link.advice}" if link.advice else ""
             yield f"misshapen  {name}: {tensors.shapes[name]} for {shape}{advice}"
