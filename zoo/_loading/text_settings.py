@@ -41,7 +41,6 @@ class TextSettings:
         prompts: What texts begin with, by name.
         default_prompt: Name of the prompt that is used where none is chosen.
         begin: Id of the token that a text begins with; None where no file says it.
-        stops: Ids of the tokens that end a text; None where no file says it.
     """
 
     max_length: int | None = None
@@ -49,7 +48,6 @@ class TextSettings:
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     begin: int | None = None
-    stops: tuple[int, ...] | None = None
 
     def prompt(self, name: str | None) -> str:
         """Returns the prompt of that name, or the default one for None; '' is none.
@@ -78,14 +76,12 @@ def text_settings(located: Located) -> TextSettings:
         _options(name, file, files[file])
         for file in (TOKENIZER_CONFIG, TRANSFORMER_CONFIG, CONFIG, GENERATION)
     )
-    stops = generation.get("eos_token_id")
     return TextSettings(
         max_length=_limit(transformer.get("max_seq_length")) or _limit(tokens.get("model_max_length")),
         lower_case=bool(transformer.get("do_lower_case")),
         prompts={key: text or "" for key, text in (sentences.get("prompts") or {}).items()},
         default_prompt=sentences.get("default_prompt_name"),
         begin=generation.get("bos_token_id"),
-        stops=None if stops is None else (stops,) if isinstance(stops, int) else tuple(stops),
     )
 
 
@@ -142,8 +138,8 @@ def _generation(located: Located, read: Callable[[str], bytes | None]) -> bytes 
     if content is not None:
         return content
     config = _options(located.entry.name, "config.json", read("config.json"))
-    said = {key: config[key] for key in ("bos_token_id", "eos_token_id") if config.get(key) is not None}
-    return json.dumps(said).encode() if said else None
+    begin = config.get("bos_token_id")
+    return None if begin is None else json.dumps({"bos_token_id": begin}).encode()
 
 
 def _options(name: str, file: str, content: bytes | None) -> Mapping[str, Any]:

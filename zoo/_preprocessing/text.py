@@ -245,14 +245,14 @@ def generate(
     model = load_located(located, pretrained=True, dtype=dtype)
     check_tokens(entry.name, tokens, model.module)
     end = tokens.token_to_id(family.end_token) if family.end_token else None
-    settings = text_settings(located)
-    begin = end if settings.begin is None else settings.begin
+    said = text_settings(located).begin
+    begin = end if said is None else said
     ids, mask = _prompt(prompt, tokens, begin, model.module.max_length)
     sampling, draw = choices(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
-        eos_token_id=end if settings.stops is None else settings.stops,
+        eos_token_id=getattr(model.module, "eos_token_id", ()) or end,
         seed=seed,
     )
     most = min(max_new_tokens, model.module.max_length - ids.shape[1])
