@@ -24,6 +24,7 @@ from zoo._loading import recognize, weights
 from zoo._loading.build import build
 from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
+from zoo._loading.preprocessing import Preprocessing, preprocessing
 from zoo._loading.resolve import Name, resolve
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
@@ -56,6 +57,7 @@ def convert(
     names: NamesAndRules | None = None,
     ignore: Sequence[str] = (),
     missing: Sequence[str] = (),
+    preprocess: Preprocessing | None = None,
     key: str | None = None,
     dtype: DTypeLike | None = None,
     allow_nonfinite: bool = False,
@@ -75,6 +77,7 @@ def convert(
         ignore: Regular expressions for whole names that may be left over.
         missing: Regular expressions for whole names, or paths of arrays, that the file may lack; these arrays
             keep their initial values.
+        preprocess: How pictures become the model's input, as for `zoo.save`; kept in a directory.
         key: Which state dict of a file that holds several.
         dtype: For floating-point arrays; None keeps the tensors' own.
         allow_nonfinite: Lets NaN and infinity pass.
@@ -110,8 +113,10 @@ def convert(
             target.module, paths, *args, kwargs=kwargs, rngs=None, method=call.method
         ),
     )
-    out = Path(out)
+    out, how = Path(out), None if preprocess is None else preprocessing(preprocess)
     if out.suffix == ".safetensors":
+        if how:
+            raise ZooError(f"{str(out)!r} has no place for preprocess=; choose a directory.")
         _write(conversion, out, overwrite=overwrite, report=report)
         return Converted(target.entry, conversion.notes)
 
@@ -122,7 +127,8 @@ def convert(
         if module is not None and not target.entry.inputs:
             call.write(path.parent)
 
-    save.write(out, _described(target, Path(source)), put, overwrite=overwrite)
+    entry = _described(target, Path(source))
+    save.write(out, replace(entry, preprocess=how or entry.preprocess), put, overwrite=overwrite)
     return Converted(target.entry, conversion.notes)
 
 

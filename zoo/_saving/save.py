@@ -225,9 +225,11 @@ def _complete(directory: Path, entry: Entry) -> None:
     name = WEIGHTS_FILE if (directory / WEIGHTS_FILE).exists() else INDEX_FILE
     found = checksum_of(directory / name)
     weights = Weights(found.digest, size=found.size, file=name)
-    # Metrics belong to the bytes they were measured on; an entry without weights has the caller's own.
+    # Metrics and source belong to the bytes they are of; an entry without weights has the caller's own.
     stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
-    entry = replace(entry, weights=weights, layout=None, metrics=FrozenMapping() if stale else entry.metrics)
+    if stale:
+        entry = replace(entry, metrics=FrozenMapping(), source=f"zoo.save of weights loaded as {entry.name}")
+    entry = replace(entry, weights=weights, layout=None)
     with atomic_write(directory / CONFIG) as file:
         file.write(to_json(entry).encode())
     if read_saved(directory) != entry:

@@ -60,6 +60,13 @@ Set = Annotated[
     ),
 ]
 Method = Annotated[str | None, typer.Option(help="Method of --module, instead of __call__.")]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="How pictures become inputs: as of another model, or a preprocessor_config.json.",
+    ),
+]
 AllowNonfinite = Annotated[bool, typer.Option("--allow-nonfinite", help="Accept NaN and infinity.")]
 Draft = Annotated[
     Path | None,
@@ -85,6 +92,7 @@ def convert(
     dtype: Dtype = None,
     ignore: Ignore = None,
     missing: Missing = None,
+    preprocess: Preprocess = None,
     allow_nonfinite: AllowNonfinite = False,
     draft: Draft = None,
     force: Force = False,
@@ -107,6 +115,7 @@ def convert(
             names=None if names is None else read_names(names),
             ignore=ignore or (),
             missing=missing or (),
+            preprocess=preprocess,
             key=key,
             dtype=dtype,
             allow_nonfinite=allow_nonfinite,

@@ -97,6 +97,17 @@ def test_a_recognised_checkpoint_becomes_a_directory_that_the_other_verbs_take(r
     assert run("predict", tmp_path / "cnn", tmp_path / "a.png").exit_code == 0
 
 
+def test_preprocessing_of_ones_own_is_kept(run, checkpoints, tmp_path):
+    (tmp_path / "how.json").write_text('{"image_processor_type": "ViTImageProcessor", "size": 28}')
+    out = tmp_path / "out"
+    run("convert", checkpoints["mlp_mnist"], "-o", out, "--preprocess", tmp_path / "how.json")
+    assert zoo.info(out).preprocess.resize == (28, 28)
+    file = tmp_path / "mlp.safetensors"
+    result = run("convert", checkpoints["mlp_mnist"], "-o", file, "--preprocess", "resnet18")
+    assert result.exit_code == 1
+    assert "has no place for preprocess=; choose a directory" in result.stderr
+
+
 def test_notes_are_on_stderr(run, checkpoints, tmp_path):
     tensors = converters.read_checkpoint(checkpoints["mlp_mnist"])
     state_dict = {f"module.{name}": tensors[name] for name in tensors}
