@@ -12,7 +12,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
-from converters.formats import safetensors, torch_tensors, torch_writer
+from converters.formats import flax_msgpack, safetensors, torch_tensors, torch_writer
 from converters.formats.pickle_machine import OPCODES
 from converters.formats.stored import Opened
 from converters.io.files import InputFile
@@ -75,6 +75,12 @@ FORMATS = (
         starts=lambda head: head[0] == 0x80 and 2 <= head[1] <= 5 and head[2:3] in OPCODES,
         open=torch_tensors.open_legacy,
     ),
+    Format(
+        name="Flax msgpack file",
+        suffixes=(".msgpack",),
+        starts=flax_msgpack.starts,
+        open=flax_msgpack.open_msgpack,
+    ),
 )
 
 SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))
@@ -93,7 +99,6 @@ OTHERS = (
     (rb"\x89HDF", "an HDF5 file (Keras), not a PyTorch checkpoint"),
     (rb"GGUF", "a GGUF file, not a PyTorch checkpoint; take the original weights"),
     (rb"\x93NUMPY", "a NumPy array, not a PyTorch checkpoint"),
-    (rb"[\x81-\x8f][\xa0-\xbf\xd9]|\xde..[\xa0-\xbf\xd9]", "a Flax msgpack file: it is Flax already"),
     (rb"\s*\{\s*\"", "a JSON text, not a checkpoint"),
     (rb"[\t\n\r -~]+\Z", "a text, not a checkpoint"),
 )

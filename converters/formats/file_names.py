@@ -9,4 +9,5 @@ PREFERRED_FILES = (
     *(WEIGHTS_FILE, INDEX_FILE),
     *("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    *("model.fp16.safetensors", "flax_model.msgpack"),  # of repositories that have nothing else
 )

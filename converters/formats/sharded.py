@@ -16,8 +16,6 @@ MAX_INDEX = 16_000_000
 OTHERS = {
     "adapter_config.json": "adapter weights of PEFT, not a full model; load them on their base model there, "
     "and save model.merge_and_unload()",
-    "flax_model.msgpack": "a Flax file of transformers 4; open it there with from_flax=True, and save the "
-    "PyTorch weights",
     ".metadata": "a distributed checkpoint of torch (DCP); make one file of it with "
     "python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY weights.pth",
     "_CHECKPOINT_METADATA": "an Orbax checkpoint: it is Flax already",

@@ -146,7 +146,6 @@ DIRECTORIES = {
     "two files": (["a.pth", "b.safetensors"], "several checkpoints: a.pth, b.safetensors"),
     "an adapter": (["adapter_config.json", "adapter_model.safetensors"], "adapter weights"),
     "ONNX": (["config.json", "model.onnx"], "ONNX"),
-    "Flax": (["flax_model.msgpack", "config.json"], "Flax"),
     "Orbax": (["_CHECKPOINT_METADATA"], "Orbax"),
 }
 
