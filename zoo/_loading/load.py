@@ -222,7 +222,10 @@ def _describe(located: Located, built: Entry, variables: Mapping[str, Any], *, p
     """Returns the entry itself for exactly the published model; else a copy without weights and metrics."""
     entry, count = located.entry, count_params(variables)
     if not pretrained or built != entry:
-        return replace(built, num_params=count, weights=None, layout=None, metrics=FrozenMapping())
+        source = built.source if pretrained else None  # it is that of weights
+        return replace(
+            built, num_params=count, weights=None, layout=None, metrics=FrozenMapping(), source=source
+        )
     if not located.counted:
         return replace(entry, num_params=count)
     if count != entry.num_params:

@@ -168,3 +168,19 @@ def test_the_tokenizer_of_a_model_of_texts_comes_along(tmp_path):
     assert zoo.tokenizer(tmp_path / "saved").to_str() == zoo.tokenizer(name).to_str()
     zoo.save(zoo.load(name), tmp_path / "new")  # initialised: nobody has said which tokens it will have
     assert not (tmp_path / "new" / "tokenizer.json").exists()
+
+
+def test_only_weights_as_they_were_loaded_have_their_source(tmp_path):
+    """What was initialised or changed here is nobody else's work."""
+    random = zoo.load("mlp_mnist", hidden=[4])
+    assert random.entry.source is None
+    published = dataclasses.replace(random.entry, source="somebody")
+    zoo.save(zoo.Model(random.module, random.variables, published), tmp_path / "first")
+    loaded = zoo.load(tmp_path / "first", pretrained=True)
+    doubled = loaded.replace(variables=jax.tree.map(lambda leaf: 2 * leaf, loaded.variables))
+    for model, source in (
+        (loaded, "somebody"),
+        (doubled, f"zoo.save of weights loaded as {loaded.entry.name}"),
+    ):
+        zoo.save(model, tmp_path / source[:8])
+        assert zoo.info(tmp_path / source[:8]).source == source
