@@ -40,7 +40,7 @@ class Flattened:
     Attributes:
         path: Module path of the layer.
         shape: The map (channels, *spatial), as PyTorch has it.
-        axis: Of PyTorch's tensors that runs over the vector.
+        axis: Axis of PyTorch's tensors that runs over the vector.
     """
 
     path: Path

@@ -185,9 +185,9 @@ def differences(flax: CallLog, torch: CallLog, *, lifted: bool, agree: bool) -> 
     Args:
         flax: The Flax model's functions.
         torch: The torch module's.
-        lifted: Whether one function of Flax may be several of PyTorch.
-        agree: Whether all layers' inputs and outputs agree: then the same is computed by other functions, and
-            only dropout, which eval mode hides, can differ.
+        lifted: If true, one function of Flax may be several of PyTorch.
+        agree: If true, all layers' inputs and outputs agree: other functions compute the same, and only
+            dropout, which eval mode hides, can differ.
     """
     yield from flax.low[:1]  # the others follow from the first
     shown = itertools.chain(_pools(flax, torch), _gelus(flax, torch, lifted=lifted))

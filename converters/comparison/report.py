@@ -29,7 +29,7 @@ class Row:
         torch_name: Name of the torch module.
         output: Largest difference of its outputs; None where the two cannot be compared.
         inputs: Largest difference of its first input; None where the two cannot be compared.
-        arrangement: What was done to PyTorch's axes, in words; empty where nothing was.
+        arrangement: Change of PyTorch's axes, in words; empty if there was none.
         shapes: Flax's and PyTorch's, where they do not fit.
         agrees_again: Where the outputs differ, but what comes of them does not: the layer that takes or
             gives the same numbers in both, or "the output". PyTorch's layer then does more or less than
@@ -51,9 +51,9 @@ class Finding:
 
     Attributes:
         layer: Path of the Flax layer, joined by slashes; empty for the whole model.
-        setting: What differs.
-        flax: How it is.
-        torch: How it would have to be to equal PyTorch, as Flax writes it; empty where that is not a value.
+        setting: Name of the setting that differs.
+        flax: Value in the Flax module.
+        torch: Value that would equal PyTorch's, as Flax writes it; empty if that is not a value.
     """
 
     layer: str
@@ -74,8 +74,8 @@ class Comparison:
     Attributes:
         rows: The layers that were compared, in the order in which Flax finished them.
         output: The value that the whole model returned.
-        findings: What the audit found to differ, whether or not outputs show it.
-        notes: What could not be compared and why, and what is built otherwise.
+        findings: Differing settings that the audit found, even if outputs do not show them.
+        notes: Parts that could not be compared and why, and parts that are built differently.
         tolerance: Relative difference up to which outputs agree.
     """
 

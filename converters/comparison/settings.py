@@ -22,7 +22,7 @@ class Setting:
         flax: The Flax layer's attribute.
         torch: The torch module's.
         value: The setting of the Flax layer.
-        as_flax: That of the torch module, as Flax writes it.
+        as_flax: The torch module's value, as Flax writes it.
     """
 
     name: str

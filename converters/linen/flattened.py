@@ -27,7 +27,7 @@ class Axis(NamedTuple):
 
     Attributes:
         kind: "space" and "channels" of a map, "map" for a flattened one, "made" by a layer.
-        sizes: Of a flattened map (*spatial, channels), or of the axes that a layer's values were split into.
+        sizes: Sizes of a flattened map (*spatial, channels), or those that a layer's values were split into.
         layer: Number of the mark of the layer that made it.
         piece: Which of the axes it is that the layer's values were split into.
     """
@@ -72,7 +72,7 @@ def find_flattened(program: Any, marks: Marks) -> tuple[Flattened, ...]:
     """Returns the layers of a traced program that read or make maps as vectors.
 
     Args:
-        program: What `jax.make_jaxpr` gives.
+        program: Result of `jax.make_jaxpr`.
         marks: Marks of the layers in it.
     """
     if not _has_maps(program.jaxpr, set()):

@@ -26,7 +26,7 @@ def initial_values(
 
     Args:
         module, kwargs, rngs, method: As for `inspect_module`.
-        paths: Of the arrays, the collection first.
+        paths: Paths of the arrays, the collection first.
         inputs: Example arrays or `jax.ShapeDtypeStruct`s, for which zeros stand.
     """
     arrays, static = split_arguments(kwargs)

@@ -34,7 +34,7 @@ class Arrangement:
 
     @property
     def spread(self) -> int:
-        """How far the layers of the modules are from each other, in places; less is better."""
+        """Returns the distance between the layers of each module, in places, summed; less is better."""
         theirs, ours = self._theirs.members.values(), self._ours.members.values()
         return _spread(theirs, self.here) + _spread(ours, self.there)
 

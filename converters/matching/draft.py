@@ -52,7 +52,7 @@ def make_draft(misfit: Fit, attempt: Callable[[NamesAndRules], Fit]) -> Draft | 
     those that remain.
 
     Args:
-        misfit: What does not fit.
+        misfit: Problems that the error lists.
         attempt: Fits again, with names and rules added.
     """
     best: Draft | None = None
@@ -108,8 +108,8 @@ def _strangers(misfit: Fit, *, alike: bool) -> tuple[list[Layer], list[Layer], l
     Of numbered layers all or none: where layers.1 is missing, layers.2 may not be the checkpoint's layers.2.
 
     Args:
-        misfit: What does not fit.
-        alike: Whether a tensor counts again under each of its other names.
+        misfit: Problems that the error lists.
+        alike: If true, a tensor counts again under each of its other names.
     """
     cut = len(misfit.prefix)
     shapes: dict[str, Shape] = {}

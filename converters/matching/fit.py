@@ -130,7 +130,7 @@ def fit_links(
     Args:
         links: Links of a module.
         tensors: The state dict.
-        prefix: What its names have before those of the links.
+        prefix: Prefix of its names, before those of the links.
         ignore: Regular expressions for whole names that may be left over.
         missing: Regular expressions for whole names, or paths of arrays, that may be missing.
     """

@@ -81,7 +81,7 @@ class _Pairing:
         there: Place of the checkpoint's layer for each place of the module's.
         told: Places of the module's layers that more than their order tells apart.
         alone: Those of them that are the only ones of their shapes.
-        spread: How far the layers of a module are from each other.
+        spread: Distance between the layers of a module, in places.
     """
 
     def __init__(self, ours: Sequence[Layer], theirs: Sequence[Layer]) -> None:
@@ -208,7 +208,7 @@ def _by_numbers(
         ours: The module's layers.
         theirs: The checkpoint's layers.
         told: Gets the places of ours that more than their order tells apart.
-        sure: Whether the layers as a group are beyond doubt.
+        sure: If true, the layers as a group are beyond doubt.
     """
     if len(pairs) == 1 and sure:
         told.add(pairs[0][0])

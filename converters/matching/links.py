@@ -27,9 +27,9 @@ class Link:
     """Some arrays and the tensors they are made of; most often one of each.
 
     Attributes:
-        settled: Whether a rule says how the axes of the tensors are.
-        unsure: Whether the tensors have several axes and only the module's order speaks for theirs.
-        advice: What to do where the tensors have another shape.
+        settled: If true, a rule says how the axes of the tensors are ordered.
+        unsure: If true, the tensors have several axes, whose order only the module's tells.
+        advice: Advice for tensors of another shape.
     """
 
     arrays: tuple[Variable, ...]
@@ -95,7 +95,7 @@ def make_links(inspection: Inspection, names: Names, available: AbstractSet[str]
 
 @dataclass(frozen=True)
 class _Near(Mapping[str, T]):
-    """What is at and below a layer, by its path from there, and what is beside it, by "../" and its path."""
+    """Arrays at and below a layer, by their paths from there; those of its siblings, by "../" and theirs."""
 
     inside: Mapping[str, T]
     parent: Mapping[str, T]

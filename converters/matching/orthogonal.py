@@ -44,8 +44,8 @@ def orthogonal_weight(original: np.ndarray, base: np.ndarray | None = None, *, m
     """Returns the weight in float64.
 
     Args:
-        original: What PyTorch trains, (..., rows, columns).
-        base: What the map's result is multiplied with, (..., n, n) for n, the larger of both; None for none.
+        original: Matrix that PyTorch trains, (..., rows, columns).
+        base: Factor of the map's result, (..., n, n), where n is the larger of both; None for none.
         map: One of MAPS.
     """
     wide = original.shape[-2] < original.shape[-1]

@@ -31,7 +31,7 @@ class Kind:
         name: For messages.
         parts: The ends of the tensors' names, in the order in which functions take them.
         weight: Index of the part that has the weight's shape and dtype.
-        fits: Whether tensors of these shapes can be the parts.
+        fits: Returns whether tensors of these shapes can be the parts.
         compute: The parts -> the weight, in float64.
         restore: The new weight and the old parts -> new parts, in float64.
     """
@@ -104,7 +104,7 @@ def spectral_norm(weight: np.ndarray, u: np.ndarray, v: np.ndarray, *, transpose
 
     Args:
         weight, u, v: As in the file.
-        transposed: Whether the weight may be that of a transposed convolution.
+        transposed: If true, the weight may be that of a transposed convolution.
 
     Raises:
         ConversionError: nothing tells along which axis.
@@ -186,7 +186,7 @@ def computed_weights(tensors: Tensors, *, transposed: bool = True) -> Iterator[C
 
     Args:
         tensors: The state dict; only names and shapes are looked at.
-        transposed: Whether the model may have transposed convolutions.
+        transposed: If true, the model may have transposed convolutions.
     """
     new: dict[str, dict[str, str]] = {}
     old: dict[str, dict[str, str]] = {}

@@ -16,11 +16,11 @@ class Change:
     """The tensors of the checkpoint that a rule puts in the place of those that the module sees.
 
     Attributes:
-        shapes: Of the checkpoint's tensors.
+        shapes: Shapes of the checkpoint's tensors.
         inward: The checkpoint's tensors -> those that the module sees.
         outward: The inverse.
-        lossy: What `inward` cannot give back, in words; empty where it is exact.
-        settles: Whether it says how the axes of the tensors are.
+        lossy: Information that the way back loses, in words; empty if it is exact.
+        settles: If true, the rule says how the axes of the tensors are ordered.
     """
 
     shapes: tuple[Shape, ...]

@@ -18,9 +18,9 @@ class Sampling(NamedTuple):
         greedy: Whether to take the likeliest token instead of drawing one.
         top_k: From how many of the likeliest ones it is drawn; None for all.
         nucleus: Whether to draw only from the likeliest ones whose probabilities come to `Draw.top_p`.
-        penalized: Whether tokens of the text become less likely by `Draw.repetition_penalty`.
+        penalized: If true, tokens of the text become less likely by `Draw.repetition_penalty`.
         ngram: Length of the runs of tokens that come once in a text only; 0 for any.
-        delayed: Whether the tokens to stop at are left out before `Draw.earliest`.
+        delayed: If true, stop tokens are excluded before `Draw.earliest`.
     """
 
     greedy: bool

@@ -67,7 +67,7 @@ def conversion(
         module: The module that they are for.
         head: Layers whose tensors need not fit.
         others: Layers whose tensors are of another head, and are left out.
-        leeway: What else may be left over or missing.
+        leeway: Tensors and arrays that may be left over or missing, too.
 
     Raises:
         ConversionError: they do not fit the module.

@@ -1,4 +1,4 @@
-"""How pictures become the input of a model of one's own, as callers say it."""
+"""Preprocessing of pictures for a module of your own, in the forms that callers may pass."""
 
 import json
 import os

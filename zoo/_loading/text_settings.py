@@ -38,7 +38,7 @@ class TextSettings:
     Attributes:
         max_length: Longest text, in tokens; None for as long as the model allows.
         lower_case: If true, texts are lowercased before they are tokenized.
-        prompts: What texts begin with, by name.
+        prompts: Beginnings of texts, by name.
         default_prompt: Name of the prompt that is used where none is chosen.
         begin: Id of the token that a text begins with; None where no file says it.
     """

@@ -165,7 +165,7 @@ def _keywords(
 
 
 def _expected(value: Any, annotation: Any) -> str:
-    """What a keyword takes instead of the value, in words; empty where it takes the value."""
+    """Returns the values that a keyword takes instead, in words; empty if it takes the value."""
     for kind in get_args(annotation) or (annotation,):
         right, words = _KINDS.get(kind, (object, ""))
         # Python's booleans are whole numbers; sizes are not negative.

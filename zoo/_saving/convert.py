@@ -77,7 +77,7 @@ def convert(
         ignore: Regular expressions for whole names that may be left over.
         missing: Regular expressions for whole names, or paths of arrays, that the file may lack; these arrays
             keep their initial values.
-        preprocess: How pictures become the model's input, as for `zoo.save`; kept in a directory.
+        preprocess: Preprocessing of pictures, as for `zoo.save`; kept in a directory.
         key: Which state dict of a file that holds several.
         dtype: For floating-point arrays; None keeps the tensors' own.
         allow_nonfinite: Lets NaN and infinity pass.

@@ -60,7 +60,7 @@ def save(
         model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
         directory: Made where it is missing, refused where it holds a model.
         inputs: Example arrays or their shapes, for a module of your own: loading then checks every array.
-        preprocess: How pictures become the model's input, for `zoo.preprocess` and `zoo predict`: the name
+        preprocess: Preprocessing of pictures, for `zoo.preprocess` and `zoo predict`: the name
             of a model with the same preprocessing, such as "resnet18", a preprocessor_config.json or its
             content, or a mapping of the fields that entries of the manifest have: resize, crop,
             interpolation, mean and std. By default as the model's entry says.

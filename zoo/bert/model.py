@@ -302,7 +302,7 @@ def create(
         attention_dropout: Rate of the attention weights.
         classifier_dropout: Rate before the classifier; by default `dropout`.
         answer_dropout: Rate before the head "question_answering".
-        causal: Whether a token attends only to itself and those before it, as a decoder's.
+        causal: If true, a token attends only to itself and earlier ones, as in a decoder.
         pad_token_id: Id of the padding token, behind which RoBERTa's positions begin.
         head: "none" gives states, "pooler" these and the pooled first one, "embedding" one vector a text;
             "masked_lm" and "causal_lm" logits of tokens, "next_sentence" two logits, "pretraining" both;

@@ -21,7 +21,7 @@ class Projection(NamedTuple):
     Attributes:
         features: Size of its output.
         activation: Name of the activation after it, or "identity".
-        use_bias: Whether it has a bias.
+        use_bias: If true, the layer has a bias.
     """
 
     features: int

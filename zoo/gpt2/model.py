@@ -395,8 +395,8 @@ def create(
         embedding_dropout: Rate after the embeddings.
         classifier_dropout: Rate before the classifier of tokens.
         summary_dropout: Rate before the second head of "double_heads".
-        scale_attention: Whether products of queries and keys are divided by the root of their size.
-        scale_by_layer: Whether they are also divided by the block's number, from 1 on.
+        scale_attention: If true, products of queries and keys are divided by the root of the head's size.
+        scale_by_layer: If true, they are also divided by the block's number, from 1.
         pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
             token that is another one, and that the mask keeps.
         eos_token_id: Ids of the tokens that end a text, which `generate` then stops at.

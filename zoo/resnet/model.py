@@ -154,8 +154,8 @@ def create(
         groups: Number of groups in the bottlenecks' 3x3 convolutions.
         width_per_group: Channels of each group in a stage of 64 channels.
         zero_init_last: Whether to initialize the last scale of a block with zeros: it begins as its shortcut.
-        stride_first_stage: Whether the first stage halves the sides, too.
-        stride_first_conv: Whether bottlenecks have their stride in the first 1x1 convolution, as the paper's.
+        stride_first_stage: If true, the first stage halves height and width, too.
+        stride_first_conv: If true, bottlenecks stride in the first 1x1 convolution, as in the paper.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -241,7 +241,7 @@ def create(
         head: One of HEADS: "classification" gives logits, "none" features, "pooler" these through a dense
             layer with tanh, "maps" those of patches after several blocks, "masked_images" the images whose
             patches were masked.
-        pooling: What the classifier reads, one of POOLING: the class token; "both", this and that of DeiT,
+        pooling: Input of the classifier, one of POOLING: the class token; "both", this and that of DeiT,
             whose logits are averaged; or "concat", the class token beside the mean of the patches. By default
             "both" with `distilled`.
         out_indices: Blocks whose outputs are the maps, counted from 1, 0 is what enters the first one; by
@@ -253,7 +253,7 @@ def create(
         representation: Size of a dense layer with tanh before the head; True takes `width`, 0 none.
         maskable: Whether to have a token for masked patches.
         layer_scale: Initial value of the scales after attention and MLP; 0 leaves them out.
-        swiglu: Whether blocks have gates in their dense layers, as the largest DINOv2.
+        swiglu: If true, blocks have gated dense layers (SwiGLU), as the largest DINOv2.
         qkv_bias: Whether to add a bias to queries, keys and values.
         activation: Name of the activation between a block's two dense layers.
         epsilon: Epsilon of the layer norms.
