@@ -33,14 +33,14 @@ def test_layers_of_compact_modules_have_no_origin() -> None:
     assert inspect_module(Compact(), X).origins(("layers_0",)) == [None]
 
 
-def test_arrays_come_in_the_order_in_which_the_layers_are_called() -> None:
+def test_arrays_come_in_the_order_in_which_they_are_asked_for() -> None:
     assert list(arrays(Names(), X))[:6] == [
-        "params/layer1_0/bias",
         "params/layer1_0/kernel",
-        "params/layer1_1/bias",
+        "params/layer1_0/bias",
         "params/layer1_1/kernel",
-        "params/ln_1/bias",
+        "params/layer1_1/bias",
         "params/ln_1/scale",
+        "params/ln_1/bias",
     ]
 
 
@@ -71,11 +71,11 @@ def test_a_module_at_the_root_may_have_a_name() -> None:
 
 
 def test_a_shared_module_is_listed_once() -> None:
-    assert list(arrays(Shared(), X)) == ["params/inner/bias", "params/inner/kernel"]
+    assert list(arrays(Shared(), X)) == ["params/inner/kernel", "params/inner/bias"]
     assert list(arrays(Tied(), np.zeros((2, 3), int))) == [
         "params/embed/embedding",
-        "params/body/bias",
         "params/body/kernel",
+        "params/body/bias",
     ]
 
 
@@ -117,7 +117,7 @@ def test_keyword_arguments_other_methods_and_rngs_are_passed_on() -> None:
         method="encode",
         rngs={"params": jax.random.key(0), "dropout": jax.random.key(1)},
     )
-    assert list(found) == ["params/body/bias", "params/body/kernel"]
+    assert list(found) == ["params/body/kernel", "params/body/bias"]
 
 
 @pytest.mark.parametrize("inputs", [(), (X[0], X[0])])
