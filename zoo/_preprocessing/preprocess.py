@@ -69,9 +69,9 @@ def preprocess_located(located: Located) -> Preprocessor:
 
 
 def _check_processor(located: Located) -> None:
-    """Raises what is wrong with the preprocessor_config.json of a model, if it has one."""
+    """Raises what is wrong with the preprocessor_config.json of a repository, if it has one."""
     family = families.named(located.entry.family)
-    if not (family and family.config_fields):
+    if located.counted or not (family and family.config_fields):  # counted: in the manifest or saved by zoo
         return
     content, config = companion(located, PREPROCESSOR), companion(located, CONFIG)
     if content and config:

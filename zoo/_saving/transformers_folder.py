@@ -98,7 +98,8 @@ def _attributes(module: nn.Module, config: Mapping[str, Any], fields: ConfigFiel
             value = activations.get(value, value)
         if value is not None:
             found[name] = [*value] if isinstance(value, tuple) else value
-    return found
+    ends = getattr(module, "eos_token_id", ())
+    return {**found, "eos_token_id": ends[0] if len(ends) == 1 else [*ends]} if ends else found
 
 
 def _of_module(module: nn.Module, keyword: str) -> Any:

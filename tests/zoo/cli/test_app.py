@@ -101,7 +101,10 @@ def test_predict_prints_the_likeliest_classes(run, saved, tmp_path):
 
 REFUSED = {
     "unknown name": (["info", "vae_minst"], "no model named 'vae_minst'; did you mean 'vae_mnist'?"),
-    "unknown directory": (["info", "no/where"], "there is no directory 'no/where'."),
+    "unknown directory": (
+        ["info", "no/where"],
+        "no directory 'no/where'; a repository of the Hub is written",
+    ),
     "sample of a classifier": (["sample", "cnn_mnist", "--out", "a.png"], "'cnn_mnist' does not draw images"),
     "unknown class": (["sample", "VAE", "--out", "a.png", "--label", 10], "no class 10"),
     "no format": (["sample", "VAE", "--out", "digits"], "'digits' ends in no format"),
