@@ -52,6 +52,7 @@ def channels_first(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x, -1, 1) if x.ndim == 4 else x
 
 
+@pytest.mark.costly
 @each_case
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:
