@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zoo._errors import WeightsError
+from zoo._errors import WeightsError, ZooError
 from zoo._hub.settings import Token
-from zoo._registry.entry import Entry, Input, Weights
+from zoo._registry.entry import Entry, FrozenMapping, Input, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,3 +39,16 @@ class Located:
     def with_inputs(self, inputs: tuple[Input, ...]) -> "Located":
         """Returns the same model for inputs of other shapes."""
         return replace(self, entry=replace(self.entry, inputs=inputs))
+
+    def with_head(self, head: str) -> "Located":
+        """Returns the same model with another head than its config.json names; the weights must have it.
+
+        Raises:
+            ZooError: it is no repository in transformers' layout, where config.json alone decides.
+        """
+        if self.counted:
+            raise ZooError(
+                f"{self.entry.name!r} has the head that it was made with; leave the other one out."
+            )
+        config = FrozenMapping({**self.entry.config, "head": head})
+        return replace(self, entry=replace(self.entry, config=config))

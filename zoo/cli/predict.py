@@ -31,6 +31,10 @@ def predict(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Read each input as two texts, separated by a tab.")
     ] = False,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="HEAD", help="Head of a repository whose config.json names none, or another."),
+    ] = None,
     dtype: Dtype = None,
 ) -> None:
     """Classify images or texts, and print the likeliest classes.
@@ -42,7 +46,9 @@ def predict(
     is the ground. Unless it is 28 x 28 pixels already, the digit is cut out, scaled and centred as MNIST's
     were.
     """
-    located = resolve(name)
+    located = resolve(name, head=head)
+    if head is not None:
+        located = located.with_head(head)
     entry = located.entry
     if entry.takes_tokens:
         inputs, logits = _of_texts(located, inputs, pairs=pairs, dtype=dtype)

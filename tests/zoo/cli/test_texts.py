@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +111,18 @@ def test_models_for_other_things_say_for_which(encoder, tmp_path):
     found = json.loads(run("embed", base, "w5 w6", "--pooling", "cls"))
     states = zoo.load(base, pretrained=True)(np.array([[5, 6]])).last_hidden_state
     np.testing.assert_allclose(found, states[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_that_the_files_do_not_name_is_asked_for(classifiers, tmp_path):
+    expected = run("predict", classifiers["one of three"], "w5 w6")
+    directory = tmp_path / "unnamed"
+    shutil.copytree(classifiers["one of three"], directory)
+    config = json.loads((directory / "config.json").read_text())
+    del config["architectures"]
+    (directory / "config.json").write_text(json.dumps(config))
+    assert "does not classify texts" in run("predict", directory, "w5 w6", code=1)
+    assert run("predict", directory, "--head", "classification", "w5 w6") == expected
+    assert "leave the other one out" in run("predict", "cnn_mnist", "--head", "none", "a.png", code=1)
 
 
 def test_vectors_go_into_files_that_their_suffix_names(encoder, tmp_path):
