@@ -111,7 +111,9 @@ def split_arguments(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
 def _shape(leaf: Any) -> Any:
     """The array's shape and dtype: make_jaxpr would keep the array."""
     if isinstance(leaf, jax.Array | np.ndarray):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        # Newer versions of JAX warn of float64 that they will not make.
+        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
+        return jax.ShapeDtypeStruct(leaf.shape, dtype)
     return leaf
 
 
