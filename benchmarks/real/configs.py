@@ -100,7 +100,7 @@ def difference(config: dict[str, Any], theirs: torch.nn.Module, ours: zoo.Model)
 
 
 def outcome(config: dict[str, Any]) -> tuple[str, str]:
-    """What became of a file: one word, and details."""
+    """Outcome for a file: one word, and details."""
     small = reduced(config)
     try:
         theirs = twin(small)

@@ -145,7 +145,7 @@ class Repository:
     """A repository to make.
 
     Attributes:
-        verb: What it is for: embed, predict or generate; "pairs" and "cross" are predict's of two texts.
+        verb: Purpose of the repository: embed, predict or generate; "pairs" and "cross" are predict's of two texts.
         config: Its config.json.
         architecture: transformers' class.
         tokens: Which tokenizer: words, pairs or pieces.
@@ -155,8 +155,8 @@ class Repository:
         lower: If true, the tokenizer lowercases.
         binary: If true, the weights are in pytorch_model.bin.
         folder: Where the transformer is.
-        dtype: Of the weights.
-        arguments: Of the verb.
+        dtype: Dtype of the weights.
+        arguments: Arguments of the verb.
     """
 
     verb: str

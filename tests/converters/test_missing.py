@@ -1,4 +1,4 @@
-"""What a module and a state dict do not have in common: missing=, buffers, ties, conversions of nothing."""
+"""Differences between a module and a state dict: missing=, buffers, ties, conversions of nothing."""
 
 from typing import Any
 

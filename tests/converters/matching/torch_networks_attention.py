@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class WindowAttention(nn.Module):
-    """Of one window, the whole picture."""
+    """Returns the result for one window, the whole picture."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifiers(tmp_path_factory):
-    """Of three classes, which exclude each other or do not, and of one."""
+    """Classifiers of three classes, which exclude each other or do not, and of one."""
 
     def made(name, classes, **config):
         twin = randomise(text_models.bert("BertForSequenceClassification", num_labels=classes)).float()

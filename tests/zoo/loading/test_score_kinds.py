@@ -1,4 +1,4 @@
-"""What a config.json says of a classifier's scores."""
+"""Kinds of a classifier's scores, as config.json says them."""
 
 import json
 

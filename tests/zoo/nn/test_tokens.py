@@ -1,4 +1,4 @@
-"""What models of text are called with, eagerly and compiled."""
+"""Arguments of text models, in eager and compiled calls."""
 
 import jax
 import jax.numpy as jnp

@@ -171,7 +171,7 @@ def test_the_tokenizer_of_a_model_of_texts_comes_along(tmp_path):
 
 
 def test_only_weights_as_they_were_loaded_have_their_source(tmp_path):
-    """What was initialised or changed here is nobody else's work."""
+    """Weights that were initialised or changed here are nobody else's work."""
     random = zoo.load("mlp_mnist", hidden=[4])
     assert random.entry.source is None
     published = dataclasses.replace(random.entry, source="somebody")
