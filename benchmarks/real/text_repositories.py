@@ -145,7 +145,7 @@ class Repository:
     """A repository to make.
 
     Attributes:
-        verb: Purpose of the repository: embed, predict or generate; "pairs" and "cross" are predict's of two texts.
+        verb: Its purpose: embed, predict or generate; "pairs" and "cross" are predict's of two texts.
         config: Its config.json.
         architecture: transformers' class.
         tokens: Which tokenizer: words, pairs or pieces.
