@@ -57,7 +57,7 @@ def _check_target(path: Path, overwrite: bool, size: int) -> None:
         pass
     else:
         if not overwrite:
-            raise CheckpointError("exists already; choose another name, or ask to overwrite it")
+            raise CheckpointError("exists already; choose another name, or replace it with overwrite=True")
         if not stat.S_ISLNK(mode):
             require_regular(mode)
     check_free_space(path.parent, size)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from converters.errors import CheckpointError
-from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
+from converters.formats import ALL_SUFFIXES, INDEX_FILE, WEIGHTS_FILE, safetensors
 from converters.io import atomic_write
 from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._hub.checksum import checksum_of
@@ -144,11 +144,16 @@ def write(
         config: Content of config.json, instead of the record.
         processes: The processes that do so together.
     """
+    if target.suffix.lower() in ALL_SUFFIXES and not target.is_dir():
+        raise ZooError(
+            f"{str(target)!r} is the name of a file, and a model is saved as a directory; "
+            f"choose a name such as {str(target.with_suffix(''))!r}."
+        )
     taken = [name for name in (WEIGHTS_FILE, INDEX_FILE, CONFIG) if os.path.lexists(target / name)]
     if taken and not overwrite:
         raise ZooError(
             f"{str(target)!r} has {' and '.join(taken)} already; "
-            "choose another directory, or ask to overwrite them."
+            "choose another directory, or replace them with overwrite=True."
         )
     try:
         new = not target.exists()

@@ -131,6 +131,15 @@ def test_a_directory_that_cannot_be_made_is_refused(model, tmp_path):
         zoo.save(model, tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine.pth"])
+def test_the_name_of_a_file_is_no_directory(name, model, tmp_path):
+    with pytest.raises(zoo.ZooError, match=r"saved as a directory; choose a name such as '.*mine'\."):
+        zoo.save(model, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / name).mkdir()
+    zoo.save(model, tmp_path / name)
+
+
 def test_interrupted_saving_leaves_nothing(model, tmp_path, monkeypatch):
     def interrupt(entry):
         raise KeyboardInterrupt
