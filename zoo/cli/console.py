@@ -14,6 +14,7 @@ from converters.errors import ConverterError
 from converters.io import exceptions_from
 from zoo._errors import ZooError
 from zoo._progress import is_terminal
+from zoo.cli.modules import described, place_in_own_file
 
 Dtype = Annotated[
     str | None,
@@ -48,7 +49,13 @@ class Verbs(TyperGroup):
         except (ZooError, ConverterError, OSError) as error:
             if ctx.params["debug"]:
                 raise
-            print(f"zoo: {error}", file=sys.stderr)
+            print(f"zoo: {error}{place_in_own_file(error)}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except Exception as error:
+            place = place_in_own_file(error)
+            if ctx.params["debug"] or not place:
+                raise
+            print(f"zoo: {described(error)}{place}", file=sys.stderr)
             raise SystemExit(1) from None
 
 

@@ -1,9 +1,6 @@
 """The verbs `zoo convert`, `zoo export` and `zoo verify`."""
 
-import importlib
 import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +10,9 @@ import typer
 
 from converters import ConversionError, read_names, write_names
 from zoo._progress import bytes_bar
+from zoo.cli.modules import Module, make
 
 Names = Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file of names pairs and rules.")]
-Module = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PKG.MOD:FACTORY", help="A function without arguments that returns a module of your own."
-    ),
-]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="A PyTorch checkpoint of any kind.")]
@@ -177,20 +169,6 @@ def verify(
         ("outputs", outputs),
     ]
     table(("checked", "found"), rows)
-
-
-def make(text: str | None) -> Any:
-    """Returns the module that `pkg.mod:factory` makes; None for no text."""
-    if text is None:
-        return None
-    place, _, factory = text.partition(":")
-    sys.path.insert(0, os.getcwd())  # where a console script does not look by itself
-    try:
-        return getattr(importlib.import_module(place), factory)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise typer.BadParameter(f"--module {text}: {error}") from error
-    finally:
-        sys.path.remove(os.getcwd())
 
 
 def _call(inputs: list[str] | None, values: list[str] | None, method: str | None) -> Any:

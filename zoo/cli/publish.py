@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo._progress import is_terminal
-from zoo.cli import console, convert
+from zoo.cli import console
+from zoo.cli.modules import Module, make
 
 if TYPE_CHECKING:
     from zoo._publishing.plan import Plan
@@ -43,7 +44,7 @@ def publish(
     manifest: Manifest = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    module: convert.Module = None,
+    module: Module = None,
 ) -> None:
     """Publish a model on the Hugging Face Hub.
 
@@ -62,7 +63,7 @@ def publish(
         message=message,
         manifest=manifest,
     )
-    options = StageOptions(module=convert.make(module), license=license_, torch=torch)
+    options = StageOptions(module=make(module), license=license_, torch=torch)
     done = run(name, request, options, lambda plan: _review(plan, dry_run=dry_run, yes=yes))
     print(done.url)
     if done.entry and not manifest:

@@ -25,8 +25,15 @@ class Net(nn.Module):
         x = nn.LayerNorm()(x.mean((1, 2)))
         return nn.Dense(3)(x)
 
+class Picky(nn.Module):
+    def __call__(self, x):
+        return x @ x
+
 def broken():
-    raise TypeError("no such luck")
+    return {}["luck"]
+
+def number():
+    return 3
 """
 TENSORS = {
     "stem.weight": np.random.default_rng(0).random((4, 1, 3, 3), np.float32),
@@ -147,7 +154,6 @@ def test_a_refusal_is_one_message_and_exit_code_one(run, checkpoints, tmp_path):
         [*OWN, "--model", "mlp_mnist"],
         ["--module", "absent:Net", "--input", "1"],
         ["--module", "mine:absent", "--input", "1"],
-        ["--module", "mine:broken", "--input", "1"],
         ["--module", "mine", "--input", "1"],
         ["--module", "mine:Net", "--input", "one"],
     ],
@@ -157,6 +163,25 @@ def test_misuse_has_exit_code_two(options, run, mine):
     result = run("convert", "mine.pth", *options, "-o", "out")
     assert (result.exit_code, result.stdout) == (2, "")
     assert not (mine / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("mine:broken", "--module mine:broken: KeyError: 'luck'\n  mine.py, line 16: return {}[\"luck\"]\n"),
+        ("mine:Picky", "\n  mine.py, line 13: return x @ x\n"),
+        ("mine:number", "expected a Flax module, 'number' returns a int"),
+        ("lacking:Net", "No module named 'absent'\n  lacking.py, line 1: import absent\n"),
+        ("unfinished:Net", "\n  unfinished.py, line 1: x = (\n"),
+    ],
+)
+def test_what_a_module_of_ones_own_raises_is_one_message_with_its_place(module, message, run, mine):
+    (mine / "lacking.py").write_text("import absent")
+    (mine / "unfinished.py").write_text("x = (")
+    result = run("convert", "mine.pth", "--module", module, "--input", "1,8,6,1", "-o", "out")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_the_users_own_module_is_converted_with_the_draft_of_names(run, mine):
