@@ -1,6 +1,7 @@
 """Decoder-only language model with learned positions: GPT-2."""
 
 from zoo._inference.generate import generate
+from zoo.gpt2.layers import Cache
 from zoo.gpt2.layouts import CONFIG_FIELDS, IGNORED, TIED, TORCH_NAMES
 from zoo.gpt2.model import (
     CLASSIFIER,
@@ -10,7 +11,6 @@ from zoo.gpt2.model import (
     HEAD,
     TASKS,
     TENSOR_PARALLEL,
-    Cache,
     create,
     inputs,
 )

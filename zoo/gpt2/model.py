@@ -4,11 +4,10 @@ Radford et al., https://cdn.openai.com/better-language-models/language_models_ar
 the attributes have the names of the Hub's files.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from converters.layers import Leaf, Row
 from zoo._errors import ZooError
-from zoo._nn.attention import attention, key_mask
+from zoo._nn.attention import key_mask
 from zoo._nn.layer_stack import LayerStack
-from zoo._nn.layers import ACTIVATIONS, check_activation
+from zoo._nn.layers import check_activation
 from zoo._nn.outputs import TextOutput
 from zoo._nn.tokens import flattened, like_ids, token_ids
 from zoo._registry.entry import Input
+from zoo.gpt2.layers import Block, Caches, Context, Settings, Summary
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -44,154 +43,6 @@ TASKS = {
 }
 END_TOKEN = "<|endoftext|>"
 HEADS = (*TASKS, "none")
-
-
-class Conv1D(nn.Dense):
-    """Dense layer whose kernel is (in, out) in the files, as in Flax."""
-
-    torch_row: ClassVar[Row] = {"kernel": Leaf("weight"), "bias": Leaf("bias")}
-
-
-class Cache(NamedTuple):
-    """Keys and values of the tokens so far, each (batch, heads, length, head_dim).
-
-    XLA multiplies matrices of this order as they lie; it would copy others first.
-    """
-
-    keys: jax.Array
-    values: jax.Array
-
-    def written(self, new: "Cache", column: jax.Array | int) -> "Cache":
-        """Returns the cache with the new token in that column."""
-        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=column, axis=2)
-        return Cache(put(self.keys, new.keys), put(self.values, new.values))
-
-
-Caches: TypeAlias = Sequence[Cache] | Cache
-Layer: TypeAlias = jax.Array | int  # 0 for the first; in a loop it is not known when compiling
-
-
-class Settings(NamedTuple):
-    """Sizes and options that all blocks share."""
-
-    series: LayerStack
-    width: int
-    heads: int
-    feed_forward: int
-    activation: str
-    epsilon: float
-    dropout: float
-    attention_dropout: float
-    scale_attention: bool
-    scale_by_layer: bool
-    dtype: DTypeLike | None
-
-    def norm(self) -> nn.LayerNorm:
-        """Builds a layer norm."""
-        return nn.LayerNorm(self.epsilon, self.dtype, use_fast_variance=False)
-
-    def dense(self, features: int, parts: int = 1) -> Conv1D:
-        """Builds a dense layer; residual ones, of which there are `parts`, begin smaller (section 2.3)."""
-        return Conv1D(features, dtype=self.dtype, kernel_init=nn.initializers.normal(0.02 / math.sqrt(parts)))
-
-
-class Context(NamedTuple):
-    """Arguments that are the same for every block.
-
-    Attributes:
-        mask: True for tokens to attend to; broadcasts to (batch, heads, queries, keys).
-        column: Column of the caches, if there are any, that the token goes to.
-        train: If true, dropout is applied.
-    """
-
-    mask: jax.Array | None
-    column: jax.Array | int
-    train: bool
-
-
-class Attention(nn.Module):
-    """Causal self-attention: each token attends to itself and those before it."""
-
-    settings: Settings
-
-    def setup(self) -> None:
-        self.c_attn = self.settings.dense(3 * self.settings.width)
-        self.c_proj = self.settings.dense(self.settings.width, 2 * self.settings.series.depth)
-        self.attn_dropout = nn.Dropout(self.settings.attention_dropout)
-        self.resid_dropout = nn.Dropout(self.settings.dropout)
-
-    def __call__(
-        self, x: jax.Array, context: Context, cache: Cache | None, layer: Layer
-    ) -> tuple[jax.Array, Cache]:
-        split = (*x.shape[:2], self.settings.heads, self.settings.width // self.settings.heads)
-        parts = jnp.split(self.c_attn(x), 3, axis=-1)
-        query, key, value = (part.reshape(split) for part in parts)
-        if self.settings.scale_by_layer:
-            query = query / (layer + 1)
-        made = Cache(key.swapaxes(1, 2), value.swapaxes(1, 2))
-        if cache is not None:
-            made = cache.written(made, context.column)
-        out = attention(
-            query,
-            made.keys.swapaxes(1, 2),
-            made.values.swapaxes(1, 2),
-            mask=context.mask,
-            is_causal=cache is None,
-            scale=None if self.settings.scale_attention else 1.0,
-            dropout=partial(self.attn_dropout, deterministic=False) if context.train else None,
-        )
-        out = self.resid_dropout(self.c_proj(out.reshape(x.shape)), deterministic=not context.train)
-        return out, made
-
-
-class MLP(nn.Module):
-    """Two dense layers."""
-
-    settings: Settings
-
-    def setup(self) -> None:
-        self.c_fc = self.settings.dense(self.settings.feed_forward)
-        self.c_proj = self.settings.dense(self.settings.width, 2 * self.settings.series.depth)
-        self.dropout = nn.Dropout(self.settings.dropout)
-
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = self.c_proj(ACTIVATIONS[self.settings.activation](self.c_fc(x)))
-        out: jax.Array = self.dropout(x, deterministic=not train)
-        return out
-
-
-class Block(nn.Module):
-    """Pre-norm block: attention, then an MLP, each with a residual connection."""
-
-    settings: Settings
-
-    def setup(self) -> None:
-        self.ln_1, self.ln_2 = self.settings.norm(), self.settings.norm()
-        self.attn = Attention(self.settings)
-        self.mlp = MLP(self.settings)
-
-    def __call__(
-        self, x: jax.Array, context: Context, cache: Cache | None, layer: Layer
-    ) -> tuple[jax.Array, Cache]:
-        out, made = self.attn(self.ln_1(x), context, cache, layer)
-        x = x + out
-        return x + self.mlp(self.ln_2(x), train=context.train), made
-
-
-class Summary(nn.Module):
-    """One number for a text, from the state of one of its tokens."""
-
-    settings: Settings
-    rate: float
-
-    def setup(self) -> None:
-        self.first_dropout = nn.Dropout(self.rate)
-        self.summary = nn.Dense(1, dtype=self.settings.dtype, kernel_init=nn.initializers.normal(0.02))
-
-    def __call__(self, state: jax.Array, *, train: bool) -> jax.Array:
-        """(batch, width) -> (batch,)."""
-        out: jax.Array = self.summary(self.first_dropout(state, deterministic=not train))[..., 0]
-        return out
 
 
 class GPT2(nn.Module):
