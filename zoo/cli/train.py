@@ -116,16 +116,11 @@ def _changed(recipe: "Recipe", settings: list[str] | None) -> "Recipe":
 
 
 def _finish(out: Path) -> None:
-    """Draws the curves and prints the metrics."""
-    from zoo import training
+    """Prints the metrics."""
     from zoo._processes import is_primary
 
     if not is_primary():
         return
-    try:
-        training.draw_curves(out)
-    except TrainingError as error:
-        typer.echo(f"zoo: no curves.png: {error}", err=True)
     table(("metric", "value"), [*info(out).metrics.items()])
 
 

@@ -1,7 +1,10 @@
 """Plots of a run's metrics and of a classifier's confusions."""
 
 import io
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,38 @@ from zoo._errors import TrainingError
 from zoo.training.metrics import read_rows
 from zoo.training.run_directory import CONFUSION, CURVES, METRICS
 
+MISSING = "pictures need matplotlib; install 'flax-zoo[plot]'."
 
-def draw_curves(directory: Path) -> Path:
+_log = logging.getLogger("zoo")
+
+
+def can_draw(*pictures: str) -> bool:
+    """Returns whether matplotlib is installed; logs how to get the named pictures where it is not.
+
+    A run asks before it begins: its result is complete without them.
+    """
+    found = find_spec("matplotlib") is not None
+    if not found:
+        _log.warning("%s will be left out: %s", " and ".join(pictures), MISSING)
+    return found
+
+
+def attempt(*pictures: Callable[[], object]) -> None:
+    """Draws pictures of a complete run; logs what fails, which takes nothing from its result."""
+    for draw in pictures:
+        try:
+            draw()
+        except (TrainingError, OSError) as error:
+            _log.warning("a picture is left out: %s", error)
+
+
+def draw_curves(directory: str | os.PathLike[str]) -> Path:
     """Writes curves.png into a run's directory: each metric over the updates, together with the held-out one.
 
     Raises:
         TrainingError: matplotlib is not installed, or the run has no metrics yet.
     """
+    directory = Path(directory)
     rows = [row for row in read_rows(directory / METRICS) if "step" in row]
     if not rows:
         raise TrainingError(f"{str(directory)!r} has no metrics to draw; train first.")
@@ -61,10 +89,10 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], directory: Path) 
 
 
 def _figure(**options: Any) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise TrainingError("pictures need matplotlib; install 'flax-zoo[plot]'.") from error
+    if find_spec("matplotlib") is None:
+        raise TrainingError(MISSING)
+    from matplotlib.figure import Figure
+
     return Figure(**options)
 
 

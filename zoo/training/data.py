@@ -1,5 +1,6 @@
 """Data sets for training and evaluation: their files, checked and read, from a directory or from mirrors."""
 
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -95,7 +96,7 @@ class Dataset:
     beside: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
 
-def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> Examples:
+def load_split(dataset: Dataset, split: str, directory: str | os.PathLike[str] | None = None) -> Examples:
     """Reads the examples of a split from the data set's files in the directory: plain, .gz, or archived.
 
     Without a directory they are read from the cache (ZOO_CACHE), after a download from the mirrors if needed.
@@ -105,7 +106,7 @@ def load_split(dataset: Dataset, split: str, directory: Path | None = None) -> E
     """
     files = dataset.splits[split]
     advice = "get the file again" if directory else "delete it, then it is downloaded again"
-    place = directory or cache_directory(dataset)
+    place = Path(directory) if directory else cache_directory(dataset)
     if not directory:
         for file in (dataset.archive,) if dataset.archive else files:
             _fetch(file, dataset, place)

@@ -1,8 +1,8 @@
 """Measures a model over a whole split of a data set."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ BATCH_SIZE = 512
 
 
 def evaluate_pretrained(
-    name: Name, *, data: Path | None = None, dataset: Dataset | None = None
+    name: Name, *, data: str | os.PathLike[str] | None = None, dataset: Dataset | None = None
 ) -> dict[str, float]:
     """Measures weights on the test set of the recipe with their entry's name.
 

@@ -1,8 +1,10 @@
 """Finetunes pretrained models to classify the user's own data."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -24,13 +26,13 @@ from zoo._registry.recipes import FINETUNING, Recipe
 from zoo._variables import init
 from zoo._variables.sharding import Placement
 from zoo._variables.tree import flatten, unflatten
-from zoo.training.curves import draw_confusion
+from zoo.training.curves import attempt, can_draw, draw_confusion, draw_curves
 from zoo.training.evaluate import confusion, evaluate
 from zoo.training.labelled_data import Labelled, pictures, texts
 from zoo.training.metrics import append_rows
 from zoo.training.partitioning import make_partitioner
 from zoo.training.run import Report, run, write_result
-from zoo.training.run_directory import METRICS, claim
+from zoo.training.run_directory import CONFUSION, CURVES, METRICS, claim
 
 
 def finetuning_recipe(name: Name) -> Recipe:
@@ -44,9 +46,9 @@ def _recipe_for(entry: Entry) -> Recipe:
 
 def finetune(
     name: Name,
-    directory: Path,
+    directory: str | os.PathLike[str],
     *,
-    data: Path,
+    data: str | os.PathLike[str],
     recipe: Recipe | None = None,
     num_classes: int | None = None,
     mesh: Mesh | str | None = None,
@@ -58,8 +60,8 @@ def finetune(
     """Puts a new head on a pretrained model and trains it; keeps the best epoch on the held-out examples.
 
     The directory gets run.json, metrics.jsonl, checkpoints, and in the end what `zoo.save` writes, with the
-    tokenizer of a model of texts and confusion.png. A run that was killed and is resumed ends with the same
-    arrays as one that was not.
+    tokenizer of a model of texts, then curves.png and confusion.png where matplotlib is installed. A run that
+    was killed and is resumed ends with the same arrays as one that was not.
 
     Args:
         name: A name that `load` takes, of a classifier of photos or a text encoder.
@@ -79,6 +81,7 @@ def finetune(
         TrainingError: the model has no head to replace, the directory holds another run, or the loss is
             not finite.
     """
+    directory, data = Path(directory), Path(data)
     located = resolve(name)
     entry = located.entry
     if not head_layers(entry):
@@ -96,7 +99,10 @@ def finetune(
                 f"{len(labelled.training.labels)} examples are no batch of {recipe.batch_size}; "
                 "choose a smaller batch_size."
             )
+        # Read before training, as everything that its end needs.
+        companions = text_files(located) if entry.takes_tokens else {}
     examined(labelled)
+    drawing = is_primary() and can_draw(CURVES, CONFUSION)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
         model = _with_head(located, labelled, recipe, partitioner.sharding)
         variables = run(model, recipe, directory, labelled.training, labelled.held_back, report, partitioner)
@@ -106,10 +112,13 @@ def finetune(
         append_rows(directory / METRICS, [metrics])
         assert model.entry is not None  # it was loaded
         made = Model(model.module, variables, replace(model.entry, metrics=FrozenMapping(metrics)))
+        write_result(made, directory, companions)
         taken = confusion(made, labelled.held_back, recipe, partitioner=partitioner)
-        if is_primary():
-            draw_confusion(taken, labelled.classes, directory)
-        write_result(made, directory, text_files(located) if entry.takes_tokens else {})
+        if drawing:
+            attempt(
+                partial(draw_curves, directory),
+                partial(draw_confusion, taken, labelled.classes, directory),
+            )
     return made
 
 

@@ -1,8 +1,10 @@
 """A training run in a directory of its own: from a name to weights, resumable at any moment."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +25,7 @@ from zoo._saving.shards import are_spread
 from zoo._variables.sharding import Placement
 from zoo._variables.tree import flatten
 from zoo.training.checkpointing import Checkpoints
+from zoo.training.curves import attempt, can_draw, draw_curves
 from zoo.training.data import Dataset, Examples, load_split
 from zoo.training.datasets import DATASETS
 from zoo.training.evaluate import evaluate, named
@@ -30,7 +33,7 @@ from zoo.training.loop import compile_epoch
 from zoo.training.metrics import Row, append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.partitioning import SINGLE_DEVICE, Partitioner, make_partitioner
-from zoo.training.run_directory import CHECKPOINTS, METRICS, claim
+from zoo.training.run_directory import CHECKPOINTS, CURVES, METRICS, claim
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Task, Variables
 
@@ -39,10 +42,10 @@ Report: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
 def train(
     name: str,
-    directory: Path,
+    directory: str | os.PathLike[str],
     *,
     recipe: Recipe | None = None,
-    data: Path | None = None,
+    data: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     mesh: Mesh | str | None = None,
     sharding: Placement | None = None,
@@ -52,8 +55,8 @@ def train(
     """Trains a model of the manifest and measures the result on the test set.
 
     The directory gets run.json (model, recipe and data), metrics.jsonl, checkpoints, and in the end the files
-    of `zoo.save`, with a text model's tokenizer. A run that was killed and is resumed ends with the same
-    arrays as an uninterrupted one.
+    of `zoo.save`, with a text model's tokenizer, then curves.png where matplotlib is installed. A run that was
+    killed and is resumed ends with the same arrays as an uninterrupted one.
 
     Args:
         name: A name of the manifest.
@@ -72,6 +75,7 @@ def train(
         TrainingError: the directory holds another run, or the loss is not finite.
         DataError: the data cannot be read or downloaded, or are not the expected ones.
     """
+    directory, data = Path(directory), None if data is None else Path(data)
     located = resolve(name)
     entry = located.entry
     recipe = recipe or find_recipe(name)
@@ -80,6 +84,9 @@ def train(
         partitioner = make_partitioner(mesh, sharding, recipe, entry.family)
         splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
         training, held_back = _split(splits["train"], recipe)
+    # Made before training, as everything that its end needs.
+    companions = {file: content() for file, content in dataset.beside.items()}
+    drawing = is_primary() and can_draw(CURVES)
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
     with claim(directory, entry, recipe, data_files, resume=resume):
         model = load_located(located, seed=recipe.seed, sharding=partitioner.sharding)
@@ -90,8 +97,9 @@ def train(
         metrics = named(measured, dataset)
         append_rows(directory / METRICS, [metrics])
         trained = Model(model.module, variables, replace(entry, weights=None, metrics=FrozenMapping(metrics)))
-        companions = {file: content() for file, content in dataset.beside.items()}
         write_result(trained, directory, companions)
+        if drawing:
+            attempt(partial(draw_curves, directory))
     return trained
 
 

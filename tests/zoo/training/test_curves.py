@@ -1,4 +1,4 @@
-import builtins
+import sys
 
 import pytest
 from PIL import Image
@@ -31,14 +31,7 @@ def test_drawing_again_replaces_the_picture(run):
 
 
 def test_without_matplotlib_the_error_says_what_to_install(run, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ModuleNotFoundError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(TrainingError, match=r"install 'flax-zoo\[plot\]'"):
         draw_curves(run)
     assert not (run / "curves.png").exists()

@@ -72,7 +72,8 @@ def test_pictures_are_learnt_saved_and_recognised(pictures, recipe, tmp_path):
         "resnet20_cifar10", out, data=pictures, recipe=replace(recipe, epochs=6, learning_rate=1e-2)
     )
     assert {path.name for path in out.iterdir()} == {
-        *("checkpoints", "config.json", "confusion.png", "metrics.jsonl", "model.safetensors", "run.json")
+        *("checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "run.json"),
+        *("confusion.png", "curves.png"),
     }
     assert model.entry.class_names == ("blue", "green", "red")
     assert model.entry.metrics["validation_accuracy"] == 1
@@ -143,6 +144,25 @@ def test_as_many_classes_get_a_new_head_unless_they_are_the_same(tmp_path, recip
     published = zoo.load("resnet20_cifar10", pretrained=True).variables["params"]["fc"]["kernel"]
     assert np.abs(heads[1] - published).max() < 1e-6
     assert np.abs(heads[0] - published).max() > 0.1
+
+
+def test_without_matplotlib_the_model_is_written_and_it_is_said_before_training(
+    pictures, recipe, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = []
+    out, frozen = tmp_path / "run", replace(recipe, epochs=1, backbone_rate=0.0)
+    finetune(
+        "resnet20_cifar10",
+        str(out),
+        data=str(pictures),
+        recipe=frozen,
+        report=lambda epoch, measures: said.append(caplog.text),
+    )
+    assert "curves.png and confusion.png will be left out: pictures need matplotlib; install" in said[0]
+    assert {path.name for path in out.iterdir()} == {
+        *("checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "run.json")
+    }
 
 
 def test_the_backbone_learns_more_slowly(recipe):
