@@ -17,10 +17,9 @@ from zoo._loading.resolve import counted, resolve
 from zoo._preprocessing import images
 from zoo._registry import families
 from zoo.cli import console, convert, fetch, manifest, predict, publish, text, train
+from zoo.cli.verbs import Verb, Verbs
 
-app = typer.Typer(
-    cls=console.Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(cls=Verbs, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Name = Annotated[
     str,
@@ -37,7 +36,7 @@ def root(
     """Pretrained Flax models, and conversion of PyTorch weights."""
 
 
-@app.command("list")
+@app.command("list", cls=Verb)
 def list_(pattern: Annotated[str, typer.Argument(help="A pattern such as '*_mnist'.")] = "*") -> None:
     """List the models.
 
@@ -63,7 +62,7 @@ def _row(entry: zoo.Entry) -> tuple[str | int, ...]:
     )
 
 
-@app.command()
+@app.command(cls=Verb)
 def info(name: Name) -> None:
     """Show a model's record and its layers."""
     located = resolve(name)
@@ -73,7 +72,7 @@ def info(name: Name) -> None:
     console.table(("layer", "arrays", "numbers"), summary.layers(arrays))
 
 
-@app.command()
+@app.command(cls=Verb)
 def sample(
     name: Name,
     out: Annotated[
@@ -95,17 +94,17 @@ def sample(
     images.write(images.grid(np.asarray(drawn), columns), out)
 
 
-app.command()(predict.predict)
-app.command()(text.generate)
-app.command()(text.embed)
-app.command()(convert.convert)
-app.command()(convert.export)
-app.command()(convert.verify)
-app.command()(train.train)
-app.command()(train.finetune)
-app.command("eval")(train.evaluate)
-app.command()(fetch.fetch)
-app.command()(publish.publish)
+app.command(cls=Verb)(predict.predict)
+app.command(cls=Verb)(text.generate)
+app.command(cls=Verb)(text.embed)
+app.command(cls=Verb)(convert.convert)
+app.command(cls=Verb)(convert.export)
+app.command(cls=Verb)(convert.verify)
+app.command(cls=Verb)(train.train)
+app.command(cls=Verb)(train.finetune)
+app.command("eval", cls=Verb)(train.evaluate)
+app.command(cls=Verb)(fetch.fetch)
+app.command(cls=Verb)(publish.publish)
 app.add_typer(manifest.app, name="manifest")
 
 

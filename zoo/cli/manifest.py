@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from zoo._progress import is_terminal
+from zoo.cli.verbs import Verb
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,7 +55,7 @@ Source = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the entry, and leave the file as it is.")]
 
 
-@app.command()
+@app.command(cls=Verb)
 def add(
     name: Annotated[
         str,
@@ -93,7 +94,7 @@ def add(
     print(manifest_file.add(path, entry, dry_run=dry_run), end="")
 
 
-@app.command()
+@app.command(cls=Verb)
 def check(
     names: Annotated[
         list[str] | None,

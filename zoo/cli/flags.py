@@ -1,0 +1,51 @@
+"""Puts messages of the library into the words of the command line: flags, where Python has keywords."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Keywords whose flag has another name: what the library says -> the parameter of the verb.
+RENAMED = {
+    "overwrite=True": "force",
+    "private=False": "public",
+    "max_new_tokens=": "tokens",
+    "inputs=": "input",
+}
+# Keywords that are no flag of any verb: what the library says -> what a shell does instead.
+PHRASES = {
+    "zoo.list_models()": "`zoo list`",
+    "use pretrained=False": "`zoo list` shows which models have some",
+    "pass token=": "set HF_TOKEN",
+    "token=": "HF_TOKEN",
+}
+# What is quoted is the user's own, or code; neither is translated.
+QUOTED = r"(?<!\w)'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`"
+KEYWORD = r"(?<![\w.-])(?P<name>[a-z]\w*)=(?P<value>True\b|False\b)?(?P<more>(?=[\w'\"(\[]))?"
+
+
+def in_flags(message: str, params: Sequence[Any]) -> str:
+    """Returns a message whose keywords, such as `overwrite=True`, are the flags of a verb.
+
+    Args:
+        message: A message of the library.
+        params: Parameters of the verb, of typer. What is no flag among them stays as it is.
+    """
+    flags = {each.name.strip("_"): max(each.opts, key=len) for each in params if _is_flag(each)}
+    for said, instead in PHRASES.items():
+        if said.strip("=") not in flags:
+            message = message.replace(said, instead)
+    return re.sub(f"{QUOTED}|{KEYWORD}", lambda match: _translated(match, flags), message)
+
+
+def _translated(match: re.Match[str], flags: Mapping[str, str]) -> str:
+    name, value = match["name"], match["value"] or ""
+    known = RENAMED.get(f"{name}={value}") or RENAMED.get(f"{name}=") or name
+    if name is None or known not in flags:
+        return match[0]
+    if value == "False" and known == name:
+        return f"no {flags[known]}"
+    return flags[known] if match["more"] is None else f"{flags[known]} "
+
+
+def _is_flag(param: Any) -> bool:
+    return bool(param.param_type_name == "option")
