@@ -38,6 +38,11 @@ def is_one(name: str | os.PathLike[str]) -> bool:
     return isinstance(name, str) and name.startswith(SCHEME)
 
 
+def holds_model(directory: Path) -> bool:
+    """Returns whether a directory says which model it holds; false for what no directory can be."""
+    return any(os.path.isfile(directory / file) for file in (CONFIG, sentence_transformers.MODULES))
+
+
 def remote(name: str, revision: str | None, token: Token, head: str | None = None) -> Located:
     """Resolves a repository by its config.json; all its files are then pinned to the commit of that.
 

@@ -1,6 +1,7 @@
 """Resolves a name, as users write it: once for a call, at the edge."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -51,7 +52,7 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
     """Finds the model that a name stands for; everything below takes the result.
 
     Args:
-        name: A name of the manifest, a directory, or a repository.
+        name: A name of the manifest, else a directory with a config.json, or a path or repository.
         revision: Commit, branch or tag of a repository.
         token: For the Hub.
         head: Instead of the one that a config.json of transformers names.
@@ -73,9 +74,15 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
                 f"there is no directory {os.fspath(name)!r}{repositories.advice(str(name))}."
             )
         return repositories.local(os.fspath(name), directory, token, head)
-    models = manifest.read().models
+    models, directory = manifest.read().models, Path(name)
     if name in models:
+        if repositories.holds_model(directory):
+            warnings.warn(
+                f"{name!r} is the zoo's own model; the directory of that name is './{name}'.", stacklevel=3
+            )
         return Located(entry=models[name], token=token)
+    if repositories.holds_model(directory):
+        return repositories.local(name, directory, token, head)
     raise UnknownModelError(f"no model named {name!r}{_advice(name, models)}")
 
 
@@ -104,5 +111,5 @@ def _is_path(name: str) -> bool:
 
 def _advice(name: str, models: Mapping[str, Entry]) -> str:
     if os.path.isdir(name):
-        return f"; the directory of that name is {f'./{name}'!r}."
+        return f", and the directory of that name has no {manifest.CONFIG}{suggest(name, models) or '.'}"
     return suggest(name, models) or f"; zoo.list_models() names the {len(models)} there are."

@@ -70,11 +70,17 @@ def test_an_unknown_name_suggests_the_nearest():
         zoo.load("qqq")
 
 
-def test_a_directory_without_a_separator_is_pointed_out(tmp_path, monkeypatch):
-    (tmp_path / "mine").mkdir()
+def test_a_directory_is_taken_as_it_is_named(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(zoo.UnknownModelError, match=r"the directory of that name is './mine'"):
-        zoo.load("mine")
+    with pytest.raises(zoo.UnknownModelError, match=r"'empty', and the directory of that name has no config"):
+        zoo.load("empty")
+    for name in ("mine", "mlp_mnist"):
+        zoo.save(zoo.Model(nn.Dense(2), {"params": {"kernel": np.ones((3, 2))}}), tmp_path / name)
+    assert zoo.info("mine").num_params == 6
+    with pytest.warns(UserWarning, match=r"'mlp_mnist' is the zoo's own model; .* is './mlp_mnist'"):
+        assert zoo.info("mlp_mnist").num_params == 101770
+    assert zoo.info("./mlp_mnist").num_params == 6
 
 
 @pytest.mark.parametrize("name", ["no/such/directory", "a/" + "b" * 300, "a/\0"], ids=str)
