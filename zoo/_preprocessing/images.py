@@ -66,6 +66,19 @@ def read(images: Pictures, entry: Entry) -> np.ndarray:
     return np.stack([digits.fitted(picture, height, width) for picture in pictures])
 
 
+def pixels(path: str | os.PathLike[str], entry: Entry) -> np.ndarray:
+    """Returns the picture in a file as (height, width, channels) uint8: the input before normalisation.
+
+    Raises:
+        ZooError: it is no picture.
+    """
+    picture = eight_bits(opened(path))
+    if isinstance(entry.preprocess, Photos):
+        return photos.pixels(picture, entry.preprocess)
+    _, height, width, _ = entry.inputs[0].shape
+    return np.round(255 * digits.fitted(picture, height, width)).astype(np.uint8)
+
+
 def _several(images: Pictures) -> Sequence[Picture]:
     """A batch is an array of four axes, or a sequence; everything else is one picture."""
     if isinstance(images, np.ndarray):

@@ -1,13 +1,14 @@
 """Recipes of the bundled models' training, as data."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import wraps
 from typing import Any, get_type_hints
 
 from zoo._errors import TrainingError
 from zoo._registry.schema import suggest
 
+KINDS = {int: "a whole number", float: "a number", str: "a word"}  # of a field, for messages
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("constant", "linear", "cosine")
@@ -41,6 +42,7 @@ class Recipe:
         kl_weight: Weight of a VAE's KL divergence in its loss.
         validation: Number of training examples, the last ones, held out to choose the best epoch; 0 takes the
             last epoch.
+        validation_share: Share of each class that finetuning holds out for that, of data without a `val`.
         patience: Epochs without improvement after which a run stops; 0 never stops early.
         keep: Number of checkpoints to keep, in addition to the best.
         seed: Seed of the initial params, the order of the examples and all other draws.
@@ -65,6 +67,7 @@ class Recipe:
     label_smoothing: float = 0.0
     kl_weight: float = 0.5
     validation: int = 0
+    validation_share: float = 0.0
     patience: int = 0
     keep: int = 2
     seed: int = 0
@@ -89,10 +92,13 @@ class Recipe:
             raise TrainingError(f"no such training:{''.join(problems)}")
 
 
-def renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+DEFAULTS = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING}
+
+
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a recipe's fields by their names of today; a former name wins, as only a caller gives one."""
-    today = {name: value for name, value in fields.items() if name not in RENAMED}
-    return today | {RENAMED[name]: value for name, value in fields.items() if name in RENAMED}
+    today = {name: value for name, value in values.items() if name not in RENAMED}
+    return today | {RENAMED[name]: value for name, value in values.items() if name in RENAMED}
 
 
 def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:
@@ -127,6 +133,7 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("label_smoothing", "at least 0 and less than 1", lambda r: 0 <= r.label_smoothing < 1),
     ("kl_weight", "at least 0", lambda r: 0 <= r.kl_weight < float("inf")),
     ("validation", "at least 0", lambda r: r.validation >= 0),
+    ("validation_share", "at least 0 and less than 1", lambda r: 0 <= r.validation_share < 1),
     ("patience", "at least 0", lambda r: r.patience >= 0),
     ("keep", "at least 1", lambda r: r.keep >= 1),
     ("seed", "at least 0, below 2^32", lambda r: 0 <= r.seed < 2**32),
@@ -214,6 +221,7 @@ FINETUNING = {
         clip_norm=1.0,
         flip=0.5,
         label_smoothing=0.1,
+        validation_share=0.2,
         patience=5,
     ),
     "texts": Recipe(
@@ -227,9 +235,12 @@ FINETUNING = {
         weight_decay=1e-2,
         backbone_rate=0.1,
         clip_norm=1.0,
+        validation_share=0.2,
         patience=2,
     ),
 }
+# A digit that is mirrored is none.
+FINETUNING["digits"] = replace(FINETUNING["pictures"], flip=0.0)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -266,5 +277,5 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         try:
             changes[field] = types[field](value)
         except ValueError as error:
-            raise TrainingError(f"{setting!r}: expected {types[field].__name__}.") from error
+            raise TrainingError(f"{setting!r}: expected {KINDS[types[field]]}, found {value!r}.") from error
     return replace(recipe, **changes)

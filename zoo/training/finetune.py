@@ -21,7 +21,7 @@ from zoo._preprocessing import text
 from zoo._preprocessing.preprocess import preprocess_located
 from zoo._processes import all_or_none, is_primary
 from zoo._registry import families
-from zoo._registry.entry import Entry, FrozenMapping
+from zoo._registry.entry import Digits, Entry, FrozenMapping
 from zoo._registry.recipes import FINETUNING, Recipe
 from zoo._variables import init
 from zoo._variables.sharding import Placement
@@ -41,7 +41,9 @@ def finetuning_recipe(name: Name) -> Recipe:
 
 
 def _recipe_for(entry: Entry) -> Recipe:
-    return FINETUNING["texts" if entry.takes_tokens else "pictures"]
+    if entry.takes_tokens:
+        return FINETUNING["texts"]
+    return FINETUNING["digits" if isinstance(entry.preprocess, Digits) else "pictures"]
 
 
 def finetune(
@@ -67,7 +69,8 @@ def finetune(
         name: A name that `load` takes, of a classifier of photos or a text encoder.
         directory: Directory of the run; created if missing.
         data: A folder with pictures in `train/CLASS/` and `val/CLASS/`, or with the tables `train` and `val`
-            (.csv or .jsonl) of fields `text` and `label`.
+            (.csv or .jsonl) of fields `text` and `label`. Of pictures in `CLASS/` alone, or of one table, the
+            recipe's `validation_share` is held out: the same examples on every machine.
         recipe: Training recipe; by default `finetuning_recipe(name)`.
         num_classes: Expected number of classes; by default the number found in the data.
         mesh: As for `train`.
@@ -91,7 +94,9 @@ def finetune(
     recipe = recipe or _recipe_for(entry)
     with all_or_none():
         partitioner = make_partitioner(mesh, sharding, recipe, entry.family)
-        labelled = _read(located, data)
+        labelled = read(located, data, recipe)
+        # Data with a val of their own are not split, whatever the recipe would do with others.
+        recipe = replace(recipe, validation_share=labelled.share)
         if num_classes not in (None, len(labelled.classes)):
             raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
         if len(labelled.training.labels) < recipe.batch_size:
@@ -122,12 +127,18 @@ def finetune(
     return made
 
 
-def _read(located: Located, data: Path) -> Labelled:
-    entry = located.entry
+def read(located: Located, data: Path, recipe: Recipe) -> Labelled:
+    """Reads the user's data as a model takes them.
+
+    Raises:
+        DataError: the data are invalid; all problems are listed.
+        ZooError: the model does not say how pictures or texts become its input.
+    """
+    entry, share, seed = located.entry, recipe.validation_share, recipe.seed
     if not entry.takes_tokens:
-        return pictures(data, preprocess_located(located).entry)
+        return pictures(data, preprocess_located(located).entry, share=share, seed=seed)
     module, _ = build(entry)
-    return texts(data, text.tokenizer_of(located), text.limit(located, module))
+    return texts(data, text.tokenizer_of(located), text.limit(located, module), share=share, seed=seed)
 
 
 def _with_head(located: Located, labelled: Labelled, recipe: Recipe, sharding: Placement | None) -> Model:

@@ -55,8 +55,8 @@ def train(
     """Trains a model of the manifest and measures the result on the test set.
 
     The directory gets run.json (model, recipe and data), metrics.jsonl, checkpoints, and in the end the files
-    of `zoo.save`, with a text model's tokenizer, then curves.png where matplotlib is installed. A run that was
-    killed and is resumed ends with the same arrays as an uninterrupted one.
+    of `zoo.save`, with a text model's tokenizer, then curves.png where matplotlib is installed. A run that
+    was killed and is resumed ends with the same arrays as an uninterrupted one.
 
     Args:
         name: A name of the manifest.

@@ -13,7 +13,7 @@ from converters.io import atomic_write
 from zoo._errors import TrainingError
 from zoo._processes import all_or_none, is_primary
 from zoo._registry.entry import Entry
-from zoo._registry.recipes import Recipe, renamed
+from zoo._registry.recipes import DEFAULTS, Recipe, renamed
 from zoo.training.processes import report_lost_process
 
 RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
@@ -85,7 +85,8 @@ def _check_empty(directory: Path) -> None:
 
 
 def _check_same(record: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    found = {**found, "recipe": renamed(found.get("recipe", {}))}
+    # A record of an earlier version lacks the newer fields, which change nothing by default.
+    found = {**found, "recipe": DEFAULTS | renamed(found.get("recipe", {}))}
     differences = [
         f"\n  {part}.{name}: {found.get(part, {}).get(name)!r}, now {values.get(name)!r}"
         for part, values in wanted.items()

@@ -35,8 +35,8 @@ def test_settings_have_their_fields_types(recipe):
         ("batchsize=16", r"'batchsize=16' sets no field of a recipe; did you mean 'batch_size'\?"),
         ("batch_size", "sets no field"),
         ("task=vae", "sets no field of a recipe; choose from epochs, "),
-        ("batch_size=16.0", "expected int"),
-        ("learning_rate=fast", "expected float"),
+        ("batch_size=16.0", r"expected a whole number, found '16\.0'"),
+        ("learning_rate=fast", "expected a number, found 'fast'"),
     ],
 )
 def test_a_setting_that_is_none_is_refused(recipe, setting, says):
