@@ -1,5 +1,6 @@
 """Remote files: downloaded on demand, cached, and verified at every use."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from zoo._hub import cache, hash_records
 from zoo._hub.checksum import Checksum
 from zoo._hub.download import Request, download
 from zoo._hub.errors import NetworkError
+
+REVISION = re.compile("@[0-9a-f]{40}(?=: )")
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def _download(source: Source) -> None:
     plan = source.prepare()
     if plan is None:
         return
-    label = source.address.rpartition("/")[2]
+    label = REVISION.sub("", source.address.rpartition("/")[2])
     with cache.partial_file(source.directory(), source.address) as file, _progress.bytes_bar(label) as report:
         digest = download(plan.request, file, plan.checksum, report)
         found = Checksum(digest, file.tell(), plan.checksum.git)
