@@ -1,47 +1,22 @@
-"""Plots of a run's metrics and of a classifier's confusions."""
+"""Plot of a run's metrics over its epochs."""
 
-import io
-import logging
+import json
 import os
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from converters.io import atomic_write
 from zoo._errors import TrainingError
-from zoo.training.metrics import read_rows
-from zoo.training.run_directory import CONFUSION, CURVES, METRICS
+from zoo.training.drawing import figure, write
+from zoo.training.metrics import Row, read_rows
+from zoo.training.run_directory import CURVES, METRICS, RUN
+from zoo.training.tasks import TASKS
 
-MISSING = "pictures need matplotlib; install 'flax-zoo[plot]'."
-
-_log = logging.getLogger("zoo")
-
-
-def can_draw(*pictures: str) -> bool:
-    """Returns whether matplotlib is installed; logs how to get the named pictures where it is not.
-
-    A run asks before it begins: its result is complete without them.
-    """
-    found = find_spec("matplotlib") is not None
-    if not found:
-        _log.warning("%s will be left out: %s", " and ".join(pictures), MISSING)
-    return found
-
-
-def attempt(*pictures: Callable[[], object]) -> None:
-    """Draws pictures of a complete run; logs what fails, which takes nothing from its result."""
-    for draw in pictures:
-        try:
-            draw()
-        except (TrainingError, OSError) as error:
-            _log.warning("a picture is left out: %s", error)
+MOST_MARKERS = 40  # epochs; with more, their markers would cover the line
 
 
 def draw_curves(directory: str | os.PathLike[str]) -> Path:
-    """Writes curves.png into a run's directory: each metric over the updates, together with the held-out one.
+    """Writes curves.png into a run's directory: each measure of training and validation over the epochs.
 
     Raises:
         TrainingError: matplotlib is not installed, or the run has no metrics yet.
@@ -51,54 +26,48 @@ def draw_curves(directory: str | os.PathLike[str]) -> Path:
     if not rows:
         raise TrainingError(f"{str(directory)!r} has no metrics to draw; train first.")
     names = [name for name in rows[0] if name not in ("epoch", "step")]
-    figure = _figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for series, style in ((name, "-"), (f"validation_{name}", "o-")):
-            points = [(row["step"], row[series]) for row in rows if series in row]
-            if points:
-                axes.plot(*zip(*points, strict=True), style, label=series.replace("_", " "), markersize=3)
-        axes.set_title(name)
-        axes.set_xlabel("updates")
-        axes.legend()
-    return _write(figure, directory / CURVES)
+    record = _record(directory)
+    best = _best(rows, record)
+    drawn = figure(5 * len(names), 3.8)
+    for axes, name in zip(drawn.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        _draw(axes, rows, name, best)
+    if model := record.get("model", {}).get("name"):
+        drawn.suptitle(f"{model}, {int(rows[-1]['epoch'])} epochs")
+    return write(drawn, directory / CURVES)
 
 
-def draw_confusion(counts: np.ndarray, classes: Sequence[str], directory: Path) -> Path:
-    """Writes confusion.png into a run's directory: the confusion matrix.
+def _draw(axes: Any, rows: Sequence[Row], name: str, best: int | None) -> None:
+    """Draws one measure; of training each row is a mean of many updates."""
+    from matplotlib.ticker import MaxNLocator
 
-    Args:
-        counts: Numbers of examples, (classes, classes), a row for each true class.
-        classes: Names of the classes.
-        directory: The run's directory.
-
-    Raises:
-        TrainingError: matplotlib is not installed.
-    """
-    side = 2.5 + 0.45 * len(classes)
-    figure = _figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        dark = 2 * count > counts[row].sum()
-        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
-    return _write(figure, directory / CONFUSION)
+    updates = max(row["step"] for row in rows) / max(row["epoch"] for row in rows)  # of an epoch
+    marker = "o" if rows[-1]["epoch"] <= MOST_MARKERS else ""
+    for series, label, style in ((name, "training", ""), (f"validation_{name}", "validation", marker)):
+        points = [(row["step"] / updates, row[series]) for row in rows if series in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=style, label=label, markersize=4)
+    if best is not None:
+        axes.axvline(best, color="gray", linestyle="--", linewidth=1, label=f"best epoch: {best}")
+    axes.set_title(name)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
-def _figure(**options: Any) -> Any:
-    if find_spec("matplotlib") is None:
-        raise TrainingError(MISSING)
-    from matplotlib.figure import Figure
+def _record(directory: Path) -> Mapping[str, Any]:
+    """Returns what run.json says; nothing where there is none."""
+    path = directory / RUN
+    record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return record
 
-    return Figure(**options)
 
-
-def _write(figure: Any, path: Path) -> Path:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    with atomic_write(path, overwrite=True) as file:
-        file.write(picture.getvalue())
-    return path
+def _best(rows: Sequence[Row], record: Mapping[str, Any]) -> int | None:
+    """Returns the epoch whose weights the run keeps; None if it is the last, since nothing is held out."""
+    task = TASKS.get(record.get("recipe", {}).get("task", ""))
+    measure = f"validation_{task.best}" if task else ""
+    scores = [(row[measure], row["epoch"]) for row in rows if measure in row]
+    if task is None or not scores:
+        return None
+    sign = 1 if task.highest else -1
+    return int(max(scores, key=lambda each: (sign * each[0], each[1]))[1])

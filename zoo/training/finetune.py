@@ -26,7 +26,9 @@ from zoo._registry.recipes import FINETUNING, Recipe
 from zoo._variables import init
 from zoo._variables.sharding import Placement
 from zoo._variables.tree import flatten, unflatten
-from zoo.training.curves import attempt, can_draw, draw_confusion, draw_curves
+from zoo.training.confusion_matrix import draw_confusion
+from zoo.training.curves import draw_curves
+from zoo.training.drawing import attempt, can_draw
 from zoo.training.evaluate import confusion, evaluate
 from zoo.training.labelled_data import Labelled, pictures, texts
 from zoo.training.metrics import append_rows

@@ -25,9 +25,10 @@ from zoo._saving.shards import are_spread
 from zoo._variables.sharding import Placement
 from zoo._variables.tree import flatten
 from zoo.training.checkpointing import Checkpoints
-from zoo.training.curves import attempt, can_draw, draw_curves
+from zoo.training.curves import draw_curves
 from zoo.training.data import Dataset, Examples, load_split
 from zoo.training.datasets import DATASETS
+from zoo.training.drawing import attempt, can_draw
 from zoo.training.evaluate import evaluate, named
 from zoo.training.loop import compile_epoch
 from zoo.training.metrics import Row, append_rows, forget_after, window_rows

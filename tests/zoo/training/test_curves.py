@@ -1,9 +1,10 @@
+import json
 import sys
 
 import pytest
 from PIL import Image
 
-from zoo.training import TrainingError, draw_curves
+from zoo.training import TrainingError, curves, draw_curves
 from zoo.training.metrics import append_rows
 
 
@@ -23,6 +24,21 @@ def test_curves_are_a_picture_with_lines(run):
     assert picture.format == "PNG"
     assert picture.width > 2 * picture.height * 0.9
     assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
+
+
+def test_curves_are_over_epochs_and_mark_the_best_one(run, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "write", lambda figure, path: drawn.append(figure))
+    record = {"model": {"name": "net"}, "recipe": {"task": "next_token"}}  # whose lowest loss is the best
+    (run / "run.json").write_text(json.dumps(record))
+    draw_curves(run)
+    (figure,) = drawn
+    loss, accuracy = figure.axes
+    assert (loss.get_title(), loss.get_xlabel(), accuracy.get_title()) == ("loss", "epoch", "accuracy")
+    assert [[*line.get_xdata()] for line in loss.get_lines()[:2]] == [[1, 2], [1, 2]]
+    labels = [text.get_text() for text in loss.get_legend().get_texts()]
+    assert labels == ["training", "validation", "best epoch: 2"]
+    assert figure.get_suptitle() == "net, 2 epochs"
 
 
 def test_drawing_again_replaces_the_picture(run):
