@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ARROW = re.compile(r"^ +(\w+) --> (\w+)$", re.MULTILINE)
-EVERYWHERE = {"__init__", "__main__", "_errors", "_model", "_processes", "_progress", "errors"}
+EVERYWHERE = {"__init__", "__main__", "_errors", "_model", "_package", "_processes", "_progress", "errors"}
 ARCHITECTURES = {"mlp", "cnn", "resnet", "vae", "transformer", "bert", "gpt2", "vit"}
 
 

@@ -1,9 +1,8 @@
 """Pretrained Flax (linen) models by name: `zoo.load("vae_mnist", pretrained=True)`."""
 
-from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
+from typing import TYPE_CHECKING
 
+from zoo import _package
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
 from zoo._inference.features import feature_gradients, features
 from zoo._inference.fold_batch_norm import fold_batch_norm, unfold_batch_norm
@@ -54,9 +53,22 @@ __all__ = [
     "write_golden",
 ]
 
+__version__ = _package.VERSION
 
-def __getattr__(name: str) -> ModuleType:
-    """Imports a module such as `zoo.gpt2` when it is first used."""
-    if name.startswith("_") or find_spec(f"zoo.{name}") is None:
-        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    return import_module(f"zoo.{name}")
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_package.modules(), "__version__"])
+
+
+if TYPE_CHECKING:  # what editors complete and check; at run time each is imported when it is first used
+    from zoo import bert as bert
+    from zoo import cnn as cnn
+    from zoo import gpt2 as gpt2
+    from zoo import mlp as mlp
+    from zoo import resnet as resnet
+    from zoo import training as training
+    from zoo import transformer as transformer
+    from zoo import vae as vae
+    from zoo import vit as vit
+else:
+    __getattr__ = _package.module

@@ -21,19 +21,21 @@ from zoo._registry.entry import Input
 
 
 class FeedForward(nn.Module):
-    """Dense layers with an activation after each."""
+    """Dense layers with an activation after each, which may be another one after the last."""
 
     features: tuple[int, ...]
     activation: str
+    last_activation: str
     dtype: DTypeLike | None
 
     def setup(self) -> None:
         self.layers = [nn.Dense(features, dtype=self.dtype) for features in self.features]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        for layer in self.layers:
+        *hidden, last = self.layers
+        for layer in hidden:
             x = ACTIVATIONS[self.activation](layer(x))
-        return x
+        return ACTIVATIONS[self.last_activation](last(x))
 
 
 class VAE(nn.Module):
@@ -45,17 +47,26 @@ class VAE(nn.Module):
     latent_dim: int
     num_classes: int
     activation: str
+    output_activation: str
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
         width = self.encoder_features[-1]
-        outputs = (*self.decoder_features, math.prod(self.input_shape))
-        self.encoder = FeedForward(self.encoder_features, self.activation, self.dtype)
+        self.encoder = FeedForward(
+            features=self.encoder_features,
+            activation=self.activation,
+            last_activation=self.activation,
+            dtype=self.dtype,
+        )
         self.pre_latent = nn.Dense(2 * self.latent_dim, dtype=self.dtype)
         self.post_latent = nn.Dense(width, dtype=self.dtype)
         self.class_proj = nn.Dense(width, dtype=self.dtype)
-        # The article's decoder ends with the activation too: with ReLU no pixel is below zero.
-        self.decoder = FeedForward(outputs, self.activation, self.dtype)
+        self.decoder = FeedForward(
+            features=(*self.decoder_features, math.prod(self.input_shape)),
+            activation=self.activation,
+            last_activation=self.output_activation,
+            dtype=self.dtype,
+        )
 
     def encode(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(batch, *input_shape) images in [0, 1] -> mean and logvar, each (batch, latent_dim)."""
@@ -70,7 +81,8 @@ class VAE(nn.Module):
     def decode(self, latents: jax.Array, labels: jax.Array) -> jax.Array:
         """(batch, latent_dim) latents and (batch,) class indices -> (batch, *input_shape) images.
 
-        The images are means of a Gaussian: with ReLU not below 0, but some pixels a little above 1.
+        The images are means of a Gaussian: between 0 and 1 where the decoder ends with a sigmoid, not below 0
+        but here and there above 1 where it ends with a ReLU.
         """
         classes = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
         x = self.decoder(self.post_latent(latents) + self.class_proj(classes))
@@ -92,9 +104,13 @@ def create(
     latent_dim: int = 32,
     num_classes: int = 10,
     activation: str = "relu",
+    output_activation: str | None = None,
     dtype: DTypeLike | None = None,
 ) -> VAE:
-    """Builds a VAE; the defaults are the MNIST variant.
+    """Builds a VAE; the defaults are the article's.
+
+    A decoder that ends with a ReLU, as the article's, loses pixels for good: one whose input is negative for
+    every latent gets no gradient, and is black in every image. One that ends with a sigmoid does not.
 
     Args:
         input_shape: Shape of an image: (height, width, channels).
@@ -103,6 +119,7 @@ def create(
         latent_dim: Size of the latent.
         num_classes: Number of classes, which the decoder is conditioned on.
         activation: Name of the activation, one of ACTIVATIONS.
+        output_activation: Name of the activation after the decoder's last layer; by default `activation`.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
@@ -115,6 +132,7 @@ def create(
         latent_dim=latent_dim,
         num_classes=num_classes,
         activation=check_activation(activation),
+        output_activation=check_activation(output_activation or activation),
         dtype=dtype,
     )
 

@@ -102,8 +102,63 @@ def test_a_model_may_be_the_carry_of_a_scan():
 
 def test_the_repr_is_one_line_without_arrays(model):
     assert repr(model) == "<Noisy, 18 parameters, float32>"
-    assert repr(zoo.load("mlp_mnist")) == "<mlp_mnist: MLP, 101,770 parameters, float32>"
     assert "Noisy" in repr(jax.tree.map(lambda leaf: None, model))
+
+
+INPUTS = "images (1, 28, 28, 1)"
+MLP = "<mlp_mnist: MLP, family mlp, "
+
+
+def test_the_repr_says_whether_the_model_is_pretrained():
+    new, loaded = zoo.load("mlp_mnist"), zoo.load("mlp_mnist", pretrained=True)
+    assert repr(new) == f"{MLP}101,770 parameters, float32, not pretrained, {INPUTS}>"
+    assert repr(loaded) == f"{MLP}101,770 parameters, float32, pretrained, {INPUTS}, license Apache-2.0>"
+    headed = zoo.load("cnn_mnist", pretrained=True, num_classes=3)
+    assert "pretrained but for fc2, images" in repr(headed)
+    assert (new.pretrained, loaded.pretrained, headed.pretrained) == (False, True, True)
+    assert loaded.replace(variables=new.variables).pretrained
+
+
+def test_models_that_differ_in_their_origin_alone_are_one_to_jax():
+    new, loaded = zoo.load("mlp_mnist"), zoo.load("mlp_mnist", pretrained=True)
+    same = zoo.Model(loaded.module, loaded.variables, new.entry)
+    assert jax.tree.structure(same) == jax.tree.structure(new)
+    assert jax.tree.structure(loaded.replace(variables=new.variables)) == jax.tree.structure(loaded)
+
+
+def test_a_notebook_shows_the_same_facts(model):
+    shown = zoo.load("mlp_mnist", pretrained=True)._repr_html_()
+    for text in ("mlp_mnist", "101,770", "float32", "pretrained", INPUTS, "Apache-2.0"):
+        assert f">{text}</td>" in shown
+    assert "None" not in model._repr_html_()
+
+
+def test_a_model_knows_its_name_and_counts_its_parameters(model):
+    assert (model.name, model.num_params, model.pretrained) == ("Noisy", 18, None)
+    assert (zoo.load("mlp_mnist").name, zoo.load("mlp_mnist").num_params) == ("mlp_mnist", 101_770)
+
+
+def test_the_summary_has_a_line_for_each_layer_and_one_for_equal_layers_of_a_list():
+    lines = zoo.load("resnet20_cifar10", seed=1).summary().splitlines()
+    assert lines[0].startswith("resnet20_cifar10, ResNet, family resnet, 269,722 parameters, float32, not")
+    cells = [line.split() for line in lines[2:]]
+    assert cells[0] == ["layer", "arrays", "parameters", "dtype", "bytes"]
+    assert cells[1] == "conv1 kernel (3, 3, 3, 16) 432 float32 1,728".split()
+    # Statistics have bytes, and are no parameters.
+    norm = "layer1_0...2/bn1 scale (16,), bias (16,), mean (16,), var (16,) 96 float32 768"
+    assert norm.split() in cells
+    assert cells[-1] == ["total", "269,722", "1,084,392"]
+
+
+def test_the_summary_goes_as_deep_as_asked(model):
+    top = zoo.load("resnet20_cifar10").summary(depth=1)
+    assert [line.split()[0] for line in top.splitlines()[3:]] == [
+        *("conv1", "bn1", "layer1_0...2", "layer2_0", "layer2_1...2", "layer3_0", "layer3_1...2"),
+        *("fc", "total"),
+    ]
+    assert model.summary().splitlines()[0] == "Noisy, 18 parameters, float32"
+    # The running mean is the module's own, the kernel and bias are a layer's.
+    assert len(model.summary().splitlines()) == 6
 
 
 def test_flatten_and_unflatten_are_inverse():

@@ -1,5 +1,11 @@
+import ast
+import runpy
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
 
 import zoo
 
@@ -25,9 +31,45 @@ assert not found, found
 """
 
 
+FAMILIES = ["bert", "cnn", "gpt2", "mlp", "resnet", "transformer", "vae", "vit"]
+# All that PyPI's converters 0.0.1 has; as files of its own, or over those of this one.
+FOREIGN = '__version__ = "0.0.1"\n'
+
+
 def test_the_public_names_are_these():
     assert sorted(zoo.__all__) == sorted(NAMES)
     assert all(getattr(zoo, name).__doc__ for name in NAMES)
+
+
+def test_dir_shows_what_there_is_and_nothing_else():
+    assert dir(zoo) == sorted([*NAMES, *FAMILIES, "training", "__version__"])
+    assert all(getattr(zoo, name) for name in dir(zoo))
+    assert zoo.__version__ == version("flax-zoo")
+
+
+def test_editors_know_all_modules():
+    tree = ast.parse(Path(zoo.__file__).read_text())
+    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    known = [alias.asname for node in typed.body for alias in node.names]  # "as" makes it public
+    assert known == sorted([*FAMILIES, "training"])
+
+
+def test_another_package_named_converters_is_told_in_one_sentence(tmp_path, monkeypatch):
+    first = next(node for node in ast.parse(Path(zoo.__file__).read_text()).body if _imports_zoo(node))
+    assert [alias.name for alias in first.names] == ["_package"]
+    foreign = tmp_path / "converters" / "__init__.py"
+    foreign.parent.mkdir()
+    foreign.write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "converters")
+    with pytest.raises(ImportError, match=r"is another package .* \(pip uninstall converters, ") as caught:
+        runpy.run_path(str(Path(zoo.__file__).with_name("_package.py")))
+    assert repr(str(foreign)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def _imports_zoo(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and str(node.module).startswith("zoo")
 
 
 def test_importing_and_loading_import_nothing_heavy(saved):

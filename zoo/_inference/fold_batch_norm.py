@@ -57,7 +57,7 @@ def fold_batch_norm(
     for pair in pairs:
         folded |= _fold(pair, originals)
     folded |= {(ORIGINALS, *path): array for path, array in originals.items()}
-    return Model(Folded(module, pairs), unflatten_dict(folded), model.entry)
+    return Model(Folded(module, pairs), unflatten_dict(folded), model.entry, model.notes, model.origin)
 
 
 def unfold_batch_norm(model: Model) -> Model:
@@ -77,7 +77,7 @@ def unfold_batch_norm(model: Model) -> Model:
     owners = {path[1:-1] for path in originals}
     rest = {path: array for path, array in flatten_dict(variables).items() if path[0] != ORIGINALS}
     kept = {path: array for path, array in rest.items() if path[1:-1] not in owners}
-    return Model(module.original, unflatten_dict(kept | originals), model.entry)
+    return Model(module.original, unflatten_dict(kept | originals), model.entry, model.notes, model.origin)
 
 
 def _inputs(model: Model) -> Any:

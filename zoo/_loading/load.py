@@ -22,7 +22,7 @@ from zoo._loading.companions import companion
 from zoo._loading.layouts import NO_LEEWAY, Leeway
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
-from zoo._model import Model
+from zoo._model import Model, Origin
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._variables import init, lazy, stacking
 from zoo._variables.casting import Array, float_dtype
@@ -134,9 +134,9 @@ def load_located(
         flat |= new
     notes += log_replicated(entry.name, sharding, flat)
     variables = unflatten(flat)
-    return Model(
-        built, variables, _describe(located, described, variables, pretrained=pretrained and not new), notes
-    )
+    record = _describe(located, described, variables, pretrained=pretrained and not new)
+    origin = Origin(pretrained=pretrained, initialized=tuple(new) if pretrained else ())
+    return Model(built, variables, record, notes, origin)
 
 
 def pretrained_arrays(

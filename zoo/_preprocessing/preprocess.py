@@ -25,6 +25,9 @@ class Preprocessor:
 
     entry: Entry
 
+    def __repr__(self) -> str:
+        return f"<preprocessing for {self.entry.name}: {self.entry.preprocess}>"
+
     def __call__(self, pictures: "Pictures") -> np.ndarray:
         """One picture or several -> (count, height, width, channels) float32.
 

@@ -144,7 +144,7 @@ def _published(model: Model, options: StageOptions) -> Located | None:
 
 def _of_model(model: Model, options: StageOptions) -> Prepared:
     entry = _licensed(model.entry or Entry(type(model.module).__name__, 0), options)
-    return Prepared(model=Model(model.module, model.variables, entry, model.notes))
+    return Prepared(model=Model(model.module, model.variables, entry, model.notes, model.origin))
 
 
 def _of_located(located: Located, options: StageOptions) -> Prepared:
@@ -157,7 +157,7 @@ def _of_located(located: Located, options: StageOptions) -> Prepared:
     whole = found.layout is None and not str(found.weights and found.weights.file).endswith(".json")
     remote = found.weights and (found.weights.repo or found.weights.url)
     return Prepared(
-        model=Model(model.module, model.variables, entry, model.notes),
+        model=Model(model.module, model.variables, entry, model.notes, model.origin),
         origin=found.weights if remote else None,
         content=content_of(located)[0] if whole else None,
         beside=lambda file: companions.companion(located, file),

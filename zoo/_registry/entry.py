@@ -66,6 +66,9 @@ class Weights:
             f"{self.repo}@{self.revision}: {self.file}" if self.repo else f"bundled: {self.file}"
         )
 
+    def __repr__(self) -> str:
+        return f"Weights({', '.join(_assignments(self))})"
+
 
 @dataclass(frozen=True)
 class Digits:
@@ -141,6 +144,10 @@ class Entry:
     labels: tuple[str, ...] = field(default=(), hash=False)
     scores: str | None = field(default=None, hash=False)
 
+    def __repr__(self) -> str:
+        """Returns a line for each field that is not empty."""
+        return "\n".join(["Entry(", *(f"    {each}," for each in _assignments(self)), ")"])
+
     @property
     def takes_tokens(self) -> bool:
         """Returns whether the first input is a text's tokens."""
@@ -172,3 +179,7 @@ def fields_of(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(repr(value))
+
+
+def _assignments(value: Any) -> list[str]:
+    return [f"{name}={field!r}" for name, field in fields_of(value).items()]
