@@ -143,7 +143,8 @@ def test_the_summary_has_a_line_for_each_layer_and_one_for_equal_layers_of_a_lis
     assert lines[0].startswith("resnet20_cifar10, ResNet, family resnet, 269,722 parameters, float32, not")
     cells = [line.split() for line in lines[2:]]
     assert cells[0] == ["layer", "arrays", "parameters", "dtype", "bytes"]
-    assert cells[1] == "conv1 kernel (3, 3, 3, 16) 432 float32 1,728".split()
+    conv = "conv1 kernel (3, 3, 3, 16) 432 float32 1,728"
+    assert cells[1] == conv.split()
     # Statistics have bytes, and are no parameters.
     norm = "layer1_0...2/bn1 scale (16,), bias (16,), mean (16,), var (16,) 96 float32 768"
     assert norm.split() in cells
