@@ -8,7 +8,7 @@
 A key is the hash of an address. In the directory of a file, in either cache, there may be:
 
     .<key>.lock             during its download: a lock of the operating system, which ends with its process
-    .<key>.<random>.part    the bytes that have arrived
+    .<key>.<version>.part   the bytes that have arrived; the next download of that version goes on there
     <sha256>.damaged        a damaged copy, until the file is downloaded again
 """
 
@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ from zoo._hub.checksum import Checksum
 
 # What network file systems without locks say; there, several may fetch the same, which does no harm.
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+WORTH = 1 << 20  # bytes; of smaller parts nothing is left
+LIFETIME = 7 * 24 * 3600  # seconds that a part waits for the download to go on
 LEFT = re.compile(r"\.([0-9a-f]{32})\.(lock|[0-9a-f]{8}\.part)")
 
 
@@ -85,10 +88,13 @@ def unpin(address: str) -> None:
 
 
 @contextmanager
-def lock(directory: Path, address: str) -> Iterator[None]:
+def lock(directory: Path, address: str) -> Iterator[bool]:
     """Locks an address for one process and thread at a time; the others wait.
 
-    Leftovers of killed processes in the directory are removed first.
+    What killed processes left in the directory, and nobody came back to, is removed first.
+
+    Yields:
+        Whether it is locked; there are file systems that have no locks.
 
     Raises:
         WeightsError: another process holds the lock for too long.
@@ -102,8 +108,8 @@ def lock(directory: Path, address: str) -> Iterator[None]:
         ) from None
     try:
         if lock.is_locked:
-            _sweep(directory, key(address))
-        yield
+            sweep(directory, key(address))
+        yield lock.is_locked
     finally:
         release(lock)
 
@@ -137,31 +143,56 @@ def release(lock: BaseFileLock) -> None:
         lock.release()
 
 
-def _sweep(directory: Path, own: str) -> None:
-    """Removes partial files of `own`, and of every key that no process is downloading."""
-    _remove_parts(directory, own)
+def sweep(directory: Path, own: str = "") -> None:
+    """Removes parts that are too small or too old, of `own` and of every key that nobody is downloading."""
+    if own:
+        _remove_parts(directory, own)
     for other in {found[1] for path in directory.iterdir() if (found := LEFT.fullmatch(path.name))} - {own}:
         with suppress(OSError):  # it is held (Timeout is one, too), or another user's
             lock = acquire(_lock_path(directory, other), timeout=0)
-            _remove_parts(directory, other)
+            if lock.is_locked:
+                _remove_parts(directory, other)
             release(lock)
 
 
 def _remove_parts(directory: Path, key: str) -> None:
     for part in directory.glob(f".{key}.*.part"):
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone, or another user's
+            found = part.stat()
+            if found.st_size < WORTH or found.st_mtime < time.time() - LIFETIME:
+                part.unlink()
+
+
+def parts(directory: Path, address: str) -> list[Path]:
+    """Returns the parts of an address's file that interrupted downloads left."""
+    return [*directory.glob(f".{key(address)}.*.part")]
 
 
 @contextmanager
-def partial_file(directory: Path, address: str) -> Iterator[BinaryIO]:
-    """Yields a new file for a download, removed after the block unless `keep` has renamed it."""
-    path = directory / f".{key(address)}.{secrets.token_hex(4)}.part"
+def partial_file(directory: Path, address: str, version: str = "") -> Iterator[BinaryIO]:
+    """Yields the file for a download, which may hold the first bytes from an earlier one of the same version.
+
+    The caller holds the lock. Unless `keep` has renamed the file, it stays for the next time if that is worth
+    it, and is removed where the disk is full.
+
+    Args:
+        directory: Where it is.
+        address: The address that is downloaded.
+        version: Text that other bytes at the address would not have; empty: nothing is left.
+    """
+    path = directory / f".{key(address)}.{key(version)[:8]}.part"
+    if not version or (path.exists() and not os.access(path, os.W_OK)):  # another user's
+        path, version = directory / f".{key(address)}.{secrets.token_hex(4)}.part", ""
     with exit_on_signals():
         try:
-            with open(path, "xb") as file:
+            with open(path, "r+b" if path.exists() else "x+b") as file:
                 yield file
+        except OSError:
+            version = ""
+            raise
         finally:
-            path.unlink(missing_ok=True)
+            if path.exists() and not (version and path.stat().st_size >= WORTH):
+                path.unlink(missing_ok=True)
 
 
 def keep(file: BinaryIO, target: Path) -> None:

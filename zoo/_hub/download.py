@@ -1,6 +1,7 @@
 """Downloads one file over HTTP, resumes it after a broken connection, and verifies its checksum."""
 
 import http.client
+import os
 import re
 import urllib.error
 import urllib.request
@@ -62,7 +63,7 @@ def download(
 
     Args:
         request: Returns the address; called before each attempt, since signed addresses expire.
-        file: An empty file that can be opened by name.
+        file: A file that can be opened by name; it may hold the first bytes from an earlier download.
         checksum: Expected size and hash.
         report: Called after each piece.
         limit: Largest size in bytes, for a file whose size is unknown.
@@ -76,30 +77,54 @@ def download(
     body, retries, wrong = _Body(file, checksum, report, limit), Retries(), False
     while True:
         try:
-            body.receive(request(), retries)
+            if not body.complete:
+                body.receive(request(), retries)
             return body.verify()
         except MismatchError as mismatch:
+            continued = body.continued
+            body.restart()
             if wrong:
                 raise NetworkError(f"it {mismatch}, twice; tell whoever serves it") from None
-            wrong = True
-            body.restart()
+            wrong = not continued  # the earlier part may be what is wrong
         except NetworkError as trouble:
             retries.wait(trouble)
 
 
 class _Body:
-    """The part of the file that has arrived."""
+    """The part of the file that has arrived.
+
+    Attributes:
+        continued: If true, its first bytes are of an earlier download.
+    """
 
     def __init__(self, file: BinaryIO, checksum: Checksum, report: BytesReport, limit: int | None) -> None:
         self._file, self._checksum, self._report, self._limit = file, checksum, report, limit
         self._version: str | None = None  # of the file at the server, as it says
-        self._furthest = 0  # that any attempt came
-        self.restart()
+        self._received, self._hasher = 0, checksum.hasher()
+        self._resume()
+        self.continued = self._received > 0
+        self._furthest = self._received  # that any attempt came
+
+    def _resume(self) -> None:
+        """Takes what is in the file already, unless it is too much."""
+        size = self._file.seek(0, os.SEEK_END)
+        if size > (size if self._checksum.size is None else self._checksum.size):
+            self.restart()
+        elif size:
+            self._file.seek(0)
+            while piece := self._file.read(CHUNK):
+                self._hasher.update(piece)
+                self._received += len(piece)
+
+    @property
+    def complete(self) -> bool:
+        """Returns whether the file has its expected size."""
+        return self._received == self._checksum.size and self._received > 0
 
     def restart(self) -> None:
         self._file.seek(0)
         self._file.truncate()
-        self._received, self._hasher = 0, self._checksum.hasher()
+        self._received, self._hasher, self.continued = 0, self._checksum.hasher(), False
 
     def receive(self, request: Request, retries: Retries) -> None:
         """Receives the rest of the file, in one attempt.
@@ -153,6 +178,7 @@ class _Body:
 
     def _take(self, response: http.client.HTTPResponse, total: int | None, retries: Retries) -> None:
         seen = self._received
+        self._report(seen, total)
         while piece := _read(response):
             self._write(piece)
             self._report(self._received, total)
@@ -187,6 +213,7 @@ class _Body:
 
     def _check_limit(self, size: int) -> None:
         if self._limit is not None and size > self._limit:
+            self.restart()  # nothing to go on from
             raise RefusedError(f"it has more than {self._limit:,} bytes")
 
     def verify(self) -> str:

@@ -102,6 +102,8 @@ class HubFile:
                     f"{endpoint()} gives no hash of it, nor does the manifest, so it cannot be verified"
                 )
             checksum = named
+        if (answer.size or 0) >= cache.WORTH:
+            _sweep()
         if (self._blobs() / checksum.digest).is_file():  # of another commit
             self._enter(checksum)
             return None
@@ -153,6 +155,15 @@ class HubFile:
         others = (folder(str(self.weights.repo)) / "snapshots").rglob("*")
         if not any(other.is_symlink() and other.resolve() == blob for other in others):
             blob.unlink(missing_ok=True)
+
+
+def _sweep() -> None:
+    """Removes what interrupted downloads left of any repository, and nobody came back to."""
+    from huggingface_hub import constants
+
+    for blobs in Path(constants.HF_HUB_CACHE).glob("models--*/blobs"):
+        with suppress(OSError):  # another user's
+            cache.sweep(blobs)
 
 
 def folder(repo: str) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from converters.errors import CheckpointError
 from zoo import _progress
@@ -33,9 +34,9 @@ def fetch(
         DataError: no address gave the file, and each one's reason is listed; or there is no place for it.
     """
     try:
-        with cache.lock(cache.ensure_directory(target.parent), target.name):
+        with cache.lock(cache.ensure_directory(target.parent), target.name) as locked:
             if not target.exists():
-                _fetch(addresses, target, checksum, limit, check)
+                _fetch(addresses, target, checksum, limit, check, version=checksum.digest if locked else "")
     except WeightsError as error:
         raise DataError(str(error)) from error
     except (CheckpointError, OSError) as error:
@@ -50,18 +51,19 @@ def _fetch(
     checksum: Checksum,
     limit: int,
     check: Callable[[Path, str], object],
+    *,
+    version: str,
 ) -> None:
     problems = []
     for address in addresses:
         with (
-            cache.partial_file(target.parent, target.name) as file,
+            cache.partial_file(target.parent, target.name, version) as file,
             _progress.bytes_bar(target.name) as report,
         ):
             try:
                 errors.check_online("pass a directory that has it")
                 download(lambda: Request(quoted(address)), file, checksum, report, limit=limit)  # noqa: B023
-                file.flush()
-                check(Path(file.name), address)
+                _check(file, lambda path: check(path, address))  # noqa: B023
             except (DataError, NetworkError) as error:
                 problems.append(f"\n  {address}: {error}")
             else:
@@ -69,3 +71,13 @@ def _fetch(
                 return
     advice = "check the network, or pass a directory that has it"
     raise DataError(f"no mirror gave {target.name!r}; {advice}:{''.join(problems)}")
+
+
+def _check(file: BinaryIO, check: Callable[[Path], object]) -> None:
+    """Calls the check of the bytes; nothing goes on from bytes that it refuses."""
+    file.flush()
+    try:
+        check(Path(file.name))
+    except DataError:
+        file.truncate(0)
+        raise

@@ -131,21 +131,24 @@ def cached_path(source: Source) -> Path | None:
 
 
 def remove(source: Source) -> None:
-    """Removes a file, its pin and its damaged copy from the cache."""
+    """Removes a file, its pin, its damaged copy and what an interrupted download left from the cache."""
     home = source.blob_path()
     source.remove()
     cache.unpin(source.address)
     if home:
         cache.quarantined(home).unlink(missing_ok=True)
+    with cache.lock(source.directory(), source.address):
+        for part in cache.parts(source.directory(), source.address):
+            part.unlink(missing_ok=True)
 
 
 def _fetch(source: Source, problem: str) -> Path:
     """Downloads the file unless another process already did, and returns its path."""
     try:
-        with cache.lock(source.directory(), source.address):
+        with cache.lock(source.directory(), source.address) as locked:
             path = source.cached()
             if path is None:
-                _download(source)
+                _download(source, resumable=locked)
                 path = source.cached()
         if path is None:
             raise WeightsError(f"{source.address} was fetched, and is not in the cache; check the disk.")
@@ -169,12 +172,17 @@ def _before(source: Source, problem: str) -> str:
     return f"{problem}; " if problem else ""
 
 
-def _download(source: Source) -> None:
+def _download(source: Source, *, resumable: bool) -> None:
     plan = source.prepare()
     if plan is None:
         return
     label = REVISION.sub("", source.address.rpartition("/")[2])
-    with cache.partial_file(source.directory(), source.address) as file, _progress.bytes_bar(label) as report:
+    # Whatever an earlier part is of, the whole has to have the hash.
+    version = plan.checksum.digest if resumable else ""
+    with (
+        cache.partial_file(source.directory(), source.address, version) as file,
+        _progress.bytes_bar(label) as report,
+    ):
         digest = download(plan.request, file, plan.checksum, report)
         found = Checksum(digest, file.tell(), plan.checksum.git)
         source.keep(file, found)

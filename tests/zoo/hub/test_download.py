@@ -1,11 +1,16 @@
+import os
 import ssl
+import time
 import urllib.error
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 import zoo
 from tests.support.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.hub.conftest import litter
+from zoo._hub import cache as hub_cache
 from zoo._hub import download, errors, retry
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
@@ -86,6 +91,124 @@ def test_a_server_without_ranges_starts_again(net, files, pth):
     files.ranges = False
     files.fault(changed(cut=300_000))
     assert pth.loads()
+
+
+@pytest.fixture
+def part(monkeypatch, cache) -> Path:
+    """What a download of the model leaves that is interrupted, however little it is."""
+
+    @contextmanager
+    def interrupted(label):
+        def report(done, total):
+            if done > 100_000:
+                raise KeyboardInterrupt
+
+        yield report
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo._progress.bytes_bar", interrupted)
+        patch.setattr("zoo._hub.cache.WORTH", 1)
+        with pytest.raises(KeyboardInterrupt):
+            zoo.load("net", pretrained=True)
+    monkeypatch.setattr("zoo._hub.cache.WORTH", 1)
+    (found,) = cache.rglob("*.part")
+    return found
+
+
+def ranges(server):
+    return [
+        asked.headers.get("range")
+        for asked in server.asked
+        if asked.method == "GET" and not asked.path.startswith("/api/")
+    ]
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(net, files, pth, cache, part):
+    size = part.stat().st_size
+    assert 100_000 < size < len(pth.content)
+    assert pth.loads()
+    assert ranges(files) == [None, f"bytes={size}-"]
+    assert litter(cache) == []
+
+
+def test_an_interrupted_download_from_the_hub_goes_on_too(hosted, hub, flax, cache, part):
+    size = part.stat().st_size
+    assert flax.loads()
+    assert ranges(hub) == [None, f"bytes={size}-"]
+    assert litter(cache) == []
+
+
+def _set(change):
+    return lambda part, pth: part.write_bytes(change(part.read_bytes(), pth.content))
+
+
+PARTS = {
+    "damaged": (_set(lambda part, whole: flipped(part)), [True, False]),
+    "longer than the file": (_set(lambda part, whole: whole + b"x"), [False]),
+    "all of the file": (_set(lambda part, whole: whole), []),
+    "all of the file, damaged": (_set(lambda part, whole: flipped(whole)), [False]),
+    "empty": (_set(lambda part, whole: b""), [False]),
+}
+
+
+@pytest.mark.parametrize(("change", "asked"), PARTS.values(), ids=PARTS)
+def test_a_part_that_is_wrong_costs_one_more_download(change, asked, net, files, pth, cache, part):
+    change(part, pth)
+    assert pth.loads()
+    assert [each is not None for each in ranges(files)[1:]] == asked
+    assert litter(cache) == []
+
+
+RESUMED = {
+    "without ranges": ([lambda asked, reply: Reply(200, reply.headers, reply.body)], 1),
+    "with another part": ([changed(status=206, headers={"Content-Range": "bytes 1-9/10"})], 2),
+    "not satisfiable": ([status(416)], 2),
+    "of another size": ([changed(headers={"Content-Range": "bytes 9-99/100"})], 2),
+}
+
+
+@pytest.mark.parametrize(("fault", "count"), RESUMED.values(), ids=RESUMED)
+def test_a_server_that_does_not_go_on_is_asked_for_all(fault, count, net, files, pth, cache, part):
+    if count == 1:
+        files.ranges = False
+    else:
+        files.fault(*fault)
+    assert pth.loads()
+    assert files.count() == 1 + count
+    assert litter(cache) == []
+
+
+def test_after_a_damaged_part_a_server_that_sends_wrong_bytes_is_refused(net, files, pth, cache, part):
+    part.write_bytes(flipped(part.read_bytes()))
+    files.fault(rewritten(flipped), rewritten(flipped), rewritten(flipped))
+    with pytest.raises(zoo.WeightsError, match=r"has sha256 \w{64}, expected \w{64}, twice"):
+        zoo.load("net", pretrained=True)
+    assert files.count() == 4
+    assert litter(cache) == []
+
+
+def test_a_part_of_other_bytes_is_not_used(cache, monkeypatch):
+    monkeypatch.setattr(hub_cache, "WORTH", 1)
+    found = []
+    for version in ("1", "2", "1", "", ""):
+        with suppress(KeyboardInterrupt), hub_cache.partial_file(cache, "an address", version) as file:
+            found.append(file.seek(0, os.SEEK_END))
+            file.write(b"x")
+            raise KeyboardInterrupt
+    assert found == [0, 0, 1, 0, 0]
+    assert len(hub_cache.parts(cache, "an address")) == 2
+
+
+def test_parts_that_nobody_comes_back_to_are_removed(hosted, hub, flax, cache, part, declare):
+    other = hub.commit("someone/other", {"model.safetensors": flax.content})
+    declare(repo="someone/other", revision=other, file="model.safetensors", sha256=flax.sha256)
+    assert flax.loads()
+    assert part.exists()
+    os.utime(part, (time.time() - 8 * 24 * 3600,) * 2)
+    for blob in (cache / "hub" / "models--someone--other").rglob("*"):
+        blob.is_file() and blob.unlink()
+    assert flax.loads()
+    assert litter(cache) == []
 
 
 REFUSED = {
