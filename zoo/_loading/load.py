@@ -53,8 +53,8 @@ def load(
 
     Args:
         name: A name of the manifest; a directory that `save` wrote or one in the Hub's layout (a string
-            without a separator is sought in the manifest first); or a repository of the Hub that holds either:
-            `hf://owner/name`, or `hf://owner/name@revision`.
+            without a separator is sought in the manifest first); or a repository of the Hub that holds
+            either: `hf://owner/name`, or `hf://owner/name@revision`.
         pretrained: Whether to load the weights, fetched unless they are in the cache; initialised with `seed`
             otherwise.
         seed: Seed of the random initialisation.

@@ -140,8 +140,7 @@ def _inputs(entry: Entry) -> str:
     if not entry.inputs:
         return ""
     shapes = "; ".join(f"`{each.name}`: {each.dtype}, {each.shape}" for each in entry.inputs)
-    fields = dict(summary.fields(entry))
-    pictures = f" Pictures: {fields['preprocess']}." if "preprocess" in fields else ""
+    pictures = f" Pictures: {summary.preprocessing(entry.preprocess)}." if entry.preprocess else ""
     return f"Inputs, with any batch size: {shapes}.{pictures}"
 
 
@@ -176,8 +175,8 @@ def _certificate(staged: stage.Staged) -> str:
 
 def _layers(staged: stage.Staged) -> str:
     arrays = summary.arrays_of(Located(entry=staged.entry, directory=staged.directory))
-    rows = [(f"`{layer or '.'}`", owned, f"{count:,}") for layer, owned, count in summary.layers(arrays)]
-    more = f"\n\nand {len(rows) - ROWS} more; `zoo info` shows all." if len(rows) > ROWS else ""
+    rows = [(f"`{layer}`", owned, f"{count:,}") for layer, owned, count in summary.layers(arrays)]
+    more = f"\n\nand {len(rows) - ROWS} more; `zoo info --layers` shows all." if len(rows) > ROWS else ""
     return _table(("layer", "arrays", "numbers"), rows[:ROWS]) + more
 
 

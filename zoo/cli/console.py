@@ -4,7 +4,7 @@ A verb that prints a table takes `json: Json = False` and passes it on::
 
     console.table(("metric", "value"), rows, json=json)
 
-Cells are whole: people get them rounded, programs as they are. `Shown(value, text)` is for a cell whose form
+Cells are whole: people get them rounded, programs as they are. `Shown(value, text)` is a cell whose form
 for people is another one, such as "347 MB" for bytes; None is a cell without a value.
 """
 
@@ -13,13 +13,31 @@ import json as codec
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from glob import escape
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import typer
 
+from zoo._loading import resolve
+from zoo._loading.repositories import holds_model
 from zoo._progress import is_terminal
 
+
+def complete_name(incomplete: str) -> list[str]:
+    """Lists what a NAME may be that begins as typed: models, and directories of models."""
+    parent = incomplete.rpartition("/")[0]
+    found = [*resolve.list_models(f"{escape(incomplete)}*")]
+    for path in sorted(Path(parent or ".").glob("*/")):
+        directory = f"{parent}/{path.name}" if parent else path.name
+        if directory.startswith(incomplete) and holds_model(path):
+            found.append(directory)
+    return found
+
+
+NAME_HELP = "Name that `zoo list` shows, model's directory, or hf://owner/name."
+Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP, autocompletion=complete_name)]
 Dtype = Annotated[
     str | None,
     typer.Option(metavar="DTYPE", help="Dtype to compute in, such as float32.  [default: the weights']"),
@@ -30,10 +48,11 @@ NOTHING = "-"
 
 
 class Shown(NamedTuple):
-    """A cell with a form of its own for people."""
+    """A cell with a form of its own for people, and perhaps for a line of a pipe."""
 
     value: Any
     text: str
+    line: str | None = None
 
 
 # A text, a number, None, a Shown, or a mapping or sequence of such values.
@@ -61,7 +80,7 @@ def table(
         json: If true, prints a list of objects in JSON; otherwise a program gets a line for each row, cells
             separated by tabs, without a head.
         err: If true, prints to standard error.
-        spare: Columns that people get only where the terminal has room for them.
+        spare: Columns that people get only where the terminal has room for them, the most dispensable first.
     """
     stream = sys.stderr if err else sys.stdout
     if json:
@@ -81,6 +100,11 @@ def record(fields: Mapping[str, Cell], *, json: bool = False) -> None:
         print(codec.dumps({name: _plain(cell) for name, cell in fields.items()}, indent=2))
     else:
         table(("field", "value"), [*fields.items()])
+
+
+def for_people() -> bool:
+    """Returns whether a person reads standard output."""
+    return is_terminal(sys.stdout)
 
 
 def count(number: int) -> Shown:
@@ -117,11 +141,11 @@ def _draw(columns: Sequence[str], rows: list[Sequence[Cell]], spare: Sequence[st
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False, stderr=err)
-    drawn = _drawn(columns, rows)
-    wanted = console.measure(drawn, options=console.options.update(width=10_000)).maximum
-    if spare and wanted > console.width:
-        kept = [index for index, column in enumerate(columns) if column not in spare]
+    for left_out in range(len(spare) + 1):
+        kept = [index for index, column in enumerate(columns) if column not in spare[:left_out]]
         drawn = _drawn([columns[index] for index in kept], [[row[index] for index in kept] for row in rows])
+        if console.measure(drawn, options=console.options.update(width=10_000)).maximum <= console.width:
+            break
     console.print(drawn)
 
 
@@ -157,7 +181,9 @@ def _shown(cell: Cell) -> str:
 
 
 def _whole(cell: Cell) -> str:
-    """Returns a cell for programs."""
+    """Returns a cell for a line of a pipe."""
+    if isinstance(cell, Shown) and cell.line is not None:
+        return cell.line
     value = _plain(cell)
     if isinstance(value, dict):
         return ", ".join(f"{name} {_whole(each)}" for name, each in value.items()) or NOTHING

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from zoo._progress import is_terminal
-from zoo.cli.verbs import Verb
+from zoo.cli.verbs import Group, Verb
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 File = Annotated[
     Path | None,

@@ -16,7 +16,7 @@ from zoo.cli.modules import described, place_in_own_file
 
 
 class Verb(TyperCommand):
-    """A verb whose refusals speak of its flags."""
+    """A verb whose refusals speak of its flags, and whose help names arguments as its usage does."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -25,8 +25,42 @@ class Verb(TyperCommand):
             error.args = (in_flags(str(error), self.params), *error.args[1:])
             raise
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = (each for each in self.params if each.param_type_name == "argument")
+        return ["[OPTIONS]", *(_shown(each) if each.required else f"[{_shown(each)}]" for each in arguments)]
 
-class Verbs(TyperGroup):
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                argument = param.param_type_name == "argument"
+                # Usage shows which arguments are required.
+                row = (_shown(param), record[1].removesuffix("  [required]")) if argument else record
+                sections[param.param_type_name].append(row)
+        for kind, rows in sections.items():
+            if rows:
+                with formatter.section(f"{kind.title()}s"):
+                    formatter.write_dl(rows)
+
+
+def _shown(argument: Any) -> str:
+    """Returns an argument's name in usage and help: NAME, or NAME... for several."""
+    name: str = argument.metavar or argument.name.upper()
+    return name if argument.nargs == 1 else f"{name.rstrip('.')}..."
+
+
+class Group(TyperGroup):
+    """Verbs whose help has whole lines."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        known = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, each.get_short_help_str(1000)) for name, each in known if each and not each.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Verbs(Group):
     """Ends refused verbs with one message and exit code 1, interrupted ones as a shell expects.
 
     Misuse, exit code 2, is typer's.

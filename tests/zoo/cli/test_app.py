@@ -1,17 +1,23 @@
+import importlib.metadata
+import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
+import flax.linen as nn
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 import zoo
-from zoo.cli import app
+from zoo.cli import app, console, summary
 
 
 class Result(NamedTuple):
@@ -43,6 +49,10 @@ def test_list_prints_a_row_for_each_model(run):
     (row,) = rows(run("list", "cnn_m*"))
     assert row[:3] == ["cnn_mnist", "cnn", "824458"]
     assert len(row) == 6
+    known = {each["name"]: each for each in json.loads(run("list", "--json").stdout)}
+    assert [*known] == zoo.list_models()
+    assert known["resnet18"]["metrics"] == {"imagenet1k_val_top1": 0.69758, "imagenet1k_val_top5": 0.89078}
+    assert known["resnet26"]["weights"] is None
 
 
 def test_list_of_nothing_is_refused(run):
@@ -51,22 +61,46 @@ def test_list_of_nothing_is_refused(run):
     assert result.stderr == "zoo: no model's name matches 'nothing*'; `zoo list` shows all.\n"
 
 
-def test_info_shows_entry_and_layers(run, saved):
-    for name in ("vae_mnist", saved["vae_mnist"]):
+def test_info_shows_a_summary_and_on_request_the_layers(run, saved):
+    for name, weights in (("vae_mnist", "vae_mnist.safetensors"), (saved["vae_mnist"], "model.safetensors")):
         result = run("info", name)
         assert result.exit_code == 0
-        lines = rows(result)
-        assert ["parameters", "491,920"] in lines
+        known = dict(rows(result))
+        assert known["parameters"] == "491920"
+        assert Path(known["weights"]).name == weights
+        assert len(known["sha256"]) == 64
+        lines = rows(run("info", name, "--layers"))
         assert ["encoder/layers_0", "kernel (784, 256), bias (256,)", "200960"] in lines
         assert sum(int(row[2]) for row in lines if len(row) == 3) == 491920
-    assert ["preprocess", "grey, light ink, pixels in [0, 1]"] in rows(run("info", "cnn_mnist"))
+    known = dict(rows(run("info", "cnn_mnist")))
+    assert known["preprocess"] == "grey, light ink, pixels in [0, 1]"
+    assert known["use"] == "classifies digits: `zoo predict cnn_mnist PICTURE`"
+
+
+def test_info_in_json_is_whole(run):
+    known = json.loads(run("info", "resnet18", "--json", "--layers").stdout)
+    assert (known["parameters"], known["config"]) == (11689512, {"depth": 18})
+    assert known["inputs"] == [{"name": "images", "shape": [1, 224, 224, 3], "dtype": "float32"}]
+    assert known["metrics"]["imagenet1k_val_top1"] == 0.69758
+    assert len(known["classes"]) == 1000
+    assert sum(layer["numbers"] for layer in known["layers"]) > 11689512  # statistics, too
 
 
 def test_info_shows_a_module_of_ones_own(run, tmp_path):
-    import flax.linen as nn
-
     zoo.save(zoo.Model(nn.Dense(2), {"params": {"kernel": np.ones((3, 2))}}), tmp_path / "mine")
-    assert ["", "kernel (3, 2)", "6"] in rows(run("info", tmp_path / "mine"))
+    lines = rows(run("info", tmp_path / "mine", "--layers"))
+    assert ["(top)", "kernel (3, 2)", "6"] in lines
+    assert ["weights", str(tmp_path / "mine" / "model.safetensors")] in lines
+
+
+def test_layers_that_differ_in_their_index_only_are_one_row():
+    names = [f"stage_{stage}/block_{block}/conv" for stage in (1, 2) for block in (0, 1, 2)]
+    odd = ["other_0/conv", "other_2/conv", "other_4/conv", "head_1"]
+    found = [summary.Layer(name, "kernel (3, 2)", 6) for name in [*names, *odd]]
+    assert [(name, cell) for name, _, cell in summary.merged(found)] == [
+        ("stage_1..2/block_0..2/conv", (36, "6 x 6", None)),
+        *((name, (6, "6", None)) for name in odd),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +138,10 @@ REFUSED = {
     "unknown directory": (
         ["info", "no/where"],
         "no directory 'no/where'; a repository of the Hub is written",
+    ),
+    "more than a picture holds": (
+        ["sample", "VAE", "--out", "a.png", "--count", 100000],
+        "10 classes with 100,000 images each are 1,000,000; one picture holds at most 10,000",
     ),
     "sample of a classifier": (["sample", "cnn_mnist", "--out", "a.png"], "'cnn_mnist' does not draw images"),
     "unknown class": (["sample", "VAE", "--out", "a.png", "--label", 10], "no class 10"),
@@ -147,6 +185,49 @@ def test_misuse_is_exit_code_2(run, arguments):
     assert "Traceback" not in result.stderr
 
 
+def verbs(group, name="zoo"):
+    for each in group.commands.values():
+        if hasattr(each, "commands"):
+            yield from verbs(each, f"{name} {each.name}")
+        else:
+            yield f"{name} {each.name}", each
+
+
+VERBS = dict(verbs(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_names_everything_alike_and_cuts_nothing(name, run, monkeypatch):
+    for param in VERBS[name].params:
+        if not getattr(param, "is_flag", False):
+            assert re.fullmatch(r"[A-Z][A-Z_.:|=/@]*", param.metavar or ""), (
+                f"{name}: {param.name} has no metavar"
+            )
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = run(*name.split()[1:], "-h").stdout
+    assert "..." not in shown.replace("NAME...", "").replace("INPUT...", "").replace("TEXT...", "")
+    assert not re.search(r"[<{]", shown)
+
+
+def test_the_version_and_the_verbs(run, monkeypatch):
+    assert run("--version").stdout == f"zoo {importlib.metadata.version('flax-zoo')}\n"
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = run("-h").stdout
+    assert "..." not in shown.replace("[ARGS]...", "")
+    assert all(name.split()[1] in shown for name in VERBS)
+
+
+def test_names_and_directories_are_completed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("resnets", "plain"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "resnets" / "config.json").touch()
+    assert console.complete_name("resnet1") == zoo.list_models("resnet1*")
+    assert console.complete_name("resnets") == ["resnets"]
+    assert console.complete_name("./r") == ["./resnets"]
+    assert console.complete_name("plain") == []
+
+
 def process(*arguments, **keywords):
     return subprocess.Popen([sys.executable, "-m", "zoo", *arguments], stderr=subprocess.PIPE, **keywords)
 
@@ -163,7 +244,7 @@ import signal, sys, time
 from zoo import cli
 import zoo
 def slow(*arguments): print("ready", flush=True); time.sleep(60)
-zoo.list_models = slow
+from zoo._loading import resolve; resolve.list_models = slow
 sys.argv = ["zoo", "list"]
 cli.main()
 """
@@ -191,5 +272,5 @@ def test_a_terminal_gets_a_table():
     shown = os.read(leader, 100_000).decode()
     os.close(leader)
     assert "parameters" in shown
-    assert "824,458" in shown
+    assert "824 K" in shown
     assert "\t" not in shown
