@@ -10,6 +10,7 @@ import typer
 
 from converters import ConversionError, read_names, write_names
 from zoo._progress import bytes_bar
+from zoo.cli.console import Name
 from zoo.cli.modules import Module, make
 
 Names = Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file of names pairs and rules.")]
@@ -120,7 +121,7 @@ def convert(
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A name, a model's directory, or a file of `zoo convert`.")],
+    name: Name,
     out: TorchFile,
     like: Like = None,
     layout: Layout = None,
@@ -133,7 +134,7 @@ def export(
 ) -> None:
     """Write a model's weights as a PyTorch state dict.
 
-    This is the inverse of `zoo convert`.
+    This is the inverse of `zoo convert`, whose .safetensors file may be NAME, too.
     """
     from zoo._saving.convert import export as run
 
@@ -150,7 +151,8 @@ def export(
 
 
 def verify(
-    name: Annotated[str, typer.Argument(help="A name, or a model's directory.")], module: Module = None
+    name: Name,
+    module: Module = None,
 ) -> None:
     """Check a model's hash, parameters and outputs.
 

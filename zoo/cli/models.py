@@ -25,7 +25,12 @@ MOST_IMAGES = 10_000  # in one picture
 
 def list_(
     pattern: Annotated[
-        str, typer.Argument(metavar="PATTERN", help="Part of a name, or a pattern such as '*_mnist'.")
+        str,
+        typer.Argument(
+            metavar="PATTERN",
+            help="Part of a name, or a pattern such as '*_mnist'.",
+            autocompletion=console.complete_name,
+        ),
     ] = "*",
     json: Json = False,
 ) -> None:

@@ -11,16 +11,11 @@ from zoo._loading.load import load_located
 from zoo._loading.located import Located
 from zoo._loading.resolve import resolve
 from zoo.cli import console, texts
-from zoo.cli.console import Dtype
+from zoo.cli.console import Dtype, Name
 
 
 def predict(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A name that `zoo list` shows, a repository, or a model's directory."
-        ),
-    ],
+    name: Name,
     inputs: Annotated[
         list[str],
         typer.Argument(

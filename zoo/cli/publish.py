@@ -8,13 +8,13 @@ import typer
 
 from zoo._progress import is_terminal
 from zoo.cli import console
+from zoo.cli.console import Name
 from zoo.cli.modules import Module, make
 
 if TYPE_CHECKING:
     from zoo._publishing.plan import Plan
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or a model's directory.")]
 Repo = Annotated[str, typer.Argument(metavar="REPO", help="The repository, as owner/name.")]
 Public = Annotated[bool, typer.Option("--public", help="Let everybody read the repository.")]
 Create = Annotated[bool, typer.Option("--create", help="Create the repository if it is missing.")]

@@ -12,14 +12,7 @@ import typer
 from converters.io import atomic_write
 from zoo._errors import ZooError
 from zoo.cli import texts as arguments
-from zoo.cli.console import Dtype
-
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME", help="A name that `zoo list` shows, a repository, or a model's directory."
-    ),
-]
+from zoo.cli.console import Dtype, Name
 
 
 def generate(

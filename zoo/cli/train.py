@@ -12,7 +12,7 @@ import typer
 from zoo._errors import TrainingError
 from zoo._loading.resolve import info
 from zoo._progress import steps_bar
-from zoo.cli.console import table
+from zoo.cli.console import Name, table
 
 if TYPE_CHECKING:
     from zoo._registry.recipes import Recipe
@@ -40,7 +40,7 @@ Process = Annotated[
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="A name that `zoo list` shows.")],
+    name: Name,
     out: Annotated[Path, typer.Option(help="Directory of the run, which other verbs take as NAME.")],
     data: Data = None,
     setting: Setting = None,
@@ -97,7 +97,7 @@ def finetune(
 
 
 def evaluate(
-    name: Annotated[str, typer.Argument(help="A name, or a directory that `zoo train` wrote.")],
+    name: Name,
     data: Data = None,
 ) -> None:
     """Measure a model on the whole test set."""

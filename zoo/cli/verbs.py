@@ -14,9 +14,23 @@ from zoo.cli.backend import trouble
 from zoo.cli.flags import in_flags
 from zoo.cli.modules import described, place_in_own_file
 
+# What help calls the values of options, unless their declaration says it.
+METAVARS = {
+    **dict.fromkeys(("batch_size", "count", "num_classes", "seed", "tokens", "top", "top_k", "workers"), "N"),
+    **dict.fromkeys(("data", "out"), "DIR"),
+    **dict.fromkeys(("key", "layout", "method", "pooling", "prompt"), "NAME"),
+}
+
 
 class Verb(TyperCommand):
     """A verb whose refusals speak of its flags, and whose help names arguments as its usage does."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for param in self.params:
+            name = param.name.strip("_")
+            default = name.upper() if param.param_type_name == "argument" else METAVARS.get(name, "VALUE")
+            param.metavar = param.metavar or default
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -46,7 +60,7 @@ class Verb(TyperCommand):
 
 def _shown(argument: Any) -> str:
     """Returns an argument's name in usage and help: NAME, or NAME... for several."""
-    name: str = argument.metavar or argument.name.upper()
+    name: str = argument.metavar
     return name if argument.nargs == 1 else f"{name.rstrip('.')}..."
 
 
