@@ -39,6 +39,7 @@ class HubFile:
     weights: Weights
     token: Token = field(default=None, repr=False)
     limit: int | None = None
+    _known: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def address(self) -> str:
@@ -70,6 +71,15 @@ class HubFile:
         weights = self.weights
         return folder(str(weights.repo)) / "snapshots" / str(weights.revision) / str(weights.file)
 
+    def check_exists(self) -> None:
+        """Asks the Hub about the file; a download that follows at once asks no more.
+
+        Raises:
+            MissingError: the repository has no such file.
+            NetworkError: there is no answer.
+        """
+        self._known[:] = [Retries().run(self.ask)]
+
     def absent(self) -> bool:
         """Returns whether the cache records that the repository has no such file at this commit."""
         from huggingface_hub import errors as hub_errors
@@ -93,7 +103,7 @@ class HubFile:
 
     def prepare(self) -> Download | None:
         errors.check_online(errors.fetch_advice(self.name))
-        answer = Retries().run(self.ask)
+        answer = self._known.pop() if self._known else Retries().run(self.ask)
         checksum = self.checksum()
         if not checksum.complete:
             named = _named(str(answer.etag), answer.size, checksum)
@@ -159,18 +169,30 @@ class HubFile:
 
 def _sweep() -> None:
     """Removes what interrupted downloads left of any repository, and nobody came back to."""
-    from huggingface_hub import constants
-
-    for blobs in Path(constants.HF_HUB_CACHE).glob("models--*/blobs"):
+    for blobs in _root().glob("models--*/blobs"):
         with suppress(OSError):  # another user's
             cache.sweep(blobs)
 
 
+def snapshots() -> list[tuple[str, str, Path]]:
+    """Returns the repositories in the Hub's cache: name, commit and directory of each snapshot."""
+    found = []
+    for path in sorted(_root().glob("models--*--*/snapshots/*")):
+        repo = path.parts[-3].removeprefix("models--").replace("--", "/", 1)
+        if COMMIT.fullmatch(path.name):
+            found.append((repo, path.name, path))
+    return found
+
+
 def folder(repo: str) -> Path:
     """Returns a repository's directory in the Hub's cache."""
+    return _root() / f"models--{repo.replace('/', '--')}"
+
+
+def _root() -> Path:
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
+    return Path(constants.HF_HUB_CACHE)
 
 
 def cached_commit(repo: str, revision: str) -> str | None:

@@ -137,9 +137,13 @@ def remove(source: Source) -> None:
     cache.unpin(source.address)
     if home:
         cache.quarantined(home).unlink(missing_ok=True)
-    with cache.lock(source.directory(), source.address):
-        for part in cache.parts(source.directory(), source.address):
-            part.unlink(missing_ok=True)
+    for part in parts(source):
+        part.unlink(missing_ok=True)
+
+
+def parts(source: Source) -> list[Path]:
+    """Returns what interrupted downloads of the file left."""
+    return cache.parts(source.directory(), source.address)
 
 
 def _fetch(source: Source, problem: str) -> Path:

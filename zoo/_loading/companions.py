@@ -6,7 +6,6 @@ from pathlib import Path
 from zoo._errors import WeightsError
 from zoo._hub import errors, hub_file, remote_file
 from zoo._hub.errors import NetworkError
-from zoo._hub.retry import Retries
 from zoo._hub.settings import Token
 from zoo._loading.located import Located
 from zoo._registry import packaged
@@ -63,7 +62,7 @@ def exists(name: str, source: hub_file.HubFile) -> bool:
         return False
     try:
         errors.check_online(errors.fetch_advice(name))
-        Retries().run(source.ask)
+        source.check_exists()
     except errors.MissingError:
         source.note_absent()
         return False

@@ -1,15 +1,19 @@
 """Fetches weights into the caches before they are needed, lists what is there, and removes it."""
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 
 from converters.errors import ConverterError
 from zoo._errors import WeightsError, ZooError
-from zoo._hub import remote_file
+from zoo._hub import hub_file, remote_file
 from zoo._hub.settings import Token
-from zoo._loading import resolve, text_settings, weights
+from zoo._loading import repositories, resolve, text_settings, weights
 from zoo._loading.located import Located
 from zoo._registry import manifest
+from zoo._registry.entry import UNATTESTED, Entry, Weights
+from zoo._registry.manifest import CONFIG
 
 
 class Cached(NamedTuple):
@@ -35,26 +39,60 @@ def fetch(name: str, *, token: Token = None) -> Cached:
 
 
 def cached(pattern: str = "*") -> list[Cached]:
-    """The fetched weights of the manifest's models whose name matches; loading is what checks them."""
-    models = manifest.read().models
+    """Returns the weights in the cache of the models and repositories whose name matches; unverified."""
     names = resolve.list_models(pattern, pretrained=True)
-    found = (_found(name, Located(entry=models[name])) for name in names)
+    models = manifest.read().models
+    known = {name: Located(entry=models[name]) for name in names}
+    known |= {name: each for name, each in _repositories().items() if fnmatchcase(name, pattern)}
+    found = (_found(name, located) for name, located in known.items())
     return [each for each in found if each]
 
 
+def _repositories() -> dict[str, Located]:
+    """Returns the repositories in the Hub's cache that hold weights and are not the manifest's."""
+    ours = {
+        (each.weights.repo, each.weights.revision) for each in manifest.read().models.values() if each.weights
+    }
+    found = {}
+    for repo, commit, directory in hub_file.snapshots():
+        file = _weights_in(directory)
+        if file is None or (repo, commit) in ours:
+            continue
+        current = hub_file.cached_commit(repo, "main") == commit
+        name = f"{repositories.SCHEME}{repo}" + ("" if current else f"@{commit}")
+        weights = Weights(UNATTESTED, file=file, repo=repo, revision=commit)
+        found[name] = Located(entry=Entry(name, 0, weights=weights))
+    return found
+
+
+def _weights_in(directory: Path) -> str | None:
+    """Returns the path of a snapshot's weights, at its top or in a folder; None without config or weights."""
+    for config in (directory / CONFIG, *sorted(directory.glob(f"*/{CONFIG}"))):
+        for name in repositories.WEIGHTS if config.is_file() else ():
+            if config.with_name(name).is_file():
+                return config.with_name(name).relative_to(directory).as_posix()
+    return None
+
+
 def remove(name: str) -> Cached:
-    """Takes a model's weights out of the cache; other names of the same file lose it, too.
+    """Removes a model's weights from the cache; other names of the same file lose it, too.
 
     Raises:
         WeightsError: they are not in one.
     """
-    located = resolve.resolve(name)
-    taken = _found(name, located)
+    located = _repositories().get(name) or resolve.resolve(name)
+    taken = _found(name, located) or _begun(name, located)
     if taken is None:
         raise WeightsError(f"{name!r} has nothing in the cache; `zoo fetch --list` shows what is there.")
     for source in _files(located):
         remote_file.remove(source)
     return taken
+
+
+def _begun(name: str, located: Located) -> Cached | None:
+    """Returns what an interrupted download left."""
+    parts = [part for source in _files(located) for part in remote_file.parts(source)]
+    return Cached(name, sum(part.stat().st_size for part in parts), str(parts[-1])) if parts else None
 
 
 def of_each(

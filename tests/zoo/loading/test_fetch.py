@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import pty
 import subprocess
@@ -11,7 +13,7 @@ import zoo
 from tests.support.hub import Hub
 from tests.support.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.hub.conftest import litter
-from zoo._loading import fetch
+from zoo._hub import cache as hub_cache
 from zoo.cli import app
 
 
@@ -35,7 +37,9 @@ def net(hub, declare, flax):
 
 
 def test_fetch_gets_lists_and_removes(net, run, cache, flax, offline):
-    assert run("fetch", "--list") == (0, "", "")
+    empty = "zoo: the cache holds no weights; `zoo fetch NAME` downloads them.\n"
+    assert run("fetch", "--list") == (0, "", empty)
+    assert run("fetch", "--list", "--json") == (0, "[]\n", empty)
     code, out, error = run("fetch", "net")
     assert (code, error) == (0, "")
     name, size, path = out.rstrip("\n").split("\t")
@@ -145,11 +149,43 @@ def test_a_path_that_is_not_text_is_printed_as_it_is(files, pth, declare, cache)
     assert done.stdout.split(b"\t")[2] == place + b"/files/" + pth.sha256.encode() + b"\n"
 
 
-def test_a_repository_is_fetched_by_its_name(hub, directory, run, cache):
+def test_a_repository_is_fetched_by_its_name(hub, directory, run, offline):
     hub.commit("someone/net", {path.name: path.read_bytes() for path in directory.iterdir()})
     code, out, _ = run("fetch", "hf://someone/net")
     assert (code, out.split("\t")[0]) == (0, "hf://someone/net")
+    assert hub.count("HEAD", "model.safetensors") == 1
+    assert run("fetch", "--list") == run("fetch", "--list", "hf://*") == (0, out, "")
+    (listed,) = json.loads(run("fetch", "--list", "--json")[1])
+    name, size, path = out.rstrip("\n").split("\t")
+    assert listed == {"name": name, "bytes": int(size), "file": path}
+    assert run("fetch", "--remove", "*")[0] == 1  # which leaves alone what other programs may have fetched
+    offline()
     assert run("fetch", "--remove", "hf://someone/net") == (0, out, "")
+    assert run("fetch", "--list")[1] == ""
+
+
+def test_repositories_are_listed_by_branch_or_commit(hub, directory, run, declare, flax):
+    written = {path.name: path.read_bytes() for path in directory.iterdir()}
+    old = hub.commit("someone/net", written)
+    run("fetch", "hf://someone/net")
+    hub.commit("someone/net", {**written, "README.md": b"new"})
+    run("fetch", "hf://someone/net")
+
+    def listed():
+        return {line.split("\t")[0] for line in run("fetch", "--list")[1].splitlines()}
+
+    assert listed() == {"hf://someone/net", f"hf://someone/net@{old}"}
+    declare(repo="someone/net", revision=old, file="model.safetensors", sha256=flax.sha256)
+    assert listed() == {"net", "hf://someone/net"}
+
+
+def test_remove_takes_what_an_interrupted_download_left(net, run, cache, monkeypatch):
+    monkeypatch.setattr(hub_cache, "WORTH", 1)
+    net.fault(changed(cut=50_000), times=9, path="/store/")
+    assert run("fetch", "net")[0] == 1
+    code, out, _ = run("fetch", "--remove", "net")
+    assert (code, out.split("\t")[:2]) == (0, ["net", "200000"])
+    assert litter(cache) == []
 
 
 def test_progress_is_shown_on_a_terminal(net, flax, monkeypatch):
@@ -233,9 +269,3 @@ def test_tokens_and_signed_addresses_are_in_no_output(fault, net, run, monkeypat
     shown += caplog.text
     assert TOKEN not in shown
     assert Hub.SECRET not in shown
-
-
-def test_what_is_cached_knows_only_the_manifests_models(net, run):
-    assert fetch.cached() == []
-    fetch.fetch("net")
-    assert [each.name for each in fetch.cached()] == ["net"]
