@@ -101,4 +101,4 @@ def test_spare_columns_are_for_wide_terminals(drawn):
     ],
 )
 def test_people_get_three_digits_of_large_numbers(number, text):
-    assert console.count(number) == (number, text)
+    assert console.count(number)[:2] == (number, text)
