@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING
 
 from zoo import _package
 from zoo._errors import ManifestError, PublishError, UnknownModelError, WeightsError, ZooError
+from zoo._inference.embed import embed
 from zoo._inference.features import feature_gradients, features
 from zoo._inference.fold_batch_norm import fold_batch_norm, unfold_batch_norm
+from zoo._inference.generate_texts import generate
 from zoo._inference.nnx import to_nnx
-from zoo._inference.predict import predict_all
+from zoo._inference.predict import predict
+from zoo._inference.predict_all import predict_all
 from zoo._inference.xla import compiler_options
 from zoo._loading.load import load
 from zoo._loading.resolve import info, list_models
@@ -32,15 +35,18 @@ __all__ = [
     "WeightsError",
     "ZooError",
     "compiler_options",
+    "embed",
     "feature_gradients",
     "features",
     "fold_batch_norm",
     "fsdp",
+    "generate",
     "graft",
     "info",
     "list_models",
     "load",
     "partition",
+    "predict",
     "predict_all",
     "preprocess",
     "publish",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 
+from zoo._loading.located import Located
 from zoo._registry.entry import Entry
 from zoo._variables import init, summary
 
@@ -28,10 +29,12 @@ class Origin:
     Attributes:
         pretrained: Whether weights were loaded; None where nobody said.
         initialized: Paths of the arrays that were initialized beside loaded ones, such as a new head's.
+        located: The model that was loaded, with the place of its tokenizer; None where nobody knows.
     """
 
     pretrained: bool | None = field(default=None, compare=False)
     initialized: tuple[str, ...] = field(default=(), compare=False)
+    located: Located | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.pretrained is None:
@@ -53,7 +56,7 @@ class Model(Unpacked):
     """A linen module and its variables, as one pytree: the variables are leaves, the rest is static.
 
     `entry` is the model's record, None for a module of your own; `notes` list what loading left out; `origin`
-    says whether the variables were loaded.
+    says whether the variables were loaded, and from where.
 
     Examples:
         >>> model = zoo.load("cnn_mnist", pretrained=True)

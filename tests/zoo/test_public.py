@@ -13,6 +13,7 @@ NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
     *("feature_gradients", "features", "graft", "partition", "to_nnx"),
     *("fsdp", "tensor_parallel", "predict_all"),
+    *("predict", "embed", "generate"),
     *("BatchNorm", "verify", "write_golden"),
     *("compiler_options", "fold_batch_norm", "unfold_batch_norm"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),

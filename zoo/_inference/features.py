@@ -18,15 +18,15 @@ SHIFTS = "perturbations"  # Flax's own name for the collection, which loops over
 Features = dict[str, Any]
 
 
-def features(model: Model, *inputs: Any, layers: Sequence[str], **kwargs: Any) -> Features:
+def features(model: Model, *inputs: Any, layers: str | Sequence[str], **kwargs: Any) -> Features:
     """Path -> what the layer there gives, such as `layer4_1/conv2`; a tuple where it is called repeatedly.
 
     Args:
         model: Any model.
         inputs: As the model takes them.
-        layers: Regular expressions for whole paths, the names that `converters.compare` prints. An index may
-            be left out: `layer4` means each block of the list `layer4`. What the blocks of a loop (scan=True)
-            give is one array, with the blocks for its first axis.
+        layers: A regular expression for whole paths, or several: the names that `converters.compare` prints.
+            An index may be left out: `layer4` means each block of the list `layer4`. What the blocks of a
+            loop (scan=True) give is one array, with the blocks for its first axis.
         kwargs: As the model takes them.
 
     Raises:
@@ -36,7 +36,11 @@ def features(model: Model, *inputs: Any, layers: Sequence[str], **kwargs: Any) -
 
 
 def feature_gradients(
-    model: Model, objective: Callable[[Any], jax.Array], *inputs: Any, layers: Sequence[str], **kwargs: Any
+    model: Model,
+    objective: Callable[[Any], jax.Array],
+    *inputs: Any,
+    layers: str | Sequence[str],
+    **kwargs: Any,
 ) -> tuple[Features, Features]:
     """Returns `features`, and the gradient of a number made of the model's output with respect to them.
 
@@ -62,12 +66,12 @@ def feature_gradients(
 def _captured(
     model: Model,
     inputs: Sequence[Any],
-    layers: Sequence[str],
+    layers: str | Sequence[str],
     kwargs: Mapping[str, Any],
     shifts: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Any, Features]:
     """The model's output, and what the layers give with the shifts added to it."""
-
+    layers = [layers] if isinstance(layers, str) else layers
     added = {
         f"{SHIFTS}/{path}/{CALL}": each if isinstance(each, tuple) else (each,)
         for path, each in shifts.items()

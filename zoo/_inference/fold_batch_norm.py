@@ -107,7 +107,8 @@ def _folded(kernel: jax.Array, *vectors: Any, axis: int) -> tuple[jax.Array, jax
     wide = jnp.promote_types(kernel.dtype, jnp.float32)
     bias, scale, shift, mean, var, epsilon = (jnp.asarray(vector, wide) for vector in vectors)
     gain = scale / jnp.sqrt(var + epsilon)
-    scaled = jnp.asarray(kernel, wide) * (gain if axis == -1 else gain[:, None])
+    factors = jnp.expand_dims(gain, [each for each in range(kernel.ndim) if each != axis % kernel.ndim])
+    scaled = jnp.asarray(kernel, wide) * factors
     return scaled.astype(kernel.dtype), (shift + (bias - mean) * gain).astype(kernel.dtype)
 
 
@@ -124,7 +125,7 @@ def _biased(layer: Any, out: jax.Array) -> jax.Array:
         return out
     # The layer's scope makes the bias where the folded module is initialised.
     bias = layer.scope.param("bias", nn.initializers.zeros, (layer.features,), layer.param_dtype)
-    return out + jnp.asarray(bias, out.dtype)
+    return out + jnp.expand_dims(jnp.asarray(bias, out.dtype), range(out.ndim - 1))
 
 
 class Folded(nn.Module):

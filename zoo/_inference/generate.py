@@ -229,7 +229,7 @@ def _appended(state: State, logits: jax.Array, sampling: Sampling, draw: Draw) -
     new = sample(logits, sampling, draw, state.length).astype(state.tokens.dtype)
     if draw.stops.size:
         new = jnp.where(state.finished, draw.fill.astype(new.dtype), new)
-    finished = state.finished | (new[:, None] == draw.stops).any(-1)
+    finished = state.finished | (new[:, None] == draw.stops[None]).any(-1)
     tokens = jax.lax.dynamic_update_index_in_dim(state.tokens, new, state.length, 1)
     return state._replace(length=state.length + 1, tokens=tokens, finished=finished)
 
@@ -246,7 +246,7 @@ def proceed(model: Model, state: State, stop: ArrayLike, sampling: Sampling, dra
         state, count = carry
         last = state.length - 1
         token = jax.lax.dynamic_index_in_dim(state.tokens, last, 1)
-        mask = (state.mask & (jnp.arange(state.mask.shape[1]) <= last))[:, None, None]
+        mask = (state.mask & (jnp.arange(state.mask.shape[1])[None] <= last))[:, None, None]
         logits, caches = model(token, count[:, None] - 1, mask, state.caches, last, method="extend")
         return _appended(state._replace(caches=caches), logits, sampling, draw), count + 1
 

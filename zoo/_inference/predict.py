@@ -1,186 +1,127 @@
-"""Outputs for any number of examples: one compiled function, over batches of one size."""
+"""Classes of pictures and texts, with probabilities."""
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
-from itertools import chain, islice
-from typing import Any, TypeAlias
+from itertools import tee
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from zoo import _progress
 from zoo._errors import ZooError
-from zoo._inference import xla
+from zoo._inference import picture_batches, text_batches
+from zoo._inference.purpose import classifies_texts, purpose
+from zoo._inference.scores import scores
+from zoo._inference.subject import Subject, subject
+from zoo._inference.texts import checked_texts
+from zoo._loading.resolve import Name
 from zoo._model import Model
-from zoo._processes import is_primary
-from zoo._registry.entry import Input
+from zoo._preprocessing.preprocess import preprocessor_of
+from zoo._preprocessing.text import Text
+from zoo._registry import families
+from zoo._registry.entry import Entry
 
-Example: TypeAlias = tuple[np.ndarray[Any, Any], ...]  # what a model takes, without the batch's axis
-Shown: TypeAlias = AbstractContextManager[Callable[[int], None]]
-AXIS = "data"  # of a mesh, which divides batches
-AHEAD = 2  # batches that are computed before the first of them is waited for
+if TYPE_CHECKING:
+    from zoo._preprocessing.images import Pictures
+
+Best: TypeAlias = list[tuple[str, float]]  # the likeliest classes of one input, the first one first
+SHOWN = 10  # pictures that cannot be read, in an error
 
 
-def predict_all(
-    model: Model,
-    examples: Iterable[Any],
+def predict(
+    model: Name | Model,
+    inputs: "Pictures | Text | Iterable[Any]",
     *,
-    batch_size: int = 64,
-    mesh: Mesh | None = None,
-    function: Callable[..., Any] = Model.__call__,
-    report: Callable[[int], None] | None = None,
-) -> Iterator[Any]:
-    """Yields the model's output for each example in turn, as NumPy arrays.
+    top: int = 5,
+    batch_size: int | None = None,
+) -> list[Best]:
+    """Classifies pictures or texts: for each input a list of (label, score), the best first.
 
-    The last batch is filled up, so that one program serves all, and what it gives for the filling is left
-    out. Examples are read while the device computes.
+    Scores are probabilities; where several classes can be right at once, each has one of its own. Of a model
+    with one output, such as a regression or a cross-encoder, it is the value. Labels are numbers as text
+    where nothing names the classes.
 
     Args:
-        model: Its variables may be on a mesh.
-        examples: Arrays without the batch's axis, or tuples of several that the model takes; all of one shape
-            and dtype. Each of several processes passes the same ones, and gets all outputs.
-        batch_size: Examples at a time.
-        mesh: Its axis `data` divides each batch; by default the mesh that the variables are on. Each of
-            its devices gets a copy of variables that are not on it.
-        function: Function of the model and a batch; one with a name compiles once, a lambda at each call.
-        report: Called with how many examples are done; by default a bar on a terminal.
+        model: A name, as for `load`, whose weights are then loaded; or a model.
+        inputs: Pictures: names of files, Pillow images or arrays (height, width, channels) of uint8 or of
+            floats in [0, 1]. Or texts, or pairs of texts as tuples. One alone is a list of one.
+        top: Number of classes for each input.
+        batch_size: Inputs at a time; by default as many as is fast, in bounded memory.
 
     Raises:
-        ZooError: there are no examples, or one is not what the model takes or differs from the first; the
-            batch or its outputs do not divide.
+        ZooError: the model is no classifier, nothing says how pictures become its input, or inputs cannot be
+            read, which are all named.
     """
-    model, mesh = _placed(model, mesh)
-    shares = _shares(mesh, batch_size)
-    rest = iter(examples)
-    first = next(rest, None)
-    if first is None:
-        raise ZooError("there are no examples to predict.")
-    # Another function may take something else.
-    known = model.entry.inputs if model.entry and function is Model.__call__ else ()
-    checked = _checked(_arrays(first), chain([first], rest), known)
-    compiled = _compiled(function, mesh and NamedSharding(mesh, PartitionSpec()))
-    shown = nullcontext(report) if report else _bar(examples)
-    return _outputs(lambda batch: compiled(model, *map(shares, batch)), checked, batch_size, shown)
+    failed: list[str] = []
+
+    def refused(picture: Any, error: Exception) -> None:
+        failed.append(str(error))
+
+    found = predictions(subject(model), inputs, top=top, batch_size=batch_size, refused=refused)
+    results = [best for _, best in found]
+    if failed:
+        more = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+        lines = failed[0] if len(failed) == 1 else "".join(f"\n  {each}" for each in failed[:SHOWN])
+        count = len(failed) + len(results)
+        raise ZooError(lines + more if count == 1 else f"{len(failed)} of {count} inputs: {lines}{more}")
+    return results
 
 
-@contextmanager
-def _bar(examples: Iterable[Any]) -> Iterator[Callable[[int], None]]:
-    """Shows how many examples are done, and how many a second since the first ones, which were compiled."""
-    if not is_primary():
-        yield lambda done: None
-        return
-    total = len(examples) if isinstance(examples, Sized) else None
-    with _progress.steps_bar("predicting", total, transient=True) as show:
-        show(0, "compiling")
-        first: tuple[int, float] | None = None
+def predictions(
+    of: Subject,
+    inputs: Any,
+    *,
+    top: int = 5,
+    batch_size: int | None = None,
+    refused: picture_batches.Refused,
+) -> Iterator[tuple[Any, Best]]:
+    """Yields each input with its likeliest classes, as they come.
 
-        def report(done: int) -> None:
-            nonlocal first
-            now = time.monotonic()
-            first = first or (done, now)
-            speed = f", {(done - first[0]) / (now - first[1]):,.0f}/s" if now > first[1] else ""
-            show(done, f"{done:,} examples{speed}")
-
-        yield report
-
-
-def _placed(model: Model, mesh: Mesh | None) -> tuple[Model, Mesh | None]:
-    """The model on the mesh that is given, or that it is on."""
-    leaves = jax.tree.leaves(model.variables)
-    on = leaves[0].sharding if leaves and isinstance(leaves[0], jax.Array) else None
-    if mesh is None:
-        known = on.mesh if isinstance(on, NamedSharding) else None
-        return model, known if isinstance(known, Mesh) and AXIS in known.axis_names else None
-    if on is None or on.device_set != {*mesh.devices.flat}:
-        model = jax.device_put(model, NamedSharding(mesh, PartitionSpec()))
-    return model, mesh
-
-
-def _outputs(
-    compute: Callable[[Example], Any],
-    examples: Iterator[Example],
-    size: int,
-    shown: Shown,
-) -> Iterator[Any]:
-    """The outputs of each example, while the batches after it are computed."""
-    done = 0
-    computed: deque[tuple[Any, int]] = deque()
-    with shown as report:
-        while (batch := [*islice(examples, size)]) or computed:
-            if batch:
-                filled = batch + batch[:1] * (size - len(batch))
-                arrays = tuple(np.stack(each) for each in zip(*filled, strict=True))
-                computed.append((compute(arrays), len(batch)))
-            if len(computed) == AHEAD or not batch:
-                outputs, count = computed.popleft()
-                yield from _each(jax.device_get(outputs), count, size)
-                done += count
-                report(done)
-
-
-def _each(outputs: Any, count: int, size: int) -> Iterator[Any]:
-    odd = [leaf.shape for leaf in jax.tree.leaves(outputs) if leaf.shape[:1] != (size,)]
-    if odd:
-        raise ZooError(
-            f"a batch of {size} gave an array of shape {odd[0]}, which is no output for each example; "
-            "choose some with function=."
-        )
-    for index in range(count):
-        yield jax.tree.map(lambda array, index=index: array[index], outputs)
-
-
-def _checked(first: Example, examples: Iterator[Any], known: tuple[Input, ...]) -> Iterator[Example]:
-    """The examples, of which each is as the first one, and that as the model's inputs."""
-    for array, expected in zip(first, known, strict=False):
-        if array.ndim != len(expected.shape) - 1 or _kind(array.dtype) != _kind(np.dtype(expected.dtype)):
-            raise ZooError(
-                f"{expected.name} of the first example are {array.dtype} {array.shape}; expected "
-                f"{expected.dtype} of {len(expected.shape) - 1} axes, such as {expected.shape[1:]}."
-            )
-    if any(_kind(array.dtype) is None for array in first):
-        raise ZooError(f"the first example is no numbers but {', '.join(str(each.dtype) for each in first)}.")
-    wanted = [(array.shape, array.dtype) for array in first]
-    # A generator of its own, so that what is wrong with the first example is said at once.
-    return (_same(index, _arrays(example), wanted) for index, example in enumerate(examples))
-
-
-def _same(index: int, example: Example, wanted: list[Any]) -> Example:
-    found = [(array.shape, array.dtype) for array in example]
-    if found != wanted:
-        shown, expected = (", ".join(f"{dtype} {shape}" for shape, dtype in each) for each in (found, wanted))
-        raise ZooError(f"example {index} is {shown}; the first one is {expected}.")
-    return example
-
-
-def _arrays(example: Any) -> Example:
-    return tuple(np.asarray(each) for each in (example if isinstance(example, tuple) else (example,)))
-
-
-def _kind(dtype: np.dtype[Any]) -> Any:
-    return next(
-        (kind for kind in (jnp.floating, jnp.integer, jnp.bool_) if jnp.issubdtype(dtype, kind)), None
+    Args:
+        of: The model.
+        inputs, top, batch_size: As for `predict`.
+        refused: Called with each picture that cannot be read, which is then left out, and why.
+    """
+    for name, value in (("top", top), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise ZooError(f"{name}={value}; expected 1 or more.")
+    ways: Callable[..., Iterator[tuple[Any, np.ndarray]]] = (
+        _of_texts if of.entry.takes_tokens else _of_pictures
     )
+    for given, logits in ways(of, inputs, batch_size, refused):
+        yield given, _best(of.entry, logits, top)
 
 
-def _shares(mesh: Mesh | None, batch_size: int) -> Callable[[np.ndarray[Any, Any]], Any]:
-    """Puts a batch where it is computed."""
-    if batch_size < 1:
-        raise ZooError(f"batch_size={batch_size}; expected 1 or more.")
-    if mesh is None:
-        return lambda array: array
-    if AXIS not in mesh.axis_names:
-        raise ZooError(f"the mesh's axes are {mesh.axis_names}; one has to be {AXIS!r}.")
-    if batch_size % mesh.shape[AXIS]:
-        raise ZooError(f"batch_size={batch_size} does not divide over {AXIS}={mesh.shape[AXIS]}.")
-    over = NamedSharding(mesh, PartitionSpec(AXIS))
-    return lambda array: jax.make_array_from_callback(array.shape, over, lambda index: array[index])
+def _best(entry: Entry, logits: np.ndarray, top: int) -> Best:
+    found = scores(entry, logits)
+    names = entry.class_names or [str(index) for index in range(len(found))]
+    return [(names[index], float(found[index])) for index in np.argsort(-found, kind="stable")[:top]]
 
 
-@lru_cache(maxsize=16)
-def _compiled(function: Callable[..., Any], whole: Sharding | None) -> Callable[..., Any]:
-    return jax.jit(function, out_shardings=whole, compiler_options=xla.compiler_options())
+def _of_texts(
+    of: Subject, inputs: Any, batch_size: int | None, refused: picture_batches.Refused
+) -> Iterator[tuple[Text, np.ndarray]]:
+    if not classifies_texts(of.entry):
+        raise ZooError(f"{of.entry.name!r} does not classify texts; {purpose(of.entry)}.")
+    total = len(inputs) if isinstance(inputs, Sized) and not isinstance(inputs, str) else None
+    model = of.load()
+    reader = text_batches.text_reader(of, model, batch_size)
+    # The second is as far ahead as a window of texts.
+    given, read = tee(checked_texts(of.entry, inputs))
+    logits = text_batches.outputs(model, "logits", read, reader, label="predicting", total=total)
+    yield from zip(given, logits, strict=True)
+
+
+def _of_pictures(
+    of: Subject, inputs: Any, batch_size: int | None, refused: picture_batches.Refused
+) -> Iterator[tuple[Any, np.ndarray]]:
+    from zoo._preprocessing import images
+
+    family = families.named(of.entry.family)
+    if of.entry.config.get("num_classes") == 0 or (family and family.sample):
+        raise ZooError(f"{of.entry.name!r} does not classify pictures; {purpose(of.entry)}.")
+    yield from picture_batches.logits(
+        of.load,
+        images.several(inputs),
+        preprocessor_of(of.entry, of.files),
+        batch_size=batch_size,
+        refused=refused,
+    )

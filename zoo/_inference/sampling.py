@@ -81,7 +81,6 @@ def choices(
         if not right:
             raise ZooError(f"{name}={value!r}; expected {expected}.")
     stops = np.atleast_1d(() if eos_token_id is None else eos_token_id)
-    ends = stops[0] if stops.size else 0
     draw = Draw(
         temperature=jnp.float32(temperature),
         top_p=jnp.float32(top_p or 1),
@@ -89,7 +88,7 @@ def choices(
         key=jax.random.key(seed),
         repetition_penalty=jnp.float32(repetition_penalty),
         earliest=jnp.int32(min_new_tokens),
-        fill=jnp.int32(ends if pad_token_id is None else pad_token_id),
+        fill=jnp.int32(fill(pad_token_id, eos_token_id)),
     )
     sampling = Sampling(
         greedy=temperature == 0,
@@ -100,6 +99,12 @@ def choices(
         delayed=min_new_tokens > 0 and stops.size > 0,
     )
     return sampling, draw
+
+
+def fill(pad_token_id: int | None, eos_token_id: int | Sequence[int] | None) -> int:
+    """Returns the token that follows the end of a text."""
+    ends = np.atleast_1d(() if eos_token_id is None else eos_token_id)
+    return int(pad_token_id if pad_token_id is not None else ends[0] if ends.size else 0)
 
 
 def adjusted(
@@ -123,7 +128,7 @@ def adjusted(
         sampling: Which changes there are.
         draw: Their numbers.
     """
-    columns = jnp.arange(tokens.shape[1])
+    columns = jnp.arange(tokens.shape[1])[None]
     if sampling.penalized:
         seen = _marked(logits, tokens, mask & (columns < length))
         penalty = draw.repetition_penalty.astype(logits.dtype)

@@ -135,7 +135,7 @@ def load_located(
     notes += log_replicated(entry.name, sharding, flat)
     variables = unflatten(flat)
     record = _describe(located, described, variables, pretrained=pretrained and not new)
-    origin = Origin(pretrained=pretrained, initialized=tuple(new) if pretrained else ())
+    origin = Origin(pretrained=pretrained, initialized=tuple(new) if pretrained else (), located=located)
     return Model(built, variables, record, notes, origin)
 
 

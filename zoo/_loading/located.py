@@ -22,8 +22,12 @@ class Located:
 
     entry: Entry
     directory: Path | None = None
-    token: Token = field(default=None, repr=False)
+    token: Token = field(default=None, repr=False, compare=False)
     counted: bool = True
+
+    def __getstate__(self) -> dict[str, object]:
+        """Returns what is pickled: all but the token, which is nobody else's."""
+        return {**vars(self), "token": None}
 
     @property
     def weights(self) -> Weights:

@@ -2,18 +2,15 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from converters.io import InputFile, atomic_write, named_errors
 from zoo._errors import ZooError
-from zoo._model import Model
 from zoo._preprocessing import digits, photos
 from zoo._registry.entry import Entry, Photos
 
@@ -21,7 +18,7 @@ MAX_16_BITS = 65535
 GAP, SCALE = 4, 2  # pixels between the images of a grid, and how much larger than the model's they are
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
-Pictures: TypeAlias = Picture | Sequence[Picture]
+Pictures: TypeAlias = Picture | Iterable[Picture]
 
 
 def grid(images: np.ndarray, columns: int) -> Image.Image:
@@ -57,7 +54,7 @@ def read(images: Pictures, entry: Entry) -> np.ndarray:
     Raises:
         ZooError: something is no picture.
     """
-    pictures = [_picture(each) for each in _several(images)]
+    pictures = [_picture(each) for each in several(images)]
     if not pictures:
         raise ZooError("no pictures; give at least one.")
     if isinstance(entry.preprocess, Photos):
@@ -79,11 +76,14 @@ def pixels(path: str | os.PathLike[str], entry: Entry) -> np.ndarray:
     return np.round(255 * digits.fitted(picture, height, width)).astype(np.uint8)
 
 
-def _several(images: Pictures) -> Sequence[Picture]:
-    """A batch is an array of four axes, or a sequence; everything else is one picture."""
+def several(images: Pictures) -> Iterable[Picture]:
+    """Returns pictures: a batch is an array of four axes or a sequence, everything else is one picture."""
     if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
-    return images if isinstance(images, Sequence) and not isinstance(images, str) else [images]
+        return images if images.ndim == 4 else [images]
+    if isinstance(images, str | os.PathLike | Image.Image):
+        return [images]
+    # Of what is nothing of the kind, reading says so.
+    return images if isinstance(images, Iterable) else [images]
 
 
 def _picture(image: Picture) -> Image.Image:
@@ -149,16 +149,3 @@ def opened(path: str | os.PathLike[str]) -> Image.Image:
         raise ZooError(f"{os.fspath(path)!r} is no image that Pillow can read.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ZooError(f"{os.fspath(path)!r} is no image that Pillow can read: {error}") from error
-
-
-@jax.jit
-def logits(model: Model, images: jax.Array) -> jax.Array:
-    """(count, num_classes) of a classifier, float32.
-
-    Raises:
-        ZooError: it gives features.
-    """
-    if getattr(model.module, "num_classes", None) == 0:
-        raise ZooError(f"{model} has no classes; what it gives are features.")
-    found: jax.Array = model(images).astype(jnp.float32)
-    return found

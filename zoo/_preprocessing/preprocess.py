@@ -11,6 +11,7 @@ from zoo._loading.located import Located
 from zoo._loading.preprocessor_config import PREPROCESSOR, photos
 from zoo._loading.resolve import Name, resolve
 from zoo._loading.sentence_transformers import parsed
+from zoo._model import Model
 from zoo._registry import families
 from zoo._registry.entry import Entry
 from zoo._registry.manifest import CONFIG
@@ -43,26 +44,40 @@ class Preprocessor:
         return images.read(pictures, self.entry)
 
 
-def preprocess(model: Name | Entry) -> Preprocessor:
+def preprocess(model: Name | Entry | Model) -> Preprocessor:
     """Returns the function that turns pictures into a model's input, as in its training and evaluation.
 
     Args:
-        model: A name, as for `load`, or an entry.
+        model: A name, as for `load`; a model, or its entry.
 
     Raises:
         UnknownModelError: the manifest has no such name.
         ManifestError: its preprocessor_config.json asks for what the zoo does not do.
         ZooError: the model takes no images, or nobody says how.
     """
-    return preprocess_located(Located(entry=model) if isinstance(model, Entry) else resolve(model))
+    if isinstance(model, Entry):
+        return preprocessor_of(model, None)
+    if not isinstance(model, Model):
+        return preprocess_located(resolve(model))
+    if model.entry is None:
+        raise ZooError(
+            f"this {type(model.module).__name__} has no entry; zoo.save(model, directory, preprocess=...) "
+            "makes one, which zoo.load(directory, module=...) reads."
+        )
+    return preprocessor_of(model.entry, model.origin.located)
 
 
 def preprocess_located(located: Located) -> Preprocessor:
     """Returns the same for a model whose name is resolved."""
-    entry = located.entry
+    return preprocessor_of(located.entry, located)
+
+
+def preprocessor_of(entry: Entry, files: Located | None) -> Preprocessor:
+    """Returns the same for an entry, and the place of the files beside its weights, if there is any."""
     if entry.preprocess is not None:
         return Preprocessor(entry)
-    _check_processor(located)
+    if files is not None:
+        _check_processor(files)
     advice = ""
     if not entry.takes_tokens:
         advice = " zoo.save(..., preprocess=...) and zoo convert --preprocess keep it with a model."

@@ -13,6 +13,11 @@ RENAMED = {
 }
 # Keywords that are no flag of any verb: what the library says -> what a shell does instead.
 PHRASES = {
+    "zoo.embed with pooling='mean'": "`zoo embed --pooling mean`",
+    "zoo.embed": "`zoo embed`",
+    "zoo.predict": "`zoo predict`",
+    "zoo.generate": "`zoo generate`",
+    "zoo.vae.sample": "`zoo sample`",
     "zoo.list_models()": "`zoo list`",
     "use pretrained=False": "`zoo list` shows which models have some",
     "pass token=": "set HF_TOKEN",

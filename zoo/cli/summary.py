@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo._hub import remote_file
+from zoo._inference.purpose import purpose
 from zoo._loading import weights
 from zoo._loading.located import Located
 from zoo._loading.summary import Layer, preprocessing
-from zoo._preprocessing.text import purpose
 from zoo._registry import families
 from zoo._registry.entry import UNATTESTED, Digits, Entry, fields_of
 from zoo.cli.console import Cell, Shown
+from zoo.cli.flags import in_flags
 
 INDEX = re.compile(r"(?<=_)\d+(?=/|$)")
 
@@ -46,7 +47,7 @@ def use(located: Located) -> str:
     if entry.family is None:
         return "a module of your own: give it with --module, or as module= in Python"
     if entry.takes_tokens:
-        return purpose(located).removeprefix("it ")
+        return in_flags(purpose(entry).removeprefix("it "), ())
     if families.family(entry).sample is not None:
         return f"draws images: `zoo sample {entry.name} --out FILE`"
     if entry.preprocess and entry.config.get("num_classes") != 0:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +11,30 @@ import typer
 
 from converters.io import atomic_write
 from zoo._errors import ZooError
-from zoo.cli import texts as arguments
-from zoo.cli.console import Dtype, Name
+from zoo._inference.subject import subject
+from zoo._loading.resolve import resolve
+from zoo.cli import console, inputs, modules
 
 
 def generate(
-    name: Name,
-    prompt: Annotated[str, typer.Argument(help="Beginning of the text; '-' reads standard input.")],
-    tokens: Annotated[int, typer.Option(min=1, help="Largest number of tokens to add.")] = 100,
+    name: console.Name,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PROMPT]",
+            help="Beginning of the text; '-' is each line of standard input, and each is continued.",
+        ),
+    ] = None,
+    file: inputs.Lines = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--tokens",
+            "--max-new-tokens",
+            min=1,
+            help="Largest number of tokens to add, as far as the model's longest text.  [default: 100]",
+        ),
+    ] = None,
     temperature: Annotated[
         float, typer.Option(min=0, help="Temperature of the draw; 0 takes the likeliest token.")
     ] = 0.8,
@@ -29,34 +45,41 @@ def generate(
         float | None, typer.Option(help="Draw from the likeliest tokens whose probabilities add up to this.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw.")] = 0,
-    dtype: Dtype = None,
+    dtype: console.Dtype = None,
+    json: console.Json = False,
 ) -> None:
-    """Continue a text, and print it token by token."""
-    from zoo._preprocessing.text import generate as run
+    """Continue a text, and print it token by token; or several, one after the other."""
+    from zoo._inference.generate_texts import continued, stream
 
-    pieces = run(
-        name,
-        arguments.prompt(prompt),
-        max_new_tokens=tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        dtype=dtype,
+    if prompt is None and file is None:
+        inputs.check_given(None, None, "a prompt")
+    of = subject(name, dtype=dtype)
+    if file is None and prompt != inputs.STDIN and not json:
+        assert prompt is not None
+        for piece in stream(of, prompt, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed):
+            print(piece, end="", flush=True)
+        print()
+        return
+    given = [] if prompt is None else [prompt]
+    prompts = (
+        given
+        if file is None and given != [inputs.STDIN]
+        else [*inputs.texts(given, file, f"generate {name}")]
     )
-    for piece in pieces:
-        print(piece, end="", flush=True)
-    print()
+    found = continued(of, prompts, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    if json:
+        console.table(("prompt", "text"), zip(prompts, found, strict=True), json=True)
+    else:
+        print(*found, sep="\n")
 
 
 def embed(
-    name: Name,
+    name: console.Name,
     texts: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TEXT...", help="One or more texts; '-' reads one a line from standard input."
-        ),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="Texts; '-' is each line of standard input."),
+    ] = None,
+    file: inputs.Lines = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -71,46 +94,62 @@ def embed(
         str | None,
         typer.Option(help="Name of the prompt before each text; '' for none.  [default: the model's own]"),
     ] = None,
-    dtype: Dtype = None,
+    module: modules.Module = None,
+    dtype: console.Dtype = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, as it does by default.")] = False,
 ) -> None:
     """Compute a vector for each text.
 
-    Vectors are printed as JSON, or written as NumPy, CSV or JSON.
+    Vectors are printed as JSON, one a line, or written as NumPy, CSV or JSON.
     """
-    from zoo._preprocessing.text import embed as run
+    from zoo._inference.embed import embeddings
 
     if out is not None and out.suffix not in WRITERS:
         raise ZooError(
             f"{str(out)!r} ends in none of {', '.join(WRITERS)}; choose a name such as 'vectors.npy'."
         )
-    lines = arguments.lines(texts, f"embed {name}")
-    vectors = run(name, lines, pooling=pooling, prompt=prompt, dtype=dtype)
+    arguments = inputs.check_given(texts, file, "texts")
+    of = subject(
+        resolve(name, head=None if pooling is None else "embedding"),
+        dtype=dtype,
+        module=modules.make(module),
+    )
+    lines = inputs.texts(arguments, file, f"embed {name}")
+    vectors = embeddings(of, lines, pooling=pooling, prompt=prompt)
     if out is None:
-        print(_json(vectors).decode(), end="")
+        for line in _json_lines(vectors):
+            print(line)
         return
-    with atomic_write(out, overwrite=True) as file:
-        file.write(WRITERS[out.suffix](vectors))
+    with atomic_write(out, overwrite=True) as target:
+        target.write(WRITERS[out.suffix](vectors))
 
 
 def _npy(vectors: np.ndarray) -> bytes:
-    """Returns a NumPy file; of float32 where NumPy has no such dtype, as bfloat16."""
     file = io.BytesIO()
-    np.save(file, vectors if vectors.dtype.isbuiltin == 1 else vectors.astype(np.float32))
+    np.save(file, vectors)
     return file.getvalue()
 
 
 def _csv(vectors: np.ndarray) -> bytes:
     file = io.StringIO(newline="")
-    csv.writer(file).writerows(_numbers(vectors))
+    csv.writer(file).writerows(map(_digits, vectors))
     return file.getvalue().encode()
 
 
 def _json(vectors: np.ndarray) -> bytes:
-    return json.dumps(_numbers(vectors)).encode() + b"\n"
+    return "".join(f"{line}\n" for line in _json_lines(vectors)).encode()
 
 
-def _numbers(vectors: np.ndarray) -> list[list[float]]:
-    return [[float(number) for number in vector] for vector in vectors]
+def _json_lines(vectors: np.ndarray) -> Iterator[str]:
+    last = len(vectors) - 1
+    for index, vector in enumerate(vectors):
+        ends = ("[" if index == 0 else "", "]" if index == last else ",")
+        yield f"{ends[0]}[{', '.join(_digits(vector))}]{ends[1]}"
+
+
+def _digits(vector: Iterable[np.floating]) -> Iterator[str]:
+    """Yields numbers with as many digits as make them what they are, and no more."""
+    return map(str, vector)
 
 
 WRITERS = {".npy": _npy, ".csv": _csv, ".json": _json}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zoo._inference import xla
-from zoo._inference.predict import predict_all
+from zoo._inference.predict_all import predict_all
 from zoo._loading.load import load_located
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model

@@ -14,7 +14,6 @@ from tests.equivalence import randomise, state_dict
 from tests.reference import text_models
 from tests.zoo.loading.test_transformers_config import BERT, sentences, write
 from tests.zoo.preprocessing.test_text import add_tokenizer
-from zoo._preprocessing import text
 from zoo.cli import app
 
 
@@ -53,9 +52,8 @@ def run(*arguments, stdin=None, code=0):
 
 
 def logits(directory, given) -> np.ndarray:
-    from zoo._loading.resolve import resolve
-
-    return np.asarray(text.outputs(resolve(str(directory)), given).logits, np.float64)
+    ids = np.array([[int(word[1:]) for word in each.split()] for each in given])
+    return np.asarray(zoo.load(directory, pretrained=True)(ids).logits, np.float64)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +97,7 @@ def test_a_file_is_not_taken_for_a_text(encoder, classifiers, tmp_path):
     file.write_text("w5\n")
     for verb, name in (("predict", classifiers["a value"]), ("embed", encoder)):
         said = run(verb, name, file, code=1)
-        assert f"is a file, not a text; for its lines, `zoo {verb} {name} - < {file}`" in said
+        assert f"is a file, not a text; for its lines, `zoo {verb} {name} --file {file}`" in said
 
 
 def test_models_for_other_things_say_for_which(encoder, tmp_path):
@@ -107,7 +105,9 @@ def test_models_for_other_things_say_for_which(encoder, tmp_path):
     base = add_tokenizer(write(tmp_path / "base", config, state_dict(randomise(text_models.bert()).float())))
     said = run("predict", base, "w5", code=1)
     assert "does not classify texts; it gives states of tokens; `zoo embed --pooling mean" in said
-    assert "does not classify texts; it makes vectors: `zoo embed" in run("predict", encoder, "w5", code=1)
+    assert "does not classify texts; it makes vectors of texts: `zoo embed`" in run(
+        "predict", encoder, "w5", code=1
+    )
     found = json.loads(run("embed", base, "w5 w6", "--pooling", "cls"))
     states = zoo.load(base, pretrained=True)(np.array([[5, 6]])).last_hidden_state
     np.testing.assert_allclose(found, states[:, 0], rtol=1e-4, atol=1e-5)
@@ -127,7 +127,7 @@ def test_a_head_that_the_files_do_not_name_is_asked_for(classifiers, tmp_path):
 
 def test_vectors_go_into_files_that_their_suffix_names(encoder, tmp_path):
     printed = np.array(json.loads(run("embed", encoder, "w5 w6", "w7")))
-    for dtype, kept in (("float32", np.float32), ("float16", np.float16), ("bfloat16", np.float32)):
+    for dtype, kept in (("float32", np.float32), ("float16", np.float32), ("bfloat16", np.float32)):
         run("embed", encoder, "w5 w6", "w7", "--dtype", dtype, "-o", tmp_path / "out.npy")
         written = np.load(tmp_path / "out.npy")
         assert written.dtype == kept

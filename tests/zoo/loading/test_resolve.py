@@ -14,8 +14,8 @@ from tests.reference import text_models
 from tests.zoo.loading.test_hub_layout import files
 from tests.zoo.loading.test_transformers_config import BERT, GPT2, sentences, write
 from tests.zoo.preprocessing.test_text import add_tokenizer
+from zoo._inference import text_batches
 from zoo._loading import resolve, transformers_config
-from zoo._preprocessing import text
 
 NAME = "hf://someone/bert"
 
@@ -60,32 +60,32 @@ def config_requests(hub) -> int:
 
 
 def test_embedding_resolves_its_repository_once(hub, repository, calls):
-    text.embed(NAME, ["w5 w6"])
+    zoo.embed(NAME, ["w5 w6"])
     assert (calls["entry"], calls["init"], config_requests(hub)) == (1, 1, 1)
     # Config, modules, pooling, transformer, weights and tokenizer; two that it lacks are asked for once each.
     assert sum("/someone/bert/" in asked.path for asked in hub.asked) <= 19
     hub.asked.clear()
     calls.clear()
-    text.embed(NAME, ["w5 w6"])
+    zoo.embed(NAME, ["w5 w6"])
     assert (calls["entry"], calls["init"], len(hub.asked)) == (1, 1, 1)
 
 
 def test_all_files_are_of_one_commit_although_the_branch_moves(hub, repository, tmp_path, monkeypatch):
-    tokenizer_of, moved = text.tokenizer_of, []
+    tokenizer_of, moved = text_batches.tokenizer_of, []
 
     def move_branch(located):
         moved.append(hub.commit("someone/bert", embedder(tmp_path / "newer", scale=1.5)))
         return tokenizer_of(located)
 
     with monkeypatch.context() as patch:
-        patch.setattr(text, "tokenizer_of", move_branch)
-        vectors = text.embed(NAME, ["w5 w6"])
+        patch.setattr(text_batches, "tokenizer_of", move_branch)
+        vectors = zoo.embed(NAME, ["w5 w6"])
     assert moved
     assert repository not in moved
     revisions = {found[1] for asked in hub.asked if (found := re.search(r"/resolve/(\w+)/", asked.path))}
     assert revisions == {"main", repository}
-    np.testing.assert_array_equal(vectors, text.embed(f"{NAME}@{repository}", ["w5 w6"]))
-    assert not np.array_equal(vectors, text.embed(NAME, ["w5 w6"]))
+    np.testing.assert_array_equal(vectors, zoo.embed(f"{NAME}@{repository}", ["w5 w6"]))
+    assert not np.array_equal(vectors, zoo.embed(NAME, ["w5 w6"]))
 
 
 def test_a_load_traces_its_module_once(tmp_path, calls):

@@ -1,0 +1,50 @@
+"""What a model is for: the verb that it takes, for messages of the others."""
+
+from zoo._registry import families
+from zoo._registry.entry import Entry
+
+# Head of a model of texts -> what one does with it.
+TEXTS = {
+    "none": "it gives states of tokens; zoo.embed with pooling='mean' makes vectors of them",
+    "pooler": "it gives states of tokens; zoo.embed with pooling='mean' makes vectors of them",
+    "masked_lm": "it fills masks; zoo.embed with pooling='mean' makes vectors of its states",
+    "pretraining": "it fills masks; zoo.embed with pooling='mean' makes vectors of its states",
+    "causal_lm": "zoo.load gives its logits of the next token",
+    "next_sentence": "zoo.load gives its logits: whether the second text of a pair follows the first",
+    "token_classification": "it classifies tokens, and zoo.load gives their logits",
+    "question_answering": "it finds answers, and zoo.load gives the logits of their starts and ends",
+    "multiple_choice": "it chooses one of several texts, and zoo.load gives its logits",
+    "embedding": "it makes vectors of texts: zoo.embed",
+    "classification": "it classifies texts: zoo.predict",
+    "lm": "it continues texts: zoo.generate",
+}
+
+
+def purpose(entry: Entry) -> str:
+    """Returns what a model does, and the function for it."""
+    family = families.named(entry.family)
+    if family is None:
+        return "it is a module of your own, and zoo.load gives its outputs"
+    if entry.takes_tokens:
+        return TEXTS.get(_head(entry), "zoo.load gives its outputs")
+    if family.sample is not None:
+        return f"it draws images: zoo.{family.name}.sample"
+    if entry.config.get("num_classes") == 0:
+        return "it gives features of pictures: zoo.features, and zoo.load for those of its last layer"
+    return "it classifies pictures: zoo.predict" if family.head else "zoo.load gives its outputs"
+
+
+def continues_texts(entry: Entry) -> bool:
+    """Returns whether `zoo.generate` is for the model."""
+    family = families.named(entry.family)
+    return family is not None and family.generate is not None and _head(entry) == "lm"
+
+
+def classifies_texts(entry: Entry) -> bool:
+    """Returns whether `zoo.predict` takes texts for the model; of a module of your own nobody knows."""
+    return entry.takes_tokens and (entry.family is None or _head(entry) == "classification")
+
+
+def _head(entry: Entry) -> str:
+    family = families.named(entry.family)
+    return str(entry.config.get("head", "lm" if family and family.generate else "none"))
