@@ -156,12 +156,12 @@ def drop_mismatched(
     )
 
 
-def log_new(name: str, new: Mapping[str, jax.Array]) -> tuple[str, ...]:
-    """Says which arrays are new, if any, in the log and as a note."""
+def log_new(name: str, new: Mapping[str, jax.Array], *, aloud: bool) -> tuple[str, ...]:
+    """Says which arrays are new, if any: as a note, and aloud in the log, too."""
     if not new:
         return ()
     note = "initialised anew: " + ", ".join(f"{path} {array.shape}" for path, array in new.items())
-    _log.warning("%s: %s", name, note)
+    _log.log(logging.WARNING if aloud else logging.INFO, "%s: %s", name, note)
     return (note,)
 
 

@@ -107,8 +107,9 @@ def load_located(
     verify: bool = False,
     leeway: Leeway = NO_LEEWAY,
     config: Mapping[str, Any] = MappingProxyType({}),
+    aloud: bool = True,
 ) -> Model:
-    """Builds a model whose name is resolved; arguments as for `load`."""
+    """Builds a model whose name is resolved; arguments as for `load`; `aloud` logs which arrays are new."""
     config = heads.completed(located.entry, config)
     access = weights.Access(sliced=sharding is not None, verify=verify)
     built, described = build(located.entry, module=module, dtype=dtype, config=config)
@@ -130,11 +131,11 @@ def load_located(
         flat = lazy.place_all(arrays, cast, sharding)
     if not pretrained or heads.head(entry, config) or leeway.missing:
         new = init.initialize(built, described.inputs, seed, cast, sharding, flat.keys())
-        notes += heads.log_new(entry.name, new) if pretrained else ()
+        notes += heads.log_new(entry.name, new, aloud=aloud) if pretrained else ()
         flat |= new
     notes += log_replicated(entry.name, sharding, flat)
     variables = unflatten(flat)
-    record = _describe(located, described, variables, pretrained=pretrained and not new)
+    record = _describe(located, described, variables, pretrained=pretrained, new=bool(new))
     origin = Origin(pretrained=pretrained, initialized=tuple(new) if pretrained else (), located=located)
     return Model(built, variables, record, notes, origin)
 
@@ -218,13 +219,20 @@ def _converted(conversion: Conversion, *, sliced: bool) -> Loaded:
     return {"/".join(path): contiguous(array) for path, array in conversion.arrays()}, conversion.notes
 
 
-def _describe(located: Located, built: Entry, variables: Mapping[str, Any], *, pretrained: bool) -> Entry:
-    """Returns the entry itself for exactly the published model; else a copy without weights and metrics."""
+def _describe(
+    located: Located, built: Entry, variables: Mapping[str, Any], *, pretrained: bool, new: bool
+) -> Entry:
+    """Returns the entry itself for exactly the published model; else a copy without claims about weights."""
     entry, count = located.entry, count_params(variables)
-    if not pretrained or built != entry:
-        source = built.source if pretrained else None  # it is that of weights
+    if not pretrained or new or built != entry:
         return replace(
-            built, num_params=count, weights=None, layout=None, metrics=FrozenMapping(), source=source
+            built,
+            num_params=count,
+            weights=None,
+            layout=None,
+            metrics=FrozenMapping(),
+            source=None,
+            base_model=located.public_name if pretrained else None,
         )
     if not located.counted:
         return replace(entry, num_params=count)

@@ -40,6 +40,16 @@ class Located:
             raise WeightsError(f"{self.entry.name!r} has no published weights; use pretrained=False.")
         return self.entry.weights
 
+    @property
+    def public_name(self) -> str:
+        """Returns the name that tells others which weights these are: no path of this machine."""
+        entry = self.entry
+        if entry.weights is not None and entry.weights.repo:
+            return entry.weights.repo
+        if self.directory is not None:
+            return entry.base_model or self.directory.resolve().name
+        return entry.name
+
     def with_inputs(self, inputs: tuple[Input, ...]) -> "Located":
         """Returns the same model for inputs of other shapes."""
         return replace(self, entry=replace(self.entry, inputs=inputs))

@@ -1,6 +1,7 @@
 """The README.md of a publication: metadata for the Hub, and a page for readers."""
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -14,6 +15,9 @@ from zoo._registry import families, recipes
 from zoo._registry.entry import Entry
 
 ROWS = 40  # layers that the table has at most
+CLASSES = 60  # names of classes that the page has at most
+REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+FINETUNED = re.compile(r"zoo finetune \S+ --data (.+)")  # as `zoo.training.finetune` writes the source
 
 
 class Measured(NamedTuple):
@@ -37,7 +41,7 @@ def metadata(staged: stage.Staged, repo: str) -> Any:
     """Returns the metadata that the Hub reads, as its ModelCardData."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    entry, origin, task = staged.entry, staged.origin, _task(staged.entry, staged.model)
+    entry, task = staged.entry, _task(staged.entry, staged.model)
     results = [
         EvalResult(
             task_type=task or "other",
@@ -57,10 +61,18 @@ def metadata(staged: stage.Staged, repo: str) -> Any:
         tags=[tag for tag in ("flax", "jax", entry.family) if tag],
         pipeline_tag=task,
         datasets=datasets or None,
-        base_model=origin.repo if origin else None,
+        base_model=_base_model(staged),
         model_name=repo.partition("/")[2],
         eval_results=results or None,
     )
+
+
+def _base_model(staged: stage.Staged) -> str | None:
+    """Returns the repository of the weights that these are, or were made of; None if it is none."""
+    if staged.origin and staged.origin.repo:
+        return staged.origin.repo
+    base = staged.entry.base_model
+    return base if base and REPO.fullmatch(base) else None
 
 
 def _license(entry: Entry) -> dict[str, Any]:
@@ -104,10 +116,14 @@ def _parts(staged: stage.Staged, repo: str) -> Iterator[str]:
     if (directory / stage.SAMPLE).exists():
         yield f"![images that it draws, a row for each class]({stage.SAMPLE})"
     yield f"## Load it\n\n```python\n{_code(entry, staged.model, repo)}\n```"
-    yield f"It needs `pip install flax-zoo`; the files are verified at every load. {_inputs(entry)}"
+    yield (f"It needs the Python package `flax-zoo`; the files are verified at every load. {_inputs(entry)}")
+    if entry.class_names:
+        yield f"## Classes\n\n{_classes(entry, repo)}"
     if entry.metrics:
-        rows = [(f"`{name}`", f"{value:g}") for name, value in entry.metrics.items()]
-        yield f"## Metrics\n\n{_table(('metric', 'value'), rows)}"
+        rows = [
+            (f"`{name}`", f"{value:g}", _measured_on(entry, name)) for name, value in entry.metrics.items()
+        ]
+        yield f"## Metrics\n\n{_table(('metric', 'value', 'measured on'), rows)}"
     yield f"## Where it is from\n\n{_origin(staged)}"
     yield f"## Equivalence\n\n{_certificate(staged)}"
     yield f"## Layers\n\n{_layers(staged)}"
@@ -127,13 +143,44 @@ def _what(entry: Entry, model: Model) -> str:
 
 def _code(entry: Entry, model: Model, repo: str) -> str:
     module = "" if entry.family else f", module={type(model.module).__name__}(...)"
-    call = f"model({', '.join(each.name for each in entry.inputs) or '...'})"
-    if entry.family and families.family(entry).sample:
-        call = f"zoo.{entry.family}.sample(model, labels=[0, 1, 2])"
-    if _task(entry, model) == "text-generation":
+    lines = ["import zoo", "", f'model = zoo.load("hf://{repo}", pretrained=True{module})']
+    return "\n".join([*lines, _call(entry, model, repo)])
+
+
+def _call(entry: Entry, model: Model, repo: str) -> str:
+    """Returns the line that does with the model what it is for."""
+    family = families.family(entry) if entry.family else None
+    task = _task(entry, model)
+    if family and family.sample:
+        return f"outputs = zoo.{entry.family}.sample(model, labels=[0, 1, 2])"
+    if task == "text-generation":
         ids = f'zoo.tokenizer("hf://{repo}").encode("Once upon a time").ids'
-        call = f"zoo.{entry.family}.generate(model, [{ids}], max_new_tokens=50)"
-    return f'import zoo\nmodel = zoo.load("hf://{repo}", pretrained=True{module})\noutputs = {call}'
+        return f"outputs = zoo.{entry.family}.generate(model, [{ids}], max_new_tokens=50)"
+    if task == "image-classification" and entry.preprocess:
+        return 'print(zoo.predict(model, ["picture.jpg"])[0])  # the likeliest classes, with probabilities'
+    if task == "text-classification":
+        return 'print(zoo.predict(model, ["a text"])[0])  # the likeliest classes, with probabilities'
+    if entry.preprocess:
+        return f'outputs = model(zoo.preprocess("hf://{repo}")(["picture.jpg"]))'
+    return f"outputs = model({', '.join(each.name for each in entry.inputs) or '...'})"
+
+
+def _classes(entry: Entry, repo: str) -> str:
+    names = entry.class_names
+    shown = ", ".join(f"`{name}`" for name in names[:CLASSES])
+    more = f"{len(names) - CLASSES:,} more, all in" if len(names) > CLASSES else "also in"
+    return (
+        f'{len(names):,}, in the order of the logits: {shown}; {more} `zoo.info("hf://{repo}").class_names`.'
+    )
+
+
+def _measured_on(entry: Entry, name: str) -> str:
+    """Returns the data that a metric was measured on, in words."""
+    if found := METRIC.fullmatch(name):
+        return f"{DATASETS[found[1]][1]}, {SPLITS.get(found[2], found[2])}"
+    if finetuned := FINETUNED.fullmatch(entry.source or ""):
+        return f"examples of {finetuned[1]} that were held out from training"
+    return "see its name"
 
 
 def _inputs(entry: Entry) -> str:
@@ -148,6 +195,8 @@ def _origin(staged: stage.Staged) -> str:
     entry, origin, recipe = staged.entry, staged.origin, _recipe(staged.entry)
     weights = entry.weights
     lines = [f"Source: {entry.source or 'unknown'}."]
+    if entry.base_model:
+        lines.append(f"Its weights began as those of `{entry.base_model}`, whose license binds these, too.")
     if recipe:
         rows = [(name, str(value)) for name, value in recipe.items() if name != "keep"]
         lines = [f"Trained by `{entry.source}`, which anyone can run again:", _table(("recipe", ""), rows)]
@@ -182,7 +231,14 @@ def _layers(staged: stage.Staged) -> str:
 
 def _limits(entry: Entry) -> str:
     seen = ", ".join(sorted({DATASETS[each.dataset][1] for each in _measured(entry)}))
-    known = f"It was measured on {seen} only" if seen else "No metrics of it are known"
+    if seen:
+        known = f"It was measured on {seen} only"
+    elif FINETUNED.fullmatch(entry.source or "") and entry.metrics:
+        known = "It was measured only on the examples that were held out, which also chose its best epoch"
+    elif entry.metrics:
+        known = "It was measured as the table of metrics says, and on nothing else that this page knows of"
+    else:
+        known = "No metrics of it are known"
     return (
         f"{known}; on other data, expect less, and find out how much before you rely on it. "
         "It has no safeguards of its own: what goes in is taken for an input of the kind above."

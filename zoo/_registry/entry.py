@@ -117,6 +117,8 @@ class Entry:
         layout: Naming convention of a PyTorch file; None for a Flax file.
         license: License of the weights.
         source: Origin of the weights, for readers.
+        base_model: Model whose weights these were made from by training or other changes: a repository of the
+            Hub as owner/name, or a name of the manifest. The license is then that of both.
         paper: Address of the paper.
         metrics: Results by data set, split and metric.
         preprocess: Preprocessing of images.
@@ -137,6 +139,7 @@ class Entry:
     layout: str | None = field(default=None, hash=False)
     license: str | None = field(default=None, hash=False)
     source: str | None = field(default=None, hash=False)
+    base_model: str | None = field(default=None, hash=False)
     paper: str | None = field(default=None, hash=False)
     metrics: Mapping[str, float] = field(default=FrozenMapping(), hash=False)
     preprocess: Preprocess | None = field(default=None, hash=False)

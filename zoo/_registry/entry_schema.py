@@ -138,6 +138,7 @@ FIELDS = {
     "layout": schema.IDENTIFIER,
     "license": schema.TEXT,
     "source": schema.TEXT,
+    "base_model": schema.TEXT,
     "paper": schema.text(r"https?://\S+", "an address"),
     "metrics": schema.mapping(schema.IDENTIFIER, schema.number, FrozenMapping),
     "preprocess": check_preprocess,

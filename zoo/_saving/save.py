@@ -21,6 +21,7 @@ from converters.io import atomic_write
 from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._hub.checksum import checksum_of
 from zoo._inference.fold_batch_norm import Folded
+from zoo._loading.located import Located
 from zoo._loading.preprocessing import Preprocessing, preprocessing
 from zoo._loading.resolve import list_models, resolve
 from zoo._loading.text_settings import text_files
@@ -233,7 +234,14 @@ def _complete(directory: Path, entry: Entry) -> None:
     # Metrics and source belong to the bytes they are of; an entry without weights has the caller's own.
     stale = entry.weights is not None and entry.weights.sha256 != weights.sha256
     if stale:
-        entry = replace(entry, metrics=FrozenMapping(), source=f"zoo.save of weights loaded as {entry.name}")
+        # The license stays: what is made of licensed weights is bound by it.
+        base = Located(entry=entry).public_name
+        entry = replace(
+            entry,
+            metrics=FrozenMapping(),
+            source=f"zoo.save of weights loaded as {entry.name}",
+            base_model=entry.base_model or base,
+        )
     entry = replace(entry, weights=weights, layout=None)
     with atomic_write(directory / CONFIG) as file:
         file.write(to_json(entry).encode())

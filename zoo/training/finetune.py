@@ -111,7 +111,7 @@ def finetune(
     examined(labelled)
     drawing = is_primary() and can_draw(CURVES, CONFUSION)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
-        model = _with_head(located, labelled, recipe, partitioner.sharding)
+        model = _with_head(located, labelled, recipe, partitioner.sharding, data)
         variables = run(model, recipe, directory, labelled.training, labelled.held_back, report, partitioner)
         model = model.replace(variables=variables)
         measured = evaluate(model, labelled.held_back, recipe, partitioner=partitioner)
@@ -143,11 +143,15 @@ def read(located: Located, data: Path, recipe: Recipe) -> Labelled:
     return texts(data, text.tokenizer_of(located), text.limit(located, module), share=share, seed=seed)
 
 
-def _with_head(located: Located, labelled: Labelled, recipe: Recipe, sharding: Placement | None) -> Model:
+def _with_head(
+    located: Located, labelled: Labelled, recipe: Recipe, sharding: Placement | None, data: Path
+) -> Model:
     """Returns the pretrained model with a new head, and an entry of its own."""
     entry = located.entry
     config = dict(families.family(entry).classifier, num_classes=len(labelled.classes))
-    model = load_located(located, pretrained=True, seed=recipe.seed, sharding=sharding, config=config)
+    model = load_located(
+        located, pretrained=True, seed=recipe.seed, sharding=sharding, config=config, aloud=False
+    )
     assert model.entry is not None  # it was loaded
     variables = flatten(model.variables)
     if labelled.classes != entry.class_names:
@@ -162,7 +166,8 @@ def _with_head(located: Located, labelled: Labelled, recipe: Recipe, sharding: P
         weights=None,
         layout=None,
         metrics=FrozenMapping(),
-        source=f"zoo finetune {entry.name}",
+        source=f"zoo finetune {located.public_name} --data {data.name}",
+        base_model=located.public_name,
         classes=None,
         labels=labelled.classes,
         scores=None,

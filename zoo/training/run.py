@@ -18,8 +18,8 @@ from zoo._loading.load import load_located
 from zoo._loading.resolve import resolve
 from zoo._model import Model
 from zoo._processes import all_or_none, is_primary
-from zoo._registry.entry import FrozenMapping
-from zoo._registry.recipes import Recipe, find_recipe
+from zoo._registry.entry import Entry, FrozenMapping
+from zoo._registry.recipes import RECIPES, Recipe, find_recipe
 from zoo._saving.save import save
 from zoo._saving.shards import are_spread
 from zoo._variables.sharding import Placement
@@ -97,11 +97,25 @@ def train(
         )
         metrics = named(measured, dataset)
         append_rows(directory / METRICS, [metrics])
-        trained = Model(model.module, variables, replace(entry, weights=None, metrics=FrozenMapping(metrics)))
+        entry = replace(_trained_entry(entry, recipe), metrics=FrozenMapping(metrics))
+        trained = Model(model.module, variables, entry)
         write_result(trained, directory, companions)
         if drawing:
             attempt(partial(draw_curves, directory))
     return trained
+
+
+def _trained_entry(entry: Entry, recipe: Recipe) -> Entry:
+    """Returns an entry for weights of one's own: whose they are follows from the recipe alone."""
+    known = RECIPES.get(entry.name)
+    if recipe == known:
+        return replace(entry, weights=None)
+    settings = "".join(
+        f" --set {name}={value}"
+        for name, value in vars(recipe).items()
+        if known and value != getattr(known, name)
+    )
+    return replace(entry, weights=None, layout=None, license=None, source=f"zoo train {entry.name}{settings}")
 
 
 def write_result(model: Model, directory: Path, companions: Mapping[str, bytes]) -> None:

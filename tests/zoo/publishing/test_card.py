@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -62,7 +63,7 @@ def test_the_page_says_what_a_user_needs(card):
         "](sample.png)",
         "Trained by `zoo train vae_mnist`",
         "| learning_rate | 0.001 |",
-        "| `mnist_test_loss` | 12.505 |",
+        "| `mnist_test_loss` | 12.505 | MNIST, test |",
         f"has sha256 `{entry.weights.sha256}`, 1,969,408 bytes",
         "License: Apache-2.0",
         f"is {staged.verified.difference:.1e}, in float64 with flax ",
@@ -74,6 +75,27 @@ def test_the_page_says_what_a_user_needs(card):
     ):
         assert part in text
     assert (staged.directory / "sample.png").stat().st_size > 10_000
+
+
+def test_a_finetuned_model_says_what_it_was_made_of_and_measured_on(card):
+    model = zoo.load("cnn_mnist", num_classes=2)
+    entry = dataclasses.replace(
+        model.entry,
+        source="zoo finetune owner/base --data letters",
+        base_model="owner/base",
+        labels=("o", "x"),
+        metrics={"validation_accuracy": 0.75},
+    )
+    made, _ = card(zoo.Model(model.module, model.variables, entry))
+    assert ModelCard(str(made)).data.base_model == "owner/base"
+    for part in (
+        "print(zoo.predict(model, [",
+        "2, in the order of the logits: `o`, `x`; also in",
+        "| `validation_accuracy` | 0.75 | examples of letters that were held out from training |",
+        "Its weights began as those of `owner/base`, whose license binds these, too.",
+        "It was measured only on the examples that were held out",
+    ):
+        assert part in made.text
 
 
 def test_a_module_of_ones_own_promises_nothing(card):

@@ -193,3 +193,11 @@ def test_only_weights_as_they_were_loaded_have_their_source(tmp_path):
     ):
         zoo.save(model, tmp_path / source[:8])
         assert zoo.info(tmp_path / source[:8]).source == source
+    changed = zoo.info(tmp_path / "zoo.save")
+    assert (changed.base_model, changed.metrics) == (loaded.entry.name, {})
+
+
+def test_weights_that_were_loaded_with_another_head_name_their_base_and_nobody_as_source():
+    features = zoo.load("resnet20_cifar10", pretrained=True, num_classes=0).entry
+    assert (features.base_model, features.source, features.metrics) == ("resnet20_cifar10", None, {})
+    assert features.license == zoo.info("resnet20_cifar10").license  # what is made of them is bound by it

@@ -218,7 +218,7 @@ def test_a_killed_run_is_resumed_to_the_same_arrays(pictures, tmp_path):
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
     assert files[0] == files[1]
     assert "48 examples of 3 classes to train on, and 15 to measure on:\n  blue   16 and 5\n" in done.stderr
-    assert "zoo: resnet20_cifar10: initialised anew: params/fc/kernel (64, 3)" in done.stderr
+    assert "initialised anew" not in done.stderr  # which is what was asked for
 
 
 def test_what_cannot_be_finetuned_is_refused(pictures, bert, tmp_path):
