@@ -41,6 +41,13 @@ class Api:
     def page(self) -> str:
         return f"{endpoint()}/{self.repo}"
 
+    @property
+    def anonymous(self) -> bool:
+        """Returns whether there is no token, so that only public repositories are seen."""
+        from huggingface_hub import get_token
+
+        return self.token is False or (not isinstance(self.token, str) and get_token() is None)
+
     def check_permission(self) -> None:
         """Refuses a token without the right to write to the repository, if the Hub reports its rights.
 
@@ -56,7 +63,7 @@ class Api:
 
     def state(self) -> State | None:
         """Returns the repository's content; None if it does not exist or the token may not see it."""
-        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
         def ask(api: Any) -> Any:
             try:
@@ -65,6 +72,10 @@ class Api:
                 raise
             except RepositoryNotFoundError:
                 return None
+            except HfHubHTTPError as error:
+                if self.anonymous and error.response.status_code == 401:
+                    return None
+                raise
 
         found = self.ask(f"{self.repo!r} cannot be looked up", ask)
         if found is None:
@@ -198,7 +209,7 @@ def _lacks(account: Mapping[str, Any], owner: str, name: str) -> str | None:
         return f"{user!r} may only read in {owner!r}; ask there for the right to write"
     token = (account.get("auth") or {}).get("accessToken") or {}
     if token.get("role") == "read":
-        return "the token may only read; make one that may write, and pass it as token= or log in with it"
+        return f"the token may only read; make one that may write, and {LOGIN}"
     if token.get("role") == "fineGrained":
         scopes = (token.get("fineGrained") or {}).get("scoped") or ()
         named = [

@@ -34,7 +34,7 @@ class Plan:
     Attributes:
         url: The repository's page.
         creates: If true, the repository is created first.
-        head: The repository's current commit, if any.
+        head: The repository's current commit; None for a repository that does not exist or was not seen.
         notes: Remarks about the files for the user.
     """
 
@@ -54,7 +54,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The user's choices about the repository."""
+    """The user's choices about the repository.
+
+    Attributes:
+        dry_run: If true, nothing is sent, so that no token is needed.
+    """
 
     repo: str
     private: bool = True
@@ -63,6 +67,7 @@ class Request:
     tag: str | None = None
     message: str | None = None
     manifest: Path | None = None
+    dry_run: bool = False
 
 
 def make_plan(
@@ -80,7 +85,7 @@ def make_plan(
         repo=request.repo,
         url=api.page,
         private=request.private,
-        creates=state is None,
+        creates=state is None and request.create,
         head=state.commit if state else None,
         files=tuple(planned),
         tag=request.tag,
@@ -91,7 +96,7 @@ def make_plan(
         lines = "".join(f"\n  {file.change:<9}{file.path}" for file in lost)
         raise PublishError(
             f"{api.repo!r} has other content, and this would be lost:{lines}\n"
-            "pass force=True (--force), or choose another repository."
+            "pass force=True, or choose another repository."
         )
     taken = api.tags().get(request.tag) if request.tag and state else None
     if taken and (taken != plan.head or plan.paths("added", "changed", "removed")):

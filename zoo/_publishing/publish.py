@@ -34,6 +34,7 @@ from zoo._registry.entry import Weights
 REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 TAG = re.compile(r"\w[\w.-]*", re.ASCII)
 README = "README.md"
+UNSEEN = "nobody is logged in (`hf auth login`), so private repositories and the right to write were not seen"
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,14 @@ def run(subject: Subject, request: Request, options: StageOptions, review: Revie
     """Publishes as `publish` does, and adds the entry to `request.manifest`, if given."""
     _check(request, options)
     api = Api(request.repo, options.token)
-    api.check_permission()
-    state = _repository(api, request)
+    unseen = request.dry_run and api.anonymous
+    if not unseen:
+        api.check_permission()
+    state = _repository(api, request, must_exist=not unseen)
     with staging_directory.directory() as home:
         staged, files = _staged(api, subject, home / "files", options)
-        plan = make_plan(api, request, state, files, staged.notes)
+        notes = (*staged.notes, UNSEEN) if unseen else staged.notes
+        plan = make_plan(api, request, state, files, notes)
         listed = ManifestEntry.of(staged.entry, request.repo, request.manifest)
         review(plan)
         state = state or _created(api, request)
@@ -124,12 +128,12 @@ def _check(request: Request, options: StageOptions) -> None:
         raise PublishError(f"{request.tag!r} is no tag's name; choose one such as 'v1.0'.")
 
 
-def _repository(api: Api, request: Request) -> State | None:
+def _repository(api: Api, request: Request, *, must_exist: bool) -> State | None:
     """Returns the repository's content, after checks of its existence and visibility."""
     state = api.state()
-    if state is None and not request.create:
+    if state is None and must_exist and not request.create:
         raise PublishError(
-            f"there is no repository {api.repo!r}, or the token may not see it; pass create=True (--create)."
+            f"there is no repository {api.repo!r}, or the token may not see it; pass create=True."
         )
     if state is not None:
         _check_visibility(api, request, state)
@@ -139,7 +143,7 @@ def _repository(api: Api, request: Request) -> State | None:
 def _check_visibility(api: Api, request: Request, state: State) -> None:
     if state.private != request.private:
         found, asked = ("private", "public") if state.private else ("public", "private")
-        other = "leave --public out" if state.private else "pass private=False (--public)"
+        other = "pass private=True" if state.private else "pass private=False"
         raise PublishError(
             f"{api.repo!r} is {found}, and you asked for {asked}: {other}, "
             f"or change it at {api.page}/options; nothing was published."

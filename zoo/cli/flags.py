@@ -21,6 +21,7 @@ PHRASES = {
     "zoo.list_models()": "`zoo list`",
     "use pretrained=False": "`zoo list` shows which models have some",
     "pass token=": "set HF_TOKEN",
+    "pass private=True": "leave out --public",
     "token=": "HF_TOKEN",
 }
 # What is quoted is the user's own, or code; neither is translated.

@@ -27,7 +27,7 @@ License = Annotated[
     typer.Option("--license", metavar="ID", help="License of the weights.  [default: the model's own]"),
 ]
 Manifest = Annotated[Path | None, typer.Option(metavar="FILE", help="Add the entry to this manifest.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and send nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, and send nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Publish without asking.")]
 
 
@@ -45,10 +45,12 @@ def publish(
     dry_run: DryRun = False,
     yes: Yes = False,
     module: Module = None,
+    json: console.Json = False,
 ) -> None:
     """Publish a model on the Hugging Face Hub.
 
     All files go in one commit, whose address is printed. The repository is private unless --public is given.
+    --dry-run prints the files instead, and needs no token.
     """
     from zoo._publishing.plan import Request
     from zoo._publishing.publish import run
@@ -62,21 +64,25 @@ def publish(
         tag=tag,
         message=message,
         manifest=manifest,
+        dry_run=dry_run,
     )
     options = StageOptions(module=make(module), license=license_, torch=torch)
-    done = run(name, request, options, lambda plan: _review(plan, dry_run=dry_run, yes=yes))
+
+    def review(plan: "Plan") -> None:
+        """Shows the plan; goes on where the user agrees."""
+        _show(plan, json=json and dry_run, err=not dry_run)
+        if dry_run:
+            raise typer.Exit
+        if not yes:
+            _ask()
+
+    done = run(name, request, options, review)
+    if json:
+        console.record({"url": done.url, "entry": done.entry}, json=True)
+        return
     print(done.url)
     if done.entry and not manifest:
         print(done.entry, end="")
-
-
-def _review(plan: "Plan", *, dry_run: bool, yes: bool) -> None:
-    """Shows the plan; goes on where the user agrees."""
-    _show(plan)
-    if dry_run:
-        raise typer.Exit
-    if not yes:
-        _ask()
 
 
 def _ask() -> None:
@@ -85,11 +91,14 @@ def _ask() -> None:
     typer.confirm("Publish this?", abort=True, err=True)
 
 
-def _show(plan: "Plan") -> None:
+def _show(plan: "Plan", *, json: bool, err: bool) -> None:
     visible = "private" if plan.private else "public"
-    state = "which is made first" if plan.creates else f"now at {plan.head}"
+    if plan.creates:
+        state = "which is made first"
+    else:
+        state = f"now at {plan.head}" if plan.head else "whose content is not known"
     typer.echo(f"{plan.url}: {visible}, {state}{f', tagged {plan.tag}' if plan.tag else ''}", err=True)
     for note in plan.notes:
         typer.echo(f"zoo: {note}", err=True)
-    rows = [(file.change, file.size, file.sha256 or "-", file.path) for file in plan.files]
-    console.table(("change", "bytes", "sha256", "file"), rows, err=True)
+    rows = [(file.change, console.size(file.size), file.sha256 or None, file.path) for file in plan.files]
+    console.table(("change", "bytes", "sha256", "file"), rows, json=json, err=err)

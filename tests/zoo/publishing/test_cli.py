@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import pty
 import subprocess
@@ -45,10 +46,28 @@ def test_publish_prints_where_it_is_and_the_entry_to_paste(run, hub, tmp_path):
 
 
 def test_a_dry_run_sends_nothing(run, hub):
-    done = run("mlp_mnist", REPO, "--create", "--dry-run")
-    assert done.out == ""
-    assert "added" in done.err
+    done = run("mlp_mnist", REPO, "--create", "--dry-run", "--json")
+    files = {file["file"]: file for file in json.loads(done.out)}
+    assert {file["change"] for file in files.values()} == {"added"}
+    assert files["model.safetensors"]["sha256"] == zoo.info("mlp_mnist").weights.sha256
     assert hub.repositories == {}
+
+
+def test_a_dry_run_needs_no_token(run, hub, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    done = run("mlp_mnist", REPO, "--dry-run")
+    assert done.out.splitlines()[0].split("\t")[::3] == ["added", "README.md"]
+    assert "private, whose content is not known\n" in done.err
+    assert "nobody is logged in (`hf auth login`), so private repositories" in done.err
+    assert hub.count("GET", "whoami") == 0
+    hub.commit(REPO, {"README.md": b"# Old"})
+    assert (
+        "is public, and you asked for private: pass --public, or"
+        in run("mlp_mnist", REPO, "--dry-run", code=1).err
+    )
+    done = run("mlp_mnist", REPO, "--public", "--dry-run", "--force")
+    assert done.out.splitlines()[0].split("\t")[::3] == ["changed", "README.md"]
+    assert "set HF_TOKEN" in run("mlp_mnist", REPO, "--public", "--force", "--yes", code=1).err
 
 
 def test_the_entry_goes_into_a_manifest(run, hub, tmp_path):
@@ -91,6 +110,6 @@ def test_a_person_sees_a_table_and_is_asked(hub, owner, tmp_path, answer, publis
         pass
     os.close(primary)
     assert process.wait() == (0 if published else 1)
-    assert b"407,464" in seen
+    assert b"407 kB" in seen
     assert (REPO in hub.repositories) is published
     assert TOKEN.encode() not in seen
