@@ -3,6 +3,7 @@
 The defaults are the MNIST classifier of the Flax quickstart: 824,458 parameters.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,6 +11,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
+from zoo._nn.images import checked_images, kernel_shape
 from zoo._nn.layers import ACTIVATIONS, check_activation
 
 HEAD = ("fc2",)
@@ -31,14 +33,34 @@ class CNN(nn.Module):
         self.fc2 = nn.Dense(self.num_classes, dtype=self.dtype)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(batch, height, width, channels) images -> (batch, num_classes) logits, or features if 0."""
+        """(batch, height, width, channels) images -> (batch, num_classes) logits, or features if 0.
+
+        Raises:
+            ZooError: images of another shape than the weights are for.
+        """
+        x = self._checked(x)
         activation = ACTIVATIONS[self.activation]
         for conv in self.convs:
             x = nn.avg_pool(activation(conv(x)), (2, 2), strides=(2, 2))
         # Channels first, as a PyTorch model flattens: the exported fc1 then needs no permutation.
-        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         x = activation(self.fc1(x))
         return self.fc2(x) if self.num_classes else x
+
+    def _checked(self, x: jax.Array) -> jax.Array:
+        """Returns the images; the dense layer's weights tell how many pixels the pooling has to leave."""
+        kernel, dense = (kernel_shape(layer) for layer in (self.convs[0], self.fc1))
+        if kernel is None or dense is None:
+            return checked_images(x, (None, None, None))
+        shrink, left = 2 ** len(self.convs), dense[0] // self.channels[-1]
+        side = math.isqrt(left)
+        return checked_images(
+            x,
+            (None, None, kernel[2]),
+            example=(side * shrink, side * shrink) if side**2 == left else None,
+            fits=lambda height, width: (height // shrink) * (width // shrink) == left,
+            rule="" if side**2 == left else f" with (height // {shrink}) * (width // {shrink}) = {left}",
+        )
 
 
 def create(

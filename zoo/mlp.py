@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
+from zoo._nn.images import flattened, kernel_shape
 from zoo._nn.layers import ACTIVATIONS, check_activation
 
 
@@ -23,8 +24,13 @@ class MLP(nn.Module):
         self.layers = [nn.Dense(features, dtype=self.dtype) for features in self.features]
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(batch, ...) inputs, flattened row by row -> (batch, num_classes) logits."""
-        x = x.reshape(len(x), -1)
+        """(batch, ...) inputs, flattened row by row -> (batch, num_classes) logits.
+
+        Raises:
+            ZooError: the examples have not as many numbers as the weights are for.
+        """
+        kernel = kernel_shape(self.layers[0])
+        x = flattened(x, kernel and kernel[:1], name="inputs")
         for layer in self.layers[:-1]:
             x = ACTIVATIONS[self.activation](layer(x))
         return self.layers[-1](x)

@@ -18,6 +18,7 @@ from zoo._errors import ZooError
 from zoo._nn.attention import attention, key_mask
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
+from zoo._nn.tokens import like_ids, token_ids
 
 # torch.nn.Transformer's names below `transformer`; it packs the three projections of an attention. Embeddings
 # and head, which it lacks, have the names of PyTorch's tutorial "Language Translation with nn.Transformer".
@@ -202,8 +203,19 @@ class Transformer(nn.Module):
         """(batch, source) and (batch, target) token ids -> (batch, target, target_vocab_size) logits.
 
         The masks have the shapes of the ids, with 1 for tokens to keep.
+
+        Raises:
+            ZooError: arrays of other shapes, or, unless it is compiled, an id that the model lacks.
         """
-        visible = key_mask(source_mask)
+        source_ids = token_ids(source_ids, self.source_vocab_size, name="source_ids")
+        target_ids = token_ids(target_ids, self.target_vocab_size, name="target_ids")
+        if source_ids.shape[0] != target_ids.shape[0]:
+            raise ZooError(
+                f"source_ids of shape {source_ids.shape} and target_ids of shape {target_ids.shape}; "
+                "expected as many texts in both."
+            )
+        visible = key_mask(like_ids(source_mask, source_ids, "source_mask", of="source_ids"))
+        target_mask = like_ids(target_mask, target_ids, "target_mask", of="target_ids")
         memory = self.encoder(self._embed(self.src_tok_emb, source_ids, train), visible, train=train)
         target = self._embed(self.tgt_tok_emb, target_ids, train)
         logits: jax.Array = self.generator(

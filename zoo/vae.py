@@ -16,6 +16,8 @@ from jax.typing import ArrayLike, DTypeLike
 
 from zoo._errors import ZooError
 from zoo._model import Model
+from zoo._nn.images import check_floats, flattened
+from zoo._nn.indices import check_range, known
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._registry.entry import Input
 
@@ -69,8 +71,14 @@ class VAE(nn.Module):
         )
 
     def encode(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(batch, *input_shape) images in [0, 1] -> mean and logvar, each (batch, latent_dim)."""
-        mean, logvar = jnp.split(self.pre_latent(self.encoder(images.reshape(len(images), -1))), 2, axis=-1)
+        """(batch, *input_shape) images in [0, 1] -> mean and logvar, each (batch, latent_dim).
+
+        Raises:
+            ZooError: images of another shape, or integers.
+        """
+        x = flattened(images, self.input_shape, name="images")
+        check_floats(x.dtype, "images")
+        mean, logvar = jnp.split(self.pre_latent(self.encoder(x)), 2, axis=-1)
         return mean, logvar
 
     def reparameterize(self, mean: jax.Array, logvar: jax.Array) -> jax.Array:
@@ -83,7 +91,12 @@ class VAE(nn.Module):
 
         The images are means of a Gaussian: between 0 and 1 where the decoder ends with a sigmoid, not below 0
         but here and there above 1 where it ends with a ReLU.
+
+        Raises:
+            ZooError: a label that the model has no class for, unless it is compiled.
         """
+        last = self.num_classes - 1
+        check_range(known(labels), self.num_classes, "labels", f"the classes are 0 to {last}.")
         classes = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
         x = self.decoder(self.post_latent(latents) + self.class_proj(classes))
         return x.reshape(-1, *self.input_shape)

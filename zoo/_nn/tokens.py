@@ -6,6 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from zoo._errors import ZooError
+from zoo._nn.indices import check_range, known
 
 
 def token_ids(ids: ArrayLike, count: int, *, name: str = "input_ids", axes: int = 2) -> jax.Array:
@@ -23,21 +24,34 @@ def token_ids(ids: ArrayLike, count: int, *, name: str = "input_ids", axes: int 
     Raises:
         ZooError: ids that have no embedding, that are no whole numbers, or another number of axes.
     """
-    concrete = _concrete(ids, name)
+    concrete = _known(ids, name)
     array = jnp.asarray(ids if concrete is None else concrete)
-    if array.ndim != axes or not jnp.issubdtype(array.dtype, jnp.integer):
-        shape = "(batch, length)" if axes == 2 else "(batch, choices, length)"
-        raise ZooError(f"{name} are {array.dtype} {array.shape}; expected whole numbers of shape {shape}.")
-    if concrete is not None and concrete.size and not 0 <= concrete.min() <= concrete.max() < count:
-        place = np.argwhere((concrete < 0) | (concrete >= count))[0]
-        raise ZooError(
-            f"{name}[{', '.join(map(str, place))}] is {concrete[tuple(place)]}; the model has embeddings for "
-            f"0 to {count - 1}. A tokenizer of another model, or with tokens of its own, gives such ids."
-        )
+    _check_kind(array, axes, name)
+    advice = "A tokenizer of another model, or with tokens of its own, gives such ids."
+    check_range(concrete, count, name, f"the model has embeddings for 0 to {count - 1}. {advice}")
     return array
 
 
-def like_ids(values: ArrayLike | None, ids: jax.Array, name: str) -> jax.Array | None:
+def _check_kind(array: jax.Array, axes: int, name: str) -> None:
+    expected = "(batch, length)" if axes == 2 else "(batch, choices, length)"
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ZooError(
+            f"{name} are {array.dtype} {array.shape}, expected whole numbers {expected}, a tokenizer's; or "
+            f"pass {name}.astype(jnp.int32)."
+        )
+    if array.ndim == axes - 1:
+        lacking = "batch" if axes == 2 else "choices or of the batch"
+        raise ZooError(
+            f"{name} of shape {array.shape} lack the axis of the {lacking}; expected {expected}: pass "
+            f"{name}[{'None' if axes == 2 else ':, None'}]."
+        )
+    if array.ndim != axes:
+        raise ZooError(f"{name} of shape {array.shape}; expected {expected}.")
+
+
+def like_ids(
+    values: ArrayLike | None, ids: jax.Array, name: str, *, of: str = "input_ids"
+) -> jax.Array | None:
     """Returns values for each token, such as a mask, as an array of a shape that the ids broadcast to.
 
     Raises:
@@ -45,13 +59,13 @@ def like_ids(values: ArrayLike | None, ids: jax.Array, name: str) -> jax.Array |
     """
     if values is None:
         return None
-    concrete = _concrete(values, name)
+    concrete = _known(values, name)
     array = jnp.asarray(values if concrete is None else concrete)
     same = array.ndim == ids.ndim and all(
-        size in (1, of) for size, of in zip(array.shape, ids.shape, strict=True)
+        size in (1, other) for size, other in zip(array.shape, ids.shape, strict=True)
     )
     if not same:
-        raise ZooError(f"{name} has the shape {array.shape}; expected that of input_ids, {ids.shape}.")
+        raise ZooError(f"{name} has the shape {array.shape}; expected that of {of}, {ids.shape}.")
     return array
 
 
@@ -62,13 +76,16 @@ def flattened(values: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | N
     return jnp.broadcast_to(values, shape).reshape(-1, shape[-1])
 
 
-def _concrete(values: ArrayLike, name: str) -> np.ndarray | None:
-    """The numbers; None where they are not known yet, or not on this process's devices alone."""
-    if isinstance(values, jax.core.Tracer):
-        return None
-    if isinstance(values, jax.Array) and not values.is_fully_addressable:
-        return None
+def _known(values: ArrayLike, name: str) -> np.ndarray | None:
+    """Returns the numbers where they are known."""
     try:
-        return np.asarray(values)
+        array = known(values)
     except ValueError as error:
         raise ZooError(f"{name} are no array: {error}; pad the texts to one length.") from error
+    if array is not None and array.dtype.kind in "OSU":
+        kind = "texts" if array.dtype.kind == "U" else type(values).__name__
+        raise ZooError(
+            f"{name} are {kind}, expected whole numbers: zoo.tokenizer makes ids of texts; zoo.predict, "
+            "zoo.embed and zoo.generate take texts as they are."
+        )
+    return array

@@ -23,7 +23,7 @@ def trouble(error: BaseException) -> str | None:
         platform, reason = found.groups()
         return f"JAX cannot start on {platform!r} ({' '.join(reason.split()).rstrip('.')}); {ON_CPU}."
     if isinstance(error, AssertionError) and _is_of_backends(error):
-        asked = os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms or ""
+        asked = os.environ.get("JAX_PLATFORMS", "")
         return f"JAX finds no device of JAX_PLATFORMS={asked}; install its plugin for it, or {ON_CPU}."
     return None
 

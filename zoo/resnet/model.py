@@ -14,6 +14,7 @@ import jax
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
+from zoo._nn.images import checked_images
 from zoo._nn.layers import BatchNorm
 from zoo._nn.stages import stage_indices
 from zoo._registry.entry import Input
@@ -80,9 +81,11 @@ class ResNet(nn.Module):
 
         Where num_classes is 0: (batch, channels) features, the averages of the last stage. With the head
         "maps": what the stages in `out_indices` give, each (batch, rows, columns, channels).
+
+        Raises:
+            ZooError: images of another shape.
         """
-        if x.shape[-1] != self.in_channels:
-            raise ZooError(f"images of shape {x.shape}; expected {self.in_channels} channels, last.")
+        x = checked_images(x, (None, None, self.in_channels))
         stem = self.conv1 if isinstance(self.conv1, Sequence) else [self.conv1]
         x = run([*stem, self.bn1, nn.relu], x, train)
         if STEMS[self.stem].stride == 2:

@@ -18,6 +18,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
+from zoo._nn.images import checked_images
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import bicubic, check_activation, pixel_shuffle
 from zoo._nn.stages import stage_indices
@@ -106,17 +107,24 @@ class ViT(nn.Module):
 
     def _embedded(self, images: jax.Array, masked: jax.Array | None, *, train: bool) -> jax.Array:
         """Returns the (batch, tokens, width) input of the first block."""
-        _check(images.shape, self.patch_size, self.in_channels)
+        down, across = self.patch_size
+        images = checked_images(
+            images,
+            (None, None, self.in_channels),
+            example=self.image_size,
+            fits=lambda height, width: height % down == 0 and width % across == 0,
+            rule=f", or sides that patches of {down} x {across} divide",
+        )
         x = self.patch_embed(images)
-        grid = (x.shape[1], x.shape[2])
-        x = x.reshape(len(x), -1, x.shape[-1])
+        batch, grid = x.shape[0], (x.shape[1], x.shape[2])
+        x = x.reshape(batch, -1, x.shape[-1])
         if masked is not None:
             x = jnp.where(masked[..., None], self.masked_patch.astype(x.dtype), x)
         first = [self.cls_token, self.dist_token] if self.distilled else [self.cls_token]
-        first = [jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype) for token in first]
+        first = [jnp.broadcast_to(token, (batch, 1, x.shape[-1])).astype(x.dtype) for token in first]
         x = jnp.concatenate([*first, x], axis=1) + self._positions(grid).astype(x.dtype)
         if self.registers:  # which have no place
-            own = jnp.broadcast_to(self.reg_token, (len(x), *self.reg_token.shape[1:])).astype(x.dtype)
+            own = jnp.broadcast_to(self.reg_token, (batch, *self.reg_token.shape[1:])).astype(x.dtype)
             at = len(first)
             x = jnp.concatenate([x[:, :at], own, x[:, at:]], axis=1)
         dropped: jax.Array = self.drop(x, deterministic=not train)
@@ -131,6 +139,9 @@ class ViT(nn.Module):
             images: Batch whose sides are multiples of the patch's.
             masked: (batch, patches), True where the mask token replaces a patch.
             train: Whether to apply dropout, by the RNG stream "dropout".
+
+        Raises:
+            ZooError: images of another shape.
         """
         x = self._embedded(images, masked, train=train)
         x = self.series.apply(self.blocks, lambda block, x: block(x, train=train), x)
@@ -154,7 +165,7 @@ class ViT(nn.Module):
     def _map(self, tokens: jax.Array, images: jax.Array) -> jax.Array:
         """(batch, tokens, width) -> (batch, rows, columns, width), without those that are no patches."""
         rows, columns = images.shape[1] // self.patch_size[0], images.shape[2] // self.patch_size[1]
-        return tokens[:, -rows * columns :].reshape(len(tokens), rows, columns, -1)
+        return tokens[:, -rows * columns :].reshape(tokens.shape[0], rows, columns, -1)
 
     def __call__(self, images: jax.Array, masked: jax.Array | None = None, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> the output of the head; arguments as `tokens`.
@@ -179,14 +190,6 @@ class ViT(nn.Module):
         if self.pooling == "both":
             out = (out + (self.head_dist(x[:, 1]) if self.num_classes else x[:, 1])) / 2
         return out
-
-
-def _check(shape: tuple[int, ...], patch_size: tuple[int, int], channels: int) -> None:
-    if len(shape) != 4 or shape[3] != channels or shape[1] % patch_size[0] or shape[2] % patch_size[1]:
-        raise ZooError(
-            f"images of shape {shape}; expected (batch, height, width, {channels}), "
-            f"height and width multiples of {patch_size[0]} and {patch_size[1]}."
-        )
 
 
 def _pair(sides: int | Sequence[int]) -> tuple[int, int]:

@@ -38,7 +38,7 @@ def test_a_position_without_an_embedding_is_refused(model):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (IDS[0], r"input_ids are int32 \(4,\); expected whole numbers of shape \(batch, length\)"),
+        (IDS[0], r"input_ids of shape \(4,\) lack the axis of the batch; .*: pass input_ids\[None\]\."),
         (IDS.astype(float), "input_ids are float"),
         ([[5, 6, 7], [8]], "input_ids are no array: .*; pad the texts to one length"),
     ],
