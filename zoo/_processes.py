@@ -39,6 +39,15 @@ def all_or_none() -> Iterator[None]:
         raise TrainingError(f"process {first} of {jax.process_count()} refused; it says why.")
 
 
+def from_primary(number: int) -> int:
+    """Returns the primary process's number, on every process."""
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
 @dataclass(frozen=True)
 class ProcessGroup:
     """The processes that write one directory.

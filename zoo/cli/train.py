@@ -1,6 +1,9 @@
 """The verbs `zoo train`, `zoo finetune` and `zoo eval`, over zoo.training."""
 
 import logging
+import shlex
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +14,7 @@ import typer
 
 from zoo._errors import TrainingError
 from zoo._loading.resolve import info
-from zoo._progress import steps_bar
+from zoo._progress import is_terminal
 from zoo.cli.console import Name, table
 
 if TYPE_CHECKING:
@@ -53,8 +56,10 @@ def train(
 
     recipe = _changed(training.find_recipe(name), setting)
     _join(process)
-    with _progress(name, recipe.epochs) as report:
-        training.train(name, out, recipe=recipe, data=data, mesh=mesh, resume=resume, report=report)
+    with _stoppable():
+        training.train(
+            name, out, recipe=recipe, data=data, mesh=mesh, resume=resume, report=_report(recipe.epochs)
+        )
     _finish(out)
 
 
@@ -81,7 +86,7 @@ def finetune(
     recipe = _changed(training.finetuning_recipe(name), setting)
     recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
     _join(process)
-    with _progress(name, recipe.epochs) as report:
+    with _stoppable():
         training.finetune(
             name,
             out,
@@ -90,7 +95,7 @@ def finetune(
             num_classes=num_classes,
             mesh=mesh,
             resume=resume,
-            report=report,
+            report=_report(recipe.epochs),
             examined=_examined,
         )
     _finish(out)
@@ -145,13 +150,31 @@ def _examined(found: "Labelled") -> None:
     typer.echo("\n".join(("zoo: examples to train and to measure on:", *rows)), err=True)
 
 
+def _report(epochs: int) -> "Report":
+    """Returns what prints the metrics of each epoch, which a terminal's bar shows."""
+    from zoo._processes import is_primary
+
+    def report(epoch: int, measures: Mapping[str, float]) -> None:
+        if measures and is_primary() and not is_terminal(sys.stderr):
+            shown = ", ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
+            typer.echo(f"zoo: epoch {epoch} of {epochs}: {shown}", err=True)
+
+    return report
+
+
 @contextmanager
-def _progress(name: str, epochs: int) -> "Iterator[Report]":
-    """Shows a progress bar of epochs, with the metrics of the last one."""
-    with steps_bar(name, epochs) as show:
+def _stoppable() -> "Iterator[None]":
+    """Says where a signal has stopped the run, and the command that goes on."""
+    from zoo._processes import is_primary
+    from zoo.training import processes
 
-        def report(epoch: int, measures: Mapping[str, float]) -> None:
-            text = "  ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
-            show(epoch, text or "compiling")
-
-        yield report
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        where = " ".join(getattr(stop, "__notes__", ())) or "stopped before the first update;"
+        again = shlex.join(["zoo", *(each for each in sys.argv[1:] if each != "--resume"), "--resume"])
+        if is_primary():
+            typer.echo(f"zoo: {where.partition('; ')[0].rstrip(';')}; continue with: {again}", err=True)
+        code = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
+        processes.leave_at_exit(int(code or 0))
+        raise

@@ -7,6 +7,7 @@ from zoo.training.data import DataFile, Dataset, Examples, IdxFile, load_split
 from zoo.training.datasets import DATASETS
 from zoo.training.evaluate import evaluate, evaluate_pretrained
 from zoo.training.finetune import finetune, finetuning_recipe
+from zoo.training.progress import Progress
 from zoo.training.run import train
 from zoo.training.state import TrainState
 
@@ -18,6 +19,7 @@ __all__ = [
     "Dataset",
     "Examples",
     "IdxFile",
+    "Progress",
     "Recipe",
     "TrainState",
     "TrainingError",

@@ -16,6 +16,7 @@ from zoo._model import Model
 from zoo._registry.recipes import Recipe, find_recipe
 from zoo.training.data import Dataset, Examples, load_split
 from zoo.training.datasets import DATASETS
+from zoo.training.interrupts import compiled, finished
 from zoo.training.partitioning import SINGLE_DEVICE, Partitioner
 from zoo.training.tasks import LOGITS, TASKS, as_input
 
@@ -64,11 +65,19 @@ def evaluate(
     """
     count = len(examples.labels)
     size = partitioner.round_up(min(batch_size, count))
-    batches = -(-count // size)
-    padded = jax.tree.map(lambda array: _batched(np.asarray(array), batches, size), examples)
-    counted = np.arange(batches * size).reshape(batches, size) < count
-    sums = _compiled(recipe, partitioner)(model, *partitioner.batches((padded, counted)))
-    return {name: float(np.asarray(values, np.float64).sum() / count) for name, values in sums.items()}
+    sums = _sums(recipe, partitioner)
+    measured = []
+    for index, start in enumerate(range(0, count, size)):
+        batch = partitioner.examples(
+            Examples(*(_padded(array[start : start + size], size) for array in examples))
+        )
+        arguments = (model, batch, np.int32(index), np.int32(min(size, count - start)))
+        # Compiled for the first batch; and not all batches at once, which no signal could end.
+        measured.append(finished(compiled(sums, *arguments)(*arguments)))
+    return {
+        name: float(np.array([each[name] for each in measured], np.float64).sum() / count)
+        for name in measured[0]
+    }
 
 
 def confusion(
@@ -97,28 +106,21 @@ def confusion(
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def _batched(array: np.ndarray, batches: int, size: int) -> np.ndarray:
-    padding = np.zeros((batches * size - len(array), *array.shape[1:]), array.dtype)
-    return np.concatenate([array, padding]).reshape(batches, size, *array.shape[1:])
+def _padded(array: np.ndarray | jax.Array, size: int) -> np.ndarray:
+    array = np.asarray(array)
+    return np.pad(array, [(0, size - len(array)), *[(0, 0)] * (array.ndim - 1)])
 
 
 @cache
-def _compiled(
-    recipe: Recipe, partitioner: Partitioner
-) -> Callable[[Model, Examples, np.ndarray], dict[str, jax.Array]]:
-    """Compiles the sum of each measure over each batch."""
+def _sums(recipe: Recipe, partitioner: Partitioner) -> Callable[..., dict[str, jax.Array]]:
+    """Returns the jitted sums of each measure over the first examples of a batch."""
     measure = TASKS[recipe.task].measure
 
-    def sums(model: Model, examples: Examples, counted: np.ndarray) -> dict[str, jax.Array]:
-        def batch(inputs: tuple[jax.Array, Examples, jax.Array]) -> dict[str, jax.Array]:
-            index, examples, counted = inputs
-            examples, counted = partitioner.constrain((examples, counted))
-            key = jax.random.fold_in(jax.random.key(0), index)
-            pixels = as_input(examples, model.entry)
-            measured, _ = measure(*model, pixels, key, recipe, train=False)
-            return {name: jnp.where(counted, values, 0).sum() for name, values in measured.items()}
-
-        measures: dict[str, jax.Array] = jax.lax.map(batch, (jnp.arange(len(counted)), examples, counted))
-        return measures
+    def sums(model: Model, batch: Examples, index: jax.Array, count: jax.Array) -> dict[str, jax.Array]:
+        inputs = as_input(partitioner.constrain(batch), model.entry)
+        key = jax.random.fold_in(jax.random.key(0), index)
+        measured, _ = measure(*model, inputs, key, recipe, train=False)
+        counted = jnp.arange(len(batch.labels)) < count
+        return {name: jnp.where(counted, values, 0).sum() for name, values in measured.items()}
 
     return jax.jit(sums, out_shardings=partitioner.replicated, compiler_options=xla.compiler_options())

@@ -33,6 +33,7 @@ from zoo.training.evaluate import confusion, evaluate
 from zoo.training.labelled_data import Labelled, pictures, texts
 from zoo.training.metrics import append_rows
 from zoo.training.partitioning import make_partitioner
+from zoo.training.progress import Follow
 from zoo.training.run import Report, run, write_result
 from zoo.training.run_directory import CONFUSION, CURVES, METRICS, claim
 
@@ -59,6 +60,7 @@ def finetune(
     sharding: Placement | None = None,
     resume: bool = False,
     report: Report = lambda epoch, measures: None,
+    progress: Follow | None = None,
     examined: Callable[[Labelled], None] = lambda labelled: None,
 ) -> Model:
     """Puts a new head on a pretrained model and trains it; keeps the best epoch on the held-out examples.
@@ -79,6 +81,7 @@ def finetune(
         sharding: As for `train`.
         resume: If true, continues the run in the directory, on any devices.
         report: Called with each finished epoch and its measures; at first with the epoch to continue from.
+        progress: As for `train`.
         examined: Called with the data before training begins.
 
     Raises:
@@ -112,7 +115,9 @@ def finetune(
     drawing = is_primary() and can_draw(CURVES, CONFUSION)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
         model = _with_head(located, labelled, recipe, partitioner.sharding, data)
-        variables = run(model, recipe, directory, labelled.training, labelled.held_back, report, partitioner)
+        variables = run(
+            model, recipe, directory, labelled.training, labelled.held_back, report, partitioner, progress
+        )
         model = model.replace(variables=variables)
         measured = evaluate(model, labelled.held_back, recipe, partitioner=partitioner)
         metrics = {f"validation_{measure}": value for measure, value in measured.items()}

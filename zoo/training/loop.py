@@ -1,27 +1,89 @@
-"""One epoch of training as one compiled program."""
+"""One epoch of training as one compiled program, which can be watched and stopped."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from zoo._inference import xla
 from zoo._loading.heads import head_layers
 from zoo._model import Model
+from zoo._processes import from_primary
 from zoo._registry.recipes import Recipe
 from zoo.training.augment import flip, shift
 from zoo.training.data import Examples
+from zoo.training.interrupts import compiled, finished
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.partitioning import SINGLE_DEVICE, Partitioner
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Variables, as_input
 
 Measures: TypeAlias = dict[str, jax.Array]
-Epoch: TypeAlias = Callable[[TrainState, Examples], tuple[TrainState, Measures]]
+Watch: TypeAlias = Callable[[int, Mapping[str, np.ndarray]], None]
 Gradients: TypeAlias = tuple[Variables, Measures, Variables]
 ORDER, NOISE, MOVES, FLIPS = range(4)  # what random keys are for
+PART = 1.0  # seconds of training between two looks at it
+GROWTH = 8  # times as many updates at most as before, until they take as long
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """A pass over all examples: one compiled program, which runs in parts of about a second.
+
+    How the parts are cut changes no bit of the result.
+
+    Attributes:
+        steps: Number of updates.
+        begin: Jitted function of a state and the examples: a copy of the state, the rows of each batch
+            (steps, batch_size), and measures (steps,) to fill.
+        update: Jitted function that makes the updates from one up to another, and fills in their measures.
+        pace: Number of updates of a part.
+    """
+
+    steps: int
+    begin: Callable[..., tuple[TrainState, jax.Array, Measures]]
+    update: Callable[..., tuple[TrainState, Measures]]
+    pace: "Pace"
+
+    def __call__(
+        self, state: TrainState, examples: Examples, watch: Watch = lambda done, measures: None
+    ) -> tuple[TrainState, Measures]:
+        """Returns the next state and each update's measures.
+
+        Args:
+            state: The state before the epoch.
+            examples: All examples, on the devices.
+            watch: Called after each part with the number of updates so far and their measures.
+        """
+        state, order, measures = compiled(self.begin, state, examples)(state, examples)
+        done = 0
+        update = compiled(self.update, state, measures, examples, order, np.int32(0), np.int32(0))
+        while done < self.steps:
+            start, end = time.monotonic(), min(self.steps, done + self.pace.updates)
+            state, measures = finished(
+                update(state, measures, examples, order, np.int32(done), np.int32(end))
+            )
+            self.pace.follow(end - done, time.monotonic() - start)
+            done = end
+            watch(done, {name: np.asarray(values)[:done] for name, values in measures.items()})
+        return state, measures
+
+
+class Pace:
+    """The number of updates that take about a second, on which all processes of a run agree."""
+
+    def __init__(self) -> None:
+        self.updates = 1
+
+    def follow(self, updates: int, seconds: float) -> None:
+        """Chooses the next number from the time that some updates have taken."""
+        fitting = int(updates * PART / max(seconds, 1e-6))
+        self.updates = from_primary(max(1, min(fitting, GROWTH * updates)))
 
 
 def compile_epoch(
@@ -31,7 +93,7 @@ def compile_epoch(
     partitioner: Partitioner = SINGLE_DEVICE,
     out_shardings: Any = None,
 ) -> Epoch:
-    """Compiles an epoch: state and all examples, on the device, to the next state and each update's measures.
+    """Returns the program of an epoch, which its first call compiles.
 
     Args:
         model: Model to train; its entry says how pixels become its input.
@@ -40,20 +102,48 @@ def compile_epoch(
         partitioner: Placement of params and batches on devices.
         out_shardings: Shardings of the results, from the partitioner.
     """
-    steps = count // recipe.batch_size
+    size = recipe.batch_size
+    steps = count // size
     made = optimizer(recipe, steps * recipe.epochs, head_layers(model.entry))
-    step = make_step(model, recipe, made, partitioner)
+    # Jitted, so that it is traced once for its measures' names and for the loop.
+    step = jax.jit(make_step(model, recipe, made, partitioner), inline=True)
 
-    def epoch(state: TrainState, examples: Examples) -> tuple[TrainState, Measures]:
+    def begin(state: TrainState, examples: Examples) -> tuple[TrainState, jax.Array, Measures]:
         key = state.random(ORDER, state.step)
-        order = jax.random.permutation(key, count)[: steps * recipe.batch_size]
-        return jax.lax.scan(
-            lambda state, rows: step(state, Examples(*(array[rows] for array in examples))),
-            state,
-            order.reshape(steps, recipe.batch_size),
-        )
+        order = jax.random.permutation(key, count)[: steps * size].reshape(steps, size)
+        _, measures = jax.eval_shape(step, state, _rows(examples, order[0]))
+        empty = {name: jnp.zeros(steps, each.dtype) for name, each in measures.items()}
+        # A copy, since updates write over the state that they are given, and the caller may be saving it.
+        return jax.tree.map(jnp.copy, state), order, empty
 
-    return jax.jit(epoch, out_shardings=out_shardings, compiler_options=xla.compiler_options())
+    def update(
+        state: TrainState,
+        measures: Measures,
+        examples: Examples,
+        order: jax.Array,
+        start: jax.Array,
+        end: jax.Array,
+    ) -> tuple[TrainState, Measures]:
+        def one(index: jax.Array, before: tuple[TrainState, Measures]) -> tuple[TrainState, Measures]:
+            state, measures = before
+            state, measured = step(state, _rows(examples, order[index]))
+            return state, {name: measures[name].at[index].set(value) for name, value in measured.items()}
+
+        after: tuple[TrainState, Measures] = jax.lax.fori_loop(start, end, one, (state, measures))
+        return after
+
+    placed, replicated = out_shardings or (None, None)
+    options = xla.compiler_options()
+    return Epoch(
+        steps=steps,
+        begin=jax.jit(begin, out_shardings=out_shardings and (placed, replicated, replicated)),
+        update=jax.jit(update, out_shardings=out_shardings, donate_argnums=(0, 1), compiler_options=options),
+        pace=Pace(),
+    )
+
+
+def _rows(examples: Examples, rows: jax.Array) -> Examples:
+    return Examples(*(array[rows] for array in examples))
 
 
 def make_step(

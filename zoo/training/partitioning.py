@@ -43,17 +43,13 @@ class Partitioner:
 
         Zeros at the end, which are never drawn, make the shares equal.
         """
-        return _mapped(lambda array: self._shares(array, 0), examples)
-
-    def batches(self, batches: Tree) -> Tree:
-        """Places arrays (batches, size, ...); each device keeps its share of the second axis."""
-        return _mapped(lambda array: self._shares(array, 1), batches)
+        return _mapped(self._shares, examples)
 
     def constrain(self, batch: Tree) -> Tree:
         """Divides a batch over the devices, in a compiled function."""
         if self.mesh is None:
             return batch
-        return _mapped(lambda array: jax.lax.with_sharding_constraint(array, self._over(0)), batch)
+        return _mapped(lambda array: jax.lax.with_sharding_constraint(array, self._over), batch)
 
     def state(self, state: Tree) -> Tree:
         """Copies what is not on the mesh, such as counts, to each of its devices."""
@@ -79,22 +75,22 @@ class Partitioner:
         """Rounds a size up to a multiple of the shares."""
         return -(-size // self.shares) * self.shares
 
-    def _over(self, axis: int) -> Sharding:
+    @property
+    def _over(self) -> Sharding:
         assert self.mesh is not None
-        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, DATA))
+        return NamedSharding(self.mesh, PartitionSpec(DATA))
 
-    def _shares(self, array: Any, axis: int) -> Any:
+    def _shares(self, array: Any) -> Any:
         if self.mesh is None:
             return jax.device_put(array)
-        size = self.round_up(array.shape[axis])
-        shape = (*array.shape[:axis], size, *array.shape[axis + 1 :])
+        shape = (self.round_up(array.shape[0]), *array.shape[1:])
 
         def share(index: Any) -> np.ndarray:
             part = np.asarray(array[index])
             sizes = [len(range(*each.indices(end))) for each, end in zip(index, shape, strict=True)]
             return np.pad(part, [(0, size - found) for size, found in zip(sizes, part.shape, strict=True)])
 
-        return jax.make_array_from_callback(shape, self._over(axis), share)
+        return jax.make_array_from_callback(shape, self._over, share)
 
     def _everywhere(self, leaf: jax.Array) -> jax.Array:
         if self.mesh is None or leaf.sharding.device_set == {*self.mesh.devices.flat}:

@@ -53,14 +53,19 @@ def report_lost_process() -> Iterator[None]:
         if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
             raise
         # First of what is done in the end: JAX would wait for the other process, and then abort.
-        atexit.register(_leave)
+        leave_at_exit(1)
         raise TrainingError(
             f"another process of the run has ended or is out of reach ({str(error).splitlines()[0]}); "
             "start all of them again with --resume."
         ) from error
 
 
-def _leave() -> None:
+def leave_at_exit(code: int) -> None:
+    """Ends this process with the code where Python ends, before JAX would wait for what still computes."""
+    atexit.register(_leave, code)
+
+
+def _leave(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(1)
+    os._exit(code)

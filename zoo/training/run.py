@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 from jax.sharding import Mesh
 
 from converters.io import atomic_write
@@ -34,6 +33,7 @@ from zoo.training.loop import compile_epoch
 from zoo.training.metrics import Row, append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.partitioning import SINGLE_DEVICE, Partitioner, make_partitioner
+from zoo.training.progress import Follow, Watcher, shown
 from zoo.training.run_directory import CHECKPOINTS, CURVES, METRICS, claim
 from zoo.training.state import TrainState
 from zoo.training.tasks import TASKS, Task, Variables
@@ -52,12 +52,14 @@ def train(
     sharding: Placement | None = None,
     resume: bool = False,
     report: Report = lambda epoch, measures: None,
+    progress: Follow | None = None,
 ) -> Model:
     """Trains a model of the manifest and measures the result on the test set.
 
     The directory gets run.json (model, recipe and data), metrics.jsonl, checkpoints, and in the end the files
-    of `zoo.save`, with a text model's tokenizer, then curves.png where matplotlib is installed. A run that
-    was killed and is resumed ends with the same arrays as an uninterrupted one.
+    of `zoo.save`, with a text model's tokenizer, then curves.png where matplotlib is installed. A run
+    that was killed and is resumed ends with the same arrays as an uninterrupted one; Ctrl-C and SIGTERM end
+    it within a moment. What it had done of an epoch is then done again.
 
     Args:
         name: A name of the manifest.
@@ -71,6 +73,8 @@ def train(
             `model` divided by the table of a Transformer's family, or else as by `fsdp`.
         resume: If true, continues the run in the directory, on any devices.
         report: Called with each finished epoch and its measures; at first with the epoch to continue from.
+        progress: Called about once a second with the `Progress` within an epoch; by default a bar shows it,
+            or where there is no terminal a line now and then.
 
     Raises:
         TrainingError: the directory holds another run, or the loss is not finite.
@@ -91,7 +95,7 @@ def train(
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
     with claim(directory, entry, recipe, data_files, resume=resume):
         model = load_located(located, seed=recipe.seed, sharding=partitioner.sharding)
-        variables = run(model, recipe, directory, training, held_back, report, partitioner)
+        variables = run(model, recipe, directory, training, held_back, report, partitioner, progress)
         measured = evaluate(
             model.replace(variables=variables), splits["test"], recipe, partitioner=partitioner
         )
@@ -144,43 +148,58 @@ def run(
     held_back: Examples,
     report: Report,
     partitioner: Partitioner = SINGLE_DEVICE,
+    progress: Follow | None = None,
 ) -> Variables:
     """Trains; returns the variables after the last epoch, or after the best one if examples are held back."""
-    count, head = len(training.labels), head_layers(model.entry)
+    count, task = len(training.labels), TASKS[recipe.task]
     steps = count // recipe.batch_size
-    made = optimizer(recipe, steps * recipe.epochs, head)
-    learning = trained(model.variables["params"], recipe, head)
-    state = TrainState.create(
-        model.variables, made, average=recipe.ema_decay > 0, seed=recipe.seed, trained=learning
-    )
-    state = partitioner.state(state)
-    task = TASKS[recipe.task]
+    state = _initial(model, recipe, steps * recipe.epochs, partitioner)
     best = f"validation_{task.best}" if len(held_back.labels) else None
-    with Checkpoints(
-        directory / CHECKPOINTS, keep=recipe.keep, best=best, highest=task.highest
-    ) as checkpoints:
+    with (
+        Checkpoints(
+            directory / CHECKPOINTS, keep=recipe.keep, best=best, highest=task.highest
+        ) as checkpoints,
+        shown(model.entry.name if model.entry else "training", progress) as follow,
+    ):
         done = checkpoints.latest
         state = checkpoints.restore(done, state) if done else state
         known = forget_after(directory / METRICS, done)
         report(done, {})
-        compiled = compile_epoch(model, recipe, count, partitioner, partitioner.out_shardings(state))
+        train_epoch = compile_epoch(model, recipe, count, partitioner, partitioner.out_shardings(state))
         on_device = partitioner.examples(training)
-        for epoch in range(done + 1, recipe.epochs + 1):
-            if best and recipe.patience and _stale(known, best, task) >= recipe.patience:
-                break
-            start = time.monotonic()
-            state, measures = compiled(state, on_device)
-            rows = window_rows(measures, epoch)
-            _check_finite(rows[-1])
-            seconds = round(time.monotonic() - start, 3)
-            validation = _validation(model, state, held_back, recipe, partitioner) if best else {}
-            ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
-            # The rows before the checkpoint: who finds the checkpoint finds them too.
-            append_rows(directory / METRICS, [*rows, ending])
-            known += [*rows, ending]
-            checkpoints.save(epoch, state, validation)
-            report(epoch, {name: rows[-1][name] for name in measures} | validation)
+        watcher = Watcher(recipe, steps, follow)
+        with watcher.note_stop():
+            for epoch in range(done + 1, recipe.epochs + 1):
+                if best and recipe.patience and _stale(known, best, task) >= recipe.patience:
+                    break
+                start = time.monotonic()
+                watcher.begin(epoch)
+                state, measures = train_epoch(state, on_device, watcher)
+                rows = window_rows(measures, epoch)
+                seconds = round(time.monotonic() - start, 3)
+                validation = _validation(model, state, held_back, recipe, partitioner) if best else {}
+                ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
+                # The rows before the checkpoint: who finds the checkpoint finds them too.
+                append_rows(directory / METRICS, [*rows, ending])
+                known += [*rows, ending]
+                checkpoints.save(epoch, state, validation)
+                ended = {name: rows[-1][name] for name in measures} | validation
+                watcher.end(ended)
+                report(epoch, ended)
         return (checkpoints.restore(checkpoints.best, state) if best else state).result
+
+
+def _initial(model: Model, recipe: Recipe, updates: int, partitioner: Partitioner) -> TrainState:
+    """Returns the state before the first update."""
+    head = head_layers(model.entry)
+    state = TrainState.create(
+        model.variables,
+        optimizer(recipe, updates, head),
+        average=recipe.ema_decay > 0,
+        seed=recipe.seed,
+        trained=trained(model.variables["params"], recipe, head),
+    )
+    return partitioner.state(state)
 
 
 def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
@@ -206,11 +225,3 @@ def _stale(rows: Sequence[Row], best: str, task: Task) -> int:
     scores = [row[best] for row in rows if best in row]
     top = (max if task.highest else min)(scores, default=None)
     return len(scores) - 1 - scores.index(top) if top is not None else 0
-
-
-def _check_finite(row: Mapping[str, float]) -> None:
-    if not np.isfinite(row["loss"]):
-        raise TrainingError(
-            f"the loss is {row['loss']} after {row['step']:,.0f} updates; "
-            "lower learning_rate, or set clip_norm, in a new directory."
-        )

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -17,11 +18,12 @@ def zoo_command(dataset, monkeypatch):
 SETTINGS = ("--set", "epochs=1", "--set", "batch_size=16")
 
 
-def test_train_and_eval_print_the_same_rows_and_nothing_else_in_a_pipe(zoo_command, data, tmp_path):
+def test_train_and_eval_print_the_same_rows_and_train_a_line_an_epoch(zoo_command, data, tmp_path):
     out = tmp_path / "run"
     trained = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)
     assert trained.exit_code == 0
-    assert trained.stderr == ""
+    # A slow machine says more.
+    assert re.search(r"^zoo: epoch 1 of 1: accuracy 0\.\d{4}, loss \d\.\d{4}$", trained.stderr, re.MULTILINE)
     names = [line.split("\t")[0] for line in trained.stdout.splitlines()]
     assert names == ["tiny_test_accuracy", "tiny_test_loss"]
     assert (out / "curves.png").exists()

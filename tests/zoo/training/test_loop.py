@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.training import Examples, TrainState, load_split
+from zoo.training import Examples, TrainState, load_split, loop
 from zoo.training.loop import ORDER, compile_epoch, make_step
 from zoo.training.optimizer import optimizer
 
@@ -47,6 +47,21 @@ def test_an_epoch_is_the_same_as_its_updates_one_by_one(data, dataset, recipe):
     assert int(state.step) == 6
     np.testing.assert_allclose(measures["loss"], losses, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), state, expected)
+
+
+def test_the_parts_in_which_an_epoch_runs_change_no_bit(data, dataset, recipe, monkeypatch):
+    train = jax.device_put(load_split(dataset, "train", data))
+    ends, parts = [], []
+    for seconds in (0.0, 100.0):
+        monkeypatch.setattr(loop, "PART", seconds)
+        seen = []
+        epoch = compile_epoch(MODEL, recipe, 96)
+        ends.append(
+            epoch(started(Normalised(), recipe), train, lambda done, measures, to=seen: to.append(done))
+        )
+        parts.append(seen)
+    assert parts == [[1, 2, 3, 4, 5, 6], [1, 6]]
+    assert_equal(*ends)
 
 
 def test_two_epochs_see_the_examples_in_different_order(recipe):

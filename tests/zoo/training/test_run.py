@@ -40,7 +40,7 @@ def rows(directory: Path) -> list[dict[str, float]]:
 def test_a_run_leaves_metrics_checkpoints_and_a_model_that_loads(run, data, dataset):
     directory = run()
     assert sorted(path.name for path in directory.iterdir()) == [
-        *("checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "run.json")
+        *("checkpoints", "config.json", "curves.png", "metrics.jsonl", "model.safetensors", "run.json")
     ]
     assert [row.get("epoch") for row in rows(directory)] == [1, 1, 2, 2, 3, 3, None]
     metrics = rows(directory)[-1]
@@ -126,8 +126,31 @@ def test_the_best_epoch_on_held_back_examples_is_the_result(run, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_run(run):
-    with pytest.raises(TrainingError, match=r"the loss is nan after .* updates; lower learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is nan after \d+ updates, in epoch 1; lower learning_rate \(1e\+30\)"
+    ):
         run(learning_rate=1e30, clip_norm=0.0, warmup_steps=0)
+
+
+def test_a_stopped_run_says_where_it_is_and_is_resumed_to_the_same_arrays(
+    run, tmp_path, recipe, data, dataset
+):
+    def stop(now):
+        seen.append(now)
+        if (now.epoch, now.step) == (2, 0):
+            raise KeyboardInterrupt
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train("mlp_mnist", tmp_path / "run", recipe=recipe, data=data, dataset=dataset, progress=stop)
+    assert stopped.value.__notes__ == [
+        "stopped in epoch 2 of 3, after 0 of 6 updates; resume=True goes on after epoch 1."
+    ]
+    assert [str(each).split("  ")[0] for each in (seen[0], seen[-1])] == ["epoch 1/3", "epoch 2/3"]
+    assert seen[0].loss is None
+    assert all(each.loss > 0 for each in seen if each.step)
+    assert "accuracy" in seen[-1].last
+    assert_same_arrays(run(resume=True), run("whole"))
 
 
 def test_fewer_examples_than_a_batch_are_refused(run):
