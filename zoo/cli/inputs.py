@@ -44,7 +44,7 @@ def texts(arguments: Sequence[str], file: Path | None, verb: str) -> Iterator[st
     files = [each for each in arguments if each != STDIN and _is(each, Path.is_file)]
     if files:
         raise ZooError(f"{files[0]!r} is a file, not a text; for its lines, `zoo {verb} --file {files[0]}`.")
-    return _some(_texts(arguments, file), "texts")
+    return _some(_texts(arguments, file), "texts", file)
 
 
 def pictures(arguments: Sequence[str], file: Path | None) -> Iterator[str]:
@@ -53,7 +53,7 @@ def pictures(arguments: Sequence[str], file: Path | None) -> Iterator[str]:
     Raises:
         ZooError: a folder has no pictures, or there is no name.
     """
-    return _some(_pictures(arguments, file), "names of pictures")
+    return _some(_pictures(arguments, file), "names of pictures", file)
 
 
 def _texts(arguments: Sequence[str], file: Path | None) -> Iterator[str]:
@@ -111,11 +111,11 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
         typer.echo(f"zoo: {blank} blank line{'s' * (blank > 1)} of {name} left out", err=True)
 
 
-def _some(found: Iterator[str], noun: str) -> Iterator[str]:
+def _some(found: Iterator[str], noun: str, file: Path | None) -> Iterator[str]:
     """Returns the inputs, of which there is one at least."""
     first = next(found, None)
     if first is None:
-        raise ZooError(f"there are no {noun}.")
+        raise ZooError(f"there are no {noun} {f'in {file}' if file else 'on standard input'}.")
     return chain([first], found)
 
 

@@ -19,12 +19,12 @@ def predict(
     inputs_: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT]...",
+            metavar="INPUT...",
             help="Pictures of any size, or folders of them; or texts. '-' is each line of standard input.",
         ),
     ] = None,
     file: inputs.Lines = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of classes for each input.")] = 5,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Number of classes for each input.")] = 5,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Read each input as two texts, separated by a tab.")
     ] = False,

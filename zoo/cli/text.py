@@ -21,7 +21,7 @@ def generate(
     prompt: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROMPT]",
+            metavar="PROMPT",
             help="Beginning of the text; '-' is each line of standard input, and each is continued.",
         ),
     ] = None,
@@ -31,20 +31,22 @@ def generate(
         typer.Option(
             "--tokens",
             "--max-new-tokens",
+            metavar="N",
             min=1,
             help="Largest number of tokens to add, as far as the model's longest text.  [default: 100]",
         ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(min=0, help="Temperature of the draw; 0 takes the likeliest token.")
+        float, typer.Option(metavar="T", min=0, help="Temperature of the draw; 0 takes the likeliest token.")
     ] = 0.8,
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Draw from this many of the likeliest tokens.")
+        int | None, typer.Option(metavar="N", min=1, help="Draw from this many of the likeliest tokens.")
     ] = 50,
     top_p: Annotated[
-        float | None, typer.Option(help="Draw from the likeliest tokens whose probabilities add up to this.")
+        float | None,
+        typer.Option(metavar="P", help="Draw from the likeliest tokens whose probabilities add up to this."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random draw.")] = 0,
     dtype: console.Dtype = None,
     json: console.Json = False,
 ) -> None:
@@ -77,7 +79,7 @@ def embed(
     name: console.Name,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="Texts; '-' is each line of standard input."),
+        typer.Argument(metavar="TEXT...", help="Texts; '-' is each line of standard input."),
     ] = None,
     file: inputs.Lines = None,
     out: Annotated[
@@ -88,11 +90,16 @@ def embed(
     ] = None,
     pooling: Annotated[
         str | None,
-        typer.Option(help="Pooling of the hidden states, such as mean.  [default: the model's own]"),
+        typer.Option(
+            metavar="POOLING", help="Pooling of the hidden states, such as mean.  [default: the model's own]"
+        ),
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option(help="Name of the prompt before each text; '' for none.  [default: the model's own]"),
+        typer.Option(
+            metavar="PROMPT",
+            help="Name of the prompt before each text; '' for none.  [default: the model's own]",
+        ),
     ] = None,
     module: modules.Module = None,
     dtype: console.Dtype = None,

@@ -149,7 +149,7 @@ REFUSED = {
     "no such folder": (["sample", "VAE", "--out", "no/where.png"], "there is no directory 'no'"),
     "prediction by a vae": (
         ["predict", "VAE", "a.png"],
-        "'vae_mnist' does not say how images become its input",
+        "'vae_mnist' does not classify pictures; it draws images: `zoo sample`",
     ),
     "no such picture": (["predict", "CNN", "missing.png"], "'missing.png': No such file"),
 }
