@@ -20,6 +20,8 @@ from zoo._preprocessing.preprocess import preprocess
 from zoo._preprocessing.text import tokenizer
 from zoo._publishing.publish import publish
 from zoo._registry.entry import Entry
+from zoo._saving.convert import convert
+from zoo._saving.export import to_torch
 from zoo._saving.save import save
 from zoo._saving.verify import verify, write_golden
 from zoo._variables.partition import graft, partition
@@ -35,6 +37,7 @@ __all__ = [
     "WeightsError",
     "ZooError",
     "compiler_options",
+    "convert",
     "embed",
     "feature_gradients",
     "features",
@@ -53,6 +56,7 @@ __all__ = [
     "save",
     "tensor_parallel",
     "to_nnx",
+    "to_torch",
     "tokenizer",
     "unfold_batch_norm",
     "verify",

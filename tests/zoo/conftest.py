@@ -5,7 +5,7 @@ import pytest
 import zoo
 from zoo._hub import checksum
 from zoo._registry import manifest
-from zoo._saving.convert import export
+from zoo._saving.export import export
 
 SAVED = ("mlp_mnist", "cnn_mnist", "vae_mnist", "resnet20_cifar10")
 

@@ -14,7 +14,7 @@ NAMES = [
     *("feature_gradients", "features", "graft", "partition", "to_nnx"),
     *("fsdp", "tensor_parallel", "predict_all"),
     *("predict", "embed", "generate"),
-    *("BatchNorm", "verify", "write_golden"),
+    *("BatchNorm", "convert", "to_torch", "verify", "write_golden"),
     *("compiler_options", "fold_batch_norm", "unfold_batch_norm"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),
 ]

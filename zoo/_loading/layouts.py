@@ -51,6 +51,14 @@ class Leeway(NamedTuple):
 NO_LEEWAY = Leeway()
 
 
+class Fitted(NamedTuple):
+    """A fit of tensors and a module, notes about it, and the names pairs and rules of the tensors' layout."""
+
+    fit: Fit
+    notes: tuple[str, ...]
+    names: NamesAndRules
+
+
 def conversion(
     entry: Entry,
     source: Mapping[str, Any],
@@ -59,7 +67,20 @@ def conversion(
     others: tuple[str, ...] = (),
     leeway: Leeway = NO_LEEWAY,
 ) -> Conversion:
-    """Which tensors make which arrays; reads none but tied ones.
+    """Which tensors make which arrays; arguments as for `fitted`."""
+    fit, notes, _ = fitted(entry, source, module, head, others, leeway)
+    return Conversion.of(fit, notes=notes)
+
+
+def fitted(
+    entry: Entry,
+    source: Mapping[str, Any],
+    module: nn.Module,
+    head: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
+    leeway: Leeway = NO_LEEWAY,
+) -> Fitted:
+    """Finds which tensors make which arrays; reads none but tied ones.
 
     Args:
         entry: The entry of the weights.
@@ -90,7 +111,7 @@ def conversion(
         raise conversion_error(fit, module, partial(attempt, layout))
     chosen = [f"its names are of the layout {layout!r}"] if entry.layout == families.ANY else []
     notes = (*chosen, *_left_out(entry, fit, unused), *notes_of(fit.tensors))
-    return Conversion.of(fit, notes=notes)
+    return Fitted(fit, notes, layouts[layout])
 
 
 def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:

@@ -151,6 +151,17 @@ def pretrained_arrays(
     return built, {path: np.asarray(array) for path, array in arrays.items()}
 
 
+def pretrained_fit(
+    located: Located, config: Mapping[str, Any], leeway: Leeway
+) -> tuple[nn.Module, Entry, layouts.Fitted]:
+    """Returns the module of PyTorch weights, its entry, and the tensors that make its arrays; reads none."""
+    tensors = weights.read(located)
+    located, notes = heads.without_missing(located, tensors)
+    built, described = build(located.entry, config=config)
+    found = layouts.fitted(described, _with_dense_layers(located, tensors), built, leeway=leeway)
+    return built, described, found._replace(notes=(*notes, *found.notes))
+
+
 def _fitting(
     located: Located,
     tensors: Checkpoint,

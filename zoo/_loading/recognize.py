@@ -1,6 +1,5 @@
 """Which entry of the manifest a checkpoint is for."""
 
-import inspect
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +20,10 @@ from zoo._errors import ZooError
 from zoo._hub.checksum import checksum_of
 from zoo._loading import layouts
 from zoo._loading.build import build
+from zoo._loading.differing import differing
+from zoo._loading.layouts import NO_LEEWAY, Leeway
 from zoo._registry import families, manifest
-from zoo._registry.entry import UNATTESTED, Entry, Input
+from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Input
 from zoo._variables import init
 
 # Tensors of PyTorch's that are no parameters.
@@ -33,13 +34,18 @@ MOST = 2
 
 @dataclass(frozen=True)
 class Target:
-    """A module that a checkpoint may be for, and the names by which it may be kept."""
+    """A module that a checkpoint may be for, and the names by which it may be kept.
+
+    Of a checkpoint that fits, `layouts` are the names that it has, alone.
+    """
 
     entry: Entry
     module: nn.Module
     inspection: Inspection
     layouts: tuple[NamesAndRules, ...]
     allowed: tuple[str, ...] = ()  # tensors that the family's files may hold besides
+    config: Mapping[str, Any] = FrozenMapping()  # what differs from the entry of the manifest
+    notes: tuple[str, ...] = ()
 
     def fit(
         self, tensors: Tensors, ignore: Sequence[str] = (), missing: Sequence[str] = ()
@@ -69,6 +75,7 @@ def target(
         inspection=_inspected(built, described.inputs),
         layouts=((), *families.torch_names(entry).values()) if names is None else (names,),
         allowed=layouts.allowed_names(entry),
+        config=FrozenMapping(config),
     )
 
 
@@ -79,7 +86,7 @@ def _inspected(module: nn.Module, inputs: tuple[Input, ...]) -> Inspection:
 
 
 def recognize(
-    tensors: Tensors, *, names: NamesAndRules | None = None, ignore: Sequence[str] = ()
+    tensors: Tensors, *, names: NamesAndRules | None = None, leeway: Leeway = NO_LEEWAY
 ) -> tuple[Target, Fit]:
     """Returns the module that the tensors fit, by names and shapes, and their fit.
 
@@ -94,23 +101,33 @@ def recognize(
         # Other numbers of parameters come later: they fit only if something is kept twice.
         if any(not each.fit.problems and each.count != entries[0].num_params for each in tried):
             break
-        tried.append(_try(tensors, entries, names, ignore))
+        tried.append(_try(tensors, entries, names, leeway))
     right = [each for each in tried if not each.fit.problems]
     if not right:
-        heads = (_try(tensors, entries, names, ignore, found) for entries, found in _other_heads(tensors))
-        right = [each for each in heads if not each.fit.problems]
+        others = (
+            _try(tensors, entries, names, leeway, config) for entries, config in _other_configs(tensors)
+        )
+        right = [each for each in others if not each.fit.problems]
+    # The names of a file are those of its own library, where another's module has the same arrays.
+    right = [each for each in right if len(right) == 1 or each.has_own_names(tensors, leeway)] or right
     if len(right) == 1:
         return right[0].chosen(tensors), right[0].fit
     if right:
         alike = ", ".join(entry.name for each in right for entry in each.entries)
-        raise ZooError(f"the checkpoint fits {alike} alike; choose one with --model.")
+        raise ZooError(
+            f"the checkpoint fits {alike} alike, which compute differently; choose one with model=."
+        )
     text = f"no entry of the manifest fits these {len(tensors)} tensors"
     nearest = min(tried, key=lambda each: len(each.fit.problems), default=None)
     # Where most tensors do not fit, it has nothing to do with them.
     if nearest and 2 * len(nearest.fit.problems) <= len(tensors):
-        name = nearest.entries[0].name
-        text += f"; {name!r} is nearest: `--model {name}` lists {len(nearest.fit.problems)} problems"
-    raise ZooError(f"{text}; choose an entry with --model, or a module of your own with --module.")
+        name, count = nearest.entries[0].name, len(nearest.fit.problems)
+        problems = "1 problem" if count == 1 else f"{count} problems"
+        raise ZooError(f"{text}; {name!r} is nearest: model={name!r} lists {problems}.")
+    raise ZooError(
+        f"{text}, nor does any with other classes or channels. The zoo has the families "
+        f"{', '.join(families.names())}: choose an entry with model=, or a module of your own with module=."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,34 +142,76 @@ class _Try:
     def count(self) -> int:
         return self.entries[0].num_params
 
+    def has_own_names(self, tensors: Tensors, leeway: Leeway) -> bool:
+        """Returns whether the tensors have the names of the layout that one of the entries' files have."""
+        own = [
+            names
+            for entry in self.entries
+            for layout, names in families.torch_names(entry).items()
+            if entry.layout in (layout, families.ANY)
+        ]
+        return not replace(self.target, layouts=tuple(own or [()])).fit(tensors, *leeway)[0].problems
+
     def chosen(self, tensors: Tensors) -> Target:
-        """Returns the target with the entry whose weights the file is, or what all of the entries share."""
-        if len(self.entries) == 1:
-            return self.target
-        for entry in self.entries:
+        """Returns the target with the entry whose weights the file is, or else the plain one, and says so."""
+        config = self.target.config
+        plain = min(self.entries, key=lambda entry: len(entry.name))
+        for entry in self.entries if len(self.entries) > 1 and not config else ():
             if entry.weights and entry.weights.sha256 != UNATTESTED:
                 digest = _digest(tensors)
                 if digest and digest.startswith(entry.weights.sha256):
-                    return replace(self.target, entry=entry)
-        plain = min(self.entries, key=lambda entry: len(entry.name))
-        shared = {
-            field: getattr(self.target.entry, field)
-            for field in ("preprocess", "classes")
-            if len({getattr(entry, field) for entry in self.entries}) == 1
-        }
-        unknown = {"preprocess": None, "classes": None, **shared}
-        return replace(self.target, entry=replace(self.target.entry, name=plain.name, **unknown))
+                    return replace(
+                        self.target, entry=entry, notes=(f"these are the weights of {entry.name!r}",)
+                    )
+        same = {entry.classes for entry in self.entries} == {plain.classes}
+        described = replace(
+            self.target.entry,
+            name=plain.name,
+            preprocess=None if "in_channels" in config else plain.preprocess,
+            classes=self.target.entry.classes if same else None,
+        )
+        notes = (*_said(plain, config), *_preprocessed(described, self.entries))
+        return replace(self.target, entry=described, notes=notes)
+
+
+def _said(entry: Entry, config: Mapping[str, Any]) -> Iterator[str]:
+    if config:
+        yield f"fits {entry.name!r} with {' and '.join(f'{name}={value}' for name, value in config.items())}"
+
+
+def _preprocessed(described: Entry, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yields a note where entries of the same arrays read pictures otherwise, or nothing says how."""
+    others = [entry.name for entry in entries if entry.preprocess not in (None, described.preprocess)]
+    if others and described.preprocess is None:
+        yield "does not know how pictures become its input; preprocess= says it"
+    elif others:
+        yield (
+            f"takes the preprocessing of {described.name!r}; {', '.join(others)} with the same arrays "
+            f"{'have others' if len(others) > 1 else 'has another'}: choose with model= or preprocess="
+        )
+
+
+def adapted(
+    tensors: Tensors, entry: Entry, names: NamesAndRules | None, leeway: Leeway, config: Mapping[str, Any]
+) -> tuple[Target, Fit] | None:
+    """Returns the target and fit of an entry with the classes and channels of the tensors, if it fits."""
+    found, _ = differing(entry, tensors)
+    if found.keys() <= config.keys():
+        return None
+    tried = _try(tensors, [entry], names, leeway, {**found, **config})
+    return None if tried.fit.problems else (tried.chosen(tensors), tried.fit)
 
 
 def _try(
     tensors: Tensors,
     entries: list[Entry],
     names: NamesAndRules | None,
-    ignore: Sequence[str],
+    leeway: Leeway,
     config: Mapping[str, Any] = MappingProxyType({}),
 ) -> _Try:
     found = target(entries[0], names=names, config=config)
-    return _Try(entries=entries, target=found, fit=found.fit(tensors, ignore)[0])
+    fit, used = found.fit(tensors, *leeway)
+    return _Try(entries=entries, target=replace(found, layouts=(used,)), fit=fit)
 
 
 def _digest(tensors: Tensors) -> str:
@@ -161,40 +220,13 @@ def _digest(tensors: Tensors) -> str:
     return checksum_of(files[0].path).digest if len(files) == 1 else ""
 
 
-def _other_heads(tensors: Tensors) -> Iterator[tuple[list[Entry], dict[str, int]]]:
-    """Yields the entries that the tensors fit in number but for a head of other classes, which is found."""
+def _other_configs(tensors: Tensors) -> Iterator[tuple[list[Entry], Mapping[str, Any]]]:
+    """Yields the entries that the tensors fit in number but for classes and channels, which they show."""
     count = _num_params(tensors)
     for entries in _groups(manifest.read().models.values()):
-        for classes, width, layers in _head_sizes(str(entries[0].family), tensors):
-            own = entries[0].config.get("num_classes", _usual_classes(str(entries[0].family)))
-            others = entries[0].num_params + layers * (classes - own) * (width + 1)
-            if own and own != classes and others == count:
-                yield entries, {"num_classes": classes}
-
-
-def _head_sizes(family: str, tensors: Tensors) -> Iterator[tuple[int, int, int]]:
-    """Yields the classes, inputs and number of dense layers of a family's head, in each of its layouts."""
-    known = families.named(family)
-    for names in (*known.torch_names.values(), ()) if known else ():
-        shapes = []
-        for layer in known.head if known else ():
-            name = f"{layer}.weight"
-            for pair in names:
-                name = re.sub(*pair, name) if isinstance(pair, tuple) else name
-            shapes += [
-                shape
-                for other, shape in tensors.shapes.items()
-                if (other == name or other.endswith(f".{name}")) and len(shape) == 2
-            ]
-        if len({*shapes}) == 1:
-            yield (*shapes[0], len(shapes))
-            return
-
-
-def _usual_classes(family: str) -> int:
-    known = families.named(family)
-    parameter = inspect.signature(known.create).parameters.get("num_classes") if known else None
-    return int(parameter.default) if parameter else 0
+        config, others = differing(entries[0], tensors)
+        if config and others == count:
+            yield entries, config
 
 
 def similar_entry(tensors: Tensors) -> str | None:

@@ -204,7 +204,7 @@ def _own_golden(path: Path, model: Model, entry: Entry) -> list[str]:
 
 def _export(target: Path, entry: Entry, module: nn.Module | None) -> None:
     """Writes the state dict for PyTorch."""
-    from zoo._saving.convert import export
+    from zoo._saving.export import export
 
     if not entry.inputs:
         raise PublishError(f"a state dict for PyTorch needs the inputs of {entry.name!r}; pass inputs=.")

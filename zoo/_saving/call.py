@@ -93,7 +93,19 @@ class Call:
         except Exception as error:
             shapes = ", ".join(f"{each.name}={each.shape}" for each in (*self.inputs, *self.keywords))
             text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            raise ZooError(f"{type(module).__name__} does not run on {shapes}: {text}\n{ADVICE}") from error
+            advice = self.channels_first() or ADVICE
+            raise ZooError(f"{type(module).__name__} does not run on {shapes}: {text}\n{advice}") from error
+
+    def channels_first(self) -> str:
+        """Returns a sentence for the first of the arrays that has the axes of PyTorch's images, if any."""
+        for each in (*self.inputs, *self.keywords):
+            if len(each.shape) == 4 and each.shape[1] <= 4 < each.shape[3]:
+                batch, channels, height, width = each.shape
+                return (
+                    f"Images have their channels last here: {batch},{height},{width},{channels} "
+                    f"instead of {batch},{channels},{height},{width}."
+                )
+        return ""
 
     def write(self, directory: Path) -> None:
         """Writes the call beside weights."""

@@ -87,7 +87,7 @@ def save(
     if preprocess is not None:
         entry = replace(entry, preprocess=preprocessing(preprocess))
     if labels is not None:
-        entry = replace(entry, classes=None, labels=_checked_labels(labels, model.module))
+        entry = replace(entry, classes=None, labels=checked_labels(labels, model.module))
     texts = _text_files(model.entry)
     if format == "transformers":
         tensors, config, beside = transformers_folder.contents(replace(model, entry=entry))
@@ -207,10 +207,16 @@ def _check_leaves(flat: Mapping[str, Any]) -> None:
         raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
 
 
-def _checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:
+def checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:
+    """Returns names of classes, of which the module has as many.
+
+    Raises:
+        ZooError: it has more or fewer.
+    """
     count = getattr(module, "num_classes", None)
     if isinstance(labels, str) or (count is not None and len(labels) != count):
-        raise ZooError(f"labels={labels!r}; expected a name for each of the {count or 'model'} classes.")
+        found = repr(labels) if isinstance(labels, str) else f"{len(labels)} names"
+        raise ZooError(f"labels={found}; expected a name for each of the {count or 'model'} classes.")
     return tuple(map(str, labels))
 
 

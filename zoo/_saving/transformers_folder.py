@@ -48,6 +48,15 @@ def contents(model: Model) -> tuple[dict[str, np.ndarray], bytes, dict[str, byte
     return tensors, _json(config), beside
 
 
+def layout_of(module: nn.Module, entry: Entry) -> str:
+    """Returns the layout of transformers' files of a module of the zoo.
+
+    Raises:
+        ZooError: transformers has no class that computes what the module does.
+    """
+    return _config(module, entry, families.family(entry))[1]
+
+
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 

@@ -1,6 +1,6 @@
 """The verbs `zoo convert`, `zoo export` and `zoo verify`."""
 
-import json
+import json as codec
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from converters import ConversionError, read_names, write_names
+from zoo._errors import ZooError
 from zoo._progress import bytes_bar
-from zoo.cli.console import Name
+from zoo.cli.console import Json, Name, record, table
+from zoo.cli.flags import in_flags
 from zoo.cli.modules import Module, make
 
 Names = Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file of names pairs and rules.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
-Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="A PyTorch checkpoint of any kind.")]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(
+        metavar="CKPT", help="A PyTorch checkpoint of any kind, or a folder or hf:// of transformers."
+    ),
+]
 FlaxFile = Annotated[
     Path, typer.Option("-o", "--out", metavar="OUT", help="The directory or .safetensors file to write.")
 ]
@@ -60,6 +67,12 @@ Preprocess = Annotated[
         help="How pictures become inputs: as of another model, or a preprocessor_config.json.",
     ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Names of the classes: one a line, or JSON that lists or numbers them."
+    ),
+]
 AllowNonfinite = Annotated[bool, typer.Option("--allow-nonfinite", help="Accept NaN and infinity.")]
 Draft = Annotated[
     Path | None,
@@ -73,6 +86,7 @@ Layout = Annotated[str | None, typer.Option(help="Layout of the tensors' names, 
 
 
 def convert(
+    ctx: typer.Context,
     checkpoint: Checkpoint,
     out: FlaxFile,
     model: Model = None,
@@ -86,22 +100,23 @@ def convert(
     ignore: Ignore = None,
     missing: Missing = None,
     preprocess: Preprocess = None,
+    labels: Labels = None,
     allow_nonfinite: AllowNonfinite = False,
     draft: Draft = None,
     force: Force = False,
 ) -> None:
     """Convert a PyTorch checkpoint to Flax weights, exactly."""
-    from zoo._saving.convert import convert as run
+    from zoo._saving.convert import convert_to
 
     if (module is None) != (not input_) or (module and model):
         raise typer.BadParameter("give --model, or --module with --input, or neither")
     if module is None and (method or (set_ and not model)):
         raise typer.BadParameter("--method goes with --module, --set with --module or --model")
     with _drafting(draft, overwrite=force), bytes_bar() as report:
-        done = run(
+        done = convert_to(
             checkpoint,
             out,
-            name=model,
+            model=model,
             config={} if module else _values(set_),
             module=make(module),
             call=_call(input_, set_, method) if module else None,
@@ -109,6 +124,7 @@ def convert(
             ignore=ignore or (),
             missing=missing or (),
             preprocess=preprocess,
+            labels=None if labels is None else read_labels(labels),
             key=key,
             dtype=dtype,
             allow_nonfinite=allow_nonfinite,
@@ -116,7 +132,7 @@ def convert(
             report=report,
         )
     for note in done.notes:
-        typer.echo(f"zoo: {note}", err=True)
+        typer.echo(f"zoo: {in_flags(note, ctx.command.params)}", err=True)
     print(done.entry.name)
 
 
@@ -136,7 +152,7 @@ def export(
 
     This is the inverse of `zoo convert`, whose .safetensors file may be NAME, too.
     """
-    from zoo._saving.convert import export as run
+    from zoo._saving.export import export as run
 
     run(
         name,
@@ -153,24 +169,58 @@ def export(
 def verify(
     name: Name,
     module: Module = None,
+    json: Json = False,
 ) -> None:
     """Check a model's hash, parameters and outputs.
 
-    Its outputs are compared with the stored ones, which are PyTorch's for most models, in float64.
+    Outputs are compared with stored ones, PyTorch's for most models, in float64. Where nobody has published a
+    hash or stored outputs, that is said and is no failure; --json has null for them.
     """
     from zoo._saving.verify import verify as run
-    from zoo.cli.console import table
 
     found = run(name, module=make(module))
-    outputs = "outputs not verified: there is no golden file"
+    if json:
+        record(
+            {"sha256": found.sha256, "parameters": found.num_params, "outputs": found.difference}, json=True
+        )
+        return
+    outputs = "not verified: there is no golden file"
     if found.difference is not None:
         outputs = f"within {found.difference:.1e} of {found.made_by}'s, in float64"
-    rows = [
-        ("sha256", found.sha256 or "not attested"),
-        ("parameters", f"{found.num_params:,}, all finite"),
-        ("outputs", outputs),
-    ]
-    table(("checked", "found"), rows)
+    rows = {
+        "sha256": found.sha256 or "not verified: nobody has published it",
+        "parameters": f"{found.num_params:,}, all finite",
+        "outputs": outputs,
+    }
+    table(("checked", "found"), [*rows.items()])
+
+
+def read_labels(path: Path) -> list[str]:
+    """Reads names of classes: one a line, or JSON: a list, names by number or numbers by name.
+
+    Raises:
+        ZooError: the file is neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise ZooError(f"{str(path)!r} is no text: {error}") from error
+    try:
+        found = codec.loads(text)
+    except ValueError:
+        return [line for line in map(str.strip, text.splitlines()) if line]
+    if isinstance(found, dict):
+        found = found.get("id2label", found)
+        if all(isinstance(each, int) for each in found.values()):
+            found = {number: name for name, number in found.items()}
+        numbered = {str(number): name for number, name in found.items()}
+        found = [numbered.get(str(index)) for index in range(len(numbered))]
+    if not isinstance(found, list) or not found or not all(isinstance(each, str) for each in found):
+        raise ZooError(
+            f"{str(path)!r} does not name the classes; expected one a line, or JSON such as "
+            '["cat", "dog"], {"0": "cat", "1": "dog"} or {"cat": 0, "dog": 1}'
+        )
+    return found
 
 
 def _call(inputs: list[str] | None, values: list[str] | None, method: str | None) -> Any:
@@ -192,7 +242,7 @@ def _values(texts: list[str] | None) -> dict[str, Any]:
         if not equals or not name.isidentifier():
             raise typer.BadParameter(f"--set {text}: expected NAME=VALUE, such as num_classes=37")
         try:
-            found[name] = json.loads(value)
+            found[name] = codec.loads(value)
         except ValueError:
             found[name] = {"True": True, "False": False, "None": None}.get(value, value)
     return found

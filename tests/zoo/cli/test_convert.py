@@ -1,3 +1,4 @@
+import json
 import os
 import pty
 import re
@@ -112,7 +113,7 @@ def test_preprocessing_of_ones_own_is_kept(run, checkpoints, tmp_path):
     file = tmp_path / "mlp.safetensors"
     result = run("convert", checkpoints["mlp_mnist"], "-o", file, "--preprocess", "resnet18")
     assert result.exit_code == 1
-    assert "has no place for preprocess=; choose a directory" in result.stderr
+    assert "has no place for --preprocess; choose a directory" in result.stderr
 
 
 def test_notes_are_on_stderr(run, checkpoints, tmp_path):
@@ -133,7 +134,7 @@ def test_a_refusal_is_one_message_and_exit_code_one(run, checkpoints, tmp_path):
         ),
         ([checkpoints["mlp_mnist"], "-o", tmp_path / "new", "--model", "vae"], "no model named 'vae'"),
         ([checkpoints["mlp_mnist"], "-o", tmp_path / "new", "--key", "ema"], "ema"),
-        ([checkpoints["mlp_mnist"], "-o", tmp_path / "new", "--dtype", "int8"], "dtype=int8"),
+        ([checkpoints["mlp_mnist"], "-o", tmp_path / "new", "--dtype", "int8"], "--dtype int8 is not"),
         ([checkpoints["mlp_mnist"], "-o", tmp_path / "no" / "new.safetensors"], "there is no directory"),
         ([tmp_path / "absent.pth", "-o", tmp_path / "new"], "No such file"),
         ([checkpoints["mlp_mnist"], "-o", tmp_path / "new", "--names", tmp_path / "absent"], "No such file"),
@@ -188,7 +189,7 @@ def test_the_users_own_module_is_converted_with_the_draft_of_names(run, mine):
     refused = run("convert", "mine.pth", *OWN, "-o", "out", "--write-names", "names.toml")
     assert refused.exit_code == 1
     assert "missing    Conv_0.weight, for params/Conv_0/kernel" in refused.stderr
-    assert "a draft of names= with which all fits" in refused.stderr
+    assert "a draft of --names with which all fits" in refused.stderr
     assert "(r'^LayerNorm_0\\.weight$', r'norm.gamma')" in refused.stderr
     assert "wrote the draft to 'names.toml'; check it, then --names names.toml" in refused.stderr
     assert not (mine / "out").exists()
@@ -214,7 +215,10 @@ def test_a_draft_does_not_replace_a_file(run, mine):
 
 def test_verify_says_what_was_verified(run, saved, tmp_path, checkpoints):
     result = run("verify", saved["mlp_mnist"])
-    assert "outputs\toutputs not verified: there is no golden file" in result.stdout
+    assert "outputs\tnot verified: there is no golden file" in result.stdout
+    found = json.loads(run("verify", saved["mlp_mnist"], "--json").stdout)
+    sha256 = zoo.info(saved["mlp_mnist"]).weights.sha256
+    assert found == {"sha256": sha256, "parameters": 101_770, "outputs": None}
     run("convert", checkpoints["mlp_mnist"], "-o", tmp_path / "mlp")
     make_goldens.make(tmp_path / "mlp")
     result = run("verify", tmp_path / "mlp")

@@ -1,7 +1,9 @@
 import hashlib
+import re
 
 import numpy as np
 import pytest
+import torch
 
 import converters
 import zoo
@@ -62,18 +64,22 @@ def test_entries_that_fit_alike_are_all_named(checkpoints, use_manifest, inspect
     use_manifest(
         "models:" + entry("one", 128) + entry("tagged", 128) + entry("gelu", 128, "gelu") + entry("odd", 12)
     )
-    with pytest.raises(zoo.ZooError, match="fits one, tagged, gelu alike; choose one with --model"):
+    with pytest.raises(zoo.ZooError, match="fits one, tagged, gelu alike, which"):
         recognize.recognize(converters.read_checkpoint(checkpoints["mlp_mnist"]))
     assert len(inspected) == 2
 
 
 def test_entries_that_differ_in_their_weights_only_are_one_architecture(tmp_path):
-    """Whose weights they are, the hash tells, and otherwise nothing."""
+    """Whose weights they are, the hash tells; otherwise they are like the plain one's, which is said."""
     twin = published.torchvision_resnet("resnet18")
     tensors = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
     converters.write_checkpoint(tensors, tmp_path / "resnet18.pth")
     target, fit = recognize.recognize(converters.read_checkpoint(tmp_path / "resnet18.pth"))
-    assert (target.entry.name, fit.problems, target.entry.preprocess) == ("resnet18", [], None)
+    assert (target.entry.name, fit.problems) == ("resnet18", [])
+    assert target.entry.preprocess == zoo.info("resnet18").preprocess
+    assert target.entry.class_names[0] == "tench"
+    (note,) = target.notes
+    assert re.fullmatch(r"takes the preprocessing of 'resnet18'; resnet18\.a1_in1k with .*model= or .*", note)
 
 
 def test_the_hash_tells_whose_weights_they_are(checkpoints, use_manifest):
@@ -84,27 +90,58 @@ def test_the_hash_tells_whose_weights_they_are(checkpoints, use_manifest):
     assert target.entry.name == "theirs"
 
 
-def test_a_head_for_other_classes_is_recognised(tmp_path):
+def test_a_head_for_other_classes_and_a_stem_for_other_channels_are_recognised():
+    """The preprocessing stays that of the entry, unless the images have other channels."""
     twin = published.torchvision_resnet("resnet18", num_classes=37)
     target, fit = recognize.recognize(tensors_of(state_dict(twin)))
-    assert target.entry.name == "resnet18"
-    assert target.module.num_classes == 37
-    assert target.entry.config["num_classes"] == 37
-    assert fit.problems == []
+    assert (target.entry.name, target.module.num_classes, fit.problems) == ("resnet18", 37, [])
+    assert target.entry.config == {"depth": 18, "num_classes": 37}
+    assert target.entry.preprocess == zoo.info("resnet18").preprocess
+    assert target.notes[0] == "fits 'resnet18' with num_classes=37"
+    twin.conv1 = torch.nn.Conv2d(1, 64, 7, bias=False)
+    wrapped = {f"module.model.{name}": tensor for name, tensor in state_dict(twin).items()}
+    target, fit = recognize.recognize(tensors_of(wrapped))
+    assert target.entry.inputs[0].shape == (1, 224, 224, 1)
+    assert target.notes[0] == "fits 'resnet18' with num_classes=37 and in_channels=1"
+    assert "does not know how pictures" in target.notes[1]
+    assert target.entry.preprocess is None
+
+
+VIT = """
+  {name}:
+    family: vit
+    config:
+      {{image_size: 16, patch_size: 8, width: 24, depth: 1, heads: 3, feed_forward: 48, epsilon: {epsilon}}}
+    inputs: [{{name: images, shape: [1, 16, 16, 3], dtype: float32}}]
+    num_params: 34696
+    weights: {{url: 'https://it/{name}.pth', sha256: unattested, size: 1}}
+    layout: {layout}
+    license: MIT
+    source: nowhere
+"""
+
+
+def test_of_entries_with_the_same_arrays_those_of_the_files_own_names_are_meant(use_manifest):
+    """The Hub's ViT computes with another epsilon than timm's."""
+    theirs = VIT.format(name="b", epsilon="1.0e-12", layout="transformers")
+    use_manifest("models:" + theirs + VIT.format(name="a_timm", epsilon="1.0e-6", layout="timm"))
+    twin = published.timm_vit(img_size=16, depth=1, num_classes=5)
+    target, fit = recognize.recognize(tensors_of(state_dict(twin)))
+    assert (target.entry.name, fit.problems, target.module.num_classes) == ("a_timm", [], 5)
 
 
 def test_what_is_of_no_architecture_of_the_zoo_is_not_called_near_to_one():
     twin = published.torchvision_model("efficientnet_b0")
-    with pytest.raises(zoo.ZooError, match="fits these 360 tensors; choose an entry"):
+    with pytest.raises(zoo.ZooError, match=r"fits these 360 tensors, nor .* has the families bert,"):
         recognize.recognize(tensors_of(state_dict(twin)))
 
 
 def test_what_fits_nothing_is_told_so_with_the_nearest(checkpoints):
-    with pytest.raises(zoo.ZooError, match=r"no entry of the manifest fits these 1 tensors; choose"):
+    with pytest.raises(zoo.ZooError, match="no entry of the manifest fits these 1 tensors, nor"):
         recognize.recognize(tensors_of({"weight": np.ones(3)}))
     tensors = dict(converters.read_checkpoint(checkpoints["mlp_mnist"]))
     tensors["extra"] = np.ones(3, np.float32)
-    with pytest.raises(zoo.ZooError, match="'mlp_mnist' is nearest: `--model mlp_mnist` lists 1 problems"):
+    with pytest.raises(zoo.ZooError, match="'mlp_mnist' is nearest: model='mlp_mnist' lists 1 problem"):
         recognize.recognize(tensors_of(tensors))
     assert similar_entry(tensors_of(tensors)) is None
 

@@ -17,7 +17,8 @@ from tests.reference import twins
 from zoo._registry.entry import Input
 from zoo._saving import save
 from zoo._saving.call import Call
-from zoo._saving.convert import convert, export
+from zoo._saving.convert import convert_to
+from zoo._saving.export import export
 from zoo._variables.tree import flatten, unflatten
 
 NAMES = ("mlp_mnist", "cnn_mnist", "vae_mnist")
@@ -46,7 +47,7 @@ def changed(checkpoints, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_becomes_a_directory_that_load_takes(name, saved, checkpoints, tmp_path):
-    done = convert(checkpoints[name], tmp_path / "deep" / "out")
+    done = convert_to(checkpoints[name], tmp_path / "deep" / "out")
     assert (done.entry.name, done.notes) == (name, ())
     back = zoo.load(tmp_path / "deep" / "out", pretrained=True)
     assert same(back.variables, zoo.load(saved[name], pretrained=True).variables)
@@ -57,13 +58,13 @@ def test_a_checkpoint_becomes_a_directory_that_load_takes(name, saved, checkpoin
 
 
 def test_a_checkpoint_becomes_one_file(saved, checkpoints, tmp_path):
-    convert(checkpoints["cnn_mnist"], tmp_path / "out.safetensors", name="cnn_mnist")
+    convert_to(checkpoints["cnn_mnist"], tmp_path / "out.safetensors", model="cnn_mnist")
     arrays = dict(converters.read_checkpoint(tmp_path / "out.safetensors"))
     assert same(unflatten(arrays), zoo.load(saved["cnn_mnist"], pretrained=True).variables)
 
 
 def test_the_directory_has_what_save_would_write(saved, checkpoints, tmp_path):
-    convert(checkpoints["vae_mnist"], tmp_path / "out")
+    convert_to(checkpoints["vae_mnist"], tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["config.json", "model.safetensors"]
     assert os.stat(tmp_path / "out").st_mode & 0o777 == os.stat(saved["vae_mnist"]).st_mode & 0o777
     found, expected = zoo.info(tmp_path / "out"), zoo.info(saved["vae_mnist"])
@@ -75,7 +76,7 @@ def test_the_directory_has_what_save_would_write(saved, checkpoints, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_export_gives_the_checkpoint_back_byte_for_byte(name, checkpoints, tmp_path):
-    convert(checkpoints[name], tmp_path / "out")
+    convert_to(checkpoints[name], tmp_path / "out")
     export(tmp_path / "out", tmp_path / "plain.pth")
     export(tmp_path / "out", tmp_path / "like.pth", like=checkpoints[name])
     for back in ("plain.pth", "like.pth"):
@@ -89,7 +90,7 @@ def test_export_like_a_checkpoint_restores_prefixes_and_counters(changed, tmp_pa
             | {"module.num_batches_tracked": np.array(7)}
         )
     )
-    done = convert(source, tmp_path / "out")
+    done = convert_to(source, tmp_path / "out")
     assert done.notes == (
         "took the prefix 'module.' off every name",
         "left out 1 tensor that Flax has no array for: module.num_batches_tracked",
@@ -99,7 +100,7 @@ def test_export_like_a_checkpoint_restores_prefixes_and_counters(changed, tmp_pa
 
 
 def test_a_converted_file_is_exported_as_the_entry_whose_arrays_it_has(checkpoints, tmp_path):
-    convert(checkpoints["vae_mnist"], tmp_path / "out.safetensors")
+    convert_to(checkpoints["vae_mnist"], tmp_path / "out.safetensors")
     export(tmp_path / "out.safetensors", tmp_path / "back.pth")
     assert (tmp_path / "back.pth").read_bytes() == checkpoints["vae_mnist"].read_bytes()
     state_dict = torch.load(tmp_path / "back.pth", weights_only=True)
@@ -107,11 +108,11 @@ def test_a_converted_file_is_exported_as_the_entry_whose_arrays_it_has(checkpoin
 
 
 def test_floats_are_cast_if_asked(checkpoints, tmp_path):
-    convert(checkpoints["mlp_mnist"], tmp_path / "out", dtype="bfloat16")
+    convert_to(checkpoints["mlp_mnist"], tmp_path / "out", dtype="bfloat16")
     arrays = zoo.load(tmp_path / "out", pretrained=True).variables
     assert {array.dtype for array in jax.tree.leaves(arrays)} == {np.dtype(ml_dtypes.bfloat16)}
     with pytest.raises(zoo.ZooError, match="dtype=int8 is not a floating-point dtype"):
-        convert(checkpoints["mlp_mnist"], tmp_path / "int", dtype="int8")
+        convert_to(checkpoints["mlp_mnist"], tmp_path / "int", dtype="int8")
 
 
 def test_a_module_of_ones_own_is_converted_with_names_and_inputs(changed, tmp_path):
@@ -124,7 +125,7 @@ def test_a_module_of_ones_own_is_converted_with_names_and_inputs(changed, tmp_pa
     names = ((r"^Dense_(\d)", r"layers.\1"),)
     inputs = [Input("x", (1, 784), "float32")]
     source = changed(lambda tensors: tensors)
-    convert(source, tmp_path / "out", module=Mine(), call=Call(inputs=inputs), names=names)
+    convert_to(source, tmp_path / "out", module=Mine(), call=Call(inputs=inputs), names=names)
     model = zoo.load(tmp_path / "out", module=Mine(), pretrained=True)
     assert model.entry.name == "Mine"
     export(tmp_path / "out", tmp_path / "back.pth", module=Mine(), names=names)
@@ -133,7 +134,7 @@ def test_a_module_of_ones_own_is_converted_with_names_and_inputs(changed, tmp_pa
 
 def test_another_model_than_named_is_told(checkpoints, tmp_path):
     with pytest.raises(converters.ConversionError) as caught:
-        convert(checkpoints["cnn_mnist"], tmp_path / "out", name="vae_mnist")
+        convert_to(checkpoints["cnn_mnist"], tmp_path / "out", model="vae_mnist")
     assert str(caught.value).startswith("the state dict does not fit VAE:")
     assert str(caught.value).endswith("it looks like 'cnn_mnist'")
     assert list(tmp_path.iterdir()) == []
@@ -142,9 +143,9 @@ def test_another_model_than_named_is_told(checkpoints, tmp_path):
 def test_what_is_left_over_is_refused_unless_ignored(changed, tmp_path):
     source = changed(lambda tensors: {**tensors, "teacher.weight": np.ones(3, np.float32)})
     with pytest.raises(converters.ConversionError, match=r"left over  teacher\.weight"):
-        convert(source, tmp_path / "out", name="mlp_mnist")
-    convert(source, tmp_path / "out", name="mlp_mnist", ignore=[r"teacher\..*"])
-    convert(source, tmp_path / "recognised", ignore=[r"teacher\..*"])
+        convert_to(source, tmp_path / "out", model="mlp_mnist")
+    convert_to(source, tmp_path / "out", model="mlp_mnist", ignore=[r"teacher\..*"])
+    convert_to(source, tmp_path / "recognised", ignore=[r"teacher\..*"])
 
 
 def test_nan_and_infinity_are_refused_by_name_and_leave_nothing(changed, tmp_path):
@@ -156,15 +157,15 @@ def test_nan_and_infinity_are_refused_by_name_and_leave_nothing(changed, tmp_pat
     source = changed(spoil)
     for out in ("out", "out.safetensors"):
         with pytest.raises(converters.ConversionError, match=r"layers\.1\.bias: 3 values"):
-            convert(source, tmp_path / out)
+            convert_to(source, tmp_path / out)
         assert [path.name for path in tmp_path.iterdir()] == ["changed.pth"]
-    convert(source, tmp_path / "out", allow_nonfinite=True)
+    convert_to(source, tmp_path / "out", allow_nonfinite=True)
 
 
 def test_flax_weights_are_not_converted_again(saved, tmp_path):
     for module, inputs in ((None, ()), (nn.Dense(3), [Input("x", (1, 3), "float32")])):
         with pytest.raises(zoo.ZooError, match="holds Flax variables already"):
-            convert(
+            convert_to(
                 saved["mlp_mnist"] / "model.safetensors",
                 tmp_path / "out",
                 module=module,
@@ -193,17 +194,17 @@ def test_an_unknown_layout_is_refused(saved, tmp_path):
 def test_an_existing_output_stays_unless_it_may_be_overwritten(checkpoints, tmp_path):
     out, file = tmp_path / "out", tmp_path / "out.safetensors"
     for target in (out, file):
-        convert(checkpoints["mlp_mnist"], target)
+        convert_to(checkpoints["mlp_mnist"], target)
     (out / save.GOLDEN).write_text("of other weights")
     (out / "README.md").write_text("the user's own")
     before = (out / "model.safetensors").read_bytes(), file.read_bytes()
     with pytest.raises(zoo.ZooError, match=r"has model\.safetensors and config\.json already"):
-        convert(checkpoints["cnn_mnist"], out)
+        convert_to(checkpoints["cnn_mnist"], out)
     with pytest.raises(converters.CheckpointError, match="exists already"):
-        convert(checkpoints["cnn_mnist"], file)
+        convert_to(checkpoints["cnn_mnist"], file)
     assert ((out / "model.safetensors").read_bytes(), file.read_bytes()) == before
     for target in (out, file):
-        convert(checkpoints["cnn_mnist"], target, overwrite=True)
+        convert_to(checkpoints["cnn_mnist"], target, overwrite=True)
     assert zoo.load(out, pretrained=True).entry.name == "cnn_mnist"
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert litter(tmp_path) == []
@@ -221,7 +222,7 @@ def test_cifar_resnets_convert_from_the_form_in_which_they_are_published(depth, 
     torch.save({"state_dict": tensors, "best_prec1": 92.0}, file, _use_new_zipfile_serialization=False)
     name = f"resnet{depth}_cifar10"
     for out, asked in (("asked", name), ("recognised", None)):
-        assert convert(file, tmp_path / out, name=asked).entry.name == name
+        assert convert_to(file, tmp_path / out, model=asked).entry.name == name
         assert zoo.load(tmp_path / out, pretrained=True).module == zoo.load(name).module
     export(tmp_path / "asked", tmp_path / "back.pth", like=file)
     back = converters.read_checkpoint(tmp_path / "back.pth")
@@ -233,7 +234,7 @@ def test_cifar_resnets_convert_from_the_form_in_which_they_are_published(depth, 
 def test_odd_file_names_do_no_harm(odd, changed, tmp_path):
     path = os.path.join(os.fsencode(tmp_path), odd)
     os.rename(changed(lambda tensors: tensors), path)
-    convert(os.fsdecode(path), tmp_path / os.fsdecode(odd + b"out"))
+    convert_to(os.fsdecode(path), tmp_path / os.fsdecode(odd + b"out"))
     assert zoo.load(tmp_path / os.fsdecode(odd + b"out"), pretrained=True).entry.family == "mlp"
 
 
@@ -242,20 +243,20 @@ def test_a_place_where_no_directory_can_be_is_refused(kind, checkpoints, tmp_pat
     (tmp_path / "file").write_text("")
     places = {"a file": "file", "below a file": "file/out", "a long name": "x" * 300}
     with pytest.raises((zoo.ZooError, OSError)):
-        convert(checkpoints["mlp_mnist"], tmp_path / places[kind])
+        convert_to(checkpoints["mlp_mnist"], tmp_path / places[kind])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 CHILD = """
 import os, resource, signal, sys
-from zoo._saving.convert import convert
+from zoo._saving.convert import convert_to
 source, out, what = sys.argv[1:]
 def report(done, total):
     if what.isdigit():
         os.kill(os.getpid(), int(what))
 if what == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-convert(source, out, overwrite=True, report=report)
+convert_to(source, out, overwrite=True, report=report)
 """
 
 
@@ -268,7 +269,7 @@ def child(*arguments) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("place", ["out", "out.safetensors", "new", "new.safetensors"])
 def test_a_conversion_that_ends_early_leaves_the_earlier_output(what, place, checkpoints, tmp_path):
     for out in ("out", "out.safetensors"):
-        convert(checkpoints["mlp_mnist"], tmp_path / out)
+        convert_to(checkpoints["mlp_mnist"], tmp_path / out)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     done = child(checkpoints["cnn_mnist"], tmp_path / place, what)
     assert done.returncode == {"full": 1, signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}[what]

@@ -21,7 +21,7 @@ import zoo
 from tests.reference import twins
 from tests.support import compilation
 from tests.zoo.training import tables
-from zoo._saving.convert import export
+from zoo._saving.export import export
 from zoo.cli import app
 from zoo.training import TrainingError, finetune, finetuning_recipe
 from zoo.training.loop import make_step

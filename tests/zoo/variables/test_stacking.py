@@ -21,7 +21,7 @@ from tests.equivalence import randomise, state_dict
 from tests.reference import text_models
 from zoo import gpt2
 from zoo._registry import families
-from zoo._saving.convert import export
+from zoo._saving.export import export
 from zoo._variables.tree import flatten
 
 FAMILIES = ("gpt2", "bert, masked", "vit, of the Hub", "transformer")
