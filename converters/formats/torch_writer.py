@@ -1,6 +1,5 @@
 """Zip archives as torch.save writes them, so that plain torch.load(weights_only=True) reads them."""
 
-import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from converters.errors import CheckpointError
 from converters.formats.torch_zip import END, END_64, ENTRY, LOCAL, LOCATOR_64
 from converters.io.atomic import atomic_write
 from converters.io.dtypes import BY_NUMPY, Kind
-from converters.io.writing import ArraySpec, ArrayWriter, describe
+from converters.io.writing import ArraySpec, ArrayWriter, describe, write_at
 
 ALIGNMENT = 64  # of the data, as torch.save has it
 VERSION_64 = 45  # the zip version that a reader of 64-bit sizes has
@@ -60,10 +59,10 @@ def write(path: Path, arrays: Mapping[str, ArrayLike], *, overwrite: bool = Fals
                 slots.put(name, arrays[name])
         checksums = {f"data/{index}": slots.checksums[name] for index, name in enumerate(described)}
         for name, data in small.items():
-            os.pwrite(fd, data, members[name].data)
+            write_at(fd, data, members[name].data)
             checksums[name] = zlib.crc32(data)
         for name, member in members.items():
-            os.pwrite(fd, _local_header(member, checksums[name]), member.header)
+            write_at(fd, _local_header(member, checksums[name]), member.header)
         file.seek(end)
         file.write(_directory(members, checksums, end))
 

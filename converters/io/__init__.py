@@ -6,7 +6,7 @@ from converters.io.json import decode_json
 from converters.io.memory import aligned_empty
 from converters.io.signals import exceptions_from, exit_on_signals
 from converters.io.slices import Box, FileArray, Part, Stacked, box_slices, read_box, whole_box
-from converters.io.writing import CHUNK, ArraySpec, describe
+from converters.io.writing import CHUNK, ArraySpec, describe, write_at
 
 __all__ = [
     "CHUNK",
@@ -29,4 +29,5 @@ __all__ = [
     "read_box",
     "sync_directory",
     "whole_box",
+    "write_at",
 ]

@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from converters.io.memory import Memory, aligned_empty
 
 CHUNK = 1 << 23  # bytes copied, summed and written at a time: they stay in the cache in between
 WRITERS = 2  # pieces that are written at once, which disks take sooner than one after the other
+TURN = threading.Lock()  # of one thread at a time, to write at a position
 BACKGROUND = 1 << 27  # a larger array is written before the next is asked for, which bounds the memory
 
 
@@ -120,7 +122,7 @@ class ArrayWriter:
 
     def _write(self, chunk: np.ndarray, offset: int) -> None:
         while chunk.size:
-            count = self._direct.write(chunk, offset) or os.pwrite(self._fd, chunk.data, offset)
+            count = self._direct.write(chunk, offset) or write_at(self._fd, chunk.data, offset)
             chunk, offset = chunk[count:], offset + count
 
     def _finish(self) -> None:
@@ -145,6 +147,20 @@ class ArrayWriter:
             raise CheckpointError(
                 f"{len(self._missing)} arrays never came: {', '.join(list(self._missing)[:5])}"
             )
+
+
+def write_at(fd: int, data: "bytes | memoryview[int]", offset: int) -> int:
+    """Writes at a position of a file, whose own position stays; returns how many bytes were written."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, data, offset)
+    # Windows has no writes at positions; several threads may want one.
+    with TURN:
+        before = os.lseek(fd, 0, os.SEEK_CUR)
+        try:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.write(fd, data)
+        finally:
+            os.lseek(fd, before, os.SEEK_SET)
 
 
 def chunks(array: np.ndarray, empty: Callable[[int], np.ndarray] = aligned_empty) -> Iterator[np.ndarray]:

@@ -58,6 +58,11 @@ def ensure_directory(
     return directory
 
 
+def reason(error: Exception) -> str:
+    """Returns why a file cannot be kept; an operating system's error without the path, which is a part's."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def key(address: str) -> str:
     """Returns the file name that stands for an address."""
     return hashlib.sha256(address.encode()).hexdigest()[:32]

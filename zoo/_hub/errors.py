@@ -180,7 +180,7 @@ def explain(error: BaseException, refusals: Refusals = ADDRESS) -> NetworkError:
     return NetworkError(f"the network gives {system or type(error).__name__}; check it, and the proxy if any")
 
 
-def _explain_client(cause: BaseException, refusals: Refusals) -> NetworkError | None:
+def _explain_client(cause: Any, refusals: Refusals) -> NetworkError | None:
     """Returns what an exception of huggingface_hub or of its HTTP client means; None for others."""
     if isinstance(cause, NetworkError):  # raised inside the client, by a hook
         return cause
@@ -189,7 +189,7 @@ def _explain_client(cause: BaseException, refusals: Refusals) -> NetworkError | 
     if known:
         return known[0](known[1])
     if "HfHubHTTPError" in names:
-        response: Any = cause.response  # type: ignore[attr-defined]
+        response = cause.response
         upload = refusals is CHANGE and response.request.method == "PUT"
         return explain_status(response.status_code, response.headers, UPLOAD if upload else refusals)
     if refusals.quoted and type(cause) is ValueError:  # what the Hub says of a card, or of a large file

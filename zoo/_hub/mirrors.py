@@ -41,7 +41,8 @@ def fetch(
         raise DataError(str(error)) from error
     except (CheckpointError, OSError) as error:
         raise DataError(
-            f"{target.name!r} cannot be kept: {error}; ZOO_CACHE chooses another place."
+            f"{target.name!r} cannot be kept in {str(target.parent)!r}: {cache.reason(error)}; "
+            "ZOO_CACHE chooses another place."
         ) from error
 
 

@@ -163,8 +163,8 @@ def _fetch(source: Source, problem: str) -> Path:
         ) from None
     except (CheckpointError, OSError) as error:
         raise WeightsError(
-            f"{_before(source, problem)}{source.address} cannot be kept: {error}; "
-            "ZOO_CACHE and HF_HOME choose other places."
+            f"{_before(source, problem)}{source.address} cannot be kept in {str(source.directory())!r}: "
+            f"{cache.reason(error)}; ZOO_CACHE and HF_HOME choose other places."
         ) from error
 
 
@@ -220,4 +220,4 @@ def _quarantine(source: Source, problem: str) -> None:
                 path = path.parent / path.readlink() if path.is_symlink() else path
                 path.rename(cache.quarantined(path))
     except (CheckpointError, OSError) as error:
-        raise WeightsError(f"{problem}, and cannot be put aside: {error}.") from error
+        raise WeightsError(f"{problem}, and cannot be put aside: {cache.reason(error)}.") from error

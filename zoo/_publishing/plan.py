@@ -8,6 +8,7 @@ from converters.io import aligned_read
 from zoo._errors import PublishError
 from zoo._hub.checksum import SHA256, Checksum, checksum_of
 from zoo._publishing.hub_api import Api, State
+from zoo._registry.entry import FrozenMapping
 
 KEPT = (".gitattributes",)  # the Hub's own
 
@@ -71,15 +72,29 @@ class Request:
 
 
 def make_plan(
-    api: Api, request: Request, state: State | None, files: Mapping[str, Path], notes: tuple[str, ...]
+    api: Api,
+    request: Request,
+    state: State | None,
+    files: Mapping[str, Path],
+    *,
+    verified: Mapping[str, str] = FrozenMapping(),
+    notes: tuple[str, ...],
 ) -> Plan:
     """Plans the change of each path.
+
+    Args:
+        api: Access to the repository.
+        request: The user's choices.
+        state: The repository's content, if it has any.
+        files: The files by path in the repository.
+        verified: The sha256 of files that were verified just now, by path.
+        notes: Remarks for the user.
 
     Raises:
         PublishError: existing files would be lost without `force`, or the tag is taken.
     """
     present = {path: digest for path, digest in (state.files if state else {}).items() if path not in KEPT}
-    planned = [_file(path, file, present.get(path)) for path, file in files.items()]
+    planned = [_file(path, file, present.get(path), verified.get(path)) for path, file in files.items()]
     planned += [File(path=path, change="removed") for path in sorted(present.keys() - files.keys())]
     plan = Plan(
         repo=request.repo,
@@ -104,9 +119,10 @@ def make_plan(
     return plan
 
 
-def _file(path: str, file: Path, present: str | None) -> File:
+def _file(path: str, file: Path, present: str | None, verified: str | None) -> File:
     if present is None or len(present) == SHA256:
-        found, same = checksum_of(file), present
+        found = Checksum(verified, file.stat().st_size) if verified else checksum_of(file)
+        same = present
     else:  # git's id, which the Hub has of small files
         content = aligned_read(file)
         found = Checksum(Checksum("").digest_of(content), content.size)

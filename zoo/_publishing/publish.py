@@ -109,7 +109,7 @@ def run(subject: Subject, request: Request, options: StageOptions, review: Revie
     with staging_directory.directory() as home:
         staged, files = _staged(api, subject, home / "files", options)
         notes = (*staged.notes, UNSEEN) if unseen else staged.notes
-        plan = make_plan(api, request, state, files, notes)
+        plan = make_plan(api, request, state, files, verified=stage.hashes(staged), notes=notes)
         listed = ManifestEntry.of(staged.entry, request.repo, request.manifest)
         review(plan)
         state = state or _created(api, request)

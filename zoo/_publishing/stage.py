@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from converters import read_checkpoint
-from converters.formats import INDEX_FILE, WEIGHTS_FILE, safetensors
+from converters.formats import INDEX_FILE, INDEX_SUFFIX, WEIGHTS_FILE, hashes_of, safetensors
 from converters.io import atomic_write
 from zoo._errors import PublishError, WeightsError, ZooError
 from zoo._hub.checksum import checksum_of
@@ -26,7 +26,7 @@ from zoo._loading.text_settings import text_files
 from zoo._loading.weights import content_of
 from zoo._model import Model
 from zoo._registry import families
-from zoo._registry.entry import Entry, FrozenMapping, Weights
+from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Weights
 from zoo._registry.manifest import CONFIG
 from zoo._saving import save, shards, verify
 from zoo._variables.tree import flatten
@@ -241,6 +241,16 @@ def _shard(target: Path) -> None:
     entry = replace(resolve(target).entry, weights=Weights(found.digest, size=found.size, file=index.name))
     (target / CONFIG).write_text(save.to_json(entry), encoding="utf-8")
     whole.unlink()
+
+
+def hashes(staged: Staged) -> dict[str, str]:
+    """Returns the sha256 of the weights' files by name; verification has just compared them."""
+    weights = staged.entry.weights
+    if weights is None or weights.file is None or weights.sha256 == UNATTESTED:
+        return {}
+    index = staged.directory / weights.file
+    shards = hashes_of(index) if weights.file.endswith(INDEX_SUFFIX) else {}
+    return {weights.file: weights.sha256, **shards}
 
 
 def files_of(staged: Path) -> dict[str, Path]:

@@ -49,7 +49,7 @@ def _prepared(home: Path, path: Path) -> BaseFileLock:
             cache.release(turn)
     except OSError as error:
         raise PublishError(
-            f"{str(path)!r} cannot be made: {error}; ZOO_CACHE chooses another place."
+            f"{str(home)!r} cannot be written to: {cache.reason(error)}; ZOO_CACHE chooses another place."
         ) from error
 
 

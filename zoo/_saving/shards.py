@@ -25,6 +25,7 @@ from converters.io import (
     check_free_space,
     describe,
     whole_box,
+    write_at,
 )
 from zoo._hub.checksum import checksum_of
 from zoo._processes import ProcessGroup
@@ -155,5 +156,5 @@ def _runs(box: Box, array: ArraySpec) -> tuple[list[int], int]:
 
 def _pwrite(fd: int, data: np.ndarray, offset: int) -> None:
     while data.size:
-        count = os.pwrite(fd, data.data, offset)
+        count = write_at(fd, data.data, offset)
         data, offset = data[count:], offset + count

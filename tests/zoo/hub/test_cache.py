@@ -43,6 +43,12 @@ def test_a_cache_that_may_only_be_read_serves_and_is_named_where_it_cannot(
         zoo.WeightsError, match=r"has sha256 .*, and cannot be put aside: .*Permission denied"
     ):
         zoo.load("net", pretrained=True)
+    (cache / "zoo" / "files" / pth.sha256).unlink()
+    with pytest.raises(zoo.WeightsError) as caught:
+        zoo.load("net", pretrained=True)
+    assert f" cannot be kept in '{cache / 'zoo' / 'files'}': Permission denied; ZOO_CACHE" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize("size", [10**15, None], ids=["by the manifest", "by the server"])
@@ -52,7 +58,7 @@ def test_a_disk_without_room_is_refused_before_the_first_byte(size, declare, fil
     sizes = {} if size is None else {"size": size}
     declare(url=f"{files.url}/net.pth", sha256=pth.sha256, layout="torch", **sizes)
     with pytest.raises(
-        zoo.WeightsError, match=r"cannot be kept: needs 1,0{3},.* ZOO_CACHE and HF_HOME choose"
+        zoo.WeightsError, match=r"cannot be kept in .*: needs 1,0{3},.* ZOO_CACHE and HF_HOME choose"
     ):
         zoo.load("net", pretrained=True)
     assert litter(cache) == []
@@ -69,7 +75,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
     zoo.load("net", pretrained=True)
 except zoo.WeightsError as error:
-    assert "cannot be kept: " in str(error) and "File too large" in str(error), error
+    assert "cannot be kept in " in str(error) and "/files': File too large; " in str(error), error
+    assert ".part" not in str(error)
 else:
     raise AssertionError
 """
