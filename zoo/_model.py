@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 
 from zoo._loading.located import Located
+from zoo._nn.calls import check_pixels, explained
 from zoo._registry.entry import Entry
 from zoo._variables import init, summary
 
@@ -89,8 +90,15 @@ class Model(Unpacked):
             return iter((self.module, self.variables))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls `module.apply(variables, ...)`; takes method=, rngs= and mutable= as that does."""
-        return self.module.apply(self.variables, *args, **kwargs)
+        """Calls `module.apply(variables, ...)`; takes method=, rngs= and mutable= as that does.
+
+        Raises:
+            ZooError: the inputs are none of the module's, or mutable= or rngs= lacks what the call needs.
+        """
+        if self.entry and args and not kwargs.get("method"):
+            check_pixels(args[0], self.entry)
+        with explained():
+            return self.module.apply(self.variables, *args, **kwargs)
 
     @property
     def name(self) -> str:

@@ -57,6 +57,26 @@ def test_a_call_takes_rngs_mutable_and_the_modules_own_keywords(model):
     assert np.any(changed["batch_stats"]["mean"])
 
 
+def test_train_without_mutable_says_the_call(model):
+    call = r"with mutable=\['batch_stats'\] it returns a pair, .* model\(..., train=True, mutable="
+    with pytest.raises(zoo.ZooError, match=call):
+        model(X, train=True, rngs={"noise": jax.random.key(1)})
+
+
+def test_train_without_rngs_says_the_stream_and_the_call(model):
+    call = r"random numbers of the stream 'noise', .*: model\(..., rngs={'noise': jax.random.key\(0\)}\)"
+    with pytest.raises(zoo.ZooError, match=call):
+        model(X, train=True, mutable=["batch_stats"])
+
+
+def test_a_call_looks_at_the_pixels():
+    model = zoo.load("mlp_mnist")
+    with pytest.raises(zoo.ZooError, match=r"images are uint8, expected floats"):
+        model(np.zeros((2, 28, 28, 1), np.uint8))
+    with pytest.warns(UserWarning, match=r"images have values up to 255"):
+        model(np.full((2, 28, 28, 1), 255, np.float32))
+
+
 def test_a_model_unpacks_to_module_and_variables(model):
     module, variables = model
     assert module is model.module

@@ -17,6 +17,7 @@ from zoo._errors import ZooError
 from zoo._inference import xla
 from zoo._inference.ahead import ahead
 from zoo._model import Model
+from zoo._nn.calls import check_pixels
 from zoo._processes import is_primary
 from zoo._registry.entry import Input
 
@@ -62,6 +63,8 @@ def predict_all(
     # Another function may take something else.
     known = model.entry.inputs if model.entry and function is Model.__call__ else ()
     checked = _checked(_arrays(first), chain([first], rest), known)
+    if known and model.entry:
+        check_pixels(_arrays(first)[0][None], model.entry)
     compiled = _compiled(function, mesh and NamedSharding(mesh, PartitionSpec()))
     shown = nullcontext(report) if report else _bar(examples)
     return _outputs(lambda batch: compiled(model, *map(shares, batch)), checked, batch_size, shown)

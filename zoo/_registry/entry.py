@@ -99,6 +99,11 @@ class Photos:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     rounding: str = "nearest"
 
+    @property
+    def largest(self) -> float:
+        """The largest value of a normalized pixel."""
+        return max((1 - mean) / std for mean, std in zip(self.mean, self.std, strict=True))
+
 
 Preprocess: TypeAlias = Digits | Photos
 
@@ -155,6 +160,11 @@ class Entry:
     def takes_tokens(self) -> bool:
         """Returns whether the first input is a text's tokens."""
         return bool(self.inputs) and self.inputs[0].dtype.startswith("int")
+
+    @property
+    def takes_images(self) -> bool:
+        """Returns whether the first input is a batch of images."""
+        return bool(self.inputs) and len(self.inputs[0].shape) == 4 and not self.takes_tokens
 
     @property
     def class_names(self) -> tuple[str, ...]:
