@@ -144,7 +144,7 @@ def of_file(repo: str, revision: str, file: str) -> Refusals:
     return Refusals(
         statuses={
             **ADDRESS.statuses,
-            401: f"the token is not valid; {LOGIN} (False: none, which a public repository accepts)",
+            401: f"the token is not valid, and a public repository needs none; {LOGIN}",
             403: "the token may not read it; give it the permission, or pass another token=",
         },
         exceptions={

@@ -37,7 +37,7 @@ ACCESS = {
     "public, with a bad token": (
         {"public": True},
         "bad",
-        r"the token is not valid; log in .* \(False: none, which",
+        r"the token is not valid, and a public repository needs none; log in ",
     ),
 }
 
