@@ -169,7 +169,13 @@ def write_checkpoint(
 
     Raises:
         CheckpointError: the file exists, the suffix is another, or the format lacks an array's dtype.
+        ConversionError: the arguments are in another order.
     """
+    if not isinstance(state_dict, Mapping) or not isinstance(path, str | os.PathLike):
+        raise ConversionError(
+            "write_checkpoint(state_dict, path) takes the tensors by their names first, then the file; "
+            f"found {type(state_dict).__name__}, then {type(path).__name__}"
+        )
     path = Path(path)
     detect.writer_of(path)(path, state_dict, overwrite=overwrite)
 

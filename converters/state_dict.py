@@ -198,6 +198,9 @@ def check_variables(variables: Mapping[str, Any], inspection: Inspection, module
     Raises:
         ConversionError: they are not those of the module.
     """
+    if not isinstance(variables, Mapping):
+        found_type = type(variables).__name__
+        raise ConversionError(f"variables are a mapping of collections, found a {found_type}")
     found: dict[Path, Any] = flatten_dict(meta.unbox(dict(variables)))
     wanted = {array.path: array for array in inspection.arrays}
     lines = [f"  missing    {array}" for path, array in wanted.items() if path not in found]

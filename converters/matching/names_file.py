@@ -48,8 +48,13 @@ def write_names(
 
     Raises:
         CheckpointError: the file exists or cannot be written.
-        ConversionError: a rule is none of this package's.
+        ConversionError: a rule is none of this package's, or the arguments are in another order.
     """
+    if isinstance(names, str | os.PathLike) or not isinstance(path, str | os.PathLike):
+        raise ConversionError(
+            "write_names(path, names) takes the file first, then the pairs and rules; "
+            f"found {type(path).__name__}, then {type(names).__name__}"
+        )
     lines = [HEAD, "names = ["]
     lines += [f"  [{_literal(pair[0])}, {_literal(pair[1])}]," for pair in names if isinstance(pair, tuple)]
     lines.append("]")

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from converters.inspection import Flattened
 from converters.layers import Shape
@@ -12,6 +13,8 @@ from converters.matching.fit import Fit
 from converters.matching.links import Link
 from converters.matching.rewriting import match_pattern
 from converters.matching.rules import Reshape, Rule, Transpose, Unflatten
+
+Reshaping: TypeAlias = Reshape | Transpose
 
 MAX_AXES = 6  # of a tensor whose axes are tried in every order
 MAX_SHOWN = 12
@@ -68,7 +71,7 @@ def _joined(rules: Iterable[Rule]) -> Iterator[Rule]:
 
 def reshaping_rules(fit: Fit) -> tuple[Rule, ...]:
     """Returns rules with which misshapen tensors fit that have the right numbers of values in their axes."""
-    found: dict[str, Rule] = {}
+    found: dict[str, Reshaping] = {}
     wanted = [name for link in fit.links for name in link.tensors]
     for link in fit.links:
         for name, shape in zip(link.tensors, link.shapes, strict=True):
@@ -80,7 +83,7 @@ def reshaping_rules(fit: Fit) -> tuple[Rule, ...]:
     return tuple(_generalized(found, wanted, fit.prefix))
 
 
-def _rule(name: str, theirs: Shape, ours: Shape) -> Rule | None:
+def _rule(name: str, theirs: Shape, ours: Shape) -> Reshaping | None:
     if [size for size in theirs if size != 1] == [size for size in ours if size != 1]:
         return Reshape(
             name, tuple(0 if ours[at : at + 1] == (n,) != (1,) else n for at, n in enumerate(theirs))
@@ -98,7 +101,7 @@ def _order(theirs: Shape, ours: Shape) -> tuple[int, ...]:
     return next(order for order in orders if tuple(theirs[at] for at in order) == ours)
 
 
-def _generalized(found: Mapping[str, Rule], wanted: Sequence[str], prefix: str) -> Iterator[Rule]:
+def _generalized(found: Mapping[str, Reshaping], wanted: Sequence[str], prefix: str) -> Iterator[Reshaping]:
     """Yields one rule for tensors whose names differ in a number only, if it is right for all such names."""
     done: set[str] = set()
     for name, rule in found.items():
@@ -108,10 +111,9 @@ def _generalized(found: Mapping[str, Rule], wanted: Sequence[str], prefix: str) 
         for number in re.finditer(r"\d+", plain):
             pattern = f"{plain[: number.start()]}*{plain[number.end() :]}"
             alike = [each for each in wanted if match_pattern(pattern, each.removeprefix(prefix)) is not None]
-            general = replace(rule, tensor=pattern)  # type: ignore[type-var]
+            general = replace(rule, tensor=pattern)
             if len(alike) > 1 and all(
-                each in found and replace(found[each], tensor=pattern) == general  # type: ignore[type-var]
-                for each in alike
+                each in found and replace(found[each], tensor=pattern) == general for each in alike
             ):
                 done.update(alike)
                 yield general

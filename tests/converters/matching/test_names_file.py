@@ -11,6 +11,7 @@ from converters import (
     Split,
     Unflatten,
     read_names,
+    write_checkpoint,
     write_names,
 )
 
@@ -87,4 +88,12 @@ def test_a_rule_of_ones_own_is_no_text(tmp_path):
 
     with pytest.raises(ConversionError, match="Fuse, Split, Unflatten"):
         write_names(tmp_path / "names.toml", (Mine(),))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_in_another_order_are_told(tmp_path):
+    with pytest.raises(ConversionError, match=r"write_names\(path, names\) .* found tuple, then"):
+        write_names(NAMES, tmp_path / "names.toml")
+    with pytest.raises(ConversionError, match=r"write_checkpoint\(state_dict, path\) .* found str"):
+        write_checkpoint("a.pth", {})
     assert list(tmp_path.iterdir()) == []
