@@ -32,6 +32,8 @@ SETTINGS = (
     "learning_rate=1e-4",
     "decay=constant",
     "warmup_steps=0",
+    "weight_decay=1e-4",
+    "train_kl_weight=0",
     "clip_norm=0",
     "average=0",
 )
@@ -69,7 +71,7 @@ def loop(examples: Examples) -> Callable[[], float]:
 
 
 def start() -> tuple[zoo.Model, TrainState]:
-    model = zoo.load("vae_mnist")
+    model = zoo.load("vae_mnist", output_activation="relu")  # as the article's
     return model, TrainState.create(model.variables, optimizer(RECIPE, STEPS), average=False, seed=0)
 
 

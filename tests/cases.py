@@ -108,11 +108,18 @@ CASES = {
     ),
     "cnn": Case("cnn", {}, lambda: twins.CNN(12, 8), [images(3, 12, 8, 1)]),
     "cnn, colour": Case("cnn", {"num_classes": 7}, lambda: twins.CNN(8, 16, 3, 7), [images(3, 8, 16, 3)]),
-    "vae": Case("vae", {}, twins.VAE, [images(3, 28, 28, 1), labels(3)], noise, rngs=NOISE),
-    "vae, colour": Case(
+    "vae": Case(
+        "vae",
+        {"output_activation": "sigmoid"},
+        twins.VAE,
+        [images(3, 28, 28, 1), labels(3)],
+        noise,
+        rngs=NOISE,
+    ),
+    "vae, colour, as in the article": Case(
         "vae",
         {"input_shape": [6, 5, 3], "latent_dim": 4},
-        lambda: twins.VAE(3, 6, 5, 4),
+        lambda: twins.VAE(3, 6, 5, 4, torch.relu),
         [images(3, 6, 5, 3), labels(3)],
         noise,
         rngs=NOISE,

@@ -156,13 +156,22 @@ def inputs(module: VAE, examples: tuple[Input, ...]) -> tuple[Input, ...]:
     return (replace(images, shape=(*images.shape[:1], *module.input_shape)), *rest)
 
 
-def sample(model: Model, labels: ArrayLike, *, seed: int = 0) -> jax.Array:
-    """Draws one image of each class index in `labels`: (batch, *input_shape), in [0, 1].
+def sample(model: Model, labels: ArrayLike | Sequence[int], *, seed: int = 0) -> jax.Array:
+    """Draws images: (batch, *input_shape), in [0, 1].
+
+    Args:
+        model: A model of this family.
+        labels: Class index of each image, or of the only one.
+        seed: Seed of the latents.
 
     Raises:
-        ZooError: a label that the model has no class for.
+        ZooError: a model of another family, or a label that the model has no class for.
     """
-    classes = np.asarray(labels)
+    if not isinstance(model.module, VAE):
+        raise ZooError(f"{model.name!r} is no VAE and draws no images; zoo.load('vae_mnist') does.")
+    classes = np.atleast_1d(labels)
+    if classes.ndim > 1 or not np.issubdtype(classes.dtype, np.integer):
+        raise ZooError(f"labels are {classes.dtype} {classes.shape}; expected class indices, such as [3, 8].")
     wrong = classes[(classes < 0) | (classes >= model.module.num_classes)]
     if wrong.size:
         raise ZooError(f"no class {wrong[0]}; the classes are 0 to {model.module.num_classes - 1}.")

@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -40,20 +40,28 @@ class CNN(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], last: Callable[[Tensor], Tensor] = F.relu) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.last = last
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = F.relu(layer(x))
-        return x
+        return self.last(self.layers[-1](x))
 
 
 class VAE(nn.Module):
     """Images are (batch, channels, height, width); the noise of the latent is an input."""
 
-    def __init__(self, channels: int = 1, height: int = 28, width: int = 28, latent: int = 32) -> None:
+    def __init__(
+        self,
+        channels: int = 1,
+        height: int = 28,
+        width: int = 28,
+        latent: int = 32,
+        output: Callable[[Tensor], Tensor] = torch.sigmoid,
+    ) -> None:
         super().__init__()
         self.shape = (height, width, channels)
         pixels = math.prod(self.shape)
@@ -61,7 +69,7 @@ class VAE(nn.Module):
         self.pre_latent = nn.Linear(64, 2 * latent)
         self.post_latent = nn.Linear(latent, 64)
         self.class_proj = nn.Linear(10, 64)
-        self.decoder = FeedForward([64, 128, 256, pixels])
+        self.decoder = FeedForward([64, 128, 256, pixels], output)
 
     def forward(self, images: Tensor, labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hidden = self.pre_latent(self.encoder(images.movedim(1, -1).flatten(1)))

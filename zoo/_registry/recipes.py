@@ -40,6 +40,8 @@ class Recipe:
         flip: Probability of mirroring a training image, left to right.
         label_smoothing: Probability that is spread evenly over all classes.
         kl_weight: Weight of a VAE's KL divergence in its loss.
+        train_kl_weight: The same in training only, for latents closer to those that are drawn; 0 takes
+            kl_weight.
         validation: Number of training examples, the last ones, held out to choose the best epoch; 0 takes the
             last epoch.
         validation_share: Share of each class that finetuning holds out for that, of data without a `val`.
@@ -66,6 +68,7 @@ class Recipe:
     flip: float = 0.0
     label_smoothing: float = 0.0
     kl_weight: float = 0.5
+    train_kl_weight: float = 0.0
     validation: int = 0
     validation_share: float = 0.0
     patience: int = 0
@@ -132,6 +135,7 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("flip", "at least 0 and at most 1", lambda r: 0 <= r.flip <= 1),
     ("label_smoothing", "at least 0 and less than 1", lambda r: 0 <= r.label_smoothing < 1),
     ("kl_weight", "at least 0", lambda r: 0 <= r.kl_weight < float("inf")),
+    ("train_kl_weight", "at least 0", lambda r: 0 <= r.train_kl_weight < float("inf")),
     ("validation", "at least 0", lambda r: r.validation >= 0),
     ("validation_share", "at least 0 and less than 1", lambda r: 0 <= r.validation_share < 1),
     ("patience", "at least 0", lambda r: r.patience >= 0),
@@ -189,8 +193,10 @@ RECIPES = {
         learning_rate=1e-3,
         warmup_steps=500,
         decay="cosine",
+        weight_decay=1e-2,
         clip_norm=100.0,
         ema_decay=0.999,
+        train_kl_weight=0.6,
     ),
     "gpt_shakespeare": Recipe(
         task="next_token",

@@ -78,14 +78,18 @@ def autoencoding(
     *,
     train: bool,
 ) -> Measured:
-    """Computes a VAE's loss: half the squared error over all pixels plus weighted KL divergence, in nats."""
+    """Computes a VAE's loss: half the squared error over all pixels plus weighted KL divergence, in nats.
+
+    The KL divergence may have another weight in training, as labels are smoothed in training only.
+    """
     pixels = jnp.asarray(examples.inputs)
     (images, mean, logvar), changed = _apply(
         module, variables, pixels, jnp.asarray(examples.labels), train=train, rngs={"noise": key}
     )
     reconstruction = 0.5 * ((images - pixels) ** 2).sum((1, 2, 3))
     kl = 0.5 * (jnp.exp(logvar) + mean**2 - 1 - logvar).sum(-1)
-    loss = reconstruction + recipe.kl_weight * kl
+    weight = (train and recipe.train_kl_weight) or recipe.kl_weight
+    loss = reconstruction + weight * kl
     return {"loss": loss, "reconstruction": reconstruction, "kl": kl}, changed
 
 

@@ -1,8 +1,10 @@
+import jax
 import numpy as np
 import pytest
 
 import zoo
 from zoo.training import Examples, evaluate, evaluate_pretrained, find_recipe, load_split
+from zoo.training.tasks import TASKS, as_input
 
 
 @pytest.mark.parametrize("batch_size", [16, 36, 64])
@@ -34,7 +36,7 @@ def test_one_compilation_serves_all_batches(data, dataset, recipe):
 
 
 def test_a_vae_is_measured_in_the_units_of_its_loss(data, dataset):
-    model = zoo.load("vae_mnist", seed=1)
+    model = zoo.load("vae_mnist", seed=1, output_activation="relu")
     recipe = find_recipe("vae_mnist")
     test = load_split(dataset, "test", data)
     measured = evaluate(model, test, recipe)
@@ -48,6 +50,15 @@ def test_a_vae_is_measured_in_the_units_of_its_loss(data, dataset):
     images = model(mean, test.labels, method="decode")
     error = 0.5 * ((np.asarray(images) - test.inputs / 255) ** 2).sum((1, 2, 3)).mean()
     assert measured["reconstruction"] == pytest.approx(error, rel=0.1)
+
+
+def test_the_kl_divergence_may_weigh_more_in_training(data, dataset):
+    model, recipe = zoo.load("vae_mnist", seed=1), find_recipe("vae_mnist")
+    examples = as_input(load_split(dataset, "test", data), model.entry)
+    for train, weight in ((False, recipe.kl_weight), (True, recipe.train_kl_weight)):
+        measured, _ = TASKS["vae"].measure(*model, examples, jax.random.key(0), recipe, train=train)
+        loss = measured["reconstruction"] + weight * measured["kl"]
+        np.testing.assert_allclose(measured["loss"], loss, rtol=1e-6)
 
 
 def test_measuring_twice_gives_the_same_numbers(data, dataset):

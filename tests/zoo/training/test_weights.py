@@ -3,12 +3,25 @@
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import optax
 import pytest
 
 import zoo
-from zoo.training import DATASETS, DataFile, Dataset, IdxFile, evaluate_pretrained
+from zoo.training import (
+    DATASETS,
+    DataFile,
+    Dataset,
+    Examples,
+    IdxFile,
+    Recipe,
+    TrainState,
+    evaluate_pretrained,
+    load_split,
+)
+from zoo.training.loop import make_step
+from zoo.training.optimizer import optimizer
 from zoo.vae import sample
 
 DATA = Path(__file__).parents[2] / "data"
@@ -69,8 +82,38 @@ def test_the_language_model_is_as_good_as_when_it_was_made():
 
 def test_the_vae_is_as_good_as_when_it_was_made():
     measured = evaluate_pretrained("vae_mnist", data=DATA, dataset=DIGITS)
-    expected = {"mnist_test_loss": 12.5892, "mnist_test_reconstruction": 8.8420, "mnist_test_kl": 7.4944}
+    expected = {"mnist_test_loss": 12.2959, "mnist_test_reconstruction": 8.7781, "mnist_test_kl": 7.0356}
     assert measured == pytest.approx(expected, rel=1e-3)
+
+
+def test_no_pixel_of_the_vae_is_dead():
+    """A pixel that is black in every image, and not in the digits, is a pinhole in their strokes."""
+    vae = zoo.load("vae_mnist", pretrained=True)
+    drawn = np.asarray(sample(vae, np.repeat(np.arange(10), 200), seed=2))
+    steps_of_gray = (255 * drawn.max(0)).astype(np.uint8)
+    digits = load_split(DIGITS, "test", DATA).inputs
+    assert drawn.max(0).min() > 0
+    assert (steps_of_gray[digits.mean(0) > 0.02 * 255] > 0).all()
+
+
+# Mean losses of 100 updates each that the article prints; benchmarks/real/vae_article.py goes on to its end.
+ARTICLE = [49.44, 37.18, 33.82, 31.90, 31.10, 29.77]
+
+
+def test_the_articles_configuration_has_the_articles_losses():
+    vae = zoo.load("vae_mnist", output_activation="relu")
+    recipe = Recipe(task="vae", dataset="mnist", epochs=10, batch_size=16, learning_rate=1e-4)
+    digits = load_split(DIGITS, "test", DATA)
+    made = optimizer(recipe, 1)
+    step = jax.jit(make_step(vae, recipe, made))
+    state = TrainState.create(vae.variables, made, average=False, seed=0)
+    losses = []
+    for rows in np.random.default_rng(0).integers(len(digits.labels), size=(600, recipe.batch_size)):
+        state, measures = step(state, Examples(digits.inputs[rows], digits.labels[rows]))
+        losses.append(measures["loss"])
+    means = np.array(jax.device_get(losses)).reshape(6, 100).mean(1)
+    # A thousand digits, seen ten times, are a little easier than ten thousand.
+    np.testing.assert_allclose(means, ARTICLE, rtol=0.07)
 
 
 def test_digits_that_the_vae_draws_are_read_as_the_class_that_was_asked_for():
@@ -86,5 +129,8 @@ def test_the_whole_test_sets_metrics_are_in_the_manifest():
     assert metrics["mlp_mnist"]["mnist_test_accuracy"] >= 0.982
     assert metrics["cnn_mnist"]["mnist_test_accuracy"] >= 0.993
     assert metrics["gpt_shakespeare"]["tiny_shakespeare_test_loss"] <= 1.70
-    assert metrics["vae_mnist"]["mnist_test_loss"] <= 14.23  # that of the reference configuration
-    assert metrics["vae_mnist"]["samples_read_by_cnn_mnist"] >= 0.97
+    # Those of the article's architecture, with the same loss.
+    assert metrics["vae_mnist"]["mnist_test_loss"] <= 12.505
+    assert metrics["vae_mnist"]["mnist_test_reconstruction"] <= 8.770
+    assert metrics["vae_mnist"]["mnist_test_kl"] <= 7.470
+    assert metrics["vae_mnist"]["samples_read_by_cnn_mnist"] >= 0.9960
