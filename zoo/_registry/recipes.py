@@ -1,14 +1,17 @@
 """Recipes of the bundled models' training, as data."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import wraps
+from inspect import getdoc
 from typing import Any, get_type_hints
 
 from zoo._errors import TrainingError
 from zoo._registry.schema import suggest
 
-KINDS = {int: "a whole number", float: "a number", str: "a word"}  # of a field, for messages
+# Type of a field -> what messages call its values, and what help does.
+KINDS = {int: ("a whole number", "N"), float: ("a number", "X"), str: ("a word", "NAME")}
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("constant", "linear", "cosine")
@@ -25,7 +28,8 @@ class Recipe:
         dataset: A key of `zoo.training.DATASETS`.
         epochs: Passes over the data; an incomplete last batch of a pass is dropped.
         batch_size: Examples per update.
-        dtype: Compute dtype of an update, one of DTYPES; params, measures and evaluation keep theirs.
+        dtype: Compute dtype of an update, "float32" or "bfloat16"; params, measures and evaluation keep
+            theirs.
         accumulate_steps: Parts of a batch whose gradients are computed one after another, for less memory.
         optimizer: "adamw", or "sgd" with Nesterov's momentum of 0.9.
         learning_rate: Peak learning rate.
@@ -266,13 +270,27 @@ def recipe_of(source: str | None) -> Recipe | None:
     return next((recipe for name, recipe in RECIPES.items() if source == f"zoo train {name}"), None)
 
 
+def settable() -> dict[str, Any]:
+    """Returns the types of the fields that a user may set; task and data set stay."""
+    return {name: kind for name, kind in get_type_hints(Recipe).items() if name not in ("task", "dataset")}
+
+
+def described() -> list[tuple[str, str, str]]:
+    """Lists each of these fields: its name, what its values are called, and its meaning."""
+    # A line of the docstring is "name: Meaning"; lines that go on are further to the right.
+    attributes = (getdoc(Recipe) or "").partition("Attributes:\n")[2]
+    entries = re.sub(r"\n {5,}", " ", attributes).splitlines()
+    meanings = dict(entry.strip().split(": ", 1) for entry in entries if ": " in entry)
+    return [(name, KINDS[kind][1], meanings.get(name, "")) for name, kind in settable().items()]
+
+
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Returns the recipe with fields replaced, each written as `field=value`; task and data set stay.
 
     Raises:
         TrainingError: an unknown field, or a value that is none of its type.
     """
-    types = {name: kind for name, kind in get_type_hints(Recipe).items() if name not in ("task", "dataset")}
+    types = settable()
     changes: dict[str, Any] = {}
     for setting in settings:
         field, equals, value = setting.partition("=")
@@ -283,5 +301,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         try:
             changes[field] = types[field](value)
         except ValueError as error:
-            raise TrainingError(f"{setting!r}: expected {KINDS[types[field]]}, found {value!r}.") from error
+            raise TrainingError(
+                f"{setting!r}: expected {KINDS[types[field]][0]}, found {value!r}."
+            ) from error
     return replace(recipe, **changes)

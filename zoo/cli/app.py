@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli import console, convert, fetch, manifest, models, predict, publish, text, train
+from zoo.cli.settings import TrainingVerb
 from zoo.cli.verbs import Verb, Verbs
 
 # In the order of `zoo --help`; a verb whose name is a word of Python or of the library has it here.
@@ -57,7 +58,7 @@ def root(
 
 
 for name, verb in VERBS.items():
-    app.command(name, cls=Verb)(verb)
+    app.command(name, cls=TrainingVerb if name in ("train", "finetune") else Verb)(verb)
 app.add_typer(manifest.app, name="manifest")
 
 

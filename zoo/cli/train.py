@@ -4,7 +4,7 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo._errors import TrainingError
 from zoo._loading.resolve import info
 from zoo._progress import is_terminal
-from zoo.cli.console import Name, table
+from zoo.cli.console import NAME_HELP, Json, Name, complete_name, table
+from zoo.cli.settings import Setting, changed
 
 if TYPE_CHECKING:
-    from zoo._registry.recipes import Recipe
-    from zoo.training.labelled_data import Labelled
     from zoo.training.run import Report
 
 Data = Annotated[Path | None, typer.Option(help="Directory of the data set's files.  [default: download]")]
-
-Setting = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe, as epochs=5."),
-]
+# Task of a recipe -> the verb that uses what it trained, and what follows the run's directory.
+USES = {
+    "classification": ("predict", "PICTURE"),
+    "text_classification": ("predict", "TEXT"),
+    "vae": ("sample", "--out", "samples.png"),
+    "next_token": ("generate", "PROMPT"),
+}
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]
 Mesh = Annotated[
     str | None,
@@ -50,24 +50,37 @@ def train(
     mesh: Mesh = None,
     process: Process = None,
     resume: Resume = False,
+    json: Json = False,
 ) -> None:
     """Train a model by its recipe and measure it on the test set."""
     from zoo import training
 
-    recipe = _changed(training.find_recipe(name), setting)
+    recipe = changed(training.find_recipe(name), setting)
     _join(process)
     with _stoppable():
         training.train(
             name, out, recipe=recipe, data=data, mesh=mesh, resume=resume, report=_report(recipe.epochs)
         )
-    _finish(out)
+    _finish(out, recipe.task, ("--data", str(data)) if data else (), json=json)
 
 
 def finetune(
-    name: Annotated[str, typer.Argument(help="A classifier of photos, or a text encoder.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help=f"Classifier of pictures, or encoder of texts. {NAME_HELP}",
+            autocompletion=complete_name,
+        ),
+    ],
     data: Annotated[
         Path,
-        typer.Option(help="Folder with train/CLASS/ and val/CLASS/ of pictures, or train.csv and val.csv."),
+        typer.Option(
+            metavar="PATH",
+            help="Pictures in PATH/CLASS/, or a table of texts, .csv or .jsonl, with the columns text and "
+            "label: a share of each class is held out. Or PATH/train/CLASS/ and PATH/val/CLASS/, or "
+            "PATH/train.csv and PATH/val.csv.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Directory of the run, which other verbs take as NAME.")],
     num_classes: Annotated[
@@ -79,11 +92,12 @@ def finetune(
     mesh: Mesh = None,
     process: Process = None,
     resume: Resume = False,
+    json: Json = False,
 ) -> None:
     """Train a pretrained model on your own classes."""
     from zoo import training
 
-    recipe = _changed(training.finetuning_recipe(name), setting)
+    recipe = changed(training.finetuning_recipe(name), setting)
     recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
     _join(process)
     with _stoppable():
@@ -96,37 +110,34 @@ def finetune(
             mesh=mesh,
             resume=resume,
             report=_report(recipe.epochs),
-            examined=_examined,
         )
-    _finish(out)
+    _finish(out, recipe.task, ("--data", str(data)), json=json)
 
 
-def evaluate(
-    name: Name,
-    data: Data = None,
-) -> None:
+def evaluate(name: Name, data: Data = None, json: Json = False) -> None:
     """Measure a model on the whole test set."""
     from zoo import training
 
-    table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()])
+    table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()], json=json)
 
 
-def _changed(recipe: "Recipe", settings: list[str] | None) -> "Recipe":
-    from zoo import training
-
-    try:
-        return training.with_settings(recipe, settings or ())
-    except TrainingError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _finish(out: Path) -> None:
-    """Prints the metrics."""
+def _finish(out: Path, task: str, data: Sequence[str], *, json: bool) -> None:
+    """Prints the metrics, where the model is, and the commands that take it."""
     from zoo._processes import is_primary
+    from zoo.training.run_directory import CONFUSION, CURVES
 
     if not is_primary():
         return
-    table(("metric", "value"), [*info(out).metrics.items()])
+    table(("metric", "value"), [*info(out).metrics.items()], json=json)
+    pictures = [name for name in (CURVES, CONFUSION) if (out / name).exists()]
+    drawn = f", with {' and '.join(pictures)}" if pictures else ""
+    use, *options = USES[task]
+    then = ([use, str(out), *options], ["eval", str(out), *data], ["publish", str(out), "OWNER/NAME"])
+    lines = [
+        f"zoo: the model is in {out}{drawn}; next:",
+        *(f"  {shlex.join(['zoo', *each])}" for each in then),
+    ]
+    typer.echo("\n".join(lines), err=True)
 
 
 def _join(process: str | None) -> None:
@@ -138,16 +149,6 @@ def _join(process: str | None) -> None:
     processes.join(process)
     if not is_primary():
         logging.getLogger("zoo").setLevel(logging.ERROR)
-
-
-def _examined(found: "Labelled") -> None:
-    """Prints the number of examples of each class."""
-    from zoo._processes import is_primary
-
-    if not is_primary():
-        return
-    rows = (f"  {name}: {training:,} and {held_back:,}" for name, training, held_back in found.balance())
-    typer.echo("\n".join(("zoo: examples to train and to measure on:", *rows)), err=True)
 
 
 def _report(epochs: int) -> "Report":

@@ -30,7 +30,7 @@ from zoo.training.confusion_matrix import draw_confusion
 from zoo.training.curves import draw_curves
 from zoo.training.drawing import attempt, can_draw
 from zoo.training.evaluate import confusion, evaluate
-from zoo.training.labelled_data import Labelled, pictures, texts
+from zoo.training.labelled_data import Labelled, describe, pictures, texts
 from zoo.training.metrics import append_rows
 from zoo.training.partitioning import make_partitioner
 from zoo.training.progress import Follow
@@ -61,7 +61,7 @@ def finetune(
     resume: bool = False,
     report: Report = lambda epoch, measures: None,
     progress: Follow | None = None,
-    examined: Callable[[Labelled], None] = lambda labelled: None,
+    examined: Callable[[Labelled], None] | None = None,
 ) -> Model:
     """Puts a new head on a pretrained model and trains it; keeps the best epoch on the held-out examples.
 
@@ -82,7 +82,7 @@ def finetune(
         resume: If true, continues the run in the directory, on any devices.
         report: Called with each finished epoch and its measures; at first with the epoch to continue from.
         progress: As for `train`.
-        examined: Called with the data before training begins.
+        examined: Called with the data before training begins; by default, they are described on the screen.
 
     Raises:
         DataError: the data are invalid; all problems are listed.
@@ -111,7 +111,7 @@ def finetune(
             )
         # Read before training, as everything that its end needs.
         companions = text_files(located) if entry.takes_tokens else {}
-    examined(labelled)
+    (examined or describe)(labelled)
     drawing = is_primary() and can_draw(CURVES, CONFUSION)
     with claim(directory, entry, recipe, labelled.digests, resume=resume):
         model = _with_head(located, labelled, recipe, partitioner.sharding, data)

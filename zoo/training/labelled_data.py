@@ -4,6 +4,7 @@ All problems are found before training begins, and reported together.
 """
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from zoo._errors import ZooError
+from zoo._processes import is_primary
 from zoo._registry.entry import Entry
 from zoo.training.data import Examples
 from zoo.training.example_files import SPLITS, Findings, Found, find_pictures, find_texts
@@ -50,7 +52,7 @@ class Labelled(NamedTuple):
         rows = self.balance()
         shown = sorted(rows, key=lambda row: row[1])[:LISTED] if len(rows) > LISTED else rows
         width = max(len(name) for name, *_ in shown)
-        held_out = f", {self.share:.0%} of each class, held out" if self.share else ""
+        held_out = f" ({self.share:.0%} of each class, held out)" if self.share else ""
         lines = [
             f"{len(self.training.labels):,} examples of {len(rows):,} classes to train on, and "
             f"{len(self.held_back.labels):,} to measure on{held_out}:",
@@ -63,6 +65,15 @@ class Labelled(NamedTuple):
             more = f" and {len(self.skipped) - 3:,} more" if len(self.skipped) > 3 else ""
             lines.append(f"left out, since they are no examples: {', '.join(self.skipped[:3])}{more}")
         return "\n".join(lines)
+
+
+def describe(labelled: Labelled) -> None:
+    """Prints how many examples there are of each class, from one process."""
+    if is_primary():
+        # A notebook shows standard error in red, as if something were wrong.
+        stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
+        text = labelled.described().replace("\nleft out", "\nzoo: left out")
+        print(f"zoo: {text}", file=stream, flush=True)
 
 
 def pictures(data: Path, entry: Entry, *, share: float = 0.0, seed: int = 0) -> Labelled:

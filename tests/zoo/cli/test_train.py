@@ -4,6 +4,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from zoo._registry import recipes
 from zoo.cli import app
 from zoo.training import DATASETS
 
@@ -26,7 +27,10 @@ def test_train_and_eval_print_the_same_rows_and_train_a_line_an_epoch(zoo_comman
     assert re.search(r"^zoo: epoch 1 of 1: accuracy 0\.\d{4}, loss \d\.\d{4}$", trained.stderr, re.MULTILINE)
     names = [line.split("\t")[0] for line in trained.stdout.splitlines()]
     assert names == ["tiny_test_accuracy", "tiny_test_loss"]
-    assert (out / "curves.png").exists()
+    assert trained.stderr.endswith(
+        f"zoo: the model is in {out}, with curves.png; next:\n"
+        f"  zoo predict {out} PICTURE\n  zoo eval {out} --data {data}\n  zoo publish {out} OWNER/NAME\n"
+    )
     measured = zoo_command("eval", out, "--data", data)
     assert measured.exit_code == 0
     assert measured.stdout == trained.stdout
@@ -36,6 +40,18 @@ def test_a_setting_that_is_none_is_misuse(zoo_command, data, tmp_path):
     result = zoo_command("train", "mlp_mnist", "--data", data, "--out", tmp_path / "run", "--set", "epoch=1")
     assert result.exit_code == 2
     assert "did you mean 'epochs'" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("verb", ["train", "finetune"])
+def test_help_lists_what_can_be_set_at_sixty_columns(zoo_command, verb):
+    text = CliRunner().invoke(app, [verb, "--help"], terminal_width=60).stdout
+    fields = text.partition("Fields of --set")[2]
+    assert max(map(len, text.splitlines())) <= 60
+    for name in recipes.settable():
+        assert (f"  {name}=" in fields) == (verb == "train" or name not in ("kl_weight", "validation"))
+    assert "dataset" not in fields
+    assert ("[default: 20, of texts 4]" in fields) == (verb == "finetune")
+    assert all(meaning for _, _, meaning in recipes.described())
 
 
 def test_refusals_are_one_line_and_exit_code_one(zoo_command, data, tmp_path):

@@ -165,6 +165,32 @@ def test_without_matplotlib_the_model_is_written_and_it_is_said_before_training(
     }
 
 
+def test_a_folder_of_transformers_learns_a_plain_folder_of_digits_or_pictures(pictures, tmp_path, capsys):
+    """Its preprocessing and the new classes are in what the run leaves."""
+    base = zoo.load(
+        "vit_base_patch16_224.google",
+        width=16,
+        depth=1,
+        heads=2,
+        feed_forward=16,
+        image_size=16,
+        patch_size=8,
+    )
+    how = {"resize": [16, 16], "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.25] * 3}
+    zoo.save(base, tmp_path / "my-vit", format="transformers", preprocess=how)
+    recipe = replace(finetuning_recipe(tmp_path / "my-vit"), epochs=1, batch_size=16)
+    model = finetune(tmp_path / "my-vit", tmp_path / "run", data=pictures / "train", recipe=recipe)
+    entry = zoo.info(tmp_path / "run")
+    assert entry == zoo.load(tmp_path / "run", pretrained=True).entry
+    assert entry.class_names == ("blue", "green", "red")
+    assert entry.preprocess == zoo.info(tmp_path / "my-vit").preprocess
+    assert (entry.source, entry.base_model) == ("zoo finetune my-vit --data train", "my-vit")
+    assert len(zoo.predict(model, [pictures / "val" / "red" / "0.png"])[0]) == 3
+    assert capsys.readouterr().err.startswith(
+        "zoo: 39 examples of 3 classes to train on, and 9 to measure on (20% of each class, held out):\n"
+    )
+
+
 def test_the_backbone_learns_more_slowly(recipe):
     params = {"fc": {"kernel": jnp.ones(3)}, "conv1": {"kernel": jnp.ones(3)}}
     made = optimizer(replace(recipe, optimizer="sgd", clip_norm=0.0, warmup_steps=0), 10, ("fc",))

@@ -35,7 +35,7 @@ def test_a_share_of_a_plain_folder_is_held_out(folder):
     assert found.skipped == (".DS_Store", "Thumbs.db", "cat/.hidden.png", "cat/desktop.ini")
     assert found.share == 0.2
     lines = found.described().splitlines()
-    assert lines[0].endswith("to measure on, 20% of each class, held out:")
+    assert lines[0].endswith("to measure on (20% of each class, held out):")
     assert lines[1] == "  cat  16 and 4"
     assert lines[-1].endswith(".DS_Store, Thumbs.db, cat/.hidden.png and 1 more")
 
