@@ -5,7 +5,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,7 +45,8 @@ def atomic_write(path: Path, *, overwrite: bool = False, size: int = 0) -> Itera
                     _move_to_new(temporary, path)
                 sync_directory(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # there is none, or the file system has become read-only
+                temporary.unlink()
 
 
 def _check_target(path: Path, overwrite: bool, size: int) -> None:

@@ -156,6 +156,7 @@ def write(
             f"{str(target)!r} has {' and '.join(taken)} already; "
             "choose another directory, or replace them with overwrite=True."
         )
+    stage = target
     try:
         new = not target.exists()
         stage = (target.parent if new else target) / f".{processes.token()}.tmp"
@@ -178,7 +179,9 @@ def write(
             if processes.is_primary:
                 shutil.rmtree(stage, ignore_errors=True)
     except (CheckpointError, OSError) as error:
-        raise WeightsError(f"{str(target)!r} cannot be saved: {error}") from error
+        # Not the name of the directory that would have become this one.
+        reason = getattr(error, "strerror", None) or str(error).replace(str(stage), str(target))
+        raise WeightsError(f"{str(target)!r} cannot be saved: {reason}") from error
 
 
 def _move(stage: Path, target: Path, *, new: bool) -> None:

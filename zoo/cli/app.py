@@ -1,14 +1,16 @@
 """The `zoo` command: each verb is a few lines over one library function."""
 
 import gc
+import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+import zoo
 from zoo.cli import console, convert, fetch, manifest, models, predict, publish, text, train
 from zoo.cli.settings import TrainingVerb
 from zoo.cli.verbs import Verb, Verbs
@@ -42,7 +44,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"zoo {version('flax-zoo')}")
+        print(f"zoo {zoo.__version__}", flush=True)
         raise typer.Exit
 
 
@@ -66,6 +68,7 @@ def main() -> None:
     """Runs the command line; the console script."""
     # What was imported stays to the end; to search it for garbage then would take a third of a second.
     gc.freeze()
+    sys.stdin = sys.stdin or io.StringIO()  # closed by who started it
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("zoo: %(message)s"))
     logger = logging.getLogger("zoo")

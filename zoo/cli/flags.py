@@ -36,7 +36,7 @@ def in_flags(message: str, params: Sequence[Any]) -> str:
         message: A message of the library.
         params: Parameters of the verb, of typer. What is no flag among them stays as it is.
     """
-    flags = {each.name.strip("_"): max(each.opts, key=len) for each in params if _is_flag(each)}
+    flags = {each.name.strip("_"): _flag(each) for each in params if _is_flag(each)}
     for said, instead in PHRASES.items():
         if said.strip("=") not in flags:
             message = message.replace(said, instead)
@@ -55,3 +55,9 @@ def _translated(match: re.Match[str], flags: Mapping[str, str]) -> str:
 
 def _is_flag(param: Any) -> bool:
     return bool(param.param_type_name == "option")
+
+
+def _flag(param: Any) -> str:
+    """Returns the first of a parameter's flags that is a word."""
+    flags: list[str] = param.opts
+    return next((each for each in flags if each.startswith("--")), flags[0])

@@ -1,8 +1,9 @@
 """Verbs of the command line as typer runs them: their help, their errors and exit codes."""
 
-import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -10,10 +11,10 @@ from typer.core import TyperCommand, TyperGroup
 from converters.errors import ConverterError
 from converters.io import exceptions_from
 from zoo._errors import ZooError
-from zoo.cli.backend import trouble
 from zoo.cli.flags import in_flags
-from zoo.cli.modules import described, place_in_own_file
+from zoo.cli.refusals import drop_stdout, refusal
 
+DEBUG = "--debug"
 # What help calls the values of options, unless their declaration says it.
 METAVARS = {
     **dict.fromkeys(("batch_size", "count", "num_classes", "seed", "tokens", "top", "top_k", "workers"), "N"),
@@ -81,37 +82,33 @@ class Verbs(Group):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        # The root's option is what one adds at the end of a line that failed.
-        return super().parse_args(ctx, sorted(args, key=lambda each: each != "--debug"))
+        with _ending(debug=DEBUG in args):  # help and version are printed here
+            # The root's option is what one adds at the end of a line that failed.
+            return super().parse_args(ctx, sorted(args, key=lambda each: each != DEBUG))
 
     def invoke(self, ctx: Any) -> Any:
         # Ctrl-C is ignored in a shell's jobs in the background, and stays that.
         ours = [each for each in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(each) != signal.SIG_IGN]
-        try:
-            with exceptions_from(ours):
-                result = super().invoke(ctx)
-                # Here, and not when the interpreter ends and can only complain.
-                print(end="", flush=True)
-                return result
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(128 + getattr(signal, "SIGPIPE", 13)) from None
-        except KeyboardInterrupt:
-            raise SystemExit(128 + signal.SIGINT) from None
-        except (ZooError, ConverterError, OSError) as error:
-            if ctx.params["debug"]:
-                raise
-            print(f"zoo: {error}{place_in_own_file(error)}", file=sys.stderr)
-            raise SystemExit(1) from None
-        except Exception as error:
-            said = trouble(error) or own_trouble(error)
-            if ctx.params["debug"] or not said:
-                raise
-            print(f"zoo: {said}", file=sys.stderr)
-            raise SystemExit(1) from None
+        with _ending(debug=ctx.params["debug"]), exceptions_from(ours):
+            result = super().invoke(ctx)
+            # Here, and not when the interpreter ends and can only complain.
+            print(end="", flush=True)
+            return result
 
 
-def own_trouble(error: Exception) -> str:
-    """Returns what a file of the user's raised, and where; empty where no such file took part."""
-    place = place_in_own_file(error)
-    return f"{described(error)}{place}" if place else ""
+@contextmanager
+def _ending(*, debug: bool) -> Iterator[None]:
+    """Ends the process where the block raises what is no flaw of the zoo; with `debug`, raises refusals."""
+    try:
+        yield
+    except BrokenPipeError:
+        drop_stdout()
+        raise SystemExit(128 + getattr(signal, "SIGPIPE", 13)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+    except Exception as error:
+        said = refusal(error)
+        if said is None or debug:
+            raise
+        print(f"zoo: {said}", file=sys.stderr)
+        raise SystemExit(1) from None
