@@ -50,7 +50,8 @@ class Recipe:
             last epoch.
         validation_share: Share of each class that finetuning holds out for that, of data without a `val`.
         patience: Epochs without improvement after which a run stops; 0 never stops early.
-        keep: Number of checkpoints to keep, in addition to the best.
+        keep: Number of checkpoints that stay when the run has ended, and the best one, so that it can go on
+            from there; with 0 none stays.
         seed: Seed of the initial params, the order of the examples and all other draws.
     """
 
@@ -76,7 +77,7 @@ class Recipe:
     validation: int = 0
     validation_share: float = 0.0
     patience: int = 0
-    keep: int = 2
+    keep: int = 0
     seed: int = 0
 
     @property
@@ -143,7 +144,7 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("validation", "at least 0", lambda r: r.validation >= 0),
     ("validation_share", "at least 0 and less than 1", lambda r: 0 <= r.validation_share < 1),
     ("patience", "at least 0", lambda r: r.patience >= 0),
-    ("keep", "at least 1", lambda r: r.keep >= 1),
+    ("keep", "at least 0", lambda r: r.keep >= 0),
     ("seed", "at least 0, below 2^32", lambda r: 0 <= r.seed < 2**32),
 )
 

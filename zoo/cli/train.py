@@ -28,7 +28,10 @@ USES = {
     "vae": ("sample", "--out", "samples.png"),
     "next_token": ("generate", "PROMPT"),
 }
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in OUT.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the run in OUT; a finished one with more epochs.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a run in OUT.")]
 Mesh = Annotated[
     str | None,
     typer.Option(metavar="AXES", help="Mesh of all devices, such as data=4,model=2.  [default: one device]"),
@@ -50,16 +53,24 @@ def train(
     mesh: Mesh = None,
     process: Process = None,
     resume: Resume = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Train a model by its recipe and measure it on the test set."""
-    from zoo import training
-
-    recipe = changed(training.find_recipe(name), setting)
-    _join(process)
     with _stoppable():
+        from zoo import training
+
+        recipe = changed(training.find_recipe(name), setting)
+        _join(process)
         training.train(
-            name, out, recipe=recipe, data=data, mesh=mesh, resume=resume, report=_report(recipe.epochs)
+            name,
+            out,
+            recipe=recipe,
+            data=data,
+            mesh=mesh,
+            resume=resume,
+            overwrite=force,
+            report=_report(recipe.epochs),
         )
     _finish(out, recipe.task, ("--data", str(data)) if data else (), json=json)
 
@@ -92,15 +103,16 @@ def finetune(
     mesh: Mesh = None,
     process: Process = None,
     resume: Resume = False,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Train a pretrained model on your own classes."""
-    from zoo import training
-
-    recipe = changed(training.finetuning_recipe(name), setting)
-    recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
-    _join(process)
     with _stoppable():
+        from zoo import training
+
+        recipe = changed(training.finetuning_recipe(name), setting)
+        recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
+        _join(process)
         training.finetune(
             name,
             out,
@@ -109,13 +121,14 @@ def finetune(
             num_classes=num_classes,
             mesh=mesh,
             resume=resume,
+            overwrite=force,
             report=_report(recipe.epochs),
         )
     _finish(out, recipe.task, ("--data", str(data)), json=json)
 
 
 def evaluate(name: Name, data: Data = None, json: Json = False) -> None:
-    """Measure a model on the whole test set."""
+    """Measure a model on its whole test set, or a finetuned one on the held-out part of your data."""
     from zoo import training
 
     table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()], json=json)

@@ -5,8 +5,9 @@ from zoo._registry.recipes import RECIPES, Recipe, find_recipe, with_settings
 from zoo.training.curves import draw_curves
 from zoo.training.data import DataFile, Dataset, Examples, IdxFile, load_split
 from zoo.training.datasets import DATASETS
-from zoo.training.evaluate import evaluate, evaluate_pretrained
+from zoo.training.evaluate import evaluate
 from zoo.training.finetune import finetune, finetuning_recipe
+from zoo.training.measure import evaluate_pretrained
 from zoo.training.progress import Progress
 from zoo.training.run import train
 from zoo.training.state import TrainState

@@ -1,7 +1,10 @@
 """Orbax checkpoints of a run: one per epoch, written while the next epoch runs."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import clear_frames
 from types import TracebackType
 from typing import Any
 
@@ -14,8 +17,13 @@ from orbax.checkpoint.checkpoint_managers import (
     PreservationPolicy,
 )
 
+from converters.errors import CheckpointError
+from converters.io import check_free_space
 from zoo._errors import TrainingError
 from zoo.training.state import TrainState
+
+WHILE_TRAINING = 2  # checkpoints that are there even if none is to be kept: one may turn out to be damaged
+FULL = ("RESOURCE_EXHAUSTED", "No space left", "Disk quota exceeded", "File too large")
 
 
 class Checkpoints:
@@ -25,7 +33,8 @@ class Checkpoints:
         self._directory = directory
         self._best = best
         self._sign = 1 if highest else -1
-        policies: list[PreservationPolicy] = [LatestN(keep)]
+        self._count = keep or WHILE_TRAINING
+        policies: list[PreservationPolicy] = [LatestN(self._count)]
         if best:
             policies.append(BestN(get_metric_fn=self._score, n=1))
         options = ocp.CheckpointManagerOptions(
@@ -41,7 +50,23 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._manager.close()
+        try:
+            with self._refusing():
+                self._manager.close()
+        except TrainingError:
+            if error is None:  # else that is what went wrong first
+                raise
+
+    def check_room(self, state: TrainState) -> None:
+        """Checks that the disk has room for the checkpoints that will be there at a time.
+
+        Raises:
+            TrainingError: it has not.
+        """
+        # One more while the oldest is not yet removed.
+        most = self._count + bool(self._best) + 1
+        found = sum(path.stat().st_size for path in self._directory.rglob("*") if path.is_file())
+        self._check_free(max(_bytes(state), most * _bytes(state) - found))
 
     @property
     def latest(self) -> int:
@@ -59,8 +84,16 @@ class Checkpoints:
         return max(scores, key=lambda epoch: (scores[epoch], epoch))
 
     def save(self, epoch: int, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Writes the state in the background."""
-        self._manager.save(epoch, args=ocp.args.StandardSave(state), metrics=dict(metrics))
+        """Writes the state in the background, when the one before is written.
+
+        Raises:
+            TrainingError: this one or the one before cannot be written.
+        """
+        with self._refusing():
+            self._manager.wait_until_finished()
+            # Orbax's own threads would print a page each.
+            self._check_free(_bytes(state))
+            self._manager.save(epoch, args=ocp.args.StandardSave(state), metrics=dict(metrics))
 
     def restore(self, epoch: int, like: TrainState) -> TrainState:
         """Reads the state after an epoch, onto the devices of the arrays of `like`.
@@ -80,3 +113,39 @@ class Checkpoints:
 
     def _score(self, metrics: Any) -> float:
         return self._sign * float(metrics[self._best])
+
+    def _check_free(self, size: int) -> None:
+        try:
+            check_free_space(self._directory, size)
+        except CheckpointError as error:
+            raise TrainingError(
+                f"a checkpoint in {str(self._directory)!r} {error}; resume=True goes on."
+            ) from error
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Turns what Orbax raises into a refusal, and leaves out what it logs of it in pages."""
+        log = logging.getLogger("absl")
+        log.addFilter(_is_no_error)
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error)
+            if any(sign in reason for sign in FULL):
+                reason = "the disk is full"
+            # Coroutines in these frames would complain when Python ends.
+            clear_frames(error.__traceback__)
+            raise TrainingError(
+                f"a checkpoint in {str(self._directory)!r} cannot be written ({reason}); make room, and "
+                "resume=True goes on."
+            ) from error
+        finally:
+            log.removeFilter(_is_no_error)
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
+
+
+def _bytes(state: TrainState) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(state))

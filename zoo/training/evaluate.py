@@ -1,6 +1,5 @@
 """Measures a model over a whole split of a data set."""
 
-import os
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -10,39 +9,14 @@ import numpy as np
 
 from zoo._inference import xla
 from zoo._inference.predict_all import predict_all
-from zoo._loading.load import load_located
-from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
-from zoo._registry.recipes import Recipe, find_recipe
-from zoo.training.data import Dataset, Examples, load_split
-from zoo.training.datasets import DATASETS
+from zoo._registry.recipes import Recipe
+from zoo.training.data import Dataset, Examples
 from zoo.training.interrupts import compiled, finished
 from zoo.training.partitioning import SINGLE_DEVICE, Partitioner
 from zoo.training.tasks import LOGITS, TASKS, as_input
 
 BATCH_SIZE = 512
-
-
-def evaluate_pretrained(
-    name: Name, *, data: str | os.PathLike[str] | None = None, dataset: Dataset | None = None
-) -> dict[str, float]:
-    """Measures weights on the test set of the recipe with their entry's name.
-
-    Args:
-        name: A name of the manifest, or a directory that `zoo.save` or `train` wrote.
-        data: Directory of the data set's files; by default they are downloaded.
-        dataset: Data set; by default the recipe's.
-
-    Raises:
-        TrainingError: no recipe has the name.
-        DataError: the data cannot be read or downloaded, or are not the expected ones.
-    """
-    located = resolve(name)
-    model = load_located(located, pretrained=True)
-    recipe = find_recipe(located.entry.name)
-    dataset = dataset or DATASETS[recipe.dataset]
-    measured = evaluate(model, load_split(dataset, "test", data), recipe)
-    return named(measured, dataset)
 
 
 def named(measured: Mapping[str, float], dataset: Dataset) -> dict[str, float]:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from zoo._errors import TrainingError
 from zoo._loading.build import build
 from zoo._loading.heads import head_layers
-from zoo._loading.load import load_located
+from zoo._loading.load import load, load_located
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
 from zoo._loading.text_settings import text_files
@@ -59,6 +59,7 @@ def finetune(
     mesh: Mesh | str | None = None,
     sharding: Placement | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     report: Report = lambda epoch, measures: None,
     progress: Follow | None = None,
     examined: Callable[[Labelled], None] | None = None,
@@ -79,7 +80,8 @@ def finetune(
         num_classes: Expected number of classes; by default the number found in the data.
         mesh: As for `train`.
         sharding: As for `train`.
-        resume: If true, continues the run in the directory, on any devices.
+        resume: As for `train`.
+        overwrite: As for `train`.
         report: Called with each finished epoch and its measures; at first with the epoch to continue from.
         progress: As for `train`.
         examined: Called with the data before training begins; by default, they are described on the screen.
@@ -113,7 +115,9 @@ def finetune(
         companions = text_files(located) if entry.takes_tokens else {}
     (examined or describe)(labelled)
     drawing = is_primary() and can_draw(CURVES, CONFUSION)
-    with claim(directory, entry, recipe, labelled.digests, resume=resume):
+    with claim(directory, entry, recipe, labelled.digests, resume=resume, overwrite=overwrite) as complete:
+        if complete:
+            return load(str(directory.resolve()), pretrained=True, sharding=partitioner.sharding)
         model = _with_head(located, labelled, recipe, partitioner.sharding, data)
         variables = run(
             model, recipe, directory, labelled.training, labelled.held_back, report, partitioner, progress

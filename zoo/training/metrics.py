@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from converters.io import atomic_write
+from converters.io import atomic_write, named_errors
 from zoo._processes import is_primary
 
 Row: TypeAlias = Mapping[str, float]
@@ -34,7 +34,7 @@ def forget_after(path: Path, epoch: int) -> list[dict[str, float]]:
 def append_rows(path: Path, rows: Sequence[Row]) -> None:
     """Adds rows at the end."""
     if is_primary():
-        with path.open("a", encoding="utf-8") as file:
+        with named_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(_lines(rows))
 
 

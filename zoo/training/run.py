@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from converters.io import atomic_write
 from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
-from zoo._loading.load import load_located
+from zoo._loading.load import load, load_located
 from zoo._loading.resolve import resolve
 from zoo._model import Model
 from zoo._processes import all_or_none, is_primary
@@ -51,6 +51,7 @@ def train(
     mesh: Mesh | str | None = None,
     sharding: Placement | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     report: Report = lambda epoch, measures: None,
     progress: Follow | None = None,
 ) -> Model:
@@ -71,7 +72,12 @@ def train(
             one device trains.
         sharding: Sharding of the variables on the mesh, as for `load`; by default replicated, or with an axis
             `model` divided by the table of a Transformer's family, or else as by `fsdp`.
-        resume: If true, continues the run in the directory, on any devices.
+        resume: If true, continues the run in the directory, on any devices. The recipe may have another
+            number of epochs, patience and keep than before: a finished run goes on from a checkpoint that
+            `keep` has kept, or without one begins again. The learning rate is that of the longer run at each
+            update: with the decay "constant" the result is that of a run of so many epochs from the start,
+            with others it is only where the run begins again.
+        overwrite: If true, replaces a run in the directory; other files are refused.
         report: Called with each finished epoch and its measures; at first with the epoch to continue from.
         progress: Called about once a second with the `Progress` within an epoch; by default a bar shows it,
             or where there is no terminal a line now and then.
@@ -93,7 +99,9 @@ def train(
     companions = {file: content() for file, content in dataset.beside.items()}
     drawing = is_primary() and can_draw(CURVES)
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
-    with claim(directory, entry, recipe, data_files, resume=resume):
+    with claim(directory, entry, recipe, data_files, resume=resume, overwrite=overwrite) as complete:
+        if complete:
+            return load(str(directory.resolve()), pretrained=True, sharding=partitioner.sharding)
         model = load_located(located, seed=recipe.seed, sharding=partitioner.sharding)
         variables = run(model, recipe, directory, training, held_back, report, partitioner, progress)
         measured = evaluate(
@@ -163,6 +171,9 @@ def run(
     ):
         done = checkpoints.latest
         state = checkpoints.restore(done, state) if done else state
+        with all_or_none():
+            if is_primary() and done < recipe.epochs:
+                checkpoints.check_room(state)
         known = forget_after(directory / METRICS, done)
         report(done, {})
         train_epoch = compile_epoch(model, recipe, count, partitioner, partitioner.out_shardings(state))

@@ -4,9 +4,10 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from zoo import training
 from zoo._registry import recipes
 from zoo.cli import app
-from zoo.training import DATASETS
+from zoo.training import DATASETS, processes
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def test_refusals_are_one_line_and_exit_code_one(zoo_command, data, tmp_path):
     assert zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS).exit_code == 0
     again = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)
     assert again.exit_code == 1
-    assert again.stderr == f"zoo: {str(out)!r} holds a run; choose another directory, or --resume it.\n"
+    choices = "another directory, --resume to continue it, or --force to replace it."
+    assert again.stderr == f"zoo: {str(out)!r} holds a run; choose {choices}\n"
     missing = zoo_command("eval", out, "--data", tmp_path / "nowhere")
     assert missing.exit_code == 1
     assert missing.stderr.count("\n") == 1
@@ -80,6 +82,25 @@ def test_resume_is_asked_for(zoo_command, data, tmp_path):
     resumed = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS, "--resume")
     assert resumed.exit_code == 0
     assert resumed.stdout == first.stdout
+
+
+def test_a_stopped_run_says_in_one_line_which_command_goes_on(zoo_command, data, tmp_path, monkeypatch):
+    def stop(*args, **options):
+        error = SystemExit(143)
+        error.add_note("stopped in epoch 2 of 3, after 1 of 6 updates; resume=True goes on after epoch 1.")
+        raise error
+
+    codes = []
+    monkeypatch.setattr(training, "train", stop)
+    monkeypatch.setattr(processes, "leave_at_exit", codes.append)
+    monkeypatch.setattr(sys, "argv", ["python", "train", "mlp_mnist", "--out", "my run"])
+    result = zoo_command("train", "mlp_mnist", "--data", data, "--out", tmp_path / "run")
+    assert result.exit_code == 143
+    assert codes == [143]
+    goes_on = "zoo train mlp_mnist --out 'my run' --resume"
+    assert result.stderr == (
+        f"zoo: stopped in epoch 2 of 3, after 1 of 6 updates; continue with: {goes_on}\n"
+    )
 
 
 def test_without_matplotlib_a_run_says_so_at_its_beginning_and_is_complete(

@@ -62,6 +62,20 @@ def test_what_was_being_removed_when_a_process_was_killed_is_not_the_best(tmp_pa
         assert checkpoints.best == 2
 
 
+@pytest.mark.parametrize("where", ["save", "wait_until_finished"])
+def test_what_cannot_be_written_is_refused_in_one_sentence(where, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing ... [os_error_code='28']")
+
+    with (
+        Checkpoints(tmp_path, keep=0, best=None, highest=True) as checkpoints,
+        monkeypatch.context() as failing,
+    ):
+        failing.setattr(checkpoints._manager, where, fail)
+        with pytest.raises(TrainingError, match=r"cannot be written \(the disk is full\); make room, and"):
+            checkpoints.save(1, state(1.0), {})
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     with Checkpoints(tmp_path, keep=2, best=None, highest=True) as checkpoints:
         checkpoints.save(1, state(1.0), {})

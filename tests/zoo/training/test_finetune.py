@@ -1,11 +1,12 @@
 """Finetuning on a folder of pictures and on tables of texts that the test makes."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tests.support import compilation
 from tests.zoo.training import tables
 from zoo._saving.export import export
 from zoo.cli import app
-from zoo.training import TrainingError, finetune, finetuning_recipe
+from zoo.training import DataError, TrainingError, evaluate_pretrained, finetune, finetuning_recipe
 from zoo.training.loop import make_step
 from zoo.training.metrics import read_rows
 from zoo.training.optimizer import optimizer, trained
@@ -72,11 +73,12 @@ def test_pictures_are_learnt_saved_and_recognised(pictures, recipe, tmp_path):
         "resnet20_cifar10", out, data=pictures, recipe=replace(recipe, epochs=6, learning_rate=1e-2)
     )
     assert {path.name for path in out.iterdir()} == {
-        *("checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "run.json"),
+        *("config.json", "metrics.jsonl", "model.safetensors", "run.json"),
         *("confusion.png", "curves.png"),
     }
     assert model.entry.class_names == ("blue", "green", "red")
     assert model.entry.metrics["validation_accuracy"] == 1
+    assert evaluate_pretrained(out, data=pictures) == dict(model.entry.metrics)
     loaded = zoo.load(out, pretrained=True)
     before = zoo.load("resnet20_cifar10", pretrained=True)
     assert all(map(np.array_equal, jax.tree.leaves(loaded.variables), jax.tree.leaves(model.variables)))
@@ -86,6 +88,22 @@ def test_pictures_are_learnt_saved_and_recognised(pictures, recipe, tmp_path):
             assert not np.array_equal(changed[path], array), path
     result = CliRunner().invoke(app, ["predict", str(out), str(pictures / "val" / "red" / "0.png")])
     assert result.stdout.splitlines()[0].split("\t")[1] == "red"
+
+
+def test_a_run_is_measured_by_its_recipe_on_data_of_its_classes_only(pictures, recipe, tmp_path):
+    model = zoo.load("resnet20_cifar10", num_classes=3)
+    zoo.save(model, tmp_path, labels=("blue", "green", "red"))
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": asdict(recipe)}))
+    paths = sorted((pictures / "val").glob("*/*.png"))
+    logits = jax.jit(model)(zoo.preprocess("resnet20_cifar10")(paths))
+    right = np.asarray(logits).argmax(-1) == np.repeat([0, 1, 2], len(paths) // 3)
+    measured = evaluate_pretrained(tmp_path, data=pictures)
+    assert measured["validation_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    with pytest.raises(DataError, match="was finetuned on data of your own; name them with data="):
+        evaluate_pretrained(tmp_path)
+    zoo.save(model, tmp_path, labels=("blue", "green", "pink"), overwrite=True)
+    with pytest.raises(DataError, match=r"has classes .* 'red'; .* knows 'blue', 'green', 'pink'"):
+        evaluate_pretrained(tmp_path, data=pictures)
 
 
 @pytest.mark.costly
@@ -161,7 +179,7 @@ def test_without_matplotlib_the_model_is_written_and_it_is_said_before_training(
     )
     assert "curves.png and confusion.png will be left out: pictures need matplotlib; install" in said[0]
     assert {path.name for path in out.iterdir()} == {
-        *("checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "run.json")
+        *("config.json", "metrics.jsonl", "model.safetensors", "run.json")
     }
 
 

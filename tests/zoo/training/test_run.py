@@ -1,19 +1,22 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import zoo
+from converters.errors import CheckpointError
 from tests.support import compilation
 from tests.zoo.training import tiny
-from zoo.training import RECIPES, DataError, TrainingError, evaluate_pretrained, train
+from zoo.training import RECIPES, DataError, TrainingError, checkpointing, evaluate_pretrained, train
 from zoo.training.metrics import read_rows
 
 
@@ -21,9 +24,16 @@ from zoo.training.metrics import read_rows
 def run(tmp_path, data, dataset, recipe):
     """Trains the smallest entry in a directory of that name."""
 
-    def go(directory: str = "run", *, resume: bool = False, **changes) -> Path:
-        changed = replace(recipe, **changes)
-        train("mlp_mnist", tmp_path / directory, recipe=changed, data=data, dataset=dataset, resume=resume)
+    def go(directory: str = "run", *, resume: bool = False, overwrite: bool = False, **changes) -> Path:
+        train(
+            "mlp_mnist",
+            tmp_path / directory,
+            recipe=replace(recipe, **changes),
+            data=data,
+            dataset=dataset,
+            resume=resume,
+            overwrite=overwrite,
+        )
         return tmp_path / directory
 
     return go
@@ -37,10 +47,10 @@ def rows(directory: Path) -> list[dict[str, float]]:
     ]
 
 
-def test_a_run_leaves_metrics_checkpoints_and_a_model_that_loads(run, data, dataset):
+def test_a_run_leaves_metrics_and_a_model_that_loads_but_no_checkpoints_unasked(run, data, dataset):
     directory = run()
     assert sorted(path.name for path in directory.iterdir()) == [
-        *("checkpoints", "config.json", "curves.png", "metrics.jsonl", "model.safetensors", "run.json")
+        *("config.json", "curves.png", "metrics.jsonl", "model.safetensors", "run.json")
     ]
     assert [row.get("epoch") for row in rows(directory)] == [1, 1, 2, 2, 3, 3, None]
     metrics = rows(directory)[-1]
@@ -64,10 +74,77 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(run):
 
 
 def test_an_existing_run_is_neither_overwritten_nor_resumed_unasked(run):
-    before = (run() / "metrics.jsonl").read_bytes()
-    with pytest.raises(TrainingError, match="holds a run; choose another directory, or --resume it"):
+    before = contents(run())
+    with pytest.raises(
+        TrainingError, match=r"choose another directory, resume=True .*, or overwrite=True to"
+    ):
         run()
-    assert (run(resume=True) / "metrics.jsonl").read_bytes().splitlines()[:6] == before.splitlines()[:6]
+    with pytest.raises(TrainingError, match="choose resume=True or overwrite=True"):
+        run(resume=True, overwrite=True)
+    assert contents(run(resume=True)) == before  # it is complete
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+def test_a_run_but_nothing_else_is_replaced_if_asked(run):
+    directory = run(keep=1)
+    (directory / "thesis.tex").write_text("precious")
+    before = contents(directory)
+    with pytest.raises(TrainingError, match=r"holds 'thesis\.tex', which is no part of a run"):
+        run(overwrite=True, seed=3)
+    assert contents(directory) == before
+    (directory / "thesis.tex").unlink()
+    assert_same_arrays(run(overwrite=True, seed=3), run("other", overwrite=True, seed=3))
+    assert not (directory / "checkpoints").exists()
+
+
+def test_a_finished_run_goes_on_with_more_epochs(run):
+    whole = run("whole", epochs=3, decay="constant")
+    extended = run(epochs=1, decay="constant", keep=1)
+    assert run(resume=True, epochs=3, decay="constant") == extended
+    assert_same_arrays(extended, whole)
+    assert rows(extended) == rows(whole)
+    record = json.loads((extended / "run.json").read_text())
+    assert record["changes"] == [{"after_epoch": 1, "epochs": [1, 3], "keep": [1, 0]}]
+    assert record["recipe"]["epochs"] == 3
+
+
+def test_without_a_checkpoint_a_longer_run_begins_again_and_says_so(run, caplog):
+    whole = run("whole", epochs=2)
+    longer = run(epochs=1)
+    run(resume=True, epochs=2)
+    assert "kept no checkpoint to go on from (keep=0): all 2 epochs are trained again" in caplog.text
+    assert_same_arrays(longer, whole)
+
+
+def test_fewer_epochs_than_are_done_are_refused(run):
+    run(epochs=2, keep=1)
+    with pytest.raises(TrainingError, match="has done 2 epochs; epochs=1 is less"):
+        run(resume=True, epochs=1, keep=1)
+
+
+def test_a_full_disk_is_told_before_training_and_at_each_checkpoint(run, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+        with pytest.raises(TrainingError, match=r"needs .* bytes, the disk has 1,000 free; make room first"):
+            run()
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpointing, "check_free_space", refuse_after(2))
+        with pytest.raises(TrainingError, match=r"checkpoints' is full; resume=True goes on"):
+            run(resume=True)
+    assert_same_arrays(run(resume=True), run("whole"))
+
+
+def refuse_after(times: int):
+    def check(directory, size):
+        nonlocal times
+        times -= 1
+        if times < 0:
+            raise CheckpointError("is full")
+
+    return check
 
 
 def test_another_configuration_is_refused_on_resume_with_every_difference(run):
@@ -180,7 +257,7 @@ from tests.zoo.training import tiny
 from zoo.training import find_recipe, train
 
 data, directory = map(Path, sys.argv[1:])
-recipe = replace(find_recipe("cnn_mnist"), epochs=8, batch_size=16, validation=16)
+recipe = replace(find_recipe("cnn_mnist"), epochs=8, batch_size=16, validation=16, keep=2)
 train("cnn_mnist", directory, recipe=recipe, data=data, dataset=tiny.write(data), resume=True)
 """
 
