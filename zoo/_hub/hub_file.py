@@ -87,6 +87,9 @@ class HubFile:
 
         if self._no_exist().is_file():
             return True
+        trees = folder(str(self.weights.repo)) / "trees"
+        if not (trees / f"{self.weights.revision}.json").is_file():  # the client logs what it cannot read
+            return False
         try:
             listed = get_cached_repo_tree(str(self.weights.repo), revision=self.weights.revision)
         except (hub_errors.CachedRepoTreeNotFoundError, hub_errors.HFValidationError):

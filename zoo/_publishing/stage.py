@@ -13,9 +13,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from converters import read_checkpoint
+from converters.errors import CheckpointError
 from converters.formats import INDEX_FILE, INDEX_SUFFIX, WEIGHTS_FILE, hashes_of, safetensors
-from converters.io import atomic_write
+from converters.io import atomic_write, check_free_space
 from zoo._errors import PublishError, WeightsError, ZooError
+from zoo._hub import cache
 from zoo._hub.checksum import checksum_of
 from zoo._hub.settings import Token
 from zoo._loading import companions
@@ -79,6 +81,7 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
         prepared = _of_located(located, options) if located else _of_model(subject, options)
     else:
         prepared = _of_located(resolve(subject, token=options.token), options)
+    _check_room(prepared.model, target, copies=2 if options.torch else 1)
     _write(prepared, target, options)
     entry, notes = resolve(target).entry, list[str]()
     own = prepared.model.module if entry.family is None else None
@@ -167,6 +170,18 @@ def _of_located(located: Located, options: StageOptions) -> Prepared:
 
 def _licensed(entry: Entry, options: StageOptions) -> Entry:
     return replace(entry, license=options.license) if options.license else entry
+
+
+def _check_room(model: Model, target: Path, *, copies: int) -> None:
+    """Refuses to begin on a disk that has no room for the files."""
+    size = sum(array.nbytes for array in flatten(model.variables).values())
+    try:
+        check_free_space(target.parent, copies * size)
+    except CheckpointError as error:
+        place = str(cache.root())
+        raise PublishError(
+            f"the files cannot be prepared in {place!r}: {error}; ZOO_CACHE chooses another place."
+        ) from error
 
 
 def _write(prepared: Prepared, target: Path, options: StageOptions) -> None:

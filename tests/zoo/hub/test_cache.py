@@ -101,6 +101,14 @@ def test_a_cache_that_is_a_file_or_not_writable_is_named(net, cache, monkeypatch
         zoo.load("net", pretrained=True)
 
 
+def test_a_cache_of_the_hub_that_is_a_file_is_named(hub, cache, caplog):
+    hub.commit("someone/net", {"config.json": b"{}"})
+    (cache / "hub").write_text("")
+    with pytest.raises(zoo.WeightsError, match=r"/hub/models--someone--net/blobs': .*; set HF_HOME"):
+        zoo.load("hf://someone/net", pretrained=True)
+    assert [record for record in caplog.records if record.name.startswith("huggingface")] == []
+
+
 def collected(send):
     """Calls it while garbage is collected."""
     gc.callbacks.append(lambda phase, details: send())

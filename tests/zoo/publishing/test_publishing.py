@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -268,3 +269,14 @@ def test_a_model_that_is_what_its_name_loads_is_published_as_that(hub, owner, pu
         zoo.info("mlp_mnist").metrics,
     )
     assert verify(f"hf://{REPO}").made_by.startswith("PyTorch")
+
+
+def test_a_disk_without_room_for_the_files_is_named(publish, old, hub, cache, monkeypatch, secrets):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(zoo.PublishError) as caught:
+        publish(force=True)
+    assert str(caught.value) == (
+        f"the files cannot be prepared in {str(cache / 'zoo')!r}: needs 104 bytes, the disk has 10 free; "
+        "make room first; ZOO_CACHE chooses another place."
+    )
+    secrets()
