@@ -122,7 +122,7 @@ def generate(
     if batch_size is not None and batch_size < 1:
         raise ZooError(f"batch_size={batch_size}; expected 1 or more.")
     size = batch_size or BATCH_SIZE
-    if isinstance(prompts, Sequence) and not len(prompts):
+    if isinstance(prompts, Sequence) and not isinstance(prompts, str) and not len(prompts):
         return []
     if not _are_texts(prompts):
         loaded = model if isinstance(model, Model) else _checked(subject(model)).load()

@@ -1,7 +1,7 @@
 """From an entry to its module: the `create` of its family, called with its config."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,19 +22,33 @@ def build(
     module: nn.Module | None = None,
     dtype: DTypeLike | None = None,
     config: Mapping[str, Any] = MappingProxyType({}),
+    others: Sequence[str] = (),
 ) -> tuple[nn.Module, Entry]:
-    """The entry's module, or the given one, and an entry that says what was built."""
+    """The entry's module, or the given one, and an entry that says what was built.
+
+    Args:
+        entry: The model's record.
+        module: A module of your own, instead of the family's.
+        dtype: Dtype to compute in.
+        config: Keywords of the family's `create` that differ from the entry's.
+        others: The caller's own keywords, which a misspelt one may stand for.
+
+    Raises:
+        ZooError: the family has no such keyword, or refuses its value.
+    """
     compute = {} if dtype is None else {"dtype": casting.float_dtype("dtype", dtype)}
     if module is not None:
         if config:
+            advice = "".join(suggest(name, others) for name in config)
             raise ZooError(
-                f"module= and {', '.join(config)}= exclude each other; configure the module itself."
+                f"module= and {', '.join(config)}= exclude each other"
+                f"{advice or '; configure the module itself.'}"
             )
         return _computing_in(module, compute), replace(entry, family=None, config=FrozenMapping())
     if entry.family is None:
-        raise ZooError(f"{entry.name!r} is a module of your own; pass it as module=.")
+        raise ZooError(f"{entry.name!r} is a module of your own, none of the zoo's; pass it as module=.")
     described = replace(entry, config=FrozenMapping({**entry.config, **config}))
-    created = _create(described, compute)
+    created = _create(described, compute, others)
     return created, _adapted(entry, described, created, config)
 
 
@@ -55,15 +69,15 @@ def _adapted(entry: Entry, described: Entry, module: nn.Module, config: Mapping[
     )
 
 
-def _create(entry: Entry, compute: Mapping[str, Any]) -> nn.Module:
+def _create(entry: Entry, compute: Mapping[str, Any], others: Sequence[str]) -> nn.Module:
     create = families.family(entry).create
     keywords = [name for name in inspect.signature(create).parameters if name != "dtype"]
     unknown = [name for name in entry.config if name not in keywords]
     if unknown:
-        advice = "".join(suggest(name, keywords) for name in unknown)
+        advice = "".join(suggest(name, (*keywords, *others)) for name in unknown)
         raise ZooError(
-            f"family {entry.family!r} has no {', '.join(map(repr, unknown))}{advice or ';'} "
-            f"It takes {', '.join(keywords)}."
+            f"family {entry.family!r} has no {', '.join(map(repr, unknown))}, only {', '.join(keywords)}"
+            f"{advice or '.'}"
         )
     try:
         module: nn.Module = create(**entry.config, **compute)
@@ -74,7 +88,9 @@ def _create(entry: Entry, compute: Mapping[str, Any]) -> nn.Module:
 
 def _computing_in(module: nn.Module, compute: Mapping[str, Any]) -> nn.Module:
     if not isinstance(module, nn.Module):
-        raise ZooError(f"module= takes a flax.linen module, found {type(module).__name__}.")
+        called = isinstance(module, type) and issubclass(module, nn.Module)
+        found = f"the class {module.__name__}; call it" if called else type(module).__name__
+        raise ZooError(f"module= takes a flax.linen module, found {found}.")
     if compute and not hasattr(module, "dtype"):
         raise ZooError(f"{type(module).__name__} has no field 'dtype'; leave dtype= out.")
     return module.clone(**compute)

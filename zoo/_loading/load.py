@@ -1,5 +1,6 @@
 """From an entry to a model: its module, and its weights or new ones."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -95,6 +96,9 @@ def load(
     )
 
 
+KEYWORDS = tuple(inspect.signature(load).parameters)[1:-1]
+
+
 def load_located(
     located: Located,
     *,
@@ -112,7 +116,7 @@ def load_located(
     """Builds a model whose name is resolved; arguments as for `load`; `aloud` logs which arrays are new."""
     config = heads.completed(located.entry, config)
     access = weights.Access(sliced=sharding is not None, verify=verify)
-    built, described = build(located.entry, module=module, dtype=dtype, config=config)
+    built, described = build(located.entry, module=module, dtype=dtype, config=config, others=KEYWORDS)
     heads.check_effect(located.entry, config)
     notes: tuple[str, ...] = ()
     tensors = weights.read(located, access) if pretrained else None

@@ -25,13 +25,14 @@ Name: TypeAlias = str | os.PathLike[str]
 
 
 def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
-    """Lists the names that match a pattern such as `*_mnist`.
+    """Lists the names that match a pattern such as `*_mnist`, or contain it.
 
     Args:
-        pattern: Shell-style wildcards.
+        pattern: Shell-style wildcards; without any, a part of the names.
         pretrained: If true, only models with published weights; if false, only those without.
     """
     found = manifest.read()
+    pattern = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
     return sorted(
         name
         for name in found.models
@@ -63,6 +64,8 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         ManifestError: the config.json is not of a model that the zoo has.
     """
     check_token(token)
+    if not isinstance(name, str | os.PathLike):
+        raise ZooError(f"{name!r} is no name; expected text such as 'resnet18', or the path of a directory.")
     if repositories.is_one(name):
         return repositories.remote(str(name), revision, token, head)
     if revision is not None:
@@ -70,6 +73,11 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
     if isinstance(name, os.PathLike) or _is_path(name):
         directory = Path(name)
         if not os.path.isdir(directory):  # False, too, for names that no file can have
+            if os.path.isfile(directory):
+                raise UnknownModelError(
+                    f"{os.fspath(name)!r} is a file, and a model is a directory of weights and "
+                    f"{manifest.CONFIG}; `zoo convert` makes one of a checkpoint."
+                )
             raise UnknownModelError(
                 f"there is no directory {os.fspath(name)!r}{repositories.advice(str(name))}."
             )

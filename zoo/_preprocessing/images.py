@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from converters.errors import CheckpointError
 from converters.io import InputFile, atomic_write, named_errors
 from zoo._errors import ZooError
 from zoo._preprocessing import digits, photos
@@ -124,8 +125,8 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
         or not pixels.size
     ):
         raise ZooError(
-            f"no picture: an array of shape {pixels.shape} and dtype {pixels.dtype}; "
-            "expected (height, width, 1, 3 or 4) of uint8, or of floats in [0, 1]."
+            f"no picture: {pixels.dtype} of shape {pixels.shape}; expected uint8, or floats in [0, 1], of "
+            "shape (height, width) or (height, width, channels), channels last and 1, 3 or 4 of them."
         )
     if floats:
         low, high = float(pixels.min()), float(pixels.max())
@@ -139,10 +140,21 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 
 
 def opened(path: str | os.PathLike[str]) -> Image.Image:
-    """The picture in a file, upright."""
-    with named_errors(path):
-        file = InputFile(path)
-        content = file.read(0, file.size)
+    """Returns the picture in a file, upright.
+
+    Raises:
+        ZooError: there is no such file, or it is no picture.
+    """
+    if not os.path.exists(path):
+        raise ZooError(f"{os.fspath(path)!r}: No such file; expected that of a picture.")
+    if os.path.isdir(path):
+        raise ZooError(f"{os.fspath(path)!r} is a directory; name the pictures in it.")
+    try:
+        with named_errors(path):
+            file = InputFile(path)
+            content = file.read(0, file.size)
+    except CheckpointError as error:
+        raise ZooError(str(error)) from error
     try:
         return ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     except UnidentifiedImageError as error:  # which names the buffer

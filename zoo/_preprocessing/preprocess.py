@@ -76,13 +76,15 @@ def preprocessor_of(entry: Entry, files: Located | None) -> Preprocessor:
     """Returns the same for an entry, and the place of the files beside its weights, if there is any."""
     if entry.preprocess is not None:
         return Preprocessor(entry)
+    if entry.takes_tokens:
+        raise ZooError(
+            f"{entry.name!r} takes tokens of texts, not pictures: zoo.tokenizer({entry.name!r}) makes them."
+        )
     if files is not None:
         _check_processor(files)
-    advice = ""
-    if not entry.takes_tokens:
-        advice = " zoo.save(..., preprocess=...) and zoo convert --preprocess keep it with a model."
     raise ZooError(
-        f"{entry.name!r} does not say how images become its input; `zoo info` shows what it takes.{advice}"
+        f"{entry.name!r} does not say how images become its input; `zoo info` shows what it takes. "
+        "zoo.save(..., preprocess=...) and zoo convert --preprocess keep it with a model."
     )
 
 

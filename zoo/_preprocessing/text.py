@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,8 @@ from zoo._registry import families
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
+
+SHOWN = 60  # characters of a text in an error
 
 Text: TypeAlias = str | tuple[str, str]  # one text, or two that belong together
 
@@ -35,6 +38,9 @@ def tokenizer(name: Name, *, token: Token = None) -> "Tokenizer":
 
 def tokenizer_of(located: Located) -> "Tokenizer":
     """Returns the tokenizer of a model whose name is resolved."""
+    name = located.entry.name
+    if located.entry.takes_images:
+        raise ZooError(f"{name!r} takes pictures, not texts: zoo.preprocess({name!r}) makes its input.")
     made = tokenizer_from(located.entry.name, partial(companion, located))
     if text_settings(located).lower_case:
         from tokenizers import normalizers
@@ -78,10 +84,24 @@ def encoded(texts: Sequence[Text], tokens: "Tokenizer", limit: int) -> "list[Enc
     try:
         found = tokens.encode_batch([*texts])
     except Exception as error:  # the library raises no narrower one
-        raise ZooError(f"the tokenizer has no tokens for all of this text: {error}") from error
+        raise ZooError(_unknown(texts, tokens) or f"the tokenizer refuses a text: {error}") from error
     if not all(each.ids for each in found):
         raise ZooError("a text without tokens; write at least one word.")
     return found
+
+
+def _unknown(texts: Sequence[Text], tokens: "Tokenizer") -> str | None:
+    """Returns which part of which text the tokenizer has no token for; None if it refuses none of them."""
+    for text in chain.from_iterable([each] if isinstance(each, str) else each for each in texts):
+        normal = tokens.normalizer.normalize_str(text) if tokens.normalizer else text
+        pieces = tokens.pre_tokenizer.pre_tokenize_str(normal) if tokens.pre_tokenizer else [(normal, (0, 0))]
+        for piece, (start, _) in pieces:
+            try:
+                tokens.model.tokenize(piece)
+            except Exception:  # the library raises no narrower one
+                part = f" of {normal[:SHOWN]!r}{'...' * (len(normal) > SHOWN)}"
+                return f"the tokenizer has no token for {piece!r}, at character {start}{part}; leave it out."
+    return None
 
 
 def check_tokens(name: str, tokens: "Tokenizer", module: Any) -> None:

@@ -75,6 +75,8 @@ def save(
         ZooError: the model's batch norms are folded, transformers has no such model, or there are not as many
             labels as classes.
     """
+    if not isinstance(model, Model):
+        raise ZooError(f"zoo.save takes a model and then a directory, found {type(model).__name__} first.")
     if format not in FORMATS:
         raise ZooError(f"format={format!r}; expected one of {', '.join(FORMATS)}.")
     if isinstance(model.module, Folded):

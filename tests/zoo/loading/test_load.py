@@ -152,9 +152,41 @@ def test_an_unknown_keyword_names_the_familys():
     with pytest.raises(zoo.ZooError) as caught:
         zoo.load("cnn_mnist", chanels=(4,), qqq=1)
     assert str(caught.value) == (
-        "family 'cnn' has no 'chanels', 'qqq'; did you mean 'channels'? "
-        "It takes channels, hidden, num_classes, activation."
+        "family 'cnn' has no 'chanels', 'qqq', only channels, hidden, num_classes, activation"
+        "; did you mean 'channels'?"
     )
+
+
+@pytest.mark.parametrize("module", [{}, {"module": zoo.cnn.create()}])
+def test_a_misspelt_keyword_may_be_loads_own(module):
+    with pytest.raises(zoo.ZooError, match=r"pretrain.*; did you mean 'pretrained'\?$"):
+        zoo.load("cnn_mnist", pretrain=True, **module)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("google/vit-base-patch16-224", "; .* is written 'hf://google/vit-base-patch16-224'."),
+        (3, "3 is no name; expected text such as 'resnet18', or the path of a directory."),
+        (
+            __file__,
+            "test_load.py' is a file, and a model is a directory of weights and config.json; .zoo conv",
+        ),
+    ],
+)
+def test_what_is_no_name_says_what_would_be_one(name, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.load(name)
+
+
+def test_a_module_that_is_a_class_is_to_be_called():
+    with pytest.raises(zoo.ZooError, match=r"found the class CNN; call it\."):
+        zoo.load("cnn_mnist", module=zoo.cnn.CNN)
+
+
+def test_a_pattern_without_wildcards_is_a_part_of_names():
+    assert zoo.list_models("mnist") == zoo.list_models("*mnist*") == ["cnn_mnist", "mlp_mnist", "vae_mnist"]
+    assert zoo.list_models("mnist*") == []
 
 
 def test_a_value_that_the_family_cannot_use_is_refused():

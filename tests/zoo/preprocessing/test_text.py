@@ -1,10 +1,11 @@
 """Texts in, texts and vectors out: the tokenizer is a small one of words."""
 
 import json
+from shutil import copytree, ignore_patterns
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from typer.testing import CliRunner
 
 import zoo
@@ -91,20 +92,35 @@ def test_predict_classifies_texts(classifier):
     assert sum(float(row[2]) for row in rows) == pytest.approx(2, abs=1e-3)
 
 
-def test_what_a_model_cannot_do_is_refused(gpt2, bert):
+def test_what_a_model_cannot_do_is_refused(gpt2, bert, tmp_path):
     with pytest.raises(zoo.ZooError, match=r"makes no vectors of texts; it continues texts: zoo\.generate"):
         zoo.embed(gpt2, ["w5"])
     with pytest.raises(zoo.ZooError, match=r"continues no texts; it makes vectors of texts: zoo\.embed"):
         zoo.generate(bert, "w5", max_new_tokens=3)
-    with pytest.raises(zoo.ZooError, match=r"has no tokenizer\.json or vocab\.txt or vocab\.json and "):
+    with pytest.raises(zoo.ZooError, match=r"'mlp_mnist' takes pictures, not texts: zoo\.preprocess\('mlp_m"):
         zoo.tokenizer("mlp_mnist")
+    with pytest.raises(
+        zoo.ZooError, match=r"'gpt2' takes tokens of texts, not pictures: zoo\.tokenizer\('gp"
+    ):
+        zoo.preprocess("gpt2")
+    with pytest.raises(zoo.ZooError, match=r"has no tokenizer\.json or vocab\.txt or vocab\.json and "):
+        zoo.tokenizer(copytree(gpt2, tmp_path / "bare", ignore=ignore_patterns("tokenizer.json")))
 
 
 def test_a_text_that_the_tokenizer_has_no_tokens_for_is_refused_in_one_line():
     done = CliRunner().invoke(app, ["generate", "gpt_shakespeare", "Café"])
     assert done.exit_code == 1
-    assert done.stderr.startswith("zoo: the tokenizer has no tokens for all of this text: ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == (
+        "zoo: the tokenizer has no token for 'é', at character 3 of 'Café'; leave it out.\n"
+    )
+
+
+def test_a_part_without_a_token_is_named_of_texts_and_pairs():
+    tokens = Tokenizer(models.WordLevel({"w1": 0}))
+    tokens.pre_tokenizer, tokens.normalizer = pre_tokenizers.WhitespaceSplit(), normalizers.Lowercase()
+    for texts in (["w1", "W1 no w1"], [("w1", "w1 no")]):
+        with pytest.raises(zoo.ZooError, match=r"no token for 'no', at character 3 of 'w1 no"):
+            text.batch(texts, tokens, limit=9)
 
 
 def test_a_saved_copy_embeds_as_the_directory_that_it_was_loaded_from(bert, tmp_path):
@@ -132,6 +148,7 @@ def test_a_text_ends_and_begins_with_the_tokens_that_a_file_names(tmp_path):
         (directory / file).write_text(json.dumps({**config, **ids}))
         assert run("generate", directory, "w5 w6", *options).split() == whole[: whole.index(stop) + 1]
         assert run("generate", directory, "", *options).startswith("w7 ")
+        assert zoo.generate(directory, "", max_new_tokens=2)[0].startswith("w7 ")
         (directory / file).unlink()
     (directory / "config.json").write_text(json.dumps(GPT2))
     other = add_tokenizer(directory)

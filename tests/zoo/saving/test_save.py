@@ -140,6 +140,11 @@ def test_the_name_of_a_file_is_no_directory(name, model, tmp_path):
     zoo.save(model, tmp_path / name)
 
 
+def test_a_directory_before_the_model_is_refused(model, tmp_path):
+    with pytest.raises(zoo.ZooError, match=r"takes a model and then a directory, found str first\."):
+        zoo.save(str(tmp_path / "model"), model)
+
+
 def test_interrupted_saving_leaves_nothing(model, tmp_path, monkeypatch):
     def interrupt(entry):
         raise KeyboardInterrupt
