@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import converters
 import zoo
 from zoo._preprocessing import images as _images
 
@@ -86,8 +85,9 @@ def test_what_is_no_image_is_refused_by_name(digit, tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(zoo.ZooError, match=f"{name}' is no image that Pillow can read"):
             read(tmp_path / name)
-    for name in ("missing.png", "."):
-        with pytest.raises(converters.CheckpointError):
+    (tmp_path / "folder").mkdir()
+    for name, message in (("missing.png", "No such file; expected"), ("folder", "is a directory; name")):
+        with pytest.raises(zoo.ZooError, match=f"{name}'.*{message}"):
             read(tmp_path / name)
 
 
