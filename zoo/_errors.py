@@ -5,6 +5,11 @@ class ZooError(Exception):
     """Anything zoo refuses to do."""
 
 
+def needs(what: str, library: str) -> str:
+    """Returns the sentence about an optional library that is missing, wherever this package came from."""
+    return f"{what} need {library} (pip install {library})."
+
+
 class UnknownModelError(ZooError):
     """A name that the manifest does not have."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from converters.errors import CheckpointError
 from converters.io import decode_json
-from zoo._errors import ZooError
+from zoo._errors import ZooError, needs
 from zoo._loading.companions import TOKENIZER
 from zoo._loading.text_settings import (
     SPECIAL_TOKENS,
@@ -84,7 +84,7 @@ def tokenizer_from(name: str, read: Read) -> "Tokenizer":
     try:
         import tokenizers
     except ImportError as error:
-        raise ZooError("texts need the library tokenizers: pip install 'flax-zoo[text]'.") from error
+        raise ZooError(needs("texts", "tokenizers")) from error
     content = read(TOKENIZER)
     try:
         if content is not None:

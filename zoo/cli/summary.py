@@ -43,16 +43,16 @@ def fields(located: Located) -> dict[str, Cell]:
 
 def use(located: Located) -> str:
     """Returns what a model is for, with the command."""
-    entry = located.entry
+    entry, name = located.entry, located.directory or located.entry.name
     if entry.family is None:
         return "a module of your own: give it with --module, or as module= in Python"
     if entry.takes_tokens:
         return in_flags(purpose(entry).removeprefix("it "), ())
     if families.family(entry).sample is not None:
-        return f"draws images: `zoo sample {entry.name} --out FILE`"
+        return f"draws images: `zoo sample {name} --out FILE`"
     if entry.preprocess and entry.config.get("num_classes") != 0:
         what = "digits" if isinstance(entry.preprocess, Digits) else "photos"
-        return f"classifies {what}: `zoo predict {entry.name} PICTURE`"
+        return f"classifies {what}: `zoo predict {name} PICTURE`"
     return "zoo.load gives its outputs, zoo.features those of its layers"
 
 

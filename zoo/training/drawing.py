@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from converters.io import atomic_write
-from zoo._errors import TrainingError
+from zoo._errors import TrainingError, needs
 
-MISSING = "pictures need matplotlib; install 'flax-zoo[plot]'."
+MISSING = needs("pictures", "matplotlib")
 _log = logging.getLogger("zoo")
 
 

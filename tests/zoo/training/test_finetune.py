@@ -177,7 +177,7 @@ def test_without_matplotlib_the_model_is_written_and_it_is_said_before_training(
         recipe=frozen,
         report=lambda epoch, measures: said.append(caplog.text),
     )
-    assert "curves.png and confusion.png will be left out: pictures need matplotlib; install" in said[0]
+    assert "curves.png and confusion.png will be left out: pictures need matplotlib (pip install" in said[0]
     assert {path.name for path in out.iterdir()} == {
         *("config.json", "metrics.jsonl", "model.safetensors", "run.json")
     }
