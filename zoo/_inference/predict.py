@@ -59,9 +59,9 @@ def predict(
     results = [best for _, best in found]
     if failed:
         more = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
-        lines = failed[0] if len(failed) == 1 else "".join(f"\n  {each}" for each in failed[:SHOWN])
         count = len(failed) + len(results)
-        raise ZooError(lines + more if count == 1 else f"{len(failed)} of {count} inputs: {lines}{more}")
+        lines = failed[0] if count == 1 else "".join(f"\n  {each}" for each in failed[:SHOWN])
+        raise ZooError(lines if count == 1 else f"{len(failed)} of {count} inputs:{lines}{more}")
     return results
 
 
