@@ -90,7 +90,7 @@ def save(
         entry = replace(entry, preprocess=preprocessing(preprocess))
     if labels is not None:
         entry = replace(entry, classes=None, labels=checked_labels(labels, model.module))
-    texts = _text_files(model.entry)
+    texts = _text_files(model)
     if format == "transformers":
         tensors, config, beside = transformers_folder.contents(replace(model, entry=entry))
         write(
@@ -113,12 +113,13 @@ def save(
     write(Path(directory), entry, put, beside=texts, overwrite=overwrite, processes=processes)
 
 
-def _text_files(entry: Entry | None) -> Mapping[str, bytes]:
+def _text_files(model: Model) -> Mapping[str, bytes]:
     """Returns the tokenizer and settings of a model of texts, from where it was loaded, if they are there."""
+    entry = model.entry
     if entry is None or not entry.takes_tokens or (entry.name in list_models() and not entry.weights):
         return {}
     try:
-        return text_files(resolve(entry.name))
+        return text_files(model.origin.located or resolve(entry.name))
     except UnknownModelError:  # a name of the caller's own
         return {}
     except ZooError as error:

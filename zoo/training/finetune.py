@@ -16,7 +16,7 @@ from zoo._loading.load import load, load_located
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
 from zoo._loading.text_settings import text_files
-from zoo._model import Model
+from zoo._model import Model, Origin
 from zoo._preprocessing import text
 from zoo._preprocessing.preprocess import preprocess_located
 from zoo._processes import all_or_none, is_primary
@@ -127,7 +127,9 @@ def finetune(
         metrics = {f"validation_{measure}": value for measure, value in measured.items()}
         append_rows(directory / METRICS, [metrics])
         assert model.entry is not None  # it was loaded
-        made = Model(model.module, variables, replace(model.entry, metrics=FrozenMapping(metrics)))
+        record = replace(model.entry, metrics=FrozenMapping(metrics))
+        # Its tokenizer is that of the pretrained model.
+        made = Model(model.module, variables, record, origin=Origin(located=located))
         write_result(made, directory, companions)
         taken = confusion(made, labelled.held_back, recipe, partitioner=partitioner)
         if drawing:
@@ -181,4 +183,4 @@ def _with_head(
         labels=labelled.classes,
         scores=None,
     )
-    return Model(model.module, unflatten(variables), record, model.notes)
+    return Model(model.module, unflatten(variables), record, model.notes, model.origin)

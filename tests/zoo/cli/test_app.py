@@ -1,4 +1,5 @@
 import importlib.metadata
+import io
 import json
 import os
 import pty
@@ -131,6 +132,47 @@ def test_predict_prints_the_likeliest_classes(run, saved, tmp_path):
     chances = [float(row[2]) for row in table[:10]]
     assert chances == sorted(chances, reverse=True)
     assert abs(sum(chances) - 1) < 1e-6
+
+
+def test_predict_takes_folders_and_lines_and_names_each_picture_that_is_none(
+    run, saved, tmp_path, monkeypatch
+):
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    names = [folder / "a.png", folder / "more" / "b.png"]
+    for path in names:
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)).save(path)
+    (folder / "notes.txt").touch()
+    (folder / ".hidden.png").touch()
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no picture")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{names[0]}\n{bad}\n".encode())))
+    result = run("predict", saved["cnn_mnist"], folder, "-", "missing.png", "--top", 1, "--json")
+    assert result.exit_code == 1
+    found = [row["input"] for row in json.loads(result.stdout)]
+    assert found == [str(path) for path in (*names, names[0])]
+    assert f"zoo: '{bad}' is no image" in result.stderr
+    assert "zoo: 'missing.png': No such file" in result.stderr
+    assert result.stderr.count("\n") == 2
+    result = run("predict", saved["cnn_mnist"], tmp_path / "pictures" / "more" / "..", "--top", 1)
+    assert (result.exit_code, len(rows(result))) == (0, 2)
+    (tmp_path / "empty").mkdir()
+    assert "has no pictures in it" in run("predict", saved["cnn_mnist"], tmp_path / "empty").stderr
+
+
+def test_predict_takes_a_module_of_ones_own(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_digits.py").write_text("import zoo\nfactory = lambda: zoo.load('cnn_mnist').module\n")
+    model = zoo.load("cnn_mnist", pretrained=True)
+    own, inputs = zoo.Model(*model), [np.zeros((1, 28, 28, 1), np.float32)]
+    zoo.save(
+        own, "own", inputs=inputs, preprocess="cnn_mnist", labels=[f"digit {index}" for index in range(10)]
+    )
+    Image.fromarray(np.eye(28, dtype=np.uint8) * 255).save("a.png")
+    result = run("predict", "own", "a.png", "--top", 1, "--module", "own_digits:factory")
+    assert rows(result)[0][:2] == ["a.png", f"digit {zoo.predict(model, 'a.png')[0][0][0]}"]
+    assert "pass it as module=" not in (said := run("predict", "own", "a.png").stderr)
+    assert "--module" in said
 
 
 REFUSED = {

@@ -81,6 +81,33 @@ def test_lines_of_standard_input_are_texts(encoder, classifiers):
     assert run("generate", "gpt_shakespeare", "-", "--tokens", 3, stdin="ROMEO:\n").startswith("ROMEO:")
 
 
+def test_lines_of_a_file_are_texts_and_json_has_whole_numbers(classifiers, tmp_path):
+    directory, file = classifiers["a value"], tmp_path / "lines.txt"
+    file.write_text("w5 w6\r\nw7\n")
+    rows = json.loads(run("predict", directory, "w9", "--file", file, "--json"))
+    assert [row["input"] for row in rows] == ["w9", "w5 w6", "w7"]
+    assert rows[1]["value"] == pytest.approx(float(logits(directory, ["w5 w6"])[0, 0]), rel=1e-4)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("ROMEO:\nI\n")
+    options = ("--tokens", 3, "--temperature", 0)
+    found = json.loads(run("generate", "gpt_shakespeare", "--file", prompts, *options, "--json"))
+    assert [each["prompt"] for each in found] == ["ROMEO:", "I"]
+    alone = run("generate", "gpt_shakespeare", "ROMEO:", *options)
+    assert alone == found[0]["text"] + "\n"
+    assert run("generate", "gpt_shakespeare", "-", *options, stdin="ROMEO:\nI\n").startswith(alone)
+
+
+def test_texts_that_are_none_are_refused(encoder, tmp_path):
+    file = tmp_path / "latin.txt"
+    file.write_bytes(b"w5\ncaf\xe9\n")
+    assert f"line 2 of {file} is no text in UTF-8" in run("embed", encoder, "--file", file, code=1)
+    assert "give texts, '-' for the lines of standard input, or --file" in run("embed", encoder, code=2)
+    assert "give a prompt, '-'" in run("generate", "gpt_shakespeare", code=2)
+    said = run("generate", "gpt_shakespeare", "a", "--tokens", 1_000_000, code=1)
+    assert "--tokens" in said or "--max-new-tokens" in said
+    assert "expected 1 to 128, the model's longest text" in said
+
+
 def test_pairs_are_two_texts_with_the_types_of_their_tokens(classifiers):
     directory = classifiers["a value"]
     printed = float(run("predict", directory, "--pairs", "w5 w6\tw7").split("\t")[-1])
