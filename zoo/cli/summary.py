@@ -36,6 +36,7 @@ def fields(located: Located) -> dict[str, Cell]:
         **_files(located),
         "license": entry.license,
         "source": entry.source,
+        "base model": entry.base_model,
         "paper": entry.paper,
     }
     return {name: cell for name, cell in found.items() if cell or name in ("parameters", "weights")}
