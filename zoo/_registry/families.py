@@ -33,6 +33,8 @@ def family(entry: Entry) -> Family:
         ManifestError: the zoo has none of that name.
     """
     found = named(entry.family)
+    if entry.family is None:
+        raise ManifestError(f"{entry.name!r} is a module of your own, of no family of the zoo.")
     if found is None:
         raise ManifestError(
             f"{entry.name!r} is of family {entry.family!r}, which this version of the zoo does not have."

@@ -119,9 +119,9 @@ def tensor_parallel(mesh: Mesh, family: str, *, axis: str = MODEL, fsdp: str | N
         raise ZooError(f"axis= and fsdp= are both {axis!r}; they take two axes of the mesh.")
     found = families.named(family)
     if not found or not found.tensor_parallel:
+        whose = "a module of no family" if family is None else f"family {family!r}"
         raise ZooError(
-            f"family {family!r} has no table for tensor parallelism; "
-            f"{families.having('tensor_parallel')} have one."
+            f"{whose} has no table for tensor parallelism; {families.having('tensor_parallel')} have one."
         )
     return ShardingRule(mesh=mesh, table=found.tensor_parallel, model=axis, fsdp=fsdp)
 

@@ -196,7 +196,9 @@ class Bert(nn.Module):
     def _positions(self, input_ids: jax.Array) -> jax.Array:
         length, most = input_ids.shape[1], max_tokens(self)
         if length > most:
-            raise ZooError(f"texts of {length} tokens; the model takes at most {most}.")
+            raise ZooError(
+                f"texts of {length} tokens; the model takes at most {most}, as input_ids[:, :{most}] has."
+            )
         if not VARIANTS[self.variant].offset:
             return jnp.arange(length)[None]
         kept = jnp.asarray(input_ids != self.pad_token_id, jnp.int32)

@@ -105,7 +105,10 @@ class GPT2(nn.Module):
         ids = token_ids(input_ids, self.vocab_size, axes=axes)
         length, shape = ids.shape[-1], ids.shape
         if length > self.max_length:
-            raise ZooError(f"texts of {length} tokens; the model takes at most {self.max_length}.")
+            raise ZooError(
+                f"texts of {length} tokens; the model takes at most {self.max_length}, as input_ids[..., "
+                f"-{self.max_length}:] has."
+            )
         mask = flattened(like_ids(attention_mask, ids, "attention_mask"), shape)
         types, positions = (
             like_ids(each if each is None else token_ids(each, count, name=name, axes=axes), ids, name)
