@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from zoo._progress import is_terminal
+from zoo.cli import console
+from zoo.cli.console import Json
 from zoo.cli.verbs import Group, Verb
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None)
@@ -104,6 +106,7 @@ def check(
         bool, typer.Option("--files", help="Verify the hash of weights that are on this machine.")
     ] = False,
     manifest: File = None,
+    json: Json = False,
 ) -> None:
     """Check entries, and report all problems at once.
 
@@ -112,6 +115,9 @@ def check(
     from zoo._publishing import manifest_check
 
     checked = manifest_check.check(manifest, names or (), files=files)
+    if json:
+        console.table(("name",), [(name,) for name in checked], json=True)
+        return
     print(f"{len(checked)} {'entry is' if len(checked) == 1 else 'entries are'} right")
 
 
