@@ -129,7 +129,7 @@ class Checkpoints:
         log.addFilter(_is_no_error)
         try:
             yield
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError) as error:
             reason = str(error)
             if any(sign in reason for sign in FULL):
                 reason = "the disk is full"

@@ -71,7 +71,7 @@ class Run:
 
     def start(self, out: Path, count: int, *options: str) -> list[subprocess.Popen]:
         command = [sys.executable, "-m", "zoo", "finetune", str(self.model), "--data", str(self.data)]
-        command += ["--out", str(out), "--set", "epochs=3", *options]
+        command += ["--out", str(out), "--set", "epochs=3", "--set", "keep=1", *options]
         each = [["--process", place] if count > 1 else [] for place in places(count)]
         return [
             subprocess.Popen(
