@@ -1,6 +1,9 @@
-"""Several processes of `jax.distributed`: the primary one, and barriers between them."""
+"""Several processes of `jax.distributed`: the primary one, barriers between them, and how one ends."""
 
+import atexit
+import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +49,17 @@ def from_primary(number: int) -> int:
     from jax.experimental import multihost_utils
 
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def leave_at_exit(code: int) -> None:
+    """Ends this process with the code where Python ends, before JAX would wait for what still computes."""
+    atexit.register(_leave, code)
+
+
+def _leave(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo._loading.resolve import info
+from zoo._processes import is_primary, leave_at_exit
 from zoo._progress import is_terminal
 from zoo.cli.console import NAME_HELP, Json, Name, complete_name, table
 from zoo.cli.settings import Setting, changed
@@ -136,7 +137,6 @@ def evaluate(name: Name, data: Data = None, json: Json = False) -> None:
 
 def _finish(out: Path, task: str, data: Sequence[str], *, json: bool) -> None:
     """Prints the metrics, where the model is, and the commands that take it."""
-    from zoo._processes import is_primary
     from zoo.training.run_directory import CONFUSION, CURVES
 
     if not is_primary():
@@ -154,7 +154,6 @@ def _finish(out: Path, task: str, data: Sequence[str], *, json: bool) -> None:
 
 
 def _join(process: str | None) -> None:
-    from zoo._processes import is_primary
     from zoo.training import processes
 
     if process is None:
@@ -166,7 +165,6 @@ def _join(process: str | None) -> None:
 
 def _report(epochs: int) -> "Report":
     """Returns what prints the metrics of each epoch, which a terminal's bar shows."""
-    from zoo._processes import is_primary
 
     def report(epoch: int, measures: Mapping[str, float]) -> None:
         if measures and is_primary() and not is_terminal(sys.stderr):
@@ -179,9 +177,6 @@ def _report(epochs: int) -> "Report":
 @contextmanager
 def _stoppable() -> "Iterator[None]":
     """Says where a signal has stopped the run, and the command that goes on."""
-    from zoo._processes import is_primary
-    from zoo.training import processes
-
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -190,5 +185,5 @@ def _stoppable() -> "Iterator[None]":
         if is_primary():
             typer.echo(f"zoo: {where.partition('; ')[0].rstrip(';')}; continue with: {again}", err=True)
         code = stop.code if isinstance(stop, SystemExit) else 128 + signal.SIGINT
-        processes.leave_at_exit(int(code or 0))
+        leave_at_exit(int(code or 0))
         raise

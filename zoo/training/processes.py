@@ -1,9 +1,6 @@
 """Joins several processes of one run, on one host or many, and reports lost ones."""
 
-import atexit
-import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +8,7 @@ from typing import Any
 import jax
 
 from zoo._errors import TrainingError
+from zoo._processes import leave_at_exit
 
 # Seconds until a process that says nothing is lost, for those that wait for it.
 PATIENCE = 30
@@ -58,14 +56,3 @@ def report_lost_process() -> Iterator[None]:
             f"another process of the run has ended or is out of reach ({str(error).splitlines()[0]}); "
             "start all of them again with --resume."
         ) from error
-
-
-def leave_at_exit(code: int) -> None:
-    """Ends this process with the code where Python ends, before JAX would wait for what still computes."""
-    atexit.register(_leave, code)
-
-
-def _leave(code: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from zoo import training
 from zoo._registry import recipes
 from zoo.cli import app
-from zoo.training import DATASETS, processes
+from zoo.training import DATASETS
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_stopped_run_says_in_one_line_which_command_goes_on(zoo_command, data,
 
     codes = []
     monkeypatch.setattr(training, "train", stop)
-    monkeypatch.setattr(processes, "leave_at_exit", codes.append)
+    monkeypatch.setattr("zoo.cli.train.leave_at_exit", codes.append)
     monkeypatch.setattr(sys, "argv", ["python", "train", "mlp_mnist", "--out", "my run"])
     result = zoo_command("train", "mlp_mnist", "--data", data, "--out", tmp_path / "run")
     assert result.exit_code == 143
