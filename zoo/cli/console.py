@@ -140,6 +140,8 @@ def _draw(columns: Sequence[str], rows: list[Sequence[Cell]], spare: Sequence[st
     # Slow to import, and needed on terminals only.
     from rich.console import Console
 
+    if not rows:
+        return
     console = Console(markup=False, highlight=False, emoji=False, stderr=err)
     for left_out in range(len(spare) + 1):
         kept = [index for index, column in enumerate(columns) if column not in spare[:left_out]]

@@ -17,6 +17,7 @@ def fetch(
         typer.Argument(
             metavar="NAME...",
             help="Names that `zoo list` shows, patterns as 'resnet*', or repositories.",
+            autocompletion=console.complete_name,
         ),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the weights in the cache.")] = False,

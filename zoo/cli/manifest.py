@@ -100,7 +100,11 @@ def add(
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Names, or patterns such as 'resnet*'.  [default: all]"),
+        typer.Argument(
+            metavar="NAME...",
+            help="Names, or patterns such as 'resnet*'.  [default: all]",
+            autocompletion=console.complete_name,
+        ),
     ] = None,
     files: Annotated[
         bool, typer.Option("--files", help="Verify the hash of weights that are on this machine.")

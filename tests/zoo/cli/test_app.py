@@ -270,6 +270,14 @@ def test_names_and_directories_are_completed(tmp_path, monkeypatch):
     assert console.complete_name("plain") == []
 
 
+@pytest.mark.parametrize("name", sorted(VERBS.keys() - {"zoo manifest add"}))  # its name is a new one
+def test_names_of_models_are_completed_for_each_verb(name):
+    for param in VERBS[name].params:
+        if param.name in ("name", "names", "pattern") and param.param_type_name == "argument":
+            found = param.shell_complete(typer.Context(VERBS[name]), "resnet18.m")
+            assert [each.value for each in found] == ["resnet18.microsoft"]
+
+
 def process(*arguments, **keywords):
     return subprocess.Popen([sys.executable, "-m", "zoo", *arguments], stderr=subprocess.PIPE, **keywords)
 
