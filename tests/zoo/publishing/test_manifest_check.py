@@ -79,7 +79,7 @@ def test_all_problems_are_listed_at_once(sheet, capsys):
         "models.classes stands after counted",
         "families: they stand as mlp, cnn",
         "models.odd: 'odd' is of family 'mlpp', which this version of the zoo does not have.",
-        "models.counted: family 'mlp' has no 'num_class'",
+        "models.counted: family 'mlp' has no 'num_class', only hidden, num_classes, activation",
         "models.classes.num_params: the module has 824201, the entry says 3",
         "models.classes.classes: there are 10 names for 9 classes",
         f"models.gone.classes: there is no file {str(packaged.classes_path('dogs'))!r}",
