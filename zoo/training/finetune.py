@@ -32,7 +32,7 @@ from zoo.training.drawing import attempt, can_draw
 from zoo.training.evaluate import confusion, evaluate
 from zoo.training.labelled_data import Labelled, describe, pictures, texts
 from zoo.training.metrics import append_rows
-from zoo.training.partitioning import make_partitioner
+from zoo.training.partitioning import Partitioner, make_partitioner
 from zoo.training.progress import Follow
 from zoo.training.run import Report, run, write_result
 from zoo.training.run_directory import CONFUSION, CURVES, METRICS, claim
@@ -104,13 +104,7 @@ def finetune(
         labelled = read(located, data, recipe)
         # Data with a val of their own are not split, whatever the recipe would do with others.
         recipe = replace(recipe, validation_share=labelled.share)
-        if num_classes not in (None, len(labelled.classes)):
-            raise TrainingError(f"{str(data)!r} has {len(labelled.classes)} classes, not {num_classes}.")
-        if len(labelled.training.labels) < recipe.batch_size:
-            raise TrainingError(
-                f"{len(labelled.training.labels)} examples are no batch of {recipe.batch_size}; "
-                "choose a smaller batch_size."
-            )
+        _check(labelled, data, recipe, num_classes)
         # Read before training, as everything that its end needs.
         companions = text_files(located) if entry.takes_tokens else {}
     (examined or describe)(labelled)
@@ -122,14 +116,8 @@ def finetune(
         variables = run(
             model, recipe, directory, labelled.training, labelled.held_back, report, partitioner, progress
         )
-        model = model.replace(variables=variables)
-        measured = evaluate(model, labelled.held_back, recipe, partitioner=partitioner)
-        metrics = {f"validation_{measure}": value for measure, value in measured.items()}
-        append_rows(directory / METRICS, [metrics])
-        assert model.entry is not None  # it was loaded
-        record = replace(model.entry, metrics=FrozenMapping(metrics))
-        # Its tokenizer is that of the pretrained model.
-        made = Model(model.module, variables, record, origin=Origin(located=located))
+        made = _measured(model.replace(variables=variables), labelled, recipe, partitioner)
+        append_rows(directory / METRICS, [dict(made.entry.metrics) if made.entry else {}])
         write_result(made, directory, companions)
         taken = confusion(made, labelled.held_back, recipe, partitioner=partitioner)
         if drawing:
@@ -152,6 +140,25 @@ def read(located: Located, data: Path, recipe: Recipe) -> Labelled:
         return pictures(data, preprocess_located(located).entry, share=share, seed=seed)
     module, _ = build(entry)
     return texts(data, text.tokenizer_of(located), text.limit(located, module), share=share, seed=seed)
+
+
+def _check(labelled: Labelled, data: Path, recipe: Recipe, num_classes: int | None) -> None:
+    """Refuses data of other classes than expected, or too few for a batch."""
+    found, count = len(labelled.classes), len(labelled.training.labels)
+    if num_classes not in (None, found):
+        raise TrainingError(f"{str(data)!r} has {found} classes, not {num_classes}.")
+    if count < recipe.batch_size:
+        raise TrainingError(
+            f"{count} examples are no batch of {recipe.batch_size}; choose a smaller batch_size."
+        )
+
+
+def _measured(model: Model, labelled: Labelled, recipe: Recipe, partitioner: Partitioner) -> Model:
+    """Returns the model with an entry that has its metrics on the held-out examples."""
+    measured = evaluate(model, labelled.held_back, recipe, partitioner=partitioner)
+    metrics = FrozenMapping({f"validation_{name}": value for name, value in measured.items()})
+    assert model.entry is not None  # it was loaded
+    return replace(model, entry=replace(model.entry, metrics=metrics))
 
 
 def _with_head(
@@ -183,4 +190,5 @@ def _with_head(
         labels=labelled.classes,
         scores=None,
     )
-    return Model(model.module, unflatten(variables), record, model.notes, model.origin)
+    # Its tokenizer is that of the pretrained model.
+    return Model(model.module, unflatten(variables), record, model.notes, Origin(located=located))
