@@ -15,6 +15,7 @@ import converters
 import zoo
 from tests import make_goldens
 from zoo.cli import app
+from zoo.cli.convert import read_labels
 
 MINE = """
 import flax.linen as nn
@@ -114,6 +115,42 @@ def test_preprocessing_of_ones_own_is_kept(run, checkpoints, tmp_path):
     result = run("convert", checkpoints["mlp_mnist"], "-o", file, "--preprocess", "resnet18")
     assert result.exit_code == 1
     assert "has no place for --preprocess; choose a directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat\n\n dog \n",
+        '["cat", "dog"]',
+        '{"0": "cat", "1": "dog"}',
+        '{"dog": 1, "cat": 0}',
+        '{"id2label": {"0": "cat", "1": "dog"}}',
+    ],
+)
+def test_labels_are_lines_or_json(text, tmp_path):
+    (tmp_path / "labels").write_text(text)
+    assert read_labels(tmp_path / "labels") == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("text", ["{}", "[1, 2]", '{"0": "cat", "2": "dog"}', "3"])
+def test_what_does_not_name_classes_is_refused(text, tmp_path):
+    (tmp_path / "labels").write_text(text)
+    with pytest.raises(zoo.ZooError, match="does not name the classes; expected one a line, or JSON such as"):
+        read_labels(tmp_path / "labels")
+
+
+def test_labels_are_kept(run, checkpoints, tmp_path):
+    (tmp_path / "labels").write_text("\n".join("abcdefghij"))
+    assert (
+        run(
+            "convert", checkpoints["cnn_mnist"], "-o", tmp_path / "a", "--labels", tmp_path / "labels"
+        ).exit_code
+        == 0
+    )
+    assert zoo.info(tmp_path / "a").class_names == tuple("abcdefghij")
+    (tmp_path / "labels").write_text("a")
+    refused = run("convert", checkpoints["cnn_mnist"], "-o", tmp_path / "b", "--labels", tmp_path / "labels")
+    assert refused.stderr == "zoo: --labels 1 names; expected a name for each of the 10 classes.\n"
 
 
 def test_notes_are_on_stderr(run, checkpoints, tmp_path):

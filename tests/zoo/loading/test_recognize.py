@@ -79,7 +79,9 @@ def test_entries_that_differ_in_their_weights_only_are_one_architecture(tmp_path
     assert target.entry.preprocess == zoo.info("resnet18").preprocess
     assert target.entry.class_names[0] == "tench"
     (note,) = target.notes
-    assert re.fullmatch(r"takes the preprocessing of 'resnet18'; resnet18\.a1_in1k.* with .*model= or .*", note)
+    assert re.fullmatch(
+        r"takes the preprocessing of 'resnet18'; resnet18\.a1_in1k.* with .*model= or .*", note
+    )
 
 
 def test_the_hash_tells_whose_weights_they_are(checkpoints, use_manifest):
