@@ -23,7 +23,7 @@ demo: $(VENV)/base
 	@mkdir -p build
 	$(VENV)/bin/zoo sample vae_mnist --label 3 --count 1 --out build/three.png
 	$(VENV)/bin/zoo predict cnn_mnist build/three.png
-	@echo "Now open digits.png."
+	@echo "Now open digits.png. After 'source $(VENV)/bin/activate', zoo and python are those of $(VENV)."
 
 test: $(VENV)/dev
 	$(PYTEST)
@@ -40,12 +40,12 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(VENV)/bin/python $$script; done
 
-# What the package needs to run, without torch.
+# What the package and the README's `zoo` lines need to run, without torch.
 $(VENV)/base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("flax-zoo needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=python3.11" % sys.version_info[:2])'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(INSTALL) hatchling PyYAML
-	$(INSTALL) --no-build-isolation --editable .
+	$(INSTALL) --no-build-isolation --editable '.[text,plot]'
 	@touch $@
 
 # The same and what the tests, the checks and the benchmarks need, torch among it.

@@ -57,6 +57,9 @@ assert_type(zoo.to_nnx(model), nnx.Module)
 assert_type(zoo.partition(variables, {"head": "fc2"}), dict[str, Any])
 assert_type(zoo.graft(variables, model, at="encoder"), dict[str, Any])
 assert_type(zoo.compiler_options(), dict[str, str])
+assert_type(zoo.predict("cnn_mnist", ["three.png", Path("four.png")], top=3), list[list[tuple[str, float]]])
+zoo.embed("all-minilm-l6-v2", ["A cat sits on the mat."]).mean(0)
+assert_type(zoo.generate(model, ["ROMEO:"], max_new_tokens=5), list[str])
 assert_type([*zoo.predict_all(model, [IMAGES[0]], batch_size=8)], list[Any])
 
 # Several devices.

@@ -23,6 +23,7 @@ from zoo._saving.save import save
 from zoo._saving.shards import are_spread
 from zoo._variables.sharding import Placement
 from zoo._variables.tree import flatten
+from zoo.training.calibration import check_temperature, with_temperature
 from zoo.training.checkpointing import Checkpoints
 from zoo.training.curves import draw_curves
 from zoo.training.data import Dataset, Examples, load_split
@@ -103,7 +104,9 @@ def train(
         if complete:
             return load(str(directory.resolve()), pretrained=True, sharding=partitioner.sharding)
         model = load_located(located, seed=recipe.seed, sharding=partitioner.sharding)
+        check_temperature(recipe, entry, model.variables)
         variables = run(model, recipe, directory, training, held_back, report, partitioner, progress)
+        variables = with_temperature(variables, recipe, entry)
         measured = evaluate(
             model.replace(variables=variables), splits["test"], recipe, partitioner=partitioner
         )
