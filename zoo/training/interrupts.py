@@ -39,21 +39,24 @@ def wait_for(call: Callable[[], Result]) -> Result:
     The call itself goes on after a signal; the process does not end before it.
     """
     outcome: Future[Result] = Future()
+    done = threading.Event()
 
     def settle() -> None:
         try:
             outcome.set_result(call())
         except BaseException as error:  # the waiting thread raises it
             outcome.set_exception(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=settle, daemon=True)
     thread.start()
     try:
         # Again and again, since a signal that another thread gets does not wake this one.
-        while thread.is_alive():
-            thread.join(WAKE)
+        while not done.wait(WAKE):
+            pass
         return outcome.result()
     except BaseException:
-        if thread.is_alive():
+        if not done.is_set():
             atexit.register(thread.join)
         raise
