@@ -1,5 +1,7 @@
 """From an entry to a model: its module, and its weights or new ones."""
 
+from __future__ import annotations  # help(zoo.load) then shows the names of types, not what they stand for
+
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -76,6 +78,14 @@ def load(
             have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
             A model of text without classes gets the head "classification" with it.
             With `in_channels=`, the first kernel is summed or repeated over the channels of images.
+
+    Examples:
+        >>> model = zoo.load("resnet50", pretrained=True)
+        >>> module, variables = model
+        >>> zoo.load("resnet18", pretrained=True, num_classes=37)  # a new head, to finetune
+        >>> zoo.load("vae_mnist", latent_dim=2, seed=1)  # another architecture of the family, to train
+        >>> zoo.load("hf://sentence-transformers/all-MiniLM-L6-v2", pretrained=True, dtype="bfloat16")
+        >>> zoo.load("./runs/mine", pretrained=True)
 
     Raises:
         UnknownModelError: the manifest has no such name.
