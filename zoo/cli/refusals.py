@@ -20,8 +20,9 @@ HIDDEN = re.compile(r"\.[0-9a-f]{8,}\.tmp")  # a file or directory until it is c
 def refusal(error: Exception) -> str | None:
     """Returns what happened and what to do, for a user's mistake or a machine's limit."""
     place = place_in_own_file(error)
-    if isinstance(error, ZooError | ConverterError):
-        return f"{error}{place}"
+    known = str(error) if isinstance(error, ZooError | ConverterError) else trouble(error)
+    if known:
+        return f"{known}{place}"
     if place:
         return f"{described(error)}{place}"
     if isinstance(error, OSError):
@@ -31,7 +32,7 @@ def refusal(error: Exception) -> str | None:
     if isinstance(error, UnicodeEncodeError):
         odd = error.object[error.start]
         return f"{error.encoding} has no {odd!a}; with PYTHONIOENCODING=utf-8 it is printed."
-    return trouble(error)
+    return None
 
 
 def _of_system(error: OSError) -> str:

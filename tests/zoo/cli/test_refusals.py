@@ -11,6 +11,7 @@ import zoo
 from converters import CheckpointError
 from converters.io import atomic_write
 from zoo.cli import app
+from zoo.cli.modules import make
 from zoo.cli.refusals import refusal
 
 FULL = "No space left on device"
@@ -39,6 +40,18 @@ def test_a_refusal_is_a_sentence(error, said):
     with pytest.raises(type(error)) as caught:
         raise error
     assert refusal(caught.value).startswith(said)
+
+
+def test_a_device_without_memory_is_said_before_the_module_that_asked_for_it(tmp_path, monkeypatch):
+    (tmp_path / "greedy.py").write_text(
+        "import jax.numpy as jnp\n\n\ndef make():\n    return jnp.zeros((200_000, 10_000_000))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(zoo.ZooError) as caught:
+        make("greedy:make")
+    said = refusal(caught.value.__cause__)
+    assert said.startswith("the memory of the device is not enough")
+    assert said.endswith("greedy.py, line 5: return jnp.zeros((200_000, 10_000_000))")
 
 
 def test_a_flaw_of_the_zoo_keeps_its_traceback():
