@@ -119,7 +119,7 @@ def write_pictures(directory: Path, count: int) -> None:
     from PIL import Image
 
     import zoo
-    from zoo._saving.convert import export
+    from zoo._saving.export import export
 
     zoo.save(zoo.load("resnet18"), directory / "resnet18")
     export(directory / "resnet18", directory / "resnet18.pth")

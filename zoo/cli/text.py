@@ -51,7 +51,7 @@ def generate(
     json: console.Json = False,
 ) -> None:
     """Continue a text, and print it token by token; or several, one after the other."""
-    from zoo._inference.generate_texts import continued, stream
+    from zoo._inference.continue_texts import continued, stream
 
     if prompt is None and file is None:
         inputs.check_given(None, None, "a prompt")
