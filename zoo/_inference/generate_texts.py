@@ -14,6 +14,7 @@ from zoo._inference.subject import subject
 from zoo._loading.resolve import Name
 from zoo._model import Model
 
+
 class _Others(Options, total=False):
     attention_mask: ArrayLike | None
     batch_size: int | None
