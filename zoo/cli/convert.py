@@ -80,7 +80,11 @@ Draft = Annotated[
 ]
 Like = Annotated[
     Path | None,
-    typer.Option(metavar="CKPT", help="The original checkpoint, whose other contents are kept."),
+    typer.Option(
+        metavar="CKPT",
+        help="The original checkpoint, whose names, order and counters of tensors come back; "
+        "an optimizer's state does not.",
+    ),
 ]
 Layout = Annotated[str | None, typer.Option(help="Layout of the tensors' names, such as timm.")]
 
