@@ -293,6 +293,10 @@ def _fitted(label: str, numbers: str, text: str, width: int) -> tuple[str, int, 
     room = width - len(numbers) - SHORTEST - 4  # a space behind each cell
     label = _shortened(label, max(room // 2, room - len(text)) if text else room)
     room -= len(label)
+    parts = text.split("  ")
+    while len(parts) > 1 and len("  ".join(parts)) > room:
+        parts.pop()  # what was cut off a number would be another one
+    text = "  ".join(parts)
     text = text if len(text) <= room else f"{text[: room - 1].rstrip()}…" if room >= SHORTEST else ""
     return label, min(SHORTEST + max(room - len(text), 0), LONGEST), numbers, text
 

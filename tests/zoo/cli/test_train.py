@@ -4,7 +4,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from zoo import training
+from zoo import info, training
 from zoo._registry import recipes
 from zoo.cli import app
 from zoo.training import DATASETS
@@ -32,6 +32,9 @@ def test_train_and_eval_print_the_same_rows_and_train_a_line_an_epoch(zoo_comman
         f"zoo: the model is in {out}, with curves.png; next:\n"
         f"  zoo predict {out} PICTURE\n  zoo eval {out} --data {data}\n  zoo publish {out} OWNER/NAME\n"
     )
+    # Nobody else's weights, nor those that the recipe alone would give.
+    made = info(out)
+    assert (made.source, made.license) == ("zoo train mlp_mnist --set epochs=1 --set batch_size=16", None)
     measured = zoo_command("eval", out, "--data", data)
     assert measured.exit_code == 0
     assert measured.stdout == trained.stdout
