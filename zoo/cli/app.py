@@ -68,7 +68,7 @@ def main() -> None:
     """Runs the command line; the console script."""
     # What was imported stays to the end; to search it for garbage then would take a third of a second.
     gc.freeze()
-    sys.stdin = sys.stdin or io.StringIO()  # closed by who started it
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO())  # closed by who started it
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("zoo: %(message)s"))
     logger = logging.getLogger("zoo")
