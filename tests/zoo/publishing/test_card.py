@@ -64,7 +64,7 @@ def test_the_page_says_what_a_user_needs(card):
         "Trained by `zoo train vae_mnist`",
         "| learning_rate | 0.001 |",
         "| `mnist_test_loss` | 12.094 | MNIST, test |",
-        f"has sha256 `{entry.weights.sha256}`, 1,969,408 bytes",
+        f"has sha256 `{entry.weights.sha256}`, {entry.weights.size:,} bytes",
         "License: Apache-2.0",
         f"is {staged.verified.difference:.1e}, in float64 with flax ",
         "the outputs that its implementation in PyTorch",
