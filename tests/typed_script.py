@@ -98,6 +98,8 @@ assert_type(zoo.training.evaluate(model, test, recipe), dict[str, float])
 assert_type(zoo.training.draw_curves("runs/cnn"), Path)
 
 # Conversion.
+assert_type(zoo.convert("cnn.pth", model="cnn_mnist"), zoo.Model)
+zoo.to_torch(model, like=Path("cnn.pth"))["fc2.weight"].mean()
 assert_type(converters.read_checkpoint("cnn.pth").shapes, dict[str, tuple[int, ...]])
 names = (("^Conv_0", "stem"), converters.Transpose("^fc", (1, 0)))
 assert_type(converters.convert("cnn.pth", module, SHAPE, names=names), dict[str, Any])
