@@ -180,7 +180,7 @@ def _stoppable() -> "Iterator[None]":
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        where = " ".join(getattr(stop, "__notes__", ())) or "stopped before the first update;"
+        where = " ".join(getattr(stop, "__notes__", ())) or "stopped outside of the updates;"
         again = shlex.join(["zoo", *(each for each in sys.argv[1:] if each != "--resume"), "--resume"])
         if is_primary():
             typer.echo(f"zoo: {where.partition('; ')[0].rstrip(';')}; continue with: {again}", err=True)
