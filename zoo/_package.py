@@ -1,14 +1,9 @@
-"""The package itself: its version, its public modules, and the package `converters` that it comes with."""
+"""The package itself: its version, and the package `converters` that it comes with."""
 
-import pkgutil
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
-import converters
-
-COMMAND_LINE = "cli"  # found like the others, and public only as the command `zoo`
 NOT_INSTALLED = "0+unknown"  # as versions are written; the folder alone has none
 
 
@@ -28,29 +23,14 @@ def _check_converters() -> None:
     Raises:
         ImportError: it is another one.
     """
-    if not hasattr(converters, "to_torch"):
-        where = converters.__file__ or next(iter(converters.__path__), "")
+    found = find_spec("converters")
+    where = found and (found.origin or next(iter(found.submodule_search_locations or ()), ""))
+    # Read, not imported, which would take a second.
+    if not (where and Path(where).is_file() and "to_torch" in Path(where).read_text(encoding="utf-8")):
         raise ImportError(
             f"{where!r} is another package named 'converters', which hides or has replaced the one of "
             "flax-zoo: remove it (pip uninstall converters, or its folder), and install flax-zoo again."
         )
-
-
-def modules() -> list[str]:
-    """Returns the names of the public modules: the families and `training`."""
-    found = (each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name for name in found if not name.startswith("_") and name != COMMAND_LINE)
-
-
-def module(name: str) -> ModuleType:
-    """Imports a public module such as `zoo.gpt2`, which happens when it is first used.
-
-    Raises:
-        AttributeError: there is none of that name.
-    """
-    if name not in (*modules(), COMMAND_LINE):
-        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    return import_module(f"zoo.{name}")
 
 
 _check_converters()  # zoo imports this module first: all others import from converters

@@ -31,7 +31,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer, models
 from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
 from typer.testing import CliRunner
 
-from zoo.cli import app
+from zoo.cli.app import app
 
 LIMIT = 1e-4  # of the largest number: float32, and what the command line prints of it
 HALF = 1e-2  # the same in float16

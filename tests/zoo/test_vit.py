@@ -22,7 +22,7 @@ from tests.reference import published
 from zoo import vit
 from zoo._nn.layers import bicubic
 from zoo._preprocessing import images as _images
-from zoo.cli import app
+from zoo.cli.app import app
 
 
 def convert(tensors: Any, layout: str, **config: Any) -> tuple[vit.ViT, Any]:

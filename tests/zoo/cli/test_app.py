@@ -18,7 +18,8 @@ import typer.main
 from PIL import Image
 
 import zoo
-from zoo.cli import app, console, summary
+from zoo.cli import console, summary
+from zoo.cli.app import app
 
 
 class Result(NamedTuple):

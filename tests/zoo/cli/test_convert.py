@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import converters
 import zoo
 from tests import make_goldens
-from zoo.cli import app
+from zoo.cli.app import app
 from zoo.cli.convert import read_labels
 
 MINE = """
@@ -49,7 +49,7 @@ OWN = ["--module", "mine:Net", "--input", "1,8,6,1"]
 
 WITHOUT_TORCH = """
 import sys
-from zoo.cli import app
+from zoo.cli.app import app
 try:
     app(sys.argv[1:])
 except SystemExit as exit:

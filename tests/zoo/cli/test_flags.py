@@ -3,7 +3,7 @@
 import pytest
 import typer.main
 
-from zoo.cli import app
+from zoo.cli.app import app
 from zoo.cli.flags import in_flags
 
 VERBS = typer.main.get_command(app).commands

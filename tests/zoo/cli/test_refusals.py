@@ -10,7 +10,7 @@ import pytest
 import zoo
 from converters import CheckpointError
 from converters.io import atomic_write
-from zoo.cli import app
+from zoo.cli.app import app
 from zoo.cli.modules import make
 from zoo.cli.refusals import refusal
 

@@ -14,7 +14,7 @@ from tests.equivalence import randomise, state_dict
 from tests.reference import text_models
 from tests.zoo.loading.test_transformers_config import BERT, sentences, write
 from tests.zoo.preprocessing.test_text import add_tokenizer
-from zoo.cli import app
+from zoo.cli.app import app
 
 
 @pytest.fixture(scope="module")

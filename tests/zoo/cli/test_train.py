@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from zoo import info, training
 from zoo._registry import recipes
-from zoo.cli import app
+from zoo.cli.app import app
 from zoo.training import DATASETS
 
 

@@ -23,7 +23,7 @@ import hashlib, os, signal, sys, time
 from pathlib import Path
 import huggingface_hub.file_download
 import zoo
-from zoo import cli
+from zoo.cli.app import app
 from zoo._registry import manifest as _manifest
 from zoo._hub import retry
 from zoo._variables.tree import flatten
@@ -50,7 +50,7 @@ def parts(pattern=".*"):
     return [path for root in sys.argv[2:] for path in Path(root).rglob(pattern) if path.is_file()]
 
 def fetch():
-    cli.app(["fetch", "net"], prog_name="zoo")
+    app(["fetch", "net"], prog_name="zoo")
 """
 
 TEN = """

@@ -13,7 +13,7 @@ from tests.support.hub import Hub
 from tests.support.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.hub.conftest import litter
 from zoo._hub import cache as hub_cache
-from zoo.cli import app
+from zoo.cli.app import app
 
 
 @pytest.fixture
@@ -134,11 +134,11 @@ def test_a_path_that_is_not_text_is_printed_as_it_is(files, pth, declare, cache)
     files.files["/net.pth"] = pth.content
     declare(url=f"{files.url}/net.pth", sha256=pth.sha256, layout="torch")
     place = os.fsencode(cache) + b"/\xff a"
-    code = "import sys; from pathlib import Path; from zoo import cli, mlp\n"
+    code = "import sys; from pathlib import Path; from zoo import mlp; from zoo.cli.app import app\n"
     code += "from zoo._registry import manifest\n"
     code += "manifest._packaged = lambda: manifest.read(Path(sys.argv[1]))\n"
     code += "mlp.TORCH_NAMES = {'torch': ()}\n"
-    code += "cli.app(['fetch', 'net'], prog_name='zoo')"
+    code += "app(['fetch', 'net'], prog_name='zoo')"
     done = subprocess.run(
         [sys.executable, "-c", code, cache / "weights_manifest.yaml"],
         env=os.environ | {"ZOO_CACHE": os.fsdecode(place), "PYTHONIOENCODING": "utf-8:strict"},

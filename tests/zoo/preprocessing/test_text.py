@@ -13,7 +13,7 @@ from tests.equivalence import randomise, state_dict
 from tests.reference import text_models
 from tests.zoo.loading.test_transformers_config import BERT, GPT2, sentences, write
 from zoo._preprocessing import text
-from zoo.cli import app
+from zoo.cli.app import app
 
 WORDS = {"[UNK]": 0, "<|endoftext|>": 1, **{f"w{index}": index for index in range(2, 50)}}
 

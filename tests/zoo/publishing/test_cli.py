@@ -11,7 +11,7 @@ import pytest
 import zoo
 from tests.zoo.publishing.conftest import FILES, OLD, REPO, TOKEN
 from zoo._registry import manifest
-from zoo.cli import app
+from zoo.cli.app import app
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from zoo._loading import fetch
 from zoo._publishing import manifest_check
 from zoo._registry import compiled, manifest, packaged
 from zoo._registry.manifest_schema import Manifest
-from zoo.cli import app
+from zoo.cli.app import app
 
 __all__ = ["cache", "files", "hub", "mlp", "pth"]
 

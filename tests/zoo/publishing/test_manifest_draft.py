@@ -19,7 +19,7 @@ from tests.zoo.loading.test_transformers_config import GPT2, agrees, write
 from tests.zoo.publishing.conftest import cache, hub
 from zoo._loading import transformers_config
 from zoo._registry import manifest
-from zoo.cli import app
+from zoo.cli.app import app
 
 __all__ = ["cache", "directory", "files", "flax", "hub", "mlp", "pth"]
 

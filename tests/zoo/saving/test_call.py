@@ -18,7 +18,7 @@ from zoo._registry.entry import Input
 from zoo._saving import call as calls
 from zoo._saving.convert import convert_to
 from zoo._saving.export import export
-from zoo.cli import app
+from zoo.cli.app import app
 
 MINE = """
 import flax.linen as nn

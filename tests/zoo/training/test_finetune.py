@@ -23,7 +23,7 @@ from tests.reference import twins
 from tests.support import compilation
 from tests.zoo.training import tables
 from zoo._saving.export import export
-from zoo.cli import app
+from zoo.cli.app import app
 from zoo.training import DataError, TrainingError, evaluate_pretrained, finetune, finetuning_recipe
 from zoo.training.loop import make_step
 from zoo.training.metrics import read_rows
