@@ -8,8 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from zoo import _progress
-from zoo._progress import bytes_bar, steps_bar
+from zoo._progress import bytes_bar, steps_bar, terminal, work
 
 
 class Clock:
@@ -25,7 +24,7 @@ class Clock:
 def clock(monkeypatch):
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     clock = Clock()
-    monkeypatch.setattr(_progress, "time", clock)
+    monkeypatch.setattr(work, "time", clock)
     return clock
 
 
@@ -97,14 +96,14 @@ def test_where_nobody_reads_work_goes_on(clock, monkeypatch, gone):
 
 
 def test_speed_is_that_of_late_and_of_what_came_now(clock):
-    work = _progress._Work("", in_bytes=True)
+    piece = work.Work("", in_bytes=True)
     for second in range(100):  # resumed at 1 GB, and much faster at first
         clock.now += 1
-        work.update(10**9 + 10**8 * min(second, 10) + 10**6 * second, 2 * 10**9)
-    assert work.speed() == pytest.approx(10**6, rel=0.05)
-    work.update(0, 2 * 10**9)  # from the beginning
-    assert work.speed() is None
-    assert work.line() == "0.00 of 2.00 GB"
+        piece.update(10**9 + 10**8 * min(second, 10) + 10**6 * second, 2 * 10**9)
+    assert piece.speed() == pytest.approx(10**6, rel=0.05)
+    piece.update(0, 2 * 10**9)  # from the beginning
+    assert piece.speed() is None
+    assert piece.line() == "0.00 of 2.00 GB"
 
 
 LABELS = ("x", "pets: model.safetensors", "a-long-name-of-a-model: model-00001-of-00004.safetensors")
@@ -115,7 +114,7 @@ TEXTS = ("", "accuracy 0.4392  loss 1.8702  validation_accuracy 0.4433")
 @pytest.mark.parametrize("width", [50, 60, 80, 120])
 def test_a_bar_has_room_on_one_line(width):
     for label, numbers, text in itertools.product(LABELS, NUMBERS, TEXTS):
-        shown, bar, kept, said = _progress._fitted(label, numbers, text, width)
+        shown, bar, kept, said = terminal.fitted(label, numbers, text, width)
         assert len(shown) + bar + len(kept) + len(said) + 3 < width
         assert (kept, bar >= 10) == (numbers, True)
         if shown != label:
