@@ -1,4 +1,4 @@
-"""Vision transformers beyond tests/cases.py: other image sizes, the names in files, masked patches."""
+"""Vision transformers beyond tests/cases/: other image sizes, the names in files, masked patches."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,0 +1,18 @@
+"""Models to be proven equal to PyTorch implementations; a new one is a line in its family's file."""
+
+import pytest
+
+from tests.cases import resnets, small, texts, vits
+from tests.cases.case import Case, images, labels
+from tests.cases.texts import DROPOUT_CASES, HEAD_CASES
+from tests.cases.vits import VIT
+
+__all__ = ["CASES", "DROPOUT_CASES", "HEAD_CASES", "VIT", "Case", "each_case", "images", "labels"]
+
+CASES = {**small.CASES, **resnets.CASES, **texts.CASES, **vits.CASES}
+
+each_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case.slow else []) for case in CASES.values()],
+    ids=CASES,
+)
