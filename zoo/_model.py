@@ -23,6 +23,13 @@ else:
     Unpacked = object
 
 
+class _Printed(str):
+    """A text that shows itself as it is printed, where it is the last line of a notebook's cell."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where variables are from; takes no part in comparisons, so that jax compiles once for all of them.
@@ -127,7 +134,7 @@ class Model(Unpacked):
         title = ", ".join(_phrases(self._facts()))
         inputs = self.entry.inputs if self.entry else ()
         order = tuple(init.shapes(self.module, inputs)) if inputs else ()
-        return f"{title}\n\n{summary.table(self.variables, order, depth)}"
+        return _Printed(f"{title}\n\n{summary.table(self.variables, order, depth)}")
 
     def replace(self, *, variables: Mapping[str, Any]) -> "Model":
         """Returns the same module with other variables."""

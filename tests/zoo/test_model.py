@@ -180,6 +180,7 @@ def test_the_summary_goes_as_deep_as_asked(model):
     assert model.summary().splitlines()[0] == "Noisy, 18 parameters, float32"
     # The running mean is the module's own, the kernel and bias are a layer's.
     assert len(model.summary().splitlines()) == 6
+    assert repr(model.summary()) == model.summary()
 
 
 def test_flatten_and_unflatten_are_inverse():

@@ -93,6 +93,11 @@ def predictions(
 def _best(entry: Entry, logits: np.ndarray, top: int) -> Best:
     found = scores(entry, logits)
     names = entry.class_names or [str(index) for index in range(len(found))]
+    if len(names) != len(found):
+        raise ZooError(
+            f"{entry.name!r} has labels for {len(names)} classes and gives {len(found)} logits; save it with "
+            "a label for each, zoo.save(..., labels=...)."
+        )
     return [(names[index], float(found[index])) for index in np.argsort(-found, kind="stable")[:top]]
 
 

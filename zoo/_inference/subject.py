@@ -1,5 +1,6 @@
 """The model that a verb is about: one by name, which is loaded when it is needed, or one that is loaded."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from zoo._model import Model
 from zoo._registry import manifest
 from zoo._registry.entry import Entry
 
+_log = logging.getLogger("zoo")
 Given: TypeAlias = Name | Located | Model
 
 
@@ -80,6 +82,11 @@ def _loaded(model: Model) -> Subject:
         raise ZooError(
             f"this {type(model.module).__name__} has no record of what it takes and gives: save it with "
             "zoo.save(model, directory, inputs=..., preprocess=..., labels=...), and load that with module=."
+        )
+    if model.origin.pretrained is False:
+        _log.warning(
+            "%s has random weights; pretrained=True, or the name instead of the model, loads trained ones.",
+            model.entry.name,
         )
     files = model.origin.located
     if files is None and model.entry.name in manifest.read().models:

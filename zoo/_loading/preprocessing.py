@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +14,8 @@ from zoo._loading.sentence_transformers import parsed
 from zoo._registry.entry import Digits, Photos, Preprocess
 from zoo._registry.entry_schema import check_preprocess
 
+# Of an entry's preprocessing; "crop" and others have other names in a preprocessor_config.json.
+FIELDS = {field.name for kind in (Digits, Photos) for field in fields(kind)}
 Preprocessing: TypeAlias = Preprocess | Mapping[str, Any] | str | os.PathLike[str]
 
 
@@ -36,7 +39,7 @@ def preprocessing(how: Preprocessing) -> Preprocess:
         return found
     said = dict(how) if isinstance(how, Mapping) else parsed(os.fspath(how), Path(how).read_bytes(), dict)
     content = json.dumps(said)
-    if said.keys() <= {"ink"} or "interpolation" in said:
+    if said.keys() & FIELDS or not said.keys() & preprocessor_config.FIELDS:
         problems: list[str] = []
         # JSON has lists where callers have tuples.
         checked: Preprocess = check_preprocess(json.loads(content), "preprocess", problems)

@@ -37,6 +37,12 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
         "crop_pct": 224 / 256,
     },
 }
+# Names that such a file has, of which it need not have any particular one.
+FIELDS = {name for options in PROCESSORS.values() for name in options} | {
+    "image_processor_type",
+    "feature_extractor_type",
+    "processor_class",
+}
 # Older names of the same types.
 SUFFIXES = (("FeatureExtractor", "ImageProcessor"), ("ImageProcessorFast", "ImageProcessor"))
 

@@ -126,7 +126,8 @@ def recognize(
         raise ZooError(f"{text}; {name!r} is nearest: model={name!r} lists {problems}.")
     raise ZooError(
         f"{text}, nor does any with other classes or channels. The zoo has the families "
-        f"{', '.join(families.names())}: choose an entry with model=, or a module of your own with module=."
+        f"{', '.join(families.names())}: choose an entry with model=, or take a module of your own with "
+        "converters.convert."
     )
 
 

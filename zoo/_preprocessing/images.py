@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
+import jax
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -18,7 +19,7 @@ from zoo._registry.entry import Entry, Photos
 MAX_16_BITS = 65535
 GAP, SCALE = 4, 2  # pixels between the images of a grid, and how much larger than the model's they are
 
-Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
+Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | jax.Array
 Pictures: TypeAlias = Picture | Iterable[Picture]
 
 
@@ -79,8 +80,8 @@ def pixels(path: str | os.PathLike[str], entry: Entry) -> np.ndarray:
 
 def several(images: Pictures) -> Iterable[Picture]:
     """Returns pictures: a batch is an array of four axes or a sequence, everything else is one picture."""
-    if isinstance(images, np.ndarray):
-        return images if images.ndim == 4 else [images]
+    if isinstance(images, np.ndarray | jax.Array):
+        return np.asarray(images) if images.ndim == 4 else [images]
     if isinstance(images, str | os.PathLike | Image.Image):
         return [images]
     # Of what is nothing of the kind, reading says so.
@@ -89,8 +90,8 @@ def several(images: Pictures) -> Iterable[Picture]:
 
 def _picture(image: Picture) -> Image.Image:
     """As Pillow has it; with eight bits for each color."""
-    if isinstance(image, np.ndarray):
-        return _from_array(image)
+    if isinstance(image, np.ndarray | jax.Array):
+        return _from_array(np.asarray(image))
     if isinstance(image, str | os.PathLike):
         image = opened(image)
     elif not isinstance(image, Image.Image):

@@ -16,9 +16,9 @@ from converters.tensors import Tensors
 from zoo._errors import ZooError
 from zoo._loading import recognize, weights
 from zoo._loading.build import build
-from zoo._loading.load import pretrained_arrays
+from zoo._loading.load import load, pretrained_arrays
 from zoo._loading.located import Located
-from zoo._loading.resolve import resolve
+from zoo._loading.resolve import Name, resolve
 from zoo._model import Model
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry
@@ -30,13 +30,13 @@ from zoo._variables.tree import unflatten
 
 
 def to_torch(
-    model: Model, *, layout: str | None = None, like: str | os.PathLike[str] | None = None
+    model: Name | Model, *, layout: str | None = None, like: str | os.PathLike[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Returns a model's variables as a PyTorch state dict; `converters.write_checkpoint` writes it.
 
     Args:
-        model: A model of one of the zoo's architectures. For a module of your own, use
-            `converters.to_torch`.
+        model: A name, as for `load`, or a model, of one of the zoo's architectures. For a module of your own,
+            use `converters.to_torch`.
         layout: Whose names the tensors have, of those that the architecture knows, such as "timm"; by default
             those of its own library.
         like: A checkpoint of the same architecture, whose names, order, counters and prefixes the result has.
@@ -45,6 +45,8 @@ def to_torch(
         ZooError: the model is of none of the zoo's architectures.
         ConversionError: `like` does not fit.
     """
+    if not isinstance(model, Model):
+        model = load(model, pretrained=True)
     if model.entry is None or model.entry.family is None:
         raise ZooError(f"{model} is a module of your own; converters.to_torch takes it with example inputs.")
     tensors = None if like is None else read_checkpoint(like)

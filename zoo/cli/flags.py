@@ -13,6 +13,7 @@ RENAMED = {
 }
 # Keywords that are no flag of any verb: what the library says -> what a shell does instead.
 PHRASES = {
+    "take a module of your own with converters.convert": "a module of your own with --module",
     "zoo.embed with pooling='mean'": "`zoo embed --pooling mean`",
     "zoo.embed": "`zoo embed`",
     "zoo.predict": "`zoo predict`",

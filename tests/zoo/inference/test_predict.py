@@ -1,7 +1,9 @@
 """Classes of pictures, of texts and pairs of them, in any form and number."""
 
 import threading
+from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,6 +33,7 @@ def test_each_picture_has_its_likeliest_classes_in_order_whatever_its_form(model
     logits = np.asarray(model(zoo.preprocess(model)(files)), np.float64)
     expected = softmax(logits)
     mixed = [files[0], Image.open(files[1]), np.asarray(Image.open(files[2])), *files[3:]]
+    mixed[3] = jnp.asarray(np.asarray(Image.open(files[3])))
     for given in (mixed, iter(mixed)):
         found = zoo.predict(model, given, top=2, batch_size=3)
         assert [[label for label, _ in best] for best in found] == [
@@ -107,3 +110,16 @@ def test_a_module_of_ones_own_that_was_saved_with_its_preprocessing_predicts(mod
     assert zoo.predict(loaded, files) == [
         [(f"digit {label}", score) for label, score in best] for best in expected
     ]
+
+
+def test_random_weights_are_told(files, caplog):
+    zoo.predict(zoo.load("mlp_mnist"), files[0])
+    assert "mlp_mnist has random weights; pretrained=True" in caplog.text
+
+
+def test_labels_that_are_too_few_are_told(model, files):
+    labelled = zoo.Model(model.module, model.variables, replace(model.entry, labels=("cat", "dog")))
+    with pytest.raises(
+        zoo.ZooError, match="labels for 2 classes and gives 10 logits; save it with a label for each"
+    ):
+        zoo.predict(labelled, files[0])

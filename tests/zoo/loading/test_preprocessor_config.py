@@ -11,6 +11,7 @@ from PIL import Image
 import zoo
 from tests.reference import published
 from tests.zoo.preprocessing.test_preprocess import photo
+from zoo._loading.preprocessing import preprocessing
 from zoo._loading.preprocessor_config import photos
 from zoo._preprocessing.photos import fitted
 
@@ -155,3 +156,16 @@ def test_pictures_in_their_own_sizes_are_stacked_if_they_are_equal(directory, tm
     assert preprocess([Image.new("RGB", (8, 16))] * 2).shape == (2, 16, 8, 3)
     with pytest.raises(zoo.ZooError, match=r"these have \(8, 8, 3\) and \(16, 8, 3\)"):
         preprocess([Image.new("RGB", (8, 16)), Image.new("RGB", (8, 8))])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"resize": [28, 28], "mean": [0.1307]}, "interpolation: missing"),
+        ({"nonsense": 1}, "nonsense: unknown field"),
+        ({"resize": [16, 16], "interpolation": "bilinear", "mena": [0.5]}, "did you mean 'mean'"),
+    ],
+)
+def test_fields_that_are_no_preprocessors_are_not_dropped(how, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        preprocessing(how)

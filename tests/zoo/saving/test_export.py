@@ -67,6 +67,7 @@ def test_a_model_has_the_names_of_its_own_library_unless_others_are_asked_for():
     assert "conv_proj.weight" in zoo.to_torch(model, layout="torchvision")
     with pytest.raises(zoo.ManifestError, match="has layout 'keras'; family 'vit' knows timm"):
         zoo.to_torch(model, layout="keras")
+    assert zoo.to_torch("mlp_mnist").keys() == zoo.to_torch(zoo.load("mlp_mnist")).keys()
     own = zoo.Model(nn.Dense(2), nn.Dense(2).init({"params": np.zeros(2, np.uint32)}, np.ones((1, 3))))
     with pytest.raises(zoo.ZooError, match=r"is a module of your own; converters\.to_torch takes it"):
         zoo.to_torch(own)
