@@ -92,11 +92,18 @@ def _read(
                     shape = shape or made.shape
                     _check_size(made.shape, shape)
                 except (ZooError, ConverterError, OSError) as error:
-                    refused(picture, error)
+                    refused(picture, _named(picture, error))
                 else:
                     yield picture, made
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _named(picture: "Picture", error: Exception) -> Exception:
+    """Returns the error with the picture's file in its message."""
+    if not isinstance(picture, str | os.PathLike) or os.fspath(picture) in str(error):
+        return error
+    return ZooError(f"{os.fspath(picture)!r}: {error}")
 
 
 def _in_order(

@@ -3,9 +3,12 @@
 import gc
 import io
 import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -32,6 +35,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "fetch": fetch.fetch,
     "publish": publish.publish,
 }
+
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of commands that a signal has ended
 
 app = typer.Typer(
     cls=Verbs,
@@ -75,4 +80,17 @@ def main() -> None:
     logger.addHandler(handler)
     logger.propagate = False
     warnings.showwarning = console.warn
-    app(prog_name="zoo")
+    try:
+        app(prog_name="zoo")
+    except SystemExit as end:
+        if end.code in STOPPED:
+            _leave(end.code)
+        raise
+
+
+def _leave(code: int) -> None:
+    """Ends the process at once: XLA, which may still compile in another thread, crashes in a slow end."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or nobody reads it
+            stream.flush()
+    os._exit(code)

@@ -219,8 +219,11 @@ def _extended(
     saved = directory / CHECKPOINTS
     done = max((int(path.name) for path in saved.glob("*") if path.name.isdecimal()), default=0)
     epochs = wanted["recipe"]["epochs"]
-    if done > epochs:
-        raise TrainingError(f"the run in {str(directory)!r} has done {done} epochs; epochs={epochs} is less.")
+    ended = found["recipe"]["epochs"] if _is_finished(directory) else done
+    if ended > epochs:
+        raise TrainingError(
+            f"the run in {str(directory)!r} has done {ended} epochs; epochs={epochs} is less."
+        )
     if _is_finished(directory) and ("recipe", "epochs") in changes:
         _log.warning(
             "%r kept no checkpoint to go on from (keep=0): all %d epochs are trained again",

@@ -63,6 +63,12 @@ def test_all_pictures_that_cannot_be_read_are_in_one_error(model, files, tmp_pat
         zoo.predict(model, [[files[0]]])
 
 
+def test_a_picture_without_a_digit_is_named(model, tmp_path):
+    Image.new("L", (40, 40)).save(tmp_path / "blank.png")
+    with pytest.raises(zoo.ZooError, match=r"blank\.png'?: a picture shows no strokes"):
+        zoo.predict(model, tmp_path / "blank.png")
+
+
 def test_pictures_are_read_no_further_than_a_few_batches_and_threads_end(model, files):
     read = []
     given = (read.append(index) or name for index, name in enumerate(files * 10))

@@ -119,10 +119,11 @@ def test_without_a_checkpoint_a_longer_run_begins_again_and_says_so(run, caplog)
     assert_same_arrays(longer, whole)
 
 
-def test_fewer_epochs_than_are_done_are_refused(run):
-    run(epochs=2, keep=1)
+@pytest.mark.parametrize("keep", [0, 1])
+def test_fewer_epochs_than_are_done_are_refused(run, keep):
+    run(epochs=2, keep=keep)
     with pytest.raises(TrainingError, match="has done 2 epochs; epochs=1 is less"):
-        run(resume=True, epochs=1, keep=1)
+        run(resume=True, epochs=1, keep=keep)
 
 
 def test_a_full_disk_is_told_before_training_and_at_each_checkpoint(run, monkeypatch):
