@@ -25,6 +25,8 @@ from tests.equivalence import (
     state_dict,
 )
 
+pytestmark = pytest.mark.costly
+
 FLOAT32 = 1e-5  # of the largest output, as users run it
 
 
@@ -52,7 +54,6 @@ def channels_first(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x, -1, 1) if x.ndim == 4 else x
 
 
-@pytest.mark.costly
 @each_case
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:

@@ -10,6 +10,8 @@ import zoo
 from tests.cases import CASES, Case
 from zoo._registry import families
 
+pytestmark = pytest.mark.costly
+
 ONE_OF_EACH = ("mlp", "cnn", "vae", "resnet14, groups", "vit", "bert", "gpt2", "transformer")
 
 

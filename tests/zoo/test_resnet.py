@@ -8,6 +8,8 @@ import pytest
 import zoo
 from zoo import resnet
 
+pytestmark = pytest.mark.costly
+
 TINY = {"depth": 14, "channels": 8, "num_classes": 5}
 
 
@@ -71,7 +73,6 @@ def test_the_stem_for_small_images_keeps_their_size():
     assert shapes["layer1_0"]["__call__"][0].shape == (1, 20, 24, 32)
 
 
-@pytest.mark.costly
 @pytest.mark.parametrize("depth", [10, 14])
 def test_with_a_last_scale_of_zeros_each_block_begins_as_its_shortcut(depth):
     model = zoo.load("resnet18", depth=depth, channels=8, num_classes=0, stem="cifar", zero_init_last=True)

@@ -21,8 +21,9 @@ from tests.equivalence import FORWARD, difference, randomise, run_torch, state_d
 from tests.reference import published
 from zoo import vit
 from zoo._nn.layers import bicubic
-from zoo._preprocessing import images as _images
 from zoo.cli.app import app
+
+pytestmark = pytest.mark.costly
 
 
 def convert(tensors: Any, layout: str, **config: Any) -> tuple[vit.ViT, Any]:
@@ -225,8 +226,8 @@ def test_a_classifier_without_its_head_gives_features(tmp_path: Path) -> None:
     pictures = images(2, 32, 32, 3)
     states = run_torch(twin.vit, [first(pictures)], call=lambda vit, x: vit(x).last_hidden_state).outputs[0]
     assert difference(apply(model.module, model.variables, pictures), states[:, 0]) <= FORWARD
-    with pytest.raises(zoo.ZooError, match="features"):
-        _images.logits(model, pictures)
+    with pytest.raises(zoo.ZooError, match="does not classify pictures"):
+        zoo.predict(model, pictures)
 
 
 def test_the_files_of_torchvision_are_read() -> None:
@@ -262,7 +263,9 @@ def test_tokens_are_the_last_hidden_state(masked: bool) -> None:
 @pytest.mark.parametrize("shape", [(2, 33, 32, 3), (2, 32, 20, 3), (2, 32, 32, 1), (32, 32, 3)], ids=str)
 def test_images_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     module = vit.create(**VIT, image_size=32)
-    with pytest.raises(zoo.ZooError, match=r"expected \(batch, height, width, 3\)"):
+    with pytest.raises(
+        zoo.ZooError, match=r"expected \(batch, 32, 32, 3\), or sides that patches of 8 x 8 divide"
+    ):
         jax.eval_shape(module.init, jax.random.key(0), np.zeros(shape))
 
 

@@ -24,7 +24,7 @@ from converters.errors import CheckpointError
 from converters.formats import WEIGHTS_FILE, safetensors
 from converters.io import aligned_read, named_errors
 from converters.matching import dtype_kind, nonfinite
-from zoo._errors import WeightsError
+from zoo._errors import WeightsError, ZooError
 from zoo._loading.companions import companion
 from zoo._loading.load import pretrained_arrays
 from zoo._loading.resolve import resolve
@@ -213,6 +213,6 @@ def _run(
         apply = partial(module.apply, method=method)
         try:
             outputs = jax.tree.leaves((jax.jit(apply) if compiled else apply)(wide, *inputs))
-        except (TypeError, ValueError, AttributeError, FlaxError) as error:
+        except (TypeError, ValueError, AttributeError, FlaxError, ZooError) as error:
             raise WeightsError(f"{method} does not take the golden inputs: {error}") from error
         return [np.asarray(output) for output in outputs]

@@ -13,6 +13,8 @@ from zoo import resnet
 from zoo._inference.fold_batch_norm import ORIGINALS
 from zoo._nn.layers import BatchNorm
 
+pytestmark = pytest.mark.costly
+
 TINY = {"channels": 8, "num_classes": 5}
 X = np.random.default_rng(0).normal(size=(2, 19, 13, 3))
 

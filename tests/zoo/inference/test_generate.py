@@ -14,6 +14,8 @@ from zoo import gpt2
 from zoo._inference import generate
 from zoo._inference.sampling import choices, sample
 
+pytestmark = pytest.mark.costly
+
 CONFIG = {"vocab_size": 50, "max_length": 300, "width": 24, "depth": 2, "heads": 3}
 PROMPTS = np.random.default_rng(0).integers(2, 50, size=(4, 17))
 MASK = (np.arange(17) >= np.array([[0], [5], [12], [1]])).astype(int)

@@ -16,6 +16,8 @@ from tests.reference import published, text_models
 from tests.zoo.loading.test_transformers_config import BERT, write
 from zoo._loading import layouts
 
+pytestmark = pytest.mark.costly
+
 CONFIG = {"head": "classification", "num_classes": 3}
 
 

@@ -412,7 +412,9 @@ def test_a_module_of_ones_own_takes_the_weights(saved):
         zoo.load(saved["mlp_mnist"], module=Mine(), num_classes=3)
     with pytest.raises(zoo.ZooError, match="Mine has no field 'dtype'"):
         zoo.load(saved["mlp_mnist"], module=Mine(), dtype="bfloat16")
-    with pytest.raises(zoo.ZooError, match=r"module= takes a flax\.linen module, found type"):
+    with pytest.raises(
+        zoo.ZooError, match=r"module= takes a flax\.linen module, found the class Mine; call it"
+    ):
         zoo.load(saved["mlp_mnist"], module=Mine)
 
 

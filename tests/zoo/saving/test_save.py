@@ -64,7 +64,9 @@ def test_a_module_of_ones_own_comes_back_with_module(model, tmp_path):
     back = zoo.load(tmp_path / "model", module=nn.Dense(2), pretrained=True)
     assert jax.tree.all(jax.tree.map(np.array_equal, model.variables, back.variables))
     assert back.entry.name == "Dense"
-    with pytest.raises(zoo.ZooError, match=r"'Dense' is a module of your own; pass it as module="):
+    with pytest.raises(
+        zoo.ZooError, match=r"'Dense' is a module of your own, none of the zoo's; pass it as module="
+    ):
         zoo.load(tmp_path / "model", pretrained=True)
     with pytest.raises(zoo.WeightsError, match=r"misshapen  params/kernel: \(3, 2\) for \(3, 5\)"):
         zoo.load(tmp_path / "model", module=nn.Dense(5), pretrained=True)

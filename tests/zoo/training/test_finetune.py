@@ -30,6 +30,8 @@ from zoo.training.metrics import read_rows
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.state import TrainState
 
+pytestmark = pytest.mark.costly
+
 COLOURS = {"blue": (40, 60, 200), "green": (60, 190, 70), "red": (200, 50, 40)}
 
 
@@ -66,7 +68,6 @@ def flat(tree) -> dict[str, np.ndarray]:
     return {path: np.asarray(array) for path, array in zoo._variables.tree.flatten(tree).items()}
 
 
-@pytest.mark.costly
 def test_pictures_are_learnt_saved_and_recognised(pictures, recipe, tmp_path):
     out = tmp_path / "run"
     model = finetune(
@@ -106,7 +107,6 @@ def test_a_run_is_measured_by_its_recipe_on_data_of_its_classes_only(pictures, r
         evaluate_pretrained(tmp_path, data=pictures)
 
 
-@pytest.mark.costly
 def test_the_export_loads_into_pytorch_and_is_as_good(pictures, recipe, tmp_path):
     model = finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe=recipe)
     export(tmp_path / "run", tmp_path / "it.pth", layout="cifar")
@@ -209,7 +209,6 @@ def test_the_backbone_learns_more_slowly(recipe):
     np.testing.assert_allclose(updates["conv1"]["kernel"], 0.1 * updates["fc"]["kernel"], rtol=1e-6)
 
 
-@pytest.mark.costly
 def test_texts_are_learnt(texts, bert, tmp_path):
     out = tmp_path / "run"
     recipe = replace(finetuning_recipe(bert), epochs=6, learning_rate=3e-3, backbone_rate=1.0)
@@ -232,7 +231,6 @@ def test_a_run_ends_when_nothing_gets_better(pictures, recipe, tmp_path):
     assert len(accuracies) == 1 + 2
 
 
-@pytest.mark.costly
 def test_a_killed_run_is_resumed_to_the_same_arrays(pictures, tmp_path):
     settings = [f"--set={name}={value}" for name, value in {"epochs": 3, "batch_size": 16}.items()]
     command = [

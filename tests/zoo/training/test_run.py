@@ -19,6 +19,8 @@ from tests.zoo.training import tiny
 from zoo.training import RECIPES, DataError, TrainingError, checkpointing, evaluate_pretrained, train
 from zoo.training.metrics import read_rows
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture
 def run(tmp_path, data, dataset, recipe):
@@ -274,7 +276,6 @@ def assert_same_arrays(one: Path, other: Path) -> None:
     assert weights[0] == weights[1]
 
 
-@pytest.mark.costly
 def test_a_run_that_is_killed_twice_ends_as_one_that_is_not(data, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(data, whole).wait() == 0

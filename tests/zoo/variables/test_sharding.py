@@ -28,6 +28,8 @@ from zoo._variables import init, lazy
 from zoo._variables.sharding import ShardingRule
 from zoo._variables.tree import flatten, unflatten
 
+pytestmark = pytest.mark.costly
+
 ROOT = Path(__file__).parents[3]
 FAMILIES, TRANSFORMERS = tuple(on_devices.MODELS), on_devices.TRANSFORMERS
 
@@ -59,7 +61,6 @@ def differences(tmp_path_factory):
     return json.loads(said.splitlines()[-1])
 
 
-@pytest.mark.costly
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_spread_model_computes_what_it_does_on_one_device(differences, family):
     rules = differences[family]
@@ -72,7 +73,6 @@ def test_a_spread_model_computes_what_it_does_on_one_device(differences, family)
         assert found["gradients"] <= 1e-10, rule
 
 
-@pytest.mark.costly
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_spread_model_has_the_arrays_of_the_file_in_parts(differences, family):
     limits = {"fsdp": 0.3, "tensor_parallel": 0.75, "both": 0.25}
@@ -82,7 +82,6 @@ def test_a_spread_model_has_the_arrays_of_the_file_in_parts(differences, family)
             assert found["share"] < limits[rule], rule
 
 
-@pytest.mark.costly
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_spread_model_is_saved_in_files_with_an_index_and_comes_back(differences, family):
     for rule, found in differences[family].items():
@@ -94,7 +93,6 @@ def test_a_spread_model_is_saved_in_files_with_an_index_and_comes_back(differenc
             assert saved["same"], rule
 
 
-@pytest.mark.costly
 def test_what_does_not_divide_is_said(differences):
     (note,) = differences["mlp"]["fsdp"]["notes"]
     assert note == (

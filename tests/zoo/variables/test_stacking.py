@@ -24,6 +24,8 @@ from zoo._registry import families
 from zoo._saving.export import export
 from zoo._variables.tree import flatten
 
+pytestmark = pytest.mark.costly
+
 FAMILIES = ("gpt2", "bert, masked", "vit, of the Hub", "transformer")
 # A layer of each that drops units of the states.
 DROPS = {
@@ -104,7 +106,6 @@ def check_close(ours: Any, theirs: Any) -> None:
     )
 
 
-@pytest.mark.costly
 @pytest.mark.parametrize("name", FAMILIES)
 def test_outputs_and_gradients_are_those_of_the_model_without(name):
     found = pair(name)
