@@ -302,7 +302,9 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     for setting in settings:
         field, equals, value = setting.partition("=")
         field = RENAMED.get(field, field)
-        if not equals or field not in types:
+        if not equals and field in types:
+            raise TrainingError(f"{setting!r} gives the field no value; write {setting}=VALUE.")
+        if field not in types:
             advice = suggest(field, types) or f"; choose from {', '.join(types)}."
             raise TrainingError(f"{setting!r} sets no field of a recipe{advice}")
         try:

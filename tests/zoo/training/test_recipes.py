@@ -33,7 +33,7 @@ def test_settings_have_their_fields_types(recipe):
     ("setting", "says"),
     [
         ("batchsize=16", r"'batchsize=16' sets no field of a recipe; did you mean 'batch_size'\?"),
-        ("batch_size", "sets no field"),
+        ("batch_size", "gives the field no value; write batch_size=VALUE"),
         ("task=vae", "sets no field of a recipe; choose from epochs, "),
         ("batch_size=16.0", r"expected a whole number, found '16\.0'"),
         ("learning_rate=fast", "expected a number, found 'fast'"),
