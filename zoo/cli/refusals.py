@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import traceback
+from inspect import getfile
 from pathlib import Path
 
 import typer
@@ -13,7 +14,12 @@ from zoo._errors import ZooError
 from zoo.cli.backend import trouble
 from zoo.cli.modules import described, place_in_own_file
 
-PRINTING = (Path(__file__).parent, Path(typer.__file__).parent)
+# Of ours, of typer, and of click, which is in a package of its own with older versions of typer.
+PRINTING = (
+    Path(__file__).parent,
+    Path(typer.__file__).parent,
+    Path(getfile(typer.Context.__mro__[1])).parent,
+)
 HIDDEN = re.compile(r"\.[0-9a-f]{8,}\.tmp")  # a file or directory until it is complete
 
 
