@@ -25,6 +25,7 @@ def clock(monkeypatch):
     monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     clock = Clock()
     monkeypatch.setattr(work, "time", clock)
+    terminal._console.cache_clear()  # another test's has its width
     return clock
 
 
