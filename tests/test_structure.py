@@ -33,7 +33,7 @@ def imports(path: Path, *, late: bool = True) -> Iterator[tuple[str, str]]:
 
     Args:
         path: A file.
-        late: Whether to yield imports inside functions, and for type checkers alone, too.
+        late: If true, yields imports inside functions, and for type checkers alone, too.
     """
     pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:

@@ -35,7 +35,7 @@ class Origin:
     """Where variables are from; takes no part in comparisons, so that jax compiles once for all of them.
 
     Attributes:
-        pretrained: Whether weights were loaded; None where nobody said.
+        pretrained: True if weights were loaded; None where nobody said.
         initialized: Paths of the arrays that were initialized beside loaded ones, such as a new head's.
         located: The model that was loaded, with the place of its tokenizer; None where nobody knows.
     """
@@ -119,7 +119,7 @@ class Model(Unpacked):
 
     @property
     def pretrained(self) -> bool | None:
-        """Whether weights were loaded, which may have been trained further since; None if nobody said."""
+        """True if weights were loaded, which may have been trained further since; None if nobody said."""
         return self.origin.pretrained
 
     def summary(self, *, depth: int | None = None) -> str:

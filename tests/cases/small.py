@@ -14,7 +14,7 @@ NOISE = {"noise": jax.random.key(3)}
 
 
 def noise(module: Any, variables: Any, dtype: Any) -> Sequence[np.ndarray]:
-    """What the VAE draws from its stream: a latent of mean 0 and variance 1."""
+    """Returns the latent of mean 0 and variance 1 that the VAE draws from its stream."""
     zeros = np.zeros((3, module.latent_dim), dtype)
     return (np.asarray(module.apply(variables, zeros, zeros, method="reparameterize", rngs=NOISE)),)
 

@@ -5,7 +5,7 @@ One compiled loop with a cache of fixed size; where the text outgrows it, both g
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -112,13 +112,17 @@ def generate(
     return texts
 
 
+def _are_lists(input_ids: ArrayLike | Sequence[Sequence[int]]) -> TypeGuard[Sequence[Sequence[int]]]:
+    """Returns whether prompts are a sequence of ids for each text."""
+    return isinstance(input_ids, Sequence) and all(isinstance(each, Sequence) for each in input_ids)
+
+
 def _padded(
     input_ids: ArrayLike | Sequence[Sequence[int]], attention_mask: ArrayLike | None, fill: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns prompts and their mask as arrays, those of several lengths padded on the left."""
-    rows = isinstance(input_ids, Sequence) and all(isinstance(each, Sequence) for each in input_ids)
-    lengths = {len(each) for each in input_ids} if rows else set()  # type: ignore[union-attr]
-    if len(lengths) < 2:
+    lengths = {len(each) for each in input_ids} if _are_lists(input_ids) else set()
+    if not _are_lists(input_ids) or len(lengths) < 2:
         tokens = np.asarray(input_ids)
         kept = np.ones(tokens.shape, bool) if attention_mask is None else np.asarray(attention_mask)
         return tokens, kept.astype(bool)
@@ -127,7 +131,7 @@ def _padded(
             "prompts of several lengths make their own mask, and have at least one token each; leave "
             "attention_mask out."
         )
-    texts = [np.asarray(each) for each in input_ids]  # type: ignore[union-attr]
+    texts = [np.asarray(each) for each in input_ids]
     shape = (len(texts), max(lengths))
     tokens, kept = np.full(shape, fill, np.result_type(*texts)), np.zeros(shape, bool)
     for row, text in enumerate(texts):

@@ -1,4 +1,4 @@
-"""What a model is for: the verb that it takes, for messages of the others."""
+"""Purpose of a model: the verb that takes it, for messages of the others."""
 
 from zoo._registry import families
 from zoo._registry.entry import Entry

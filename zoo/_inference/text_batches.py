@@ -37,7 +37,7 @@ class Tokens(NamedTuple):
 
 
 class TextReader(NamedTuple):
-    """How texts become tokens for a model.
+    """Reader of texts as tokens for a model.
 
     Attributes:
         tokenizer: The model's tokenizer.

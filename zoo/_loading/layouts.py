@@ -67,7 +67,7 @@ def conversion(
     others: tuple[str, ...] = (),
     leeway: Leeway = NO_LEEWAY,
 ) -> Conversion:
-    """Which tensors make which arrays; arguments as for `fitted`."""
+    """Returns which tensors make which arrays; arguments as for `fitted`."""
     fit, notes, _ = fitted(entry, source, module, head, others, leeway)
     return Conversion.of(fit, notes=notes)
 

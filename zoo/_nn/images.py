@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import flax.linen as nn
 import jax
@@ -53,7 +53,7 @@ def checked_images(
         shape: Height, width and channels of an image, None where any will do.
         example: A height and width that fit, if few do.
         fits: Returns whether a height and width fit.
-        rule: What `fits` asks for, to put behind the expected shape.
+        rule: Condition of `fits` in words, to put behind the expected shape.
         name: Name of the argument, for errors.
 
     Raises:
@@ -138,7 +138,7 @@ def numbers(x: ArrayLike, name: str) -> jax.Array:
     try:
         x = x if hasattr(x, "ndim") and hasattr(x, "dtype") else jnp.asarray(x)
         if jnp.issubdtype(x.dtype, jnp.number) or jnp.issubdtype(x.dtype, jnp.bool_):
-            return x  # type: ignore[return-value]  # NumPy's arrays have all that is asked of them
+            return cast("jax.Array", x)  # NumPy's arrays have all that is asked of them
     except (TypeError, ValueError):
         pass
     raise ZooError(

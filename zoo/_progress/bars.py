@@ -1,4 +1,4 @@
-"""What work calls: a bar of bytes, or one of steps."""
+"""Bars of bytes and of steps, for long work to call."""
 
 import os
 import sys

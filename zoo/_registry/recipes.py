@@ -43,7 +43,7 @@ class Recipe:
         shift: Largest random shift of training images in each direction, in pixels.
         flip: Probability of mirroring a training image, left to right.
         label_smoothing: Probability that is spread evenly over all classes.
-        temperature: What the trained model's logits are divided by, in its head; other than 1 after smoothed
+        temperature: Divisor of the trained model's logits, in its head; other than 1 after smoothed
             labels, whose probabilities are too small.
         kl_weight: Weight of a VAE's KL divergence in its loss.
         train_kl_weight: The same in training only, for latents closer to those that are drawn; 0 takes
@@ -120,6 +120,7 @@ def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
+# Wrapped: fields of the former names would be in every recipe, and InitVar breaks dataclasses.replace.
 Recipe.__init__ = _taking_former_names(Recipe.__init__)  # type: ignore[method-assign]
 
 _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (

@@ -1,4 +1,4 @@
-"""What a checkpoint becomes: the model that it is for, its conversion, and what goes beside the weights."""
+"""Plan of a conversion: the model that a checkpoint is for, its arrays, and the files beside the weights."""
 
 import math
 import os

@@ -20,7 +20,7 @@ INDEX = re.compile(r"_(\d+)$")  # of a layer in a list
 
 @dataclass(frozen=True)
 class Leaf:
-    """What the table says of an array: its collection, shape, dtype and bytes."""
+    """Facts of an array in the table: its collection, shape, dtype and bytes."""
 
     collection: str
     shape: tuple[int, ...]

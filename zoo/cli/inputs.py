@@ -34,7 +34,7 @@ def texts(arguments: Sequence[str], file: Path | None, verb: str) -> Iterator[st
     """Yields texts: arguments, lines of standard input in place of a '-', and lines of the file.
 
     Args:
-        arguments: What was given.
+        arguments: Arguments of the verb.
         file: A file of lines.
         verb: The verb with the model's name, for advice.
 

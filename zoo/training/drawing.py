@@ -1,4 +1,4 @@
-"""What a run's pictures share: matplotlib, which is not needed for anything else."""
+"""Shared parts of a run's pictures: matplotlib, which is not needed for anything else."""
 
 import io
 import logging

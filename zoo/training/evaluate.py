@@ -1,6 +1,6 @@
 """Measures a model over a whole split of a data set."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 import jax
@@ -86,7 +86,7 @@ def _padded(array: np.ndarray | jax.Array, size: int) -> np.ndarray:
 
 
 @cache
-def _sums(recipe: Recipe, partitioner: Partitioner) -> Callable[..., dict[str, jax.Array]]:
+def _sums(recipe: Recipe, partitioner: Partitioner) -> jax.stages.Wrapped:
     """Returns the jitted sums of each measure over the first examples of a batch."""
     measure = TASKS[recipe.task].measure
 

@@ -12,14 +12,14 @@ Result = TypeVar("Result")
 WAKE = 0.2  # seconds after which a wait looks for signals
 
 
-def compiled(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+def compiled(function: jax.stages.Wrapped, *args: Any) -> Callable[..., Any]:
     """Compiles a jitted function for these arguments, as its call would and where later calls find it.
 
     Raises:
         KeyboardInterrupt: or whatever else a signal raises in the main thread meanwhile.
     """
     # Traced here: JAX's settings may be those of this thread alone.
-    program: Callable[..., Any] = wait_for(function.lower(*args).compile)  # type: ignore[attr-defined]
+    program: Callable[..., Any] = wait_for(function.lower(*args).compile)
     return program
 
 

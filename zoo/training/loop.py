@@ -46,8 +46,8 @@ class Epoch:
     """
 
     steps: int
-    begin: Callable[..., tuple[TrainState, jax.Array, Measures]]
-    update: Callable[..., tuple[TrainState, Measures]]
+    begin: jax.stages.Wrapped
+    update: jax.stages.Wrapped
     pace: "Pace"
 
     def __call__(

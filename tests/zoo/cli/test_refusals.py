@@ -1,4 +1,4 @@
-"""What ends a verb without a traceback, and in which words."""
+"""Refusals: the ends of a verb without a traceback, and their words."""
 
 import errno
 import os

@@ -95,7 +95,7 @@ def test_a_server_without_ranges_starts_again(net, files, pth):
 
 @pytest.fixture
 def part(monkeypatch, cache) -> Path:
-    """What a download of the model leaves that is interrupted, however little it is."""
+    """Returns the part that an interrupted download of the model leaves, however little it is."""
 
     @contextmanager
     def interrupted(label):

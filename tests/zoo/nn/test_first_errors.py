@@ -1,4 +1,4 @@
-"""What somebody who tries a model passes to it at first, and what every family then says."""
+"""Wrong inputs that a new user passes to a model, and the message of every family."""
 
 import re
 
