@@ -294,6 +294,7 @@ SLOW = """
 import signal, sys, time
 from zoo import cli
 import zoo
+import threading; threading.Thread(target=time.sleep, args=[60]).start()  # as XLA's, which compiles
 def slow(*arguments): print("ready", flush=True); time.sleep(60)
 from zoo._loading import resolve; resolve.list_models = slow
 sys.argv = ["zoo", "list"]
@@ -311,6 +312,26 @@ def test_a_signal_ends_the_command_quietly(number, code):
         running.send_signal(number)
         assert running.stderr.read() == b""
     assert running.returncode == code
+
+
+# A signal that comes while JAX is imported, in a callback that drops exceptions.
+LOST = """
+import os, signal, sys, time
+from zoo import cli
+class Importing:
+    def find_spec(self, name, *rest):
+        if name == "zoo.cli.app":
+            try: os.kill(os.getpid(), signal.SIGINT); time.sleep(1)
+            except KeyboardInterrupt: pass
+sys.meta_path.insert(0, Importing())
+sys.argv = ["zoo", "--version"]
+cli.main()
+"""
+
+
+def test_a_signal_while_the_command_starts_is_not_lost():
+    ended = subprocess.run([sys.executable, "-c", LOST], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_a_terminal_gets_a_table():

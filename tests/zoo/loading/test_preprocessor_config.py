@@ -163,6 +163,7 @@ def test_pictures_in_their_own_sizes_are_stacked_if_they_are_equal(directory, tm
     [
         ({"resize": [28, 28], "mean": [0.1307]}, "interpolation: missing"),
         ({"nonsense": 1}, "nonsense: unknown field"),
+        ({"resize": [28, 28], "image_mean": [0.5]}, "image_mean: unknown field"),
         ({"resize": [16, 16], "interpolation": "bilinear", "mena": [0.5]}, "did you mean 'mean'"),
     ],
 )
