@@ -1,0 +1,73 @@
+"""Expressions of Python, from templates."""
+
+import ast
+import copy
+from functools import cache
+from typing import Any
+
+DROP = object()  # in place of a keyword's value: leaves the keyword out
+
+
+def literal(value: Any, role: str = "") -> ast.expr:
+    """Returns the expression of a number, text, None or tuple of such; one that was made is itself.
+
+    Args:
+        value: The value.
+        role: Name that a field with this value would have.
+    """
+    if isinstance(value, ast.expr):
+        return value
+    if isinstance(value, tuple | list) and any(isinstance(each, ast.expr) for each in value):
+        kind: Any = ast.Tuple if isinstance(value, tuple) else ast.List
+        return kind(elts=[literal(each, role) for each in value], ctx=ast.Load())
+    if isinstance(value, list):
+        return ast.List(elts=[literal(each, role) for each in value], ctx=ast.Load())
+    made = ast.Constant(value=value)
+    made.role = role  # type: ignore[attr-defined]
+    return made
+
+
+def expression(template: str, **parts: Any) -> ast.expr:
+    """Returns an expression: the template, in which the names of `parts` stand for these."""
+    return _Filled(parts).visit(copy.deepcopy(_parsed(template)))
+
+
+@cache
+def _parsed(template: str) -> ast.expr:
+    return ast.parse(template, mode="eval").body
+
+
+class _Filled(ast.NodeTransformer):
+    def __init__(self, parts: dict[str, Any]) -> None:
+        self._parts = parts
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return literal(self._parts[node.id], node.id) if node.id in self._parts else node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        node.keywords = [
+            each
+            for each in node.keywords
+            if not (isinstance(each.value, ast.Name) and self._parts.get(each.value.id) is DROP)
+        ]
+        for each in node.keywords:
+            if isinstance(each.value, ast.Name) and each.value.id in self._parts and each.arg:
+                each.value = literal(self._parts[each.value.id], each.arg)
+        return self.generic_visit(node)
+
+
+def reference(value: Any) -> ast.Name:
+    """Returns an expression that stands for a value."""
+    made = ast.Name(id=f"value{id(value)}", ctx=ast.Load())
+    made.value = value  # type: ignore[attr-defined]
+    return made
+
+
+def unless(condition: bool, value: Any) -> Any:
+    """Returns a keyword's value, or leaves the keyword out."""
+    return DROP if condition else value
+
+
+def scalar(values: Any) -> Any:
+    """Returns one number for several that are equal."""
+    return values[0] if isinstance(values, tuple | list) and len({*values}) == 1 else values

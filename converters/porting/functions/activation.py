@@ -1,0 +1,56 @@
+"""Activations, softmax and dropout."""
+
+from converters.porting.emit import (
+    Emitter,
+    Handler,
+    Result,
+)
+from converters.porting.expressions import DROP, expression
+from converters.porting.functions.elementwise import unary
+from converters.porting.graph import Operation, bound
+
+
+def softmax(name: str) -> Handler:
+    def handler(e: Emitter, op: Operation) -> Result:
+        if op.module is not None:
+            x, dim = op.arguments[0], op.module.dim
+        else:
+            g = bound(op, "x dim=None _stacklevel=3 dtype=None")
+            x, dim = g["x"], g["dim"]
+        axis = e.axis(x, dim)
+        return expression(f"nn.{name}(x, axis=a)", x=e.get(x), a=DROP if axis == -1 else axis), e.order(x)
+
+    return handler
+
+
+def dropout(e: Emitter, op: Operation) -> Result:
+    g = bound(op, "x p=0.5 training=True inplace=False")
+    x = g["x"]
+    if not g["p"]:
+        return e.get(x), e.order(x)
+    e.code.uses_train = True
+    return expression("nn.Dropout(rate)(x, deterministic=not train)", rate=g["p"], x=e.get(x)), e.order(x)
+
+
+def gelu(e: Emitter, op: Operation) -> Result:
+    """Writes GELU, exact or approximated by tanh."""
+    g = bound(op, "x approximate='none'")
+    return expression("nn.gelu(x, approximate=a)", x=e.get(g["x"]), a=g["approximate"] == "tanh"), e.order(
+        g["x"]
+    )
+
+
+FUNCTIONS: dict[str, Handler] = {
+    **{name: unary("nn.relu(x)", "x inplace=False") for name in ("relu", "relu_")},
+    **{name: unary("nn.silu(x)", "x inplace=False") for name in ("silu", "silu_")},
+    "gelu": gelu,
+    "sigmoid": unary("nn.sigmoid(x)"),
+    "tanh": unary("jnp.tanh(x)"),
+    "hardtanh": unary("jnp.clip(x, min_val, max_val)", "x min_val=-1.0 max_val=1.0 inplace=False"),
+    "hardsigmoid": unary("nn.hard_sigmoid(x)", "x inplace=False"),
+    "hardswish": unary("nn.hard_swish(x)", "x inplace=False"),
+    "leaky_relu": unary("nn.leaky_relu(x, negative_slope)", "x negative_slope=0.01 inplace=False"),
+    "softmax": softmax("softmax"),
+    "log_softmax": softmax("log_softmax"),
+    "dropout": dropout,
+}

@@ -1,0 +1,162 @@
+"""Parts of arrays, and arrays of parts."""
+
+import math
+from typing import Any
+
+from converters.errors import ConversionError
+from converters.porting.emit import (
+    Emitter,
+    Handler,
+    Result,
+    plain,
+)
+from converters.porting.expressions import DROP, expression
+from converters.porting.graph import Operation, Value, bound
+from converters.porting.unify import Varying
+
+
+def getitem(e: Emitter, op: Operation) -> Result:
+    x, index = op.arguments
+    parts = list(index) if isinstance(index, tuple) else [index]
+    used = sum(1 for p in parts if p is not None and p is not Ellipsis)
+    if Ellipsis in parts:
+        at = parts.index(Ellipsis)
+        parts[at : at + 1] = [slice(None)] * (x.ndim - used)
+    else:
+        parts += [slice(None)] * (x.ndim - used)
+    if len(parts) == x.ndim and isinstance(parts[0], Value) and parts[1:] == [slice(None)] * (x.ndim - 1):
+        return expression("x[i]", x=e.plain(x), i=e.plain(parts[0])), plain(op.output.ndim)
+    if any(isinstance(p, Value | list) for p in parts):
+        raise ConversionError(f"{e.where}indexing by an array")
+    order = e.order(x)
+    if None in parts:
+        order = plain(x.ndim)
+        laid = plain(op.output.ndim)
+        text, named = _index(e, parts)
+        return expression(f"x[{text}]", x=e.get(x, order), **named), laid
+    moved = [parts[axis] for axis in order]
+    while moved and moved[-1] == slice(None):
+        moved.pop()
+    left = [axis for axis in order if isinstance(parts[axis], slice)]
+    laid = tuple(sorted(left).index(axis) for axis in left)
+    if not moved:
+        return e.get(x), laid
+    text, named = _index(e, moved)
+    return expression(f"x[{text}]", x=e.get(x), **named), laid
+
+
+def _index(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
+    named: dict[str, Any] = {}
+
+    def shown(value: Any) -> str:
+        if value is None:
+            return ""
+        name = f"i{len(named)}"
+        named[name] = e.tree(value)
+        return name
+
+    texts = []
+    for part in parts:
+        if part is None:
+            texts.append("None")
+        elif isinstance(part, slice):
+            step = f":{shown(part.step)}" if part.step not in (None, 1) else ""
+            texts.append(f"{shown(part.start)}:{shown(part.stop)}{step}")
+        else:
+            texts.append(shown(part))
+    return ", ".join(texts), named
+
+
+def split(e: Emitter, op: Operation) -> Any:
+    g = (
+        bound(op, "x n dim=0")
+        if len(op.arguments) > 1
+        else {"x": op.arguments[0], "dim": op.keywords.get("dim", 0)}
+    )
+    x = g["x"]
+    outs = op.output
+    axis = e.axis(x, g["dim"])
+    sizes = [o.shape[g["dim"] % x.ndim] for o in outs]
+    if len({*sizes}) == 1:
+        where: Any = len(outs)
+    else:
+        where = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    return [
+        (expression("jnp.split(x, where, axis=a)", x=e.get(x), where=where, a=axis), [e.order(x)] * len(outs))
+    ]
+
+
+def unbind(e: Emitter, op: Operation) -> Any:
+    g = bound(op, "x dim=0")
+    x, dim = g["x"], g["dim"] % g["x"].ndim
+    order = e.order(x)
+    left = [a for a in order if a != dim]
+    laid = tuple(sorted(left).index(a) for a in left)
+    where = order.index(dim)
+    index = ", ".join([":"] * where)
+    return [
+        (expression(f"x[{index + ', ' if index else ''}i]", x=e.get(x), i=i), laid)
+        for i in range(len(op.output))
+    ]
+
+
+def cat(e: Emitter, op: Operation) -> Result:
+    tensors = op.arguments[0] if op.arguments else op.keywords["tensors"]
+    dim = op.arguments[1] if len(op.arguments) > 1 else op.keywords.get("dim", op.keywords.get("axis", 0))
+    largest = max(tensors, key=lambda each: math.prod(each.shape))
+    order = e.order(largest)
+    axis = order.index(dim % largest.ndim)
+    return expression(
+        "jnp.concatenate(xs, axis=a)",
+        xs=e.sequence(tensors, order),
+        a=-1 if axis == largest.ndim - 1 else axis,
+    ), order
+
+
+def stack(e: Emitter, op: Operation) -> Result:
+    g = bound(op, "xs dim=0")
+    xs, dim = g["xs"], g["dim"] % (g["xs"][0].ndim + 1)
+    return expression("jnp.stack(xs, axis=a)", xs=[e.plain(x) for x in xs], a=dim), plain(xs[0].ndim + 1)
+
+
+def roll(e: Emitter, op: Operation) -> Result:
+    g = bound(op, "x shifts dims=None")
+    x, several = g["x"], isinstance(g["shifts"], tuple | list)
+    dims = g["dims"] if several else [g["dims"]]
+    where = tuple(e.order(x).index(d % x.ndim) for d in dims)
+    return expression(
+        "jnp.roll(x, shifts, axis=a)",
+        x=e.get(x),
+        shifts=tuple(g["shifts"]) if several else g["shifts"],
+        a=where if several else where[0],
+    ), e.order(x)
+
+
+def pad(e: Emitter, op: Operation) -> Result:
+    g = bound(op, "x pad mode='constant' value=None")
+    x, order = g["x"], e.order(g["x"])
+    widths: list[Any] = [(0, 0)] * x.ndim
+    for index in range(len(g["pad"]) // 2):
+        widths[x.ndim - 1 - index] = tuple(
+            e.tree(p) if isinstance(p, Varying) else int(p) for p in g["pad"][2 * index : 2 * index + 2]
+        )
+    modes = {"constant": DROP, "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    value = g["value"] or 0
+    return expression(
+        "jnp.pad(x, widths, mode=m, constant_values=v)",
+        x=e.get(x),
+        widths=tuple(widths[a] for a in order),
+        m=modes[g["mode"]],
+        v=value if value else DROP,
+    ), order
+
+
+FUNCTIONS: dict[str, Handler] = {
+    "__getitem__": getitem,
+    **dict.fromkeys(("chunk", "split"), split),
+    "unbind": unbind,
+    **dict.fromkeys(("cat", "concat", "concatenate"), cat),
+    "stack": stack,
+    "roll": roll,
+    "pad": pad,
+}

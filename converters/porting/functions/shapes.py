@@ -1,0 +1,175 @@
+"""Reshaping, and moving of axes: most of it writes nothing, and changes the order in which axes lie."""
+
+from typing import Any
+
+from converters.porting.emit import (
+    Emitter,
+    Handler,
+    Order,
+    Result,
+    plain,
+    size_of,
+)
+from converters.porting.expressions import expression
+from converters.porting.functions.reductions import axes_of
+from converters.porting.graph import Operation, Value, bound
+from converters.porting.unify import Varying
+
+
+def reshape(e: Emitter, op: Operation) -> Result:
+    x, *rest = op.arguments
+    shape = rest[0] if rest and isinstance(rest[0], tuple | list) else rest
+    return reshaped(e, op, x, list(shape))
+
+
+def flatten(e: Emitter, op: Operation) -> Result:
+    if op.module is not None:
+        g = {"x": op.arguments[0], "start_dim": op.module.start_dim, "end_dim": op.module.end_dim}
+    else:
+        g = bound(op, "x start_dim=0 end_dim=-1")
+    x = g["x"]
+    first, last = g["start_dim"] % x.ndim, g["end_dim"] % x.ndim
+    sizes = [size_of(x, axis) for axis in range(x.ndim)]
+    return reshaped(e, op, x, [*sizes[:first], -1, *sizes[last + 1 :]])
+
+
+def unflatten(e: Emitter, op: Operation) -> Any:
+    x, dim, sizes = op.arguments
+    before = [size_of(x, axis) for axis in range(x.ndim)]
+    return reshaped(e, op, x, [*before[: dim % x.ndim], *sizes, *before[dim % x.ndim + 1 :]])
+
+
+def reshaped(e: Emitter, op: Operation, x: Value, wanted: list[Any]) -> Result:
+    """Splits and merges axes where they lie, or after a transpose where that cannot be."""
+    out: Value = op.output
+    pairs = [*zip(x.shape, x.other_shape, strict=True)], [*zip(out.shape, out.other_shape, strict=True)]
+    groups = _groups(*pairs)
+    order = e.order(x)
+    laid = _kept(groups, order, pairs[0])
+    if laid is None:
+        order = plain(x.ndim)
+        laid = plain(out.ndim)
+    sizes = [
+        -1 if isinstance(w, int) and w == -1 else (w if isinstance(w, Varying) else size)
+        for w, size in zip(wanted, out.shape, strict=True)
+    ]
+    moved = [sizes[axis] for axis in laid]
+    varying = [i for i, s in enumerate(moved) if isinstance(s, Varying)]
+    if -1 not in moved and varying:
+        moved[varying[-1] if len(varying) == 1 and varying[0] else varying[0]] = (
+            -1 if len(varying) == 1 else moved[varying[0]]
+        )
+    if -1 in moved and all(a == b for a, b in [pairs[1][laid[moved.index(-1)]]]) and varying == []:
+        moved[moved.index(-1)] = out.shape[laid[moved.index(-1)]]
+    return expression("x.reshape(s)", x=e.get(x, order), s=0), laid, moved  # replaced below
+
+
+def _groups(before: list[Any], after: list[Any]) -> list[tuple[list[int], list[int]]]:
+    """Returns groups of axes with the same numbers in them, before and after, at both sizes."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(before) or j < len(after):
+        ins, outs = [], []
+        a, b = (1, 1), (1, 1)
+        while (not ins and not outs) or a != b:
+            if (a[0] <= b[0] and i < len(before) and not (outs == [] and ins)) or j >= len(after):
+                if i >= len(before):
+                    break
+                a = (a[0] * before[i][0], a[1] * before[i][1])
+                ins.append(i)
+                i += 1
+            else:
+                b = (b[0] * after[j][0], b[1] * after[j][1])
+                outs.append(j)
+                j += 1
+        groups.append((ins, outs))
+    return groups
+
+
+def _kept(groups: Any, order: Order, sizes: Any) -> Order | None:
+    """Returns the order after, if the axes of each group lie together; None where they do not."""
+    places = []
+    for ins, outs in groups:
+        lying = [order.index(axis) for axis in ins if sizes[axis] != (1, 1)]
+        if lying != [*range(lying[0], lying[0] + len(lying))] if lying else False:
+            between = [a for a in order[min(lying) : max(lying) + 1] if sizes[a] != (1, 1)]
+            if [order.index(a) for a in between] != lying or sorted(lying) != lying:
+                return None
+        places.append((lying[0] if lying else (order.index(ins[0]) if ins else len(order)), outs))
+    return tuple(axis for _, outs in sorted(places, key=lambda each: each[0]) for axis in outs)
+
+
+def _finish(handler: Any) -> Handler:
+    def wrapped(e: Emitter, op: Operation) -> Result:
+        made, laid, moved = handler(e, op)
+        made.args = [e.size(s) for s in moved]
+        return made, laid
+
+    return wrapped
+
+
+def permute(e: Emitter, op: Operation) -> Result:
+    x, *rest = op.arguments
+    dims = rest[0] if rest and isinstance(rest[0], tuple | list) else rest or op.keywords["dims"]
+    dims = [d % x.ndim for d in dims]
+    return e.get(x), tuple(dims.index(axis) for axis in e.order(x))
+
+
+def transpose(e: Emitter, op: Operation) -> Result:
+    g = bound(op, "x dim0 dim1")
+    x = g["x"]
+    dims = [*range(x.ndim)]
+    a, b = g["dim0"] % x.ndim, g["dim1"] % x.ndim
+    dims[a], dims[b] = b, a
+    return e.get(x), tuple(dims.index(axis) for axis in e.order(x))
+
+
+def same(e: Emitter, op: Operation) -> Result:
+    x = op.arguments[0]
+    return e.get(x), e.order(x)
+
+
+def expand(e: Emitter, op: Operation) -> Result:
+    x, *rest = op.arguments
+    shape = rest[0] if isinstance(rest[0], tuple | list) else rest
+    out = op.output
+    sizes = [size_of(out, axis) if s == -1 else s for axis, s in enumerate(shape)]
+    sizes = [s if isinstance(s, Varying) else out.shape[a] for a, s in enumerate(sizes)]
+    if any(s == -1 for s in shape):
+        sizes = [size_of(x, a - out.ndim + x.ndim) if s == -1 else sizes[a] for a, s in enumerate(shape)]
+    return expression("jnp.broadcast_to(x, s)", x=e.plain(x), s=tuple(e.size(s) for s in sizes)), plain(
+        out.ndim
+    )
+
+
+def unsqueeze(e: Emitter, op: Operation) -> Result:
+    g = bound(op, "x dim")
+    x, dim = g["x"], g["dim"] % (g["x"].ndim + 1)
+    order = tuple(a + (a >= dim) for a in e.order(x))
+    return expression("jnp.expand_dims(x, a)", x=e.get(x), a=dim), (*order[:dim], dim, *order[dim:])
+
+
+def squeeze(e: Emitter, op: Operation) -> Result:
+    g = bound(op, "x dim=None")
+    x = g["x"]
+    axes = [a for a in axes_of(x, g["dim"]) if x.shape[a] == x.other_shape[a] == 1]
+    order = e.order(x)
+    where = tuple(sorted(order.index(a) for a in axes))
+    left = [a for a in order if a not in axes]
+    laid = tuple(sorted(left).index(a) for a in left)
+    if not where:
+        return e.get(x), order
+    return expression("x.squeeze(a)", x=e.get(x), a=where[0] if len(where) == 1 else where), laid
+
+
+FUNCTIONS: dict[str, Handler] = {
+    **{name: _finish(reshape) for name in ("view", "reshape")},
+    "flatten": _finish(flatten),
+    "unflatten": _finish(unflatten),
+    "permute": permute,
+    **dict.fromkeys(("transpose", "swapaxes"), transpose),
+    **dict.fromkeys(("contiguous", "clone", "detach", "alias"), same),
+    "expand": expand,
+    "unsqueeze": unsqueeze,
+    "squeeze": squeeze,
+}

@@ -1,0 +1,166 @@
+"""A run of a torch module as data: the values, the operations on them, and the module that each was done in."""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from converters.errors import ConversionError
+
+Place: TypeAlias = tuple[str, int]  # file and line of the torch code
+
+
+@dataclass(eq=False, kw_only=True)
+class Value:
+    """A tensor at one moment of the run.
+
+    Attributes:
+        shape: Its shape, in PyTorch's order of axes.
+        dtype: Name of its dtype, such as "float32".
+        other_shape: Its shape in a second run, at other sizes.
+        parameter: Full dotted name, if it is a parameter or buffer of the module.
+        name: Variable that the torch code assigns it to; "" if none.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    other_shape: tuple[int, ...] = ()
+    parameter: str = ""
+    name: str = ""
+
+    @property
+    def ndim(self) -> int:
+        """Returns the number of axes."""
+        return len(self.shape)
+
+    @property
+    def floating(self) -> bool:
+        """Returns whether its numbers are floating-point."""
+        return "float" in self.dtype
+
+
+class Size(int):
+    """A size of an axis that remembers whose it is, through arithmetic on integers.
+
+    Attributes:
+        origin: ("axis", value, axis), or (operator, left, right) of sizes and integers.
+    """
+
+    origin: tuple[Any, ...]
+
+    def __new__(cls, number: int, origin: tuple[Any, ...]) -> "Size":
+        made = super().__new__(cls, number)
+        made.origin = origin
+        return made
+
+    def __index__(self) -> int:
+        return int(self)
+
+    def __repr__(self) -> str:
+        return str(int(self))
+
+
+def _operator(symbol: str, name: str) -> None:
+    plain = getattr(int, f"__{name}__")
+    reverse = getattr(int, f"__r{name}__")
+
+    def forward(self: Size, other: Any) -> Any:
+        found = plain(int(self), other)
+        if type(found) is int and isinstance(other, int):
+            return Size(found, (symbol, self, other))
+        return found
+
+    def backward(self: Size, other: Any) -> Any:
+        found = reverse(int(self), other)
+        if type(found) is int and isinstance(other, int):
+            return Size(found, (symbol, other, self))
+        return found
+
+    setattr(Size, f"__{name}__", forward)
+    setattr(Size, f"__r{name}__", backward)
+
+
+for _symbol, _name in (("+", "add"), ("-", "sub"), ("*", "mul"), ("//", "floordiv"), ("%", "mod")):
+    _operator(_symbol, _name)
+
+
+@dataclass(eq=False, kw_only=True)
+class Operation:
+    """A call of a torch function or of a module, with its arguments as they were given.
+
+    Attributes:
+        function: Name of the function, such as "relu", or the class of a leaf module, such as "Conv2d".
+        module: The module, if it is a leaf or has operations of its own.
+        path: The module's name, relative to the scope that calls it.
+        arguments: By position: values, numbers, None and nestings of them.
+        keywords: By name.
+        output: The same of what it returned.
+        place: Where in the torch code it is called.
+        statement: Number of the run of the statement that calls it; what one statement did has one number.
+        scope: What a module that is no leaf did.
+    """
+
+    function: str
+    arguments: Sequence[Any]
+    keywords: Mapping[str, Any]
+    output: Any = None
+    place: Place = ("", 0)
+    statement: int = 0
+    module: Any = None
+    path: str = ""
+    scope: "Scope | None" = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Scope:
+    """One call of a module that is no leaf.
+
+    Attributes:
+        path: Full dotted name of the module; "" for the root.
+        module: The module.
+        inputs: Names of the parameters of its `forward`, with what they were given.
+        operations: In order.
+        output: What `forward` returned.
+    """
+
+    path: str
+    module: Any
+    inputs: dict[str, Any] = field(default_factory=dict)
+    operations: list[Operation] = field(default_factory=list)
+    output: Any = None
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """Yields what a nesting of tuples, lists and mappings holds, depth first."""
+    match tree:
+        case tuple() | list():
+            for each in tree:
+                yield from leaves(each)
+        case dict():
+            for each in tree.values():
+                yield from leaves(each)
+        case slice():
+            yield from leaves((tree.start, tree.stop, tree.step))
+        case _:
+            yield tree
+
+
+def values(tree: Any) -> Iterator[Value]:
+    """Yields the values in a nesting."""
+    return (each for each in leaves(tree) if isinstance(each, Value))
+
+
+def bound(op: Operation, names: str) -> dict[str, Any]:
+    """Returns the arguments by name; names with a "=" have that default, which is a Python literal."""
+    found: dict[str, Any] = {}
+    for index, each in enumerate(names.split()):
+        name, has, default = each.partition("=")
+        if index < len(op.arguments):
+            found[name] = op.arguments[index]
+        elif name in op.keywords:
+            found[name] = op.keywords[name]
+        elif has:
+            found[name] = ast.literal_eval(default)
+        else:
+            raise ConversionError(f"{op.function} without {name}")
+    return found

@@ -1,0 +1,45 @@
+"""The names that torch code gives to its values: the targets of the statement that is running."""
+
+import ast
+import linecache
+import sys
+from functools import cache
+from types import FrameType
+
+OWN = (__name__.rpartition(".")[0], "torch")  # packages whose frames are no user's code
+
+
+def running() -> FrameType | None:
+    """Returns the innermost frame of code that is neither torch's nor ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "")
+        if not any(package == own or package.startswith(f"{own}.") for own in OWN):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+@cache
+def statement(file: str, line: int) -> tuple[int, tuple[str, ...] | str]:
+    """Returns the first line of the statement at a line, and what it assigns to.
+
+    Returns:
+        The line, and a name, or several names where the statement unpacks; "" where it assigns to none.
+    """
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return line, ""
+    found: ast.stmt | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or line):
+            found = node if found is None or node.lineno >= found.lineno else found
+    match found:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
+            return found.lineno, name
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return found.lineno, name
+        case ast.Assign(targets=[ast.Tuple(elts=elements)]) if all(isinstance(e, ast.Name) for e in elements):
+            return found.lineno, tuple(e.id for e in elements if isinstance(e, ast.Name))
+    return (found.lineno if found is not None else line), ""

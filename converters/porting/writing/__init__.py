@@ -1,0 +1,1 @@
+"""Classes of Flax, written as text."""
