@@ -89,8 +89,8 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         if name in DATA:
             raise ConversionError(
-                f"{_at(statements.running())}: `{name}` reads numbers of a tensor that depends on the inputs; what "
-                "follows would hold for these inputs only."
+                f"{_at(statements.running())}: `{name}` reads numbers of a tensor that depends on the "
+                "inputs; what follows would hold for these inputs only."
             )
         if name not in self._functions and inspect.isfunction(func) and _decomposes(func):
             with self:

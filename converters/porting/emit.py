@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from converters.errors import ConversionError
 from converters.porting.expressions import expression, literal, reference
 from converters.porting.graph import Operation, Scope, Value, values
+from converters.porting.sizes import written
 from converters.porting.unify import Varying
 
 Order: TypeAlias = tuple[int, ...]  # for each axis in memory, the axis that it is in PyTorch
@@ -123,10 +124,11 @@ class Emitter:
         given = {value: self._orders[value] for value in values(scope.inputs)}
         child = Emitter(scope, given, self._functions, self._layers).run()
         self.code.uses_train |= child.uses_train
-        made = expression("f(*a)", f=layer(child, operation.path, self.code.scope.path))
-        made.args = [self.tree(each) for each in scope.inputs.values()]
-        if child.uses_train:
-            made.keywords = [ast.keyword(arg="train", value=expression("train"))]
+        made = ast.Call(
+            func=layer(child, operation.path, self.code.scope.path),
+            args=[self.tree(each) for each in scope.inputs.values()],
+            keywords=[ast.keyword(arg="train", value=expression("train"))] if child.uses_train else [],
+        )
         self._assign([*values(operation.output)], made, child.orders)
 
     # What handlers ask for.
@@ -159,6 +161,14 @@ class Emitter:
             return expression("x.swapaxes(a, b)", x=own, a=swapped[0], b=swapped[1])
         return expression("x.transpose(moves)", x=own, moves=moves)
 
+    def known(self) -> Mapping[Value, Order]:
+        """Returns the values that are at hand, the newest last, with their orders of axes."""
+        return self._orders
+
+    def shape(self, value: Value, axis: int) -> ast.expr:
+        """Returns the size of one of PyTorch's axes, as read from the array."""
+        return expression("x.shape[i]", x=self.get(value), i=self.order(value).index(axis % value.ndim))
+
     def plain(self, value: Value) -> ast.expr:
         """Returns the expression of a value with its axes as in PyTorch."""
         return self.get(value, plain(value.ndim))
@@ -176,9 +186,12 @@ class Emitter:
     def sequence(self, tensors: Sequence[Value], order: Order) -> ast.expr:
         """Returns a list of values in one order; a parameter that is just that list by its name."""
         for name, given in self.code.parameters.items():
-            if isinstance(given, list | tuple) and len(given) == len(tensors) > 0:
-                if all(a is b and self.order(b) == order for a, b in zip(given, tensors, strict=True)):
-                    return ast.Name(id=name, ctx=ast.Load())
+            if (
+                isinstance(given, list | tuple)
+                and len(given) == len(tensors) > 0
+                and all(a is b and self.order(b) == order for a, b in zip(given, tensors, strict=True))
+            ):
+                return ast.Name(id=name, ctx=ast.Load())
         return literal([self.get(each, order) for each in tensors])
 
     def tree(self, tree: Any) -> ast.expr:
@@ -198,35 +211,7 @@ class Emitter:
 
     def size(self, number: Any) -> ast.expr:
         """Returns a size: a number, or the expression of one that depends on the inputs."""
-        if not isinstance(number, Varying):
-            return literal(number)
-        found = self._by_origin(number) or self._by_search(number)
-        if found is None:
-            raise ConversionError(
-                f"{self.where}{int(number)} depends on the sizes of the inputs ({number.other} at other ones), in a "
-                "way that cannot be followed."
-            )
-        return found
-
-    def _by_origin(self, number: Any) -> ast.expr | None:
-        if not isinstance(number, Varying):
-            return literal(int(number))
-        match number.origin:
-            case ("axis", Value() as value, axis) if value in self._orders:
-                return expression("x.shape[i]", x=self.get(value), i=self.order(value).index(axis))
-            case ("+" | "-" | "*" | "//" | "%" as symbol, left, right):
-                parts = self._by_origin(left), self._by_origin(right)
-                if parts[0] is not None and parts[1] is not None:
-                    return expression(f"a {symbol} b", a=parts[0], b=parts[1])
-        return None
-
-    def _by_search(self, number: Varying) -> ast.expr | None:
-        wanted = (int(number), number.other)
-        for value in reversed(self._orders):
-            for axis, sizes in enumerate(zip(value.shape, value.other_shape, strict=False)):
-                if sizes == wanted:
-                    return expression("x.shape[i]", x=self.get(value), i=self.order(value).index(axis))
-        return None
+        return written(self, number)
 
 
 def layer(child: "Code", path: str, parent: str) -> ast.expr:

@@ -1,4 +1,4 @@
-"""A run of a torch module as data: the values, the operations on them, and the module that each was done in."""
+"""A run of a torch module as data: values, operations, and the module that did each of them."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
