@@ -139,6 +139,8 @@ class Recorder(TorchFunctionMode):
         if isinstance(output, tuple | list):
             names = target if isinstance(target, tuple) and len(target) == len(output) else [""] * len(output)
             return [self._outputs(each, name) for each, name in zip(output, names, strict=True)]
+        if isinstance(output, dict):
+            return {key: self._outputs(each, "") for key, each in output.items()}
         return output
 
     def call(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
@@ -189,7 +191,7 @@ def captured(
         for tensor in torch.utils._pytree.tree_leaves(each):
             if isinstance(tensor, torch.Tensor):
                 recorder.value(tensor, name)
-    with torch.no_grad(), _calls_of_modules(recorder), recorder:
+    with torch.no_grad(), _exporting(), _calls_of_modules(recorder), recorder:
         output = module(*inputs, **kwargs)
     return recorder.scopes[0], output
 
@@ -210,6 +212,18 @@ def _undispatched(func: Any) -> Any:
     )
     made.__kwdefaults__ = func.__kwdefaults__
     return made
+
+
+@contextmanager
+def _exporting() -> Iterator[None]:
+    """Lets torch code take the paths that do not depend on the numbers in its inputs, as for torch.export."""
+    flags = {"_is_compiling_flag": True, "_is_exporting_flag": True}
+    before = {name: getattr(torch.compiler, name) for name in flags}
+    try:
+        vars(torch.compiler).update(flags)
+        yield
+    finally:
+        vars(torch.compiler).update(before)
 
 
 @contextmanager

@@ -84,9 +84,13 @@ class Emitter:
             self._operation = operation
             self._emit(operation)
         output = self.code.scope.output
-        self.code.result = self.tree(output)
+        self.code.result = self.tree(output) if not self.code.scope.path else self._flat([*values(output)])
         self.code.orders = [self._orders[each] for each in values(output)]
         return self.code
+
+    def _flat(self, outputs: list[Value]) -> ast.expr:
+        """Returns what a module within the root gives to its caller: its arrays, in a row."""
+        return self.get(outputs[0]) if len(outputs) == 1 else literal(tuple(map(self.get, outputs)))
 
     def _emit(self, operation: Operation) -> None:
         if operation.scope is not None:
