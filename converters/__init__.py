@@ -5,6 +5,7 @@ from converters.comparison.compare import Comparison, compare
 from converters.errors import CheckpointError, ConversionError, ConverterError
 from converters.matching.names_file import read_names, write_names
 from converters.matching.rules import Fuse, Keep, Orthogonalize, Reshape, Split, Transpose, Unflatten
+from converters.porting.ported import Ported, port
 from converters.state_dict import convert, match, to_torch
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Fuse",
     "Keep",
     "Orthogonalize",
+    "Ported",
     "Reshape",
     "Split",
     "Transpose",
@@ -22,6 +24,7 @@ __all__ = [
     "compare",
     "convert",
     "match",
+    "port",
     "read_checkpoint",
     "read_names",
     "to_torch",

@@ -1,0 +1,79 @@
+"""A torch module as Flax source, with its weights and the proof that it is the same."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import flax.linen as nn
+
+from converters.comparison.compare import Comparison
+from converters.errors import ConversionError
+from converters.matching.search import NamesAndRules
+
+if TYPE_CHECKING:
+    from converters.porting.proof import Proof
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ported:
+    """Result of `port`.
+
+    Attributes:
+        source: Text of a file of Python with one class for each class of the torch module that ran.
+        module: The module, an instance made from that source.
+        variables: Its weights, as NumPy arrays in the torch module's own dtypes.
+        names: Names pairs and rules for `convert`, which fill the module from the torch module's checkpoints.
+        ignore: Regular expressions of the tensors that the module did not use in the run, for `convert`.
+        inputs: The inputs given, as the module takes them: images with their channels last.
+        report: Comparison with the torch module, layer by layer, on the inputs given.
+        proof: Differences with random weights at other sizes: of outputs, gradients and running statistics.
+        notes: Sentences about what holds only for the inputs given, and what was left out.
+    """
+
+    source: str
+    module: nn.Module
+    variables: Mapping[str, Any]
+    names: NamesAndRules
+    ignore: tuple[str, ...]
+    inputs: tuple[Any, ...]
+    report: Comparison
+    proof: "Proof"
+    notes: tuple[str, ...]
+
+
+def port(
+    torch_module: Any,
+    *inputs: Any,
+    target: str = "linen",
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+    others: Sequence[Any] | Mapping[str, Any] | None = None,
+) -> Ported:
+    """Writes the Flax source of a torch module, fills it with the weights, and proves that it is the same.
+
+    The module runs on the inputs several times, in eval mode and also in training if it then differs, and
+    what it does is written. It runs at two sizes of the inputs: sizes that differ become expressions of the
+    inputs' shapes. Nothing of it is executed but by calling it.
+
+    Args:
+        torch_module: A torch.nn.Module on the CPU.
+        inputs: Tensors for its `forward`, as it takes them: images with their channels first.
+        target: "linen".
+        kwargs: Keyword arguments for its `forward`.
+        others: The inputs at other sizes; a mapping holds them by the names of `forward`'s arguments. By
+            default the batch and the size of images, or the length of sequences, change as far as the module
+            takes it; the notes say what did not.
+
+    Raises:
+        ConversionError: the module does what cannot be written, with the file and line of the torch code; or
+            its outputs, gradients or running statistics differ in float64, with the first layer that differs.
+    """
+    if not hasattr(torch_module, "named_modules"):
+        raise ConversionError(f"port takes a torch.nn.Module, not a {type(torch_module).__name__}")
+    if target == "nnx":
+        raise ConversionError("target='nnx' is not written yet; use target='linen'.")
+    if target != "linen":
+        raise ConversionError(f"target={target!r}: expected 'linen'.")
+    from converters.porting.work import ported
+
+    return ported(torch_module, inputs, kwargs, others)

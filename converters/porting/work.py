@@ -1,0 +1,172 @@
+"""The steps of a port: inputs of other sizes, the source, the weights, the proof."""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from converters.comparison.compare import Comparison
+from converters.errors import ConversionError
+from converters.porting.graph import Scope, leaves, values
+from converters.porting.loading import loaded
+from converters.porting.port import Written, write
+from converters.porting.ported import Ported
+from converters.porting.proof import compared, prove
+from converters.porting.resizing import Change, changes, resized
+from converters.state_dict import convert
+
+
+def ported(
+    module: torch.nn.Module,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    others: Sequence[Any] | Mapping[str, Any] | None,
+) -> Ported:
+    """Ports a module; arguments as for `port`."""
+    arguments = _bound(module, inputs, kwargs)
+    with _evaluating(module):
+        if others is None:
+            written, second, notes = _at_other_sizes(module, arguments)
+        else:
+            second = dict(others) if isinstance(others, Mapping) else _bound(module, others, kwargs)
+            written, notes = write(module, arguments, second), ()
+    ignore = _unused(module, written.scope)
+    if ignore:
+        notes = (*notes, f"never ran, and is left out: {', '.join(ignore)}")
+    made = loaded(written.source, written.root, f"<{written.root}>")
+    arrays = written.arrays(_numbers(arguments))
+    variables = convert(module.state_dict(), made, *arrays, ignore=ignore)
+    report = compared(module, written, variables, arguments, ignore)
+    _check(report)
+    return Ported(
+        source=written.source,
+        module=made,
+        variables=variables,
+        names=(),
+        ignore=ignore,
+        inputs=tuple(arrays),
+        report=report,
+        proof=prove(module, written, second, ignore),
+        notes=notes,
+    )
+
+
+def _bound(module: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a module's `forward` by their names."""
+    try:
+        found = inspect.signature(module.forward).bind(*inputs, **kwargs)
+    except TypeError as error:
+        raise ConversionError(f"{type(module).__name__}.forward: {error}") from error
+    made = dict(found.arguments)
+    if not any(isinstance(each, torch.Tensor) for each in leaves(made)):
+        raise ConversionError(
+            "port runs the module: give tensors as it takes them, such as torch.randn(2, 3, 64, 64)"
+        )
+    return made
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Puts a module into eval mode, and each of its modules back."""
+    before = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, training in before:
+            each.training = training
+
+
+def _at_other_sizes(
+    module: torch.nn.Module, arguments: Mapping[str, Any]
+) -> tuple[Written, Mapping[str, Any], tuple[str, ...]]:
+    """Returns the source with as many sizes free as the module allows, the other inputs, and notes."""
+    first = _batched(module, arguments)
+    refused: ConversionError | None = None
+    for change in changes(first):
+        second = resized(first, change.sizes)
+        if not _runs(module, second):
+            continue
+        try:
+            return write(module, first, second), second, tuple(_notes(change, refused))
+        except ConversionError as error:
+            if not change.sizes:
+                raise
+            refused = refused or error
+    raise AssertionError("the last change is none")
+
+
+def _batched(module: torch.nn.Module, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the inputs with a batch of two in place of one, which many a size may be by chance."""
+    tensors = [each for each in leaves(dict(arguments)) if isinstance(each, torch.Tensor)]
+    if any(each.ndim and each.shape[0] != 1 for each in tensors):
+        return arguments
+    made = resized(arguments, {(index, 0): 2 for index, each in enumerate(tensors) if each.ndim})
+    return made if _runs(module, made) else arguments
+
+
+def _runs(module: torch.nn.Module, arguments: Mapping[str, Any]) -> bool:
+    try:
+        with torch.no_grad():
+            module(**arguments)
+    except Exception:  # whatever a module raises that does not take these sizes
+        return False
+    return True
+
+
+def _notes(change: Change, refused: ConversionError | None) -> Iterator[str]:
+    reason = f": {refused}" if refused is not None else ", which the module does not take otherwise"
+    if not change.free:
+        yield f"holds for these sizes of the inputs only{reason}"
+    elif change.free == "batch":
+        yield f"holds for any batch, but only these other sizes of the inputs{reason}"
+
+
+def _unused(module: torch.nn.Module, scope: Scope) -> tuple[str, ...]:
+    """Returns regular expressions for the tensors that nothing read, one for a module that did not run."""
+    ran = {*_read(scope)}
+    names = [*module.state_dict(keep_vars=True)]
+    idle = [name for name in names if name not in ran and name.rpartition(".")[0] not in ran]
+    found: dict[str, None] = {}
+    for name in idle:
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            prefix = ".".join(parts[:count])
+            if all(each in idle for each in names if each == prefix or each.startswith(f"{prefix}.")):
+                found[re.escape(prefix) + ("" if count == len(parts) else r"\..*")] = None
+                break
+    return tuple(found)
+
+
+def _read(scope: Scope) -> Iterator[str]:
+    """Yields the names of the tensors that operations take, and of the layers that ran, with those inside."""
+    for operation in scope.operations:
+        if operation.scope is not None:
+            yield from _read(operation.scope)
+        elif operation.module is not None:
+            for name, _ in operation.module.named_modules():
+                yield f"{operation.path}.{name}".strip(".")
+        for value in values([operation.arguments, operation.keywords]):
+            if value.parameter:
+                yield value.parameter
+
+
+def _check(report: Comparison) -> None:
+    """Refuses a difference, and names the first layer that has one."""
+    row = report.first_divergence
+    if row is not None:
+        apart = f"{row.output.relative:.1e}" if row.output else "cannot be compared"
+        where = row.layer or "the output"
+        raise ConversionError(
+            f"the written module is not the same: {where} ({row.torch_name or 'all'} in PyTorch) is the first "
+            f"that differs, by {apart} of its largest number in float64"
+        )
+
+
+def _numbers(tree: Any) -> Any:
+    return torch.utils._pytree.tree_map(
+        lambda each: each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else each, tree
+    )
