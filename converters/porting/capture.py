@@ -145,7 +145,7 @@ class Recorder(TorchFunctionMode):
 
     def call(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
         """Runs a module, and records it as a leaf or as a scope."""
-        if self._quiet or type(module) is torch.nn.Sequential:
+        if self._quiet or (type(module) is torch.nn.Sequential and self.scopes):
             return original(module, *args, **kwargs)
         with self._silence():
             operation = Operation(

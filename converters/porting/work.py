@@ -161,8 +161,8 @@ def _check(report: Comparison) -> None:
         apart = f"{row.output.relative:.1e}" if row.output else "cannot be compared"
         where = row.layer or "the output"
         raise ConversionError(
-            f"the written module is not the same: {where} ({row.torch_name or 'all'} in PyTorch) is the first "
-            f"that differs, by {apart} of its largest number in float64"
+            f"the written module is not the same: the first to differ is {where} ({row.torch_name or 'all'} in "
+            f"PyTorch), by {apart} of its largest number in float64"
         )
 
 
