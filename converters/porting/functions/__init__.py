@@ -3,9 +3,14 @@
 from converters.porting.emit import Handler
 from converters.porting.functions import (
     activation,
+    attention,
+    casts,
+    comparison,
     creation,
     elementwise,
+    gathering,
     indexing,
+    mathematics,
     pooling,
     products,
     reductions,
@@ -14,13 +19,18 @@ from converters.porting.functions import (
 
 FUNCTIONS: dict[str, Handler] = {
     **activation.FUNCTIONS,
+    **casts.FUNCTIONS,
+    **comparison.FUNCTIONS,
     **creation.FUNCTIONS,
+    **gathering.FUNCTIONS,
     **elementwise.FUNCTIONS,
     **indexing.FUNCTIONS,
+    **mathematics.FUNCTIONS,
     **pooling.FUNCTIONS,
     **products.FUNCTIONS,
     **reductions.FUNCTIONS,
     **shapes.FUNCTIONS,
+    **attention.FUNCTIONS,
 }
 
 __all__ = ["FUNCTIONS"]

@@ -11,6 +11,7 @@ from converters.porting.emit import (
     plain,
 )
 from converters.porting.expressions import DROP, expression
+from converters.porting.functions.advanced import by_arrays
 from converters.porting.graph import Operation, Value, bound
 from converters.porting.unify import Varying
 
@@ -27,7 +28,7 @@ def getitem(e: Emitter, op: Operation) -> Result:
     if len(parts) == x.ndim and isinstance(parts[0], Value) and parts[1:] == [slice(None)] * (x.ndim - 1):
         return expression("x[i]", x=e.plain(x), i=e.plain(parts[0])), plain(op.output.ndim)
     if any(isinstance(p, Value | list) for p in parts):
-        raise ConversionError(f"{e.where}indexing by an array")
+        return by_arrays(e, op, parts, _index)
     order = e.order(x)
     if None in parts:
         order = plain(x.ndim)
@@ -52,7 +53,7 @@ def _index(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
         if value is None:
             return ""
         name = f"i{len(named)}"
-        named[name] = e.tree(value)
+        named[name] = e.plain(value) if isinstance(value, Value) else e.tree(value)
         return name
 
     texts = []

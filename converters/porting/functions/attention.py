@@ -1,0 +1,114 @@
+"""Attention, and products of matrices with a sum."""
+
+import ast
+import math
+from typing import Any
+
+from converters.porting.emit import Emitter, Handler, Result, plain
+from converters.porting.expressions import expression, unless
+from converters.porting.functions.elementwise import binary
+from converters.porting.graph import Operation, Value, bound
+
+HEADS = (0, 2, 1, 3)  # (batch, length, heads, features), as Flax's attention
+
+
+def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
+    """Writes torch's attention as Flax's, with the axis of the heads after that of the length."""
+    g = bound(op, "q k v attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False")
+    q, k, v, mask = g["q"], g["k"], g["v"], g["attn_mask"]
+    order = HEADS if q.ndim == 4 else plain(q.ndim)
+    query, key, value = (_heads(e, each) for each in (q, k, v))
+    scale = g["scale"]
+    usual = scale is None or math.isclose(scale, q.shape[-1] ** -0.5, rel_tol=1e-6)
+    if not usual:
+        query = expression("q * s", q=query, s=scale * math.sqrt(q.shape[-1]))
+    if g["enable_gqa"] and k.shape[-3] != q.shape[-3]:
+        times, axis = q.shape[-3] // k.shape[-3], 2 if q.ndim == 4 else -3
+        key, value = (expression("jnp.repeat(x, n, axis=a)", x=x, n=times, a=axis) for x in (key, value))
+    made = expression(
+        "nn.dot_product_attention(q, k, v, bias=b, mask=m)",
+        q=query,
+        k=key,
+        v=value,
+        b=unless(mask is None or mask.dtype == "bool", None if mask is None else e.plain(mask)),
+        m=unless(not g["is_causal"] and (mask is None or mask.dtype != "bool"), _mask(e, g)),
+    )
+    return made, order
+
+
+def _heads(e: Emitter, x: Value) -> ast.expr:
+    """Returns (batch, length, heads, features); without heads, they are one."""
+    if x.ndim == 4:
+        return e.get(x, HEADS)
+    return expression("x[..., None, :]", x=e.plain(x))
+
+
+def _mask(e: Emitter, g: dict[str, Any]) -> ast.expr | None:
+    mask = g["attn_mask"]
+    if g["is_causal"]:
+        rows, columns = (expression("x.shape[i]", x=_heads(e, g[name]), i=-3) for name in ("q", "k"))
+        return expression("jnp.tri(rows, columns, dtype=bool)", rows=rows, columns=columns)
+    return e.plain(mask) if mask is not None and mask.dtype == "bool" else None
+
+
+def with_product(template: str, product: str) -> Handler:
+    """Returns the handler of beta * x + alpha * (a @ b)."""
+
+    def handler(e: Emitter, op: Operation) -> Result:
+        g = bound(op, "x a b beta=1 alpha=1")
+        made = expression(product, a=e.plain(g["a"]), b=e.plain(g["b"]))
+        if g["alpha"] != 1:
+            made = expression("s * y", s=g["alpha"], y=made)
+        if g["beta"] == 0:
+            return made, plain(op.output.ndim)
+        x = e.plain(g["x"])
+        if g["beta"] != 1:
+            x = expression("s * x", s=g["beta"], x=x)
+        return expression(template, x=x, y=made), plain(op.output.ndim)
+
+    return handler
+
+
+def einsum(e: Emitter, op: Operation) -> Result:
+    """Writes einsum; its operands stay in the order in which they lie, with their letters moved."""
+    equation, *operands = op.arguments
+    if operands and isinstance(operands[0], tuple | list):
+        operands = list(operands[0])
+    equation = equation.replace(" ", "")
+    if "..." not in equation and all(len(p) == x.ndim for p, x in zip(_inputs(equation), operands, strict=True)):
+        parts = ["".join(p[axis] for axis in e.order(x)) for p, x in zip(_inputs(equation), operands, strict=True)]
+        out = equation.split("->")[1] if "->" in equation else _implied(parts)
+        equation = f"{','.join(parts)}->{out}"
+        arrays = [e.get(x) for x in operands]
+    else:
+        arrays = [e.plain(x) for x in operands]
+    made = expression("jnp.einsum(e)", e=equation)
+    assert isinstance(made, ast.Call)
+    made.args += arrays
+    return made, plain(op.output.ndim)
+
+
+def _inputs(equation: str) -> list[str]:
+    return equation.split("->")[0].split(",")
+
+
+def _implied(parts: list[str]) -> str:
+    """Returns the axes of a result that is not given: letters that are there once, in alphabetical order."""
+    letters = "".join(parts)
+    return "".join(sorted(each for each in letters if letters.count(each) == 1))
+
+
+def outer(e: Emitter, op: Operation) -> Result:
+    """Writes the products of all pairs of two vectors' numbers."""
+    return expression("jnp.outer(a, b)", a=e.plain(op.arguments[0]), b=e.plain(op.arguments[1])), plain(2)
+
+
+FUNCTIONS: dict[str, Handler] = {
+    "scaled_dot_product_attention": scaled_dot_product_attention,
+    **dict.fromkeys(("baddbmm", "addmm"), with_product("x + y", "a @ b")),
+    "addmv": with_product("x + y", "a @ b"),
+    "addcmul": with_product("x + y", "a * b"),
+    "einsum": einsum,
+    **dict.fromkeys(("outer", "ger"), outer),
+    **dict.fromkeys(("mm", "mv", "dot"), binary("a @ b")),
+}
