@@ -1,7 +1,8 @@
 """The source of a Flax module from two runs of a torch module."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,25 +60,48 @@ class Written:
         """
         return [self._arranged(given, arguments[name]) for name, given in self.inputs.items()]
 
-    def results(self, output: Any) -> list[np.ndarray]:
-        """Returns the arrays of the torch module's output, with their axes as the Flax module has them."""
-        found: list[np.ndarray] = []
-        self._arranged(self.outputs, output, found)
-        return found
+    def inputs_back(self, arrays: Sequence[Any]) -> list[Any]:
+        """Returns the arrays in the Flax module's arguments, with their axes as the torch module has them."""
+        pairs = zip(self.inputs.values(), arrays, strict=True)
+        leaves = [pair for given, each in pairs for pair in _pairs(given, each)]
+        return [
+            np.transpose(each, np.argsort(self.orders[value])) for value, each in leaves if each is not None
+        ]
 
-    def _arranged(self, tree: Any, given: Any, found: list[np.ndarray] | None = None) -> Any:
+    def results(self, output: Any) -> list[Any]:
+        """Returns the tensors of the torch module's output, with their axes as the Flax module has them."""
+        return [each.permute(self.orders[value]) for value, each in _pairs(self.outputs, output)]
+
+    def _arranged(self, tree: Any, given: Any) -> Any:
         match tree:
             case Value():
-                made = np.transpose(given, self.orders[tree])
-                if found is not None:
-                    found.append(made)
-                return made
+                return np.transpose(given, self.orders[tree])
+            case tuple() if hasattr(tree, "_fields"):
+                return type(given)(*map(self._arranged, tree, given))
             case tuple() | list():
-                # Named tuples, too, are plain ones here.
-                return type(given)(self._arranged(a, b, found) for a, b in zip(tree, given, strict=True))
+                return type(given)(map(self._arranged, tree, given))
             case dict():
-                return {key: self._arranged(each, given[key], found) for key, each in tree.items()}
+                return {key: self._arranged(each, given[key]) for key, each in tree.items()}
         return given
+
+
+def _pairs(tree: Any, given: Any) -> Iterator[tuple[Value, Any]]:
+    """Yields the values of a nesting, each with what is in its place in another one."""
+    match tree:
+        case Value():
+            yield tree, given
+        case tuple() | list():
+            for one, two in zip(tree, given, strict=True):
+                yield from _pairs(one, two)
+        case dict():
+            for key, each in tree.items():
+                yield from _pairs(each, given[key])
+
+
+def call(module: torch.nn.Module, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns positional and keyword arguments for a module, of those of its `forward` by name."""
+    found = inspect.BoundArguments(inspect.signature(module.forward), OrderedDict(arguments))
+    return found.args, found.kwargs
 
 
 def write(
@@ -93,8 +117,9 @@ def write(
         others: The same at other sizes.
     """
     leaves, functions = frozenset(LAYERS), frozenset(FUNCTIONS)
-    captured(module, (), arguments, leaves, functions)  # fills what the module caches in its first call
-    runs = [captured(module, (), each, leaves, functions)[0] for each in (arguments, others)]
+    calls = [call(module, each) for each in (arguments, arguments, others)]
+    # The first run fills what the module caches.
+    runs = [captured(module, *each, leaves, functions)[0] for each in calls][1:]
     scope = unified(*runs)
     scope.inputs = {name: each for name, each in scope.inputs.items() if any(True for _ in values(each))}
     orders = {

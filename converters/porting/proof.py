@@ -1,8 +1,7 @@
 """Proof that a written module is the torch module: outputs, gradients and running statistics in float64."""
 
-import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +9,16 @@ import flax.linen as nn
 import jax
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 
 from converters.comparison.compare import Comparison, compare
-from converters.porting.loading import loaded
-from converters.porting.port import Written
+from converters.errors import ConversionError
+from converters.porting.doubling import Wide, doubled, mapped, numbers, randomized, wide, wide_module
+from converters.porting.gradients import Step, flax_step, torch_step
+from converters.porting.port import Written, call
 from converters.state_dict import convert
 
 FORWARD = 1e-12  # of the largest output
-GRADIENT = 1e-8  # the most that the bound of gradients and statistics may ever be
-STATISTICS = ("running_mean", "running_var")
+BACKWARD = 1e-8  # the most that the bound of gradients and statistics may ever be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +26,18 @@ class Proof:
     """Largest differences from PyTorch, in float64, with random weights at other sizes of the inputs.
 
     Attributes:
-        output: Of the outputs, as a part of the largest.
-        gradients: Of the gradients of all parameters and inputs, as a part of the largest.
+        output: Of the outputs in eval mode, as a part of the largest number.
+        gradients: Of the gradients of parameters and inputs, in training if it differs from eval mode, as a
+            part of the largest of the whole model.
         statistics: Of the running statistics after a step in training; 0 if there are none.
-        reordered: The largest of what PyTorch differs from itself with the batch in reverse, of gradients and
-            statistics; None if its outputs depend on the order.
+        reordered: What PyTorch differs from itself with the batch in reverse, of gradients and statistics; 0
+            if the outputs depend on its order.
     """
 
     output: float
-    gradients: float | None
-    statistics: float | None
-    reordered: float | None
+    gradients: float
+    statistics: float
+    reordered: float
 
 
 def compared(
@@ -48,112 +48,147 @@ def compared(
     ignore: Sequence[str],
 ) -> Comparison:
     """Compares both, layer by layer, on the inputs given."""
-    with _Wide():
-        return compare(
-            module,
-            _wide_module(written),
-            variables,
-            *written.arrays(_numbers(arguments)),
-            torch_inputs=dict(arguments),
-            ignore=ignore,
-        )
+    args, kwargs = call(module, arguments)
+    inputs = written.arrays(numbers(arguments))
+    theirs = dict(arguments) if kwargs else args
+    with Wide():
+        return compare(module, wide_module(written), variables, *inputs, torch_inputs=theirs, ignore=ignore)
 
 
 def prove(
     module: torch.nn.Module, written: Written, arguments: Mapping[str, Any], ignore: Sequence[str]
 ) -> Proof:
-    """Runs both with random weights, forward and backward, and in training if it differs from evaluation.
+    """Runs both with random weights, forward and backward, and in training if it differs from eval mode.
 
     Raises:
         ConversionError: they differ.
     """
-    twin = _randomized(module)
-    ours = _wide_module(written)
-    inputs = written.arrays(_numbers(arguments))
-    with jax.enable_x64(True), _Wide():
-        output = _difference_of_outputs(twin, ours, written, arguments, inputs, ignore)
-        return Proof(output=output, gradients=None, statistics=None, reordered=None)
+    twin, expected = _twin(module, written, arguments)
+    ours = wide_module(written)
+    inputs = written.arrays(numbers(wide(dict(arguments))))
+    with jax.enable_x64(True):
+        variables = convert(twin.state_dict(), ours, *inputs, ignore=ignore)
+        found = jax.tree.leaves(jax.jit(ours.apply)(variables, *inputs))
+        output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
+        if not output <= FORWARD:
+            raise ConversionError(
+                f"the written module is not the same at other sizes of the inputs: its output differs by "
+                f"{output:.1e} of the largest number in float64"
+            )
+        return _backward(twin, ours, written, variables, arguments, ignore, output=output)
 
 
-def _difference_of_outputs(
+def _twin(
+    module: torch.nn.Module, written: Written, arguments: Mapping[str, Any]
+) -> tuple[torch.nn.Module, list[np.ndarray]]:
+    """Returns a copy of the module in float64, and its outputs: with random weights, if they stay finite."""
+    for make in (randomized, doubled):
+        twin = make(module)
+        args, kwargs = call(twin, wide(dict(arguments)))
+        with Wide(), torch.no_grad():
+            found = [each.numpy() for each in written.results(twin(*args, **kwargs))]
+        if all(np.isfinite(each).all() and each.any() for each in found):
+            break
+    return twin, found
+
+
+def _backward(
     twin: torch.nn.Module,
     ours: nn.Module,
     written: Written,
+    variables: Mapping[str, Any],
     arguments: Mapping[str, Any],
-    inputs: Sequence[Any],
     ignore: Sequence[str],
-) -> float:
-    variables = convert(_tensors(twin), ours, *inputs, ignore=ignore)
-    with torch.no_grad():
-        expected = written.results(_numbers(twin(**_wide(arguments))))
-    found = jax.tree.leaves(jax.jit(ours.apply)(variables, *inputs))
-    return max((_difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
+    *,
+    output: float,
+) -> Proof:
+    rng = np.random.default_rng(1)
+    outputs = torch_step(twin, written, arguments).outputs
+    cotangents = [rng.normal(size=each.shape) for each in outputs if each.dtype.kind == "f"]
+    if not cotangents:
+        return Proof(output=output, gradients=0, statistics=0, reordered=0)
+    theirs = torch_step(twin, written, arguments, cotangents)
+    mine = flax_step(ours, written, variables, arguments, cotangents, ignore)
+    again = _reordered(twin, written, arguments, cotangents, theirs)
+    itself = max(apart for apart, _ in _apart(again, theirs).values())
+    found = _apart(mine, theirs)
+    for what, (apart, where) in found.items():
+        if not apart <= min(max(FORWARD, 10 * itself), BACKWARD):
+            mode = " in training" if written.uses_train else ""
+            raise ConversionError(
+                f"the written module is not the same{mode}: its {what} differ by {apart:.1e} of the largest "
+                f"number in float64, the most for {where}; PyTorch differs from itself by {itself:.1e}"
+            )
+    gradients, statistics = found["gradients"][0], found["running statistics"][0]
+    return Proof(output=output, gradients=gradients, statistics=statistics, reordered=itself)
 
 
-def _difference(found: Any, expected: np.ndarray) -> float:
-    """Returns the largest difference, as a part of the largest number; infinity where shapes differ."""
+def _apart(mine: Step, theirs: Step) -> dict[str, tuple[float, str]]:
+    """Returns the largest difference of each kind of numbers, and where it is."""
+    trained = {f"output {i}": each for i, each in enumerate(theirs.outputs)}
+    return {
+        "outputs": _furthest({f"output {i}": each for i, each in enumerate(mine.outputs)}, trained),
+        "gradients": _furthest(mine.gradients, theirs.gradients),
+        "running statistics": _furthest(mine.statistics, theirs.statistics),
+    }
+
+
+def _reordered(
+    twin: torch.nn.Module,
+    written: Written,
+    arguments: Mapping[str, Any],
+    cotangents: Sequence[np.ndarray],
+    first: Step,
+) -> Step:
+    """Returns the same step of PyTorch with the batch in reverse, or the same again if it is no batch."""
+    sizes = [each.shape[0] for each in torch.utils._pytree.tree_leaves(dict(arguments)) if _has_axes(each)]
+
+    def flipped(each: Any) -> Any:
+        return np.flip(each, 0).copy() if each.ndim and each.shape[0] == sizes[0] else each
+
+    given = mapped(lambda each: torch.from_numpy(flipped(each.numpy())), dict(arguments))
+    made = torch_step(twin, written, given, [flipped(each) for each in cotangents])
+    apart = [difference(flipped(a), b) for a, b in zip(made.outputs, first.outputs, strict=True)]
+    if max(apart, default=0.0) > BACKWARD:
+        return first
+    gradients = {n: flipped(each) if n.startswith("input ") else each for n, each in made.gradients.items()}
+    return Step(outputs=first.outputs, gradients=gradients, statistics=made.statistics)
+
+
+def _has_axes(each: Any) -> bool:
+    return isinstance(each, torch.Tensor) and each.ndim > 0
+
+
+def _furthest(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> tuple[float, str]:
+    """Returns the largest difference, as a part of the largest number of all, and where it is."""
+    names = [name for name in expected if _is_comparable(name)]
+    largest = max((float(np.abs(expected[name]).max(initial=0)) for name in names), default=0.0)
+    apart = {name: difference(found.get(name), expected[name], largest) for name in names}
+    where = max(names, key=apart.__getitem__, default="")
+    return apart.get(where, 0.0), where
+
+
+def _is_comparable(name: str) -> bool:
+    """Returns whether Flax has a gradient of its own for a parameter.
+
+    Of the two biases of a recurrent layer it has one's; of what weights are computed from, the weights'.
+    """
+    return "bias_hh" not in name and "parametrizations." not in name and not name.endswith(("_g", "_v"))
+
+
+def difference(found: Any, expected: np.ndarray, largest: float | None = None) -> float:
+    """Returns the largest difference, as a part of the largest number.
+
+    It is infinite where there is nothing to compare, or an array of another shape.
+    """
+    if found is None and not expected.any():
+        return 0.0
     found = np.asarray(found)
-    if found.shape != expected.shape:
+    if found.shape != expected.shape or found.dtype.kind != expected.dtype.kind:
         return math.inf
     if expected.dtype.kind not in "fc":
-        return float(not np.array_equal(found, expected))
+        return 0.0 if np.array_equal(found, expected) else math.inf
     with np.errstate(invalid="ignore"):
         apart = np.where(found == expected, 0, np.abs(found - expected))
-    largest = float(np.max(np.abs(expected), initial=0)) or 1.0
-    return float(np.max(apart, initial=0)) / largest
-
-
-def _tensors(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
-
-
-def _randomized(module: torch.nn.Module) -> torch.nn.Module:
-    """Returns a copy in float64 whose parameters and running statistics are random."""
-    made = copy.deepcopy(module).cpu().double().eval()
-    rng = np.random.default_rng(0)
-    statistics = [(n, b) for n, b in made.named_buffers() if n.rpartition(".")[2] in STATISTICS]
-    with torch.no_grad():
-        for name, tensor in (*made.named_parameters(), *statistics):
-            if tensor.is_floating_point():
-                fan_in = math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 10
-                numbers = rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1)
-                positive = name.endswith("running_var")
-                tensor.copy_(torch.from_numpy(np.abs(numbers) + 0.5 if positive else numbers))
-    return made
-
-
-def _wide_module(written: Written) -> nn.Module:
-    """Returns the module with float64 wherever it says float32, which both then read as the wider."""
-    source = written.source.replace("jnp.float32", "jnp.float64")
-    return loaded(source, written.root, f"<{written.root} in float64>")
-
-
-def _wide(tree: Any) -> Any:
-    return _mapped(lambda each: each.double() if each.is_floating_point() else each, tree)
-
-
-def _numbers(tree: Any) -> Any:
-    return _mapped(
-        lambda each: each.detach().double().numpy() if each.is_floating_point() else each.numpy(), tree
-    )
-
-
-def _mapped(function: Callable[[torch.Tensor], Any], tree: Any) -> Any:
-    """Applies a function to each tensor of a nesting."""
-    return torch.utils._pytree.tree_map(
-        lambda each: function(each) if isinstance(each, torch.Tensor) else each, tree
-    )
-
-
-class _Wide(TorchFunctionMode):
-    """Reads float32 as float64 wherever torch code says it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        if name == "float" and args:
-            return args[0].double()
-        args = tuple(torch.float64 if each is torch.float32 else each for each in args)
-        kwargs = {
-            key: torch.float64 if each is torch.float32 else each for key, each in (kwargs or {}).items()
-        }
-        return func(*args, **kwargs)
+    scale = float(np.max(np.abs(expected), initial=0)) if largest is None else largest
+    return float(np.max(apart, initial=0)) / (scale or 1.0)

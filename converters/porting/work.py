@@ -12,7 +12,7 @@ from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
 from converters.porting.graph import Scope, leaves, values
 from converters.porting.loading import loaded
-from converters.porting.port import Written, write
+from converters.porting.port import Written, call, write
 from converters.porting.ported import Ported
 from converters.porting.proof import compared, prove
 from converters.porting.resizing import Change, changes, resized
@@ -111,7 +111,8 @@ def _batched(module: torch.nn.Module, arguments: Mapping[str, Any]) -> Mapping[s
 def _runs(module: torch.nn.Module, arguments: Mapping[str, Any]) -> bool:
     try:
         with torch.no_grad():
-            module(**arguments)
+            args, kwargs = call(module, arguments)
+            module(*args, **kwargs)
     except Exception:  # whatever a module raises that does not take these sizes
         return False
     return True
@@ -161,8 +162,8 @@ def _check(report: Comparison) -> None:
         apart = f"{row.output.relative:.1e}" if row.output else "cannot be compared"
         where = row.layer or "the output"
         raise ConversionError(
-            f"the written module is not the same: the first to differ is {where} ({row.torch_name or 'all'} in "
-            f"PyTorch), by {apart} of its largest number in float64"
+            f"the written module is not the same: {where} is the first to differ from PyTorch's "
+            f"{row.torch_name or 'own'}, by {apart} of its largest number in float64"
         )
 
 

@@ -1,0 +1,136 @@
+"""Both models in float64 and without chance: what a proof runs them in."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from converters.porting.loading import loaded
+from converters.porting.port import Written
+
+STATISTICS = ("running_mean", "running_var")
+
+
+class Wide(TorchFunctionMode):
+    """Reads float32 as float64 wherever torch code says it; without `chance`, nothing is dropped.
+
+    Args:
+        chance: If false, dropout gives its input, and what is drawn to be kept with a probability is that
+            probability, as in `certain`.
+    """
+
+    def __init__(self, *, chance: bool = True) -> None:
+        super().__init__()
+        self._chance = chance
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name == "float" and args:
+            return args[0].double()
+        args = tuple(torch.float64 if each is torch.float32 else each for each in args)
+        kwargs = {
+            key: torch.float64 if each is torch.float32 else each for key, each in (kwargs or {}).items()
+        }
+        if not self._chance and name in CERTAIN:
+            return CERTAIN[name](func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+def _undropped(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    return args[0] if args else kwargs["input"]
+
+
+def _filled(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    return args[0].fill_(args[1] if len(args) > 1 else kwargs.get("p", 0.5))
+
+
+def _probabilities(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    return torch.full_like(args[0], args[1] if len(args) > 1 else kwargs["p"]) if args[1:] else args[0]
+
+
+def _attended(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
+    return func(*args, **{key: each for key, each in kwargs.items() if key != "dropout_p"})
+
+
+DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+CERTAIN = {
+    **dict.fromkeys((*DROPOUTS, *(f"{name}_" for name in DROPOUTS)), _undropped),
+    "bernoulli_": _filled,
+    "bernoulli": _probabilities,
+    "scaled_dot_product_attention": _attended,
+}
+
+
+@contextmanager
+def certain() -> Iterator[None]:
+    """Runs Flax code without chance: `Wide(chance=False)` for JAX."""
+
+    def intercept(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        if isinstance(context.module, nn.Dropout) and context.method_name == "__call__":
+            return args[0]
+        return call(*args, **kwargs)
+
+    def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, **kwargs: Any) -> jax.Array:
+        return jnp.full(() if shape is None else shape, p, jnp.float64)
+
+    with mock.patch.object(jax.random, "bernoulli", bernoulli), nn.intercept_methods(intercept):
+        yield
+
+
+def randomized(module: torch.nn.Module) -> torch.nn.Module:
+    """Returns a copy in float64 whose parameters and running statistics are random.
+
+    Each has the size that trained ones have, so that numbers neither vanish nor grow through the layers.
+    """
+    made = doubled(module)
+    rng = np.random.default_rng(0)
+    statistics = [(n, b) for n, b in made.named_buffers() if n.rpartition(".")[2] in STATISTICS]
+    with torch.no_grad():
+        for name, tensor in (*made.named_parameters(), *statistics):
+            if tensor.is_floating_point():
+                fan_in = math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 10
+                numbers = rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1)
+                positive = name.endswith("running_var")
+                tensor.copy_(torch.from_numpy(np.abs(numbers) + 0.5 if positive else numbers))
+    return made
+
+
+def doubled(module: torch.nn.Module) -> torch.nn.Module:
+    """Returns a copy in float64, all of whose parameters have gradients."""
+    made = copy.deepcopy(module).cpu().double().eval()
+    for parameter in made.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return made
+
+
+def wide_module(written: Written) -> nn.Module:
+    """Returns the written module with float64 wherever it says float32."""
+    source = written.source.replace("jnp.float32", "jnp.float64")
+    return loaded(source, written.root, f"<{written.root} in float64>")
+
+
+def wide(tree: Any) -> Any:
+    """Returns a nesting with its floating-point tensors in float64."""
+    return mapped(lambda each: each.detach().double() if each.is_floating_point() else each, tree)
+
+
+def numbers(tree: Any) -> Any:
+    """Returns a nesting with NumPy arrays in place of tensors."""
+    return mapped(lambda each: each.detach().numpy(), tree)
+
+
+def mapped(function: Callable[[torch.Tensor], Any], tree: Any) -> Any:
+    """Applies a function to each tensor of a nesting."""
+    return torch.utils._pytree.tree_map(
+        lambda each: function(each) if isinstance(each, torch.Tensor) else each, tree
+    )

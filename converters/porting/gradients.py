@@ -1,0 +1,133 @@
+"""One step backward of both models in float64, with what PyTorch differs from itself by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import torch
+
+from converters.porting.doubling import STATISTICS, Wide, certain, mapped, wide
+from converters.porting.port import Written, call
+from converters.state_dict import to_torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Numbers of one step forward and backward.
+
+    Attributes:
+        outputs: In the Flax module's order of axes.
+        gradients: By the names of PyTorch's parameters, and of the inputs by their numbers.
+        statistics: Running statistics after it, by PyTorch's names.
+    """
+
+    outputs: Sequence[np.ndarray]
+    gradients: Mapping[str, np.ndarray]
+    statistics: Mapping[str, np.ndarray]
+
+
+def torch_step(
+    twin: torch.nn.Module,
+    written: Written,
+    arguments: Mapping[str, Any],
+    cotangents: Sequence[np.ndarray] | None = None,
+) -> Step:
+    """Runs PyTorch's side, in training if the written module knows it.
+
+    Args:
+        twin: In float64; its running statistics stay as they are.
+        written: The source.
+        arguments: Tensors by name.
+        cotangents: For the floating-point outputs; by default outputs are all that is computed.
+    """
+    before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
+    leaves: list[torch.Tensor] = []
+
+    def leaf(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_floating_point():
+            leaves.append(tensor.requires_grad_())
+        return tensor
+
+    twin.zero_grad()
+    given = mapped(leaf, wide(dict(arguments)))
+    twin.train(written.uses_train)
+    with Wide(chance=False), torch.set_grad_enabled(cotangents is not None):
+        # Modules may change their inputs in place, which leaves of the graph do not allow.
+        args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
+        found = written.results(twin(*args, **kwargs))
+    twin.eval()
+    if cotangents is not None:
+        floats = [each for each in found if each.is_floating_point()]
+        pairs = [(a, torch.from_numpy(b)) for a, b in zip(floats, cotangents, strict=True) if a.requires_grad]
+        torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
+    after = dict(twin.named_buffers())
+    statistics = {n: after[n].numpy().copy() for n in before if n.rpartition(".")[2] in STATISTICS}
+    with torch.no_grad():
+        for name, buffer in before.items():
+            after[name].copy_(buffer)
+    gradients = {n: p.grad.numpy().copy() for n, p in twin.named_parameters() if p.grad is not None}
+    of_inputs = {f"input {i}": each.grad.numpy() for i, each in enumerate(leaves) if each.grad is not None}
+    return Step(
+        outputs=[each.detach().numpy() for each in found],
+        gradients=gradients | of_inputs,
+        statistics=statistics,
+    )
+
+
+def flax_step(
+    ours: nn.Module,
+    written: Written,
+    variables: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    cotangents: Sequence[np.ndarray],
+    ignore: Sequence[str],
+) -> Step:
+    """Runs the written module's side; arguments as for `torch_step`."""
+    inputs = written.arrays(mapped(lambda each: each.numpy(), wide(dict(arguments))))
+    leaves, structure = jax.tree.flatten(inputs)
+    chosen = [index for index, each in enumerate(leaves) if _floating(each)]
+    rest = {name: tree for name, tree in variables.items() if name != "params"}
+    options: dict[str, Any] = {"train": True} if written.uses_train else {}
+
+    def forward(params: Any, floats: Sequence[Any]) -> Any:
+        full = [*leaves]
+        for index, each in zip(chosen, floats, strict=True):
+            full[index] = each
+        found, changed = ours.apply(
+            {"params": params, **rest},
+            *jax.tree.unflatten(structure, full),
+            mutable=[name for name in rest if name == "batch_stats"],
+            rngs=jax.random.key(0),
+            **options,
+        )
+        outputs = jax.tree.leaves(found)
+        return [each for each in outputs if _floating(each)], (outputs, changed)
+
+    @jax.jit
+    def step(params: Any, floats: Sequence[Any]) -> Any:
+        _, pull, (outputs, changed) = jax.vjp(forward, params, floats, has_aux=True)
+        return outputs, *pull([*cotangents]), changed
+
+    with certain():
+        found = step(variables.get("params", {}), [leaves[index] for index in chosen])
+    outputs, of_params, of_inputs, changed = jax.tree.map(np.asarray, found)
+    after = {**variables, **changed, "params": of_params}
+    tensors = to_torch(after, ours, *inputs, ignore=ignore) if variables else {}
+    statistics = {n: each for n, each in tensors.items() if n.rpartition(".")[2] in STATISTICS}
+    gradients = {n: each for n, each in tensors.items() if n not in statistics}
+    slots: list[Any] = [None] * len(leaves)
+    for index, each in zip(chosen, of_inputs, strict=True):
+        slots[index] = each
+    back = written.inputs_back(jax.tree.unflatten(structure, slots))
+    return Step(
+        outputs=outputs,
+        gradients=gradients | {f"input {index}": each for index, each in enumerate(back)},
+        statistics=statistics,
+    )
+
+
+def _floating(array: Any) -> bool:
+    return bool(np.issubdtype(array.dtype, np.floating))
