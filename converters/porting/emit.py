@@ -15,6 +15,8 @@ Order: TypeAlias = tuple[int, ...]  # for each axis in memory, the axis that it 
 Result: TypeAlias = tuple[ast.expr, Order]
 Handler: TypeAlias = Callable[["Emitter", Operation], Any]
 
+FEW = 4  # operations of a module without arrays that are written where it is called
+
 
 @dataclass(eq=False, kw_only=True)
 class Statement:
@@ -94,7 +96,7 @@ class Emitter:
 
     def _emit(self, operation: Operation) -> None:
         if operation.scope is not None:
-            self._child(operation)
+            (self._inline if self._is_inline(operation.scope) else self._child)(operation)
             return
         handler = (
             self._layers.get(type(operation.module))
@@ -121,6 +123,23 @@ class Emitter:
         self.code.statements.append(
             Statement(targets=targets, expression=whole, statement=self._operation.statement)
         )
+
+    def _is_inline(self, scope: Scope) -> bool:
+        """Returns whether a module is written where it is called: a layer's subclass, or a mere function."""
+        if isinstance(scope.module, tuple(self._layers)):
+            return True
+        own = (*scope.module.parameters(), *scope.module.buffers())
+        return not own and len(scope.operations) <= FEW and not any(each.scope for each in scope.operations)
+
+    def _inline(self, operation: Operation) -> None:
+        scope = operation.scope
+        assert scope is not None
+        for each in scope.operations:
+            self._operation = each
+            self._emit(each)
+        self._operation = operation
+        for outer, inner in zip(values(operation.output), values(scope.output), strict=True):
+            self._assign([outer], self.get(inner), [self.order(inner)])
 
     def _child(self, operation: Operation) -> None:
         scope = operation.scope
