@@ -34,12 +34,12 @@ def changes(arguments: Mapping[str, Any]) -> Iterator[Change]:
     """
     tensors = [each for each in leaves(dict(arguments)) if isinstance(each, torch.Tensor)]
     size = next((each.shape[0] for each in tensors if each.ndim), 0)
-    batch = _axes(tensors, lambda each: [0] if each.ndim and each.shape[0] == size else [])
-    spatial = _axes(tensors, lambda each: [*range(2, each.ndim)] if _is_image(each) else [])
-    second = _axes(
-        tensors, lambda each: [1] if not _is_image(each) and (each.ndim == 3 or _is_ids(each)) else []
-    )
-    third = _axes(tensors, lambda each: [2] if not _is_image(each) and each.ndim == 3 else [])
+    batch = [(i, 0) for i, each in enumerate(tensors) if each.ndim and each.shape[0] == size]
+    lengths = {each.shape[1] for each in tensors if _is_ids(each)}
+    images = [_is_image(each) and not lengths & {*each.shape[2:]} for each in tensors]
+    spatial = [(i, axis) for i, each in enumerate(tensors) if images[i] for axis in range(2, each.ndim)]
+    second = [(i, 1) for i, each in enumerate(tensors) if not images[i] and (each.ndim == 3 or _is_ids(each))]
+    third = [(i, 2) for i, each in enumerate(tensors) if not images[i] and each.ndim == 3]
     parts = [("size of images", spatial), ("length", second), ("length", third)]
     for words, axes in parts:
         if axes:
@@ -60,10 +60,6 @@ def _is_ids(tensor: torch.Tensor) -> bool:
     return tensor.ndim == 2 and not tensor.is_floating_point()
 
 
-def _axes(tensors: list[torch.Tensor], chosen: Any) -> list[tuple[int, int]]:
-    return [(index, axis) for index, each in enumerate(tensors) for axis in chosen(each)]
-
-
 def _changed(
     tensors: list[torch.Tensor],
     batch: list[tuple[int, int]],
@@ -81,7 +77,7 @@ def _changed(
         step = min(size & -size, LARGEST_STEP)
         # Height and width differ in the second run, so that one is not taken for the other.
         steps = max(axis - 1, 1) if tensors[index].ndim >= 4 else 1
-        new[index, axis] = size + step * steps if grow else max(size - step, 1)
+        new[index, axis] = size + step * steps if grow else max(size - step, size // 2, 1)
     if not wide:
         return new
     known: dict[int, int] = {}

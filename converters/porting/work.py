@@ -28,6 +28,7 @@ def ported(
     """Ports a module; arguments as for `port`."""
     arguments = _bound(module, inputs, kwargs)
     with _evaluating(module):
+        _run(module, arguments)
         if others is None:
             written, second, notes = _at_other_sizes(module, arguments)
         else:
@@ -85,18 +86,19 @@ def _at_other_sizes(
 ) -> tuple[Written, Mapping[str, Any], tuple[str, ...]]:
     """Returns the source with as many sizes free as the module allows, the other inputs, and notes."""
     first = _batched(module, arguments)
+    possible = [*changes(first)]
     refused: ConversionError | None = None
-    for change in changes(first):
+    for change in possible:
         second = resized(first, change.sizes)
         if not _runs(module, second):
             continue
         try:
-            return write(module, first, second), second, tuple(_notes(change, refused))
+            return write(module, first, second), second, tuple(_notes(change, possible[0], refused))
         except ConversionError as error:
-            if not change.sizes:
-                raise
+            if refused is None:
+                write(module, first, first)  # else the sizes are not to blame
             refused = refused or error
-    raise AssertionError("the last change is none")
+    raise AssertionError("the last change is none, which was written")
 
 
 def _batched(module: torch.nn.Module, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -110,19 +112,28 @@ def _batched(module: torch.nn.Module, arguments: Mapping[str, Any]) -> Mapping[s
 
 def _runs(module: torch.nn.Module, arguments: Mapping[str, Any]) -> bool:
     try:
-        with torch.no_grad():
-            args, kwargs = call(module, arguments)
-            module(*args, **kwargs)
-    except Exception:  # whatever a module raises that does not take these sizes
+        _run(module, arguments)
+    except ConversionError:
         return False
     return True
 
 
-def _notes(change: Change, refused: ConversionError | None) -> Iterator[str]:
+def _run(module: torch.nn.Module, arguments: Mapping[str, Any]) -> None:
+    args, kwargs = call(module, arguments)
+    try:
+        with torch.no_grad():
+            module(*args, **kwargs)
+    except Exception as error:  # whatever a module raises that does not take its input
+        name, text = type(module).__name__, f"{type(error).__name__}: {error}"
+        raise ConversionError(f"{name} does not run on these inputs: {text}") from error
+
+
+def _notes(change: Change, most: Change, refused: ConversionError | None) -> Iterator[str]:
+    """Yields a sentence if less than the most changes."""
     reason = f": {refused}" if refused is not None else ", which the module does not take otherwise"
     if not change.free:
         yield f"holds for these sizes of the inputs only{reason}"
-    elif change.free == "batch":
+    elif change.free == "batch" != most.free:
         yield f"holds for any batch, but only these other sizes of the inputs{reason}"
 
 

@@ -1,0 +1,131 @@
+"""`converters.port`: what it returns, what it refuses, and what its proof finds."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import converters
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, 5)
+        self.aux = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        if self.training and x.shape[0] > 100:
+            return self.aux(x.mean((2, 3)))
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    made = Small()
+    made.aux.eval()
+    return made
+
+
+@pytest.fixture(scope="module")
+def before(small):
+    return {name: each.clone() for name, each in small.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(2, 3, 8, 6)
+
+
+@pytest.fixture(scope="module")
+def ported(small, images, before):
+    return converters.port(small, images)
+
+
+def test_module_and_variables_give_the_torch_outputs(ported, small, images):
+    (given,) = ported.inputs
+    assert given.shape == (2, 8, 6, 3)  # channels last
+    found = ported.module.apply(ported.variables, given)
+    with torch.no_grad():
+        expected = copy.deepcopy(small).eval()(images).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert ported.variables["params"]["conv1"]["kernel"].dtype == np.float32
+
+
+def test_checkpoints_convert_without_names_or_rules(ported, small):
+    again = converters.convert(small.state_dict(), ported.module, *ported.inputs, ignore=ported.ignore)
+    np.testing.assert_array_equal(again["params"]["fc"]["kernel"], ported.variables["params"]["fc"]["kernel"])
+    assert ported.names == ()
+
+
+def test_report_compares_each_layer(ported):
+    assert ported.report.ok
+    assert [row.torch_name for row in ported.report.rows] == ["conv1", "bn1", "fc"]
+
+
+def test_proof_has_outputs_gradients_and_statistics(ported):
+    assert ported.proof.output < 1e-14
+    assert 0 < ported.proof.gradients < 1e-12
+    assert 0 < ported.proof.statistics < 1e-12
+
+
+def test_parts_that_never_ran_are_named(ported):
+    assert ported.ignore == (r"aux\..*",)
+    assert any("aux" in note for note in ported.notes)
+    assert "aux" not in ported.source.partition("class ")[2]
+
+
+def test_module_keeps_its_mode_and_numbers(ported, small, before):
+    assert small.training
+    assert not small.aux.training
+    assert all(torch.equal(each, before[name]) for name, each in small.state_dict().items())
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(converters.ConversionError, match=r"takes a torch\.nn\.Module, not a function"):
+        converters.port(F.relu, torch.ones(2))
+
+
+def test_other_targets_are_refused(small, images):
+    with pytest.raises(converters.ConversionError, match="target='nnx' is not written yet"):
+        converters.port(small, images, target="nnx")
+    with pytest.raises(converters.ConversionError, match="target='keras': expected 'linen'"):
+        converters.port(small, images, target="keras")
+
+
+def test_inputs_that_do_not_run_are_refused_with_the_reason(small):
+    with pytest.raises(converters.ConversionError, match="Small does not run on these inputs: RuntimeError"):
+        converters.port(small, torch.randn(2, 5, 8, 8))
+    with pytest.raises(converters.ConversionError, match="missing a required argument: 'x'"):
+        converters.port(small)
+    with pytest.raises(converters.ConversionError, match="give tensors"):
+        converters.port(small, [1.0, 2.0])
+
+
+def test_a_difference_is_an_error_that_names_the_first_layer(small, images, monkeypatch):
+    from converters.porting import port as writing
+
+    plain = writing.source
+    monkeypatch.setattr(writing, "source", lambda classes: plain(classes).replace("nn.relu(", "jnp.tanh("))
+    with pytest.raises(
+        converters.ConversionError, match="the written module is not the same: fc is the first"
+    ):
+        converters.port(small, images)
+
+
+def test_a_difference_at_other_sizes_only_is_an_error(small, images, monkeypatch):
+    from converters.porting import port as writing
+
+    plain = writing.source
+    monkeypatch.setattr(
+        writing, "source", lambda classes: plain(classes).replace("x.mean((1, 2))", "x.sum((1, 2)) / 48")
+    )
+    with pytest.raises(converters.ConversionError, match="not the same at other sizes of the inputs"):
+        converters.port(small, images)
