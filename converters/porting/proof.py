@@ -84,12 +84,17 @@ def _twin(
     """Returns a copy of the module in float64, and its outputs: with random weights, if they stay finite."""
     for make in (randomized, doubled):
         twin = make(module)
-        args, kwargs = call(twin, wide(dict(arguments)))
-        with Wide(), torch.no_grad():
-            found = [each.numpy() for each in written.results(twin(*args, **kwargs))]
+        found = run_wide(twin, written, arguments)
         if all(np.isfinite(each).all() and each.any() for each in found):
             break
     return twin, found
+
+
+def run_wide(twin: torch.nn.Module, written: Written, arguments: Mapping[str, Any]) -> list[np.ndarray]:
+    """Returns the outputs of a module in float64, with their axes as the written module has them."""
+    args, kwargs = call(twin, wide(dict(arguments)))
+    with Wide(), torch.no_grad():
+        return [np.ascontiguousarray(each.numpy()) for each in written.results(twin(*args, **kwargs))]
 
 
 def _backward(

@@ -10,11 +10,12 @@ import torch
 
 from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
+from converters.porting.doubling import doubled
 from converters.porting.graph import Scope, leaves, values
 from converters.porting.loading import loaded
 from converters.porting.port import Written, call, write
 from converters.porting.ported import Ported
-from converters.porting.proof import compared, prove
+from converters.porting.proof import compared, prove, run_wide
 from converters.porting.resizing import Change, changes, resized
 from converters.state_dict import convert
 
@@ -49,6 +50,7 @@ def ported(
         names=(),
         ignore=ignore,
         inputs=tuple(arrays),
+        outputs=tuple(run_wide(doubled(module), written, arguments)),
         report=report,
         proof=prove(module, written, second, ignore),
         notes=notes,

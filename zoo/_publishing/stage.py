@@ -30,7 +30,7 @@ from zoo._model import Model
 from zoo._registry import families
 from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Weights
 from zoo._registry.manifest import CONFIG
-from zoo._saving import save, shards, verify
+from zoo._saving import port, save, shards, verify
 from zoo._variables.tree import flatten
 
 TORCH = "pytorch_model.safetensors"
@@ -115,7 +115,7 @@ class Prepared:
         origin: Source of its weights, if they were downloaded.
         content: Bytes (uint8) of the weights file, if it is published unchanged.
         beside: Returns the content of a companion file of the weights, if there is one.
-        texts: Files of its tokenizer and of settings of texts, by name.
+        texts: Files of its tokenizer, of settings of texts, and of a ported module, by name.
     """
 
     model: Model
@@ -164,8 +164,17 @@ def _of_located(located: Located, options: StageOptions) -> Prepared:
         origin=found.weights if remote else None,
         content=content_of(located)[0] if whole else None,
         beside=lambda file: companions.companion(located, file),
-        texts=text_files(located) if found.takes_tokens or located.directory else {},
+        texts=_texts(located),
     )
+
+
+def _texts(located: Located) -> dict[str, bytes]:
+    """Returns a tokenizer and settings of texts, and the source and proof of a ported module."""
+    found = dict(text_files(located)) if located.entry.takes_tokens or located.directory else {}
+    for name in (port.SOURCE, port.CERTIFICATE):
+        if located.directory is not None and (located.directory / name).is_file():
+            found[name] = (located.directory / name).read_bytes()
+    return found
 
 
 def _licensed(entry: Entry, options: StageOptions) -> Entry:

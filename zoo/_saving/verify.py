@@ -128,6 +128,15 @@ def write_golden(
     safetensors.write(Path(path), arrays, metadata={MADE_BY: made_by}, overwrite=overwrite)
 
 
+def check_golden(module: nn.Module, variables: Mapping[str, Any], path: Path) -> float:
+    """Returns the largest difference of what a module computes from a golden file.
+
+    Raises:
+        WeightsError: it is too large, or the module does not take the inputs.
+    """
+    return _compare(module, jax.tree.map(np.asarray, variables), path)
+
+
 def own_golden(
     path: Path, module: nn.Module, variables: Mapping[str, Any], inputs: Sequence[np.ndarray], made_by: str
 ) -> None:

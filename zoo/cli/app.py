@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import zoo
-from zoo.cli import console, convert, fetch, manifest, models, predict, publish, text, train
+from zoo.cli import console, convert, fetch, manifest, models, port, predict, publish, text, train
 from zoo.cli.settings import TrainingVerb
 from zoo.cli.verbs import Verb, Verbs
 
@@ -27,6 +27,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "generate": text.generate,
     "embed": text.embed,
     "convert": convert.convert,
+    "port": port.port,
     "export": convert.export,
     "verify": convert.verify,
     "train": train.train,

@@ -123,7 +123,7 @@ def convert(
             model=model,
             config={} if module else _values(set_),
             module=make(module),
-            call=_call(input_, set_, method) if module else None,
+            call=call_of(input_, set_, method) if module else None,
             names=None if names is None else read_names(names),
             ignore=ignore or (),
             missing=missing or (),
@@ -164,7 +164,7 @@ def export(
         like=like,
         layout=layout,
         module=make(module),
-        call=_call(input_, set_, method) if input_ else None,
+        call=call_of(input_, set_, method) if input_ else None,
         names=None if names is None else read_names(names),
         overwrite=force,
     )
@@ -227,7 +227,8 @@ def read_labels(path: Path) -> list[str]:
     return found
 
 
-def _call(inputs: list[str] | None, values: list[str] | None, method: str | None) -> Any:
+def call_of(inputs: list[str] | None, values: list[str] | None, method: str | None) -> Any:
+    """Returns the call that --input, --set and --method describe."""
     from zoo._saving.call import parse
 
     try:

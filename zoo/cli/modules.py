@@ -39,22 +39,30 @@ def make(text: str | None) -> Any:
         BadParameter: there is no such factory.
         ZooError: it raises, or returns none of Flax's modules.
     """
-    if text is None:
-        return None
+    return None if text is None else _made(text, "--module ", "a Flax module", "apply")
+
+
+def make_torch(text: str) -> Any:
+    """Returns the torch.nn.Module that `pkg.mod:factory` makes; raises as `make`."""
+    return _made(text, "", "a torch.nn.Module", "named_modules")
+
+
+def _made(text: str, flag: str, kind: str, method: str) -> Any:
+    """Returns what a factory makes; `method` is one that this kind of modules has."""
     place, _, name = text.partition(":")
     sys.path.insert(0, os.getcwd())  # where a console script does not look by itself
     try:
-        factory = getattr(_imported(place, text), name, None)
+        factory = getattr(_imported(place, f"{flag}{text}"), name, None)
         if not callable(factory):
-            raise typer.BadParameter(f"--module {text}: {place!r} has no function {name!r}")
+            raise typer.BadParameter(f"{flag}{text}: {place!r} has no function {name!r}")
         try:
             made = factory()
         except Exception as error:
-            raise ZooError(f"--module {text}: {described(error)}") from error
+            raise ZooError(f"{flag}{text}: {described(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
-    if not hasattr(made, "apply"):
-        raise ZooError(f"--module {text}: expected a Flax module, {name!r} returns a {type(made).__name__}.")
+    if not hasattr(made, method):
+        raise ZooError(f"{flag}{text}: expected {kind}, {name!r} returns a {type(made).__name__}.")
     return made
 
 
@@ -64,10 +72,10 @@ def _imported(place: str, text: str) -> Any:
     except (ModuleNotFoundError, ValueError, TypeError) as error:
         missing = getattr(error, "name", None)
         if missing is not None and not f"{place}.".startswith(f"{missing}."):
-            raise ZooError(f"--module {text}: {described(error)}") from error
-        raise typer.BadParameter(f"--module {text}: {error}") from error
+            raise ZooError(f"{text}: {described(error)}") from error
+        raise typer.BadParameter(f"{text}: {error}") from error
     except Exception as error:
-        raise ZooError(f"--module {text}: {described(error)}") from error
+        raise ZooError(f"{text}: {described(error)}") from error
 
 
 def described(error: BaseException) -> str:

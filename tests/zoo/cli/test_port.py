@@ -1,0 +1,102 @@
+"""`zoo port`: a torch module on the command line becomes a directory that `zoo verify` takes."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import zoo
+from zoo._publishing.stage import StageOptions, files_of, stage
+from zoo.cli.app import app
+
+MINE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(4, 6)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, ids, mask, *, double=False):
+        x = torch.relu(self.fc(self.embed(ids)))
+        x = (x * mask[:, :, None]).mean(1)
+        return x + x if double else x
+
+def number():
+    return 3
+"""
+SHAPES = ["--input", "2,5:int64", "--input", "mask=2,5:float32", "--set", "double=true"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("port")
+    (directory / "ported_by_test.py").write_text(MINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.syspath_prepend(directory)
+        torch.manual_seed(0)
+        yield directory
+    for name in [each for each in sys.modules if each.partition(".")[0] in ("ported_by_test", "net_flax")]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def result(home):
+    return run("port", "ported_by_test:Net", *SHAPES, "-o", "net_flax")
+
+
+def test_source_weights_outputs_and_certificate_are_written(home, result):
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "net_flax/net.py\n"
+    files = {"net.py", "model.safetensors", "config.json", "golden.safetensors", "certificate.txt"}
+    assert {path.name for path in (home / "net_flax").iterdir()} == files
+    assert "agree within 1e-12" in (home / "net_flax" / "certificate.txt").read_text()
+
+
+def test_the_directory_verifies_and_loads_with_its_source(home, result):
+    verified = run("verify", "./net_flax", "--module", "net_flax.net:Net")
+    assert verified.exit_code == 0, verified.stderr
+    assert "of PyTorch 2" in verified.stdout
+    module = importlib.import_module("net_flax.net").Net()
+    model = zoo.load("./net_flax", pretrained=True, module=module)
+    assert np.isfinite(model(np.zeros((1, 7), np.int32), np.ones((1, 7), np.float32))).all()
+
+
+def test_publication_takes_the_source_along(home, result, tmp_path):
+    module = importlib.import_module("net_flax.net").Net()
+    stage("./net_flax", tmp_path / "files", StageOptions(module=module, license="MIT"))
+    assert {"net.py", "certificate.txt", "golden.safetensors"} <= files_of(tmp_path / "files").keys()
+
+
+def test_what_is_there_is_kept_without_force(result):
+    again = run("port", "ported_by_test:Net", *SHAPES, "-o", "net_flax")
+    assert again.exit_code == 1
+    assert "has net.py already; choose another directory, or --force" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "code", "message"),
+    [
+        ("ported_by_test:number", SHAPES, 1, "expected a torch.nn.Module, 'number' returns a int"),
+        ("ported_by_test:nothing", SHAPES, 2, "has no function 'nothing'"),
+        ("ported_by_test:Net", ["--input", "2,x"], 2, "expected sizes such as"),
+        ("ported_by_test:Net", ["--input", "2,5:int64"], 1, "missing a required argument: 'mask'"),
+        ("ported_by_test:Net", [*SHAPES, "--target", "nnx"], 1, "--target 'nnx' is not written yet"),
+        ("ported_by_test:Net", [*SHAPES, "--license", "MIT"], 2, "--license goes with --publish"),
+    ],
+)
+def test_what_cannot_be_ported_is_refused(home, factory, options, code, message):
+    refused = run("port", factory, *options, "-o", "other")
+    assert refused.exit_code == code
+    assert message in " ".join(refused.stderr.split())
+    assert not (home / "other").exists()

@@ -1,0 +1,167 @@
+"""A torch module as a directory of the zoo: its Flax source, weights, golden outputs and certificate."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jax
+import numpy as np
+
+import converters
+from converters.formats import safetensors
+from zoo._errors import WeightsError, ZooError
+from zoo._registry.entry import Input
+from zoo._saving import save, verify
+from zoo._saving.call import Call
+from zoo._variables.tree import count_params, flatten
+
+SOURCE = "net.py"
+CERTIFICATE = "certificate.txt"  # what the comparison with PyTorch found
+LARGEST_ID = 10  # of token ids that are drawn, where the module takes them
+PADDED = 0.25  # of each mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortedTo:
+    """Result of a port to a directory.
+
+    Attributes:
+        directory: Holds the source, weights, golden outputs and certificate.
+        root: Name of the class of the whole module.
+        ported: Result of `converters.port`.
+        notes: Sentences for the user.
+    """
+
+    directory: Path
+    root: str
+    ported: converters.Ported
+    notes: tuple[str, ...]
+
+
+def port_to(
+    torch_module: Any,
+    call: Call,
+    out: str | os.PathLike[str],
+    *,
+    target: str = "linen",
+    overwrite: bool = False,
+) -> PortedTo:
+    """Ports a torch module, and writes the source and the model beside it.
+
+    Args:
+        torch_module: A torch.nn.Module.
+        call: The call to trace: shapes of its inputs as PyTorch has them, and other keyword arguments.
+        out: The directory, as `zoo.save` writes it.
+        target: As for `converters.port`.
+        overwrite: Replaces what is there.
+
+    Raises:
+        ConversionError: the module cannot be ported, or the written one differs.
+        ZooError: the directory has a model already.
+    """
+    out = Path(out)
+    if (out / SOURCE).exists() and not overwrite:
+        raise ZooError(f"{str(out)!r} has {SOURCE} already; choose another directory, or overwrite=True.")
+    if call.method is not None:
+        raise ZooError("method= is for modules of Flax; port takes what `forward` does.")
+    args, keywords = _drawn(torch_module, call)
+    ported = converters.port(torch_module, *args, target=target, kwargs={**keywords, **call.values})
+    notes = list(ported.notes)
+    beside = {SOURCE: ported.source.encode(), CERTIFICATE: certificate(ported).encode()}
+    try:
+        beside[save.GOLDEN] = _golden(ported)
+    except WeightsError as error:
+        notes.append(f"no golden outputs: {str(error).splitlines()[0]}")
+    entry = save.recorded(None, ported.module, _flat(ported.inputs) or ())
+    entry = replace(entry, num_params=count_params(ported.variables))
+    flat = flatten(ported.variables)
+    save.write(out, entry, lambda path: safetensors.write(path, flat), beside=beside, overwrite=overwrite)
+    root = type(ported.module).__name__
+    return PortedTo(directory=out, root=root, ported=ported, notes=tuple(notes))
+
+
+def certificate(ported: converters.Ported) -> str:
+    """Returns what the proof of a port found, as text."""
+    proof = ported.proof
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "jax", "flax"))
+    lines = [
+        f"{type(ported.module).__name__} against PyTorch's, in float64 with {libraries}.",
+        "Differences are parts of the largest number.",
+        "",
+        f"outputs, random weights, other sizes   {proof.output:.1e}",
+        f"gradients of parameters and inputs     {proof.gradients:.1e}",
+        f"running statistics after a step        {proof.statistics:.1e}",
+        f"PyTorch itself, batch in reverse       {proof.reordered:.1e}",
+        "",
+        *ported.notes,
+        *([""] if ported.notes else []),
+        "Layer by layer, with the module's own weights:",
+        "",
+        str(ported.report),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _golden(ported: converters.Ported) -> bytes:
+    """Returns a golden file of what PyTorch makes of the inputs.
+
+    Raises:
+        WeightsError: the module does not take arrays, or does not compute in float64 throughout.
+    """
+    inputs = _flat(ported.inputs)
+    if inputs is None:
+        raise WeightsError("the inputs are no arrays but nested")
+    if not all(each.dtype.kind == "f" for each in ported.outputs):
+        raise WeightsError("some outputs are no floating-point numbers")
+    wide = [each.astype(np.float64) if each.dtype.kind == "f" else each for each in inputs]
+    with TemporaryDirectory() as home:
+        path = Path(home) / save.GOLDEN
+        verify.write_golden(path, {"__call__": (wide, ported.outputs)}, made_by=f"PyTorch {version('torch')}")
+        verify.check_golden(ported.module, ported.variables, path)
+        return path.read_bytes()
+
+
+def _flat(inputs: Sequence[Any]) -> list[np.ndarray] | None:
+    """Returns inputs in the dtypes that JAX has by default; None if one is nested."""
+    if not all(isinstance(each, np.ndarray) for each in inputs):
+        return None
+    return [each.astype(jax.dtypes.canonicalize_dtype(each.dtype)) for each in inputs]
+
+
+def _drawn(torch_module: Any, call: Call) -> tuple[list[Any], Mapping[str, Any]]:
+    """Returns example inputs: random numbers, ids that the module takes, and masks that mask the end."""
+    import torch
+
+    for largest in (LARGEST_ID, 2):
+        rng = np.random.default_rng(0)
+        args = [torch.from_numpy(_array(each, rng, largest)) for each in call.inputs]
+        kwargs: dict[str, Any] = {}
+        for each in call.keywords:
+            name, _, key = each.name.partition(".")
+            tensor = torch.from_numpy(_array(each, rng, largest))
+            if key:
+                kwargs.setdefault(name, {})[key] = tensor
+            else:
+                kwargs[name] = tensor
+        try:
+            with torch.no_grad():
+                torch_module(*args, **kwargs, **call.values)
+        except Exception:  # an id that is too large; whatever else it is, `port` says
+            continue
+        break
+    return args, kwargs
+
+
+def _array(each: Input, rng: np.random.Generator, largest: int) -> np.ndarray:
+    if "mask" in each.name:
+        mask = np.ones(each.shape, each.dtype)
+        mask[-1:, ..., int(each.shape[-1] * (1 - PADDED)) :] = 0
+        return mask
+    if each.dtype.startswith("float"):
+        return rng.standard_normal(each.shape).astype(each.dtype)
+    return rng.integers(0, 2 if each.dtype == "bool" else largest, each.shape).astype(each.dtype)

@@ -1,0 +1,73 @@
+"""The verb `zoo port`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.convert import call_of
+from zoo.cli.flags import in_flags
+from zoo.cli.modules import make_torch
+
+Factory = Annotated[
+    str,
+    typer.Argument(
+        metavar="PKG.MOD:FACTORY", help="A function without arguments that returns a torch.nn.Module."
+    ),
+]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The directory to write.")]
+Inputs = Annotated[
+    list[str],
+    typer.Option(
+        "--input",
+        metavar="SHAPE",
+        help="Shape of an input as PyTorch has it: 1,3,224,224 or 2,16:int64; NAME=SHAPE for a keyword.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Another keyword of the module's forward."),
+]
+Target = Annotated[str, typer.Option(metavar="NAME", help="What to write: linen.")]
+Publish = Annotated[
+    str | None,
+    typer.Option(metavar="REPO", help="Publish it in this repository of the Hub, as `zoo publish` does."),
+]
+License = Annotated[
+    str | None, typer.Option("--license", metavar="ID", help="License of the weights, with --publish.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+
+
+def port(
+    ctx: typer.Context,
+    factory: Factory,
+    input_: Inputs,
+    out: Out,
+    set_: Set = None,
+    target: Target = "linen",
+    publish: Publish = None,
+    license_: License = None,
+    force: Force = False,
+) -> None:
+    """Write a torch module as Flax source, with its weights, proven equal.
+
+    The directory gets net.py, the weights, PyTorch's outputs for `zoo verify`, and certificate.txt: the
+    differences in float64 of outputs, gradients and running statistics. --publish sends all of it to a
+    private repository of yours.
+    """
+    from zoo._saving.port import SOURCE, port_to
+
+    if license_ and not publish:
+        raise typer.BadParameter("--license goes with --publish")
+    done = port_to(make_torch(factory), call_of(input_, set_, None), out, target=target, overwrite=force)
+    for note in done.notes:
+        typer.echo(f"zoo: {in_flags(note, ctx.command.params)}", err=True)
+    print(done.directory / SOURCE)
+    if publish:
+        from zoo._publishing.plan import Request
+        from zoo._publishing.publish import run
+        from zoo._publishing.stage import StageOptions
+
+        options = StageOptions(module=done.ported.module, license=license_)
+        print(run(str(out.absolute()), Request(repo=publish, create=True), options, lambda plan: None).url)
