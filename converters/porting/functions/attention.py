@@ -51,11 +51,24 @@ def _mask(e: Emitter, g: dict[str, Any]) -> ast.expr | None:
     return e.plain(mask) if mask is not None and mask.dtype == "bool" else None
 
 
+PRODUCT = {  # torch's names of the two factors
+    **dict.fromkeys(("batch1", "mat1", "mat", "tensor1"), "a"),
+    **dict.fromkeys(("batch2", "mat2", "vec", "tensor2"), "b"),
+    "value": "alpha",
+    "input": "x",
+}
+
+
+def _renamed(op: Operation) -> Operation:
+    keywords = {PRODUCT.get(name, name): each for name, each in op.keywords.items()}
+    return Operation(function=op.function, arguments=op.arguments, keywords=keywords)
+
+
 def with_product(template: str, product: str) -> Handler:
     """Returns the handler of beta * x + alpha * (a @ b)."""
 
     def handler(e: Emitter, op: Operation) -> Result:
-        g = bound(op, "x a b beta=1 alpha=1")
+        g = bound(_renamed(op), "x a b beta=1 alpha=1")
         made = expression(product, a=e.plain(g["a"]), b=e.plain(g["b"]))
         if g["alpha"] != 1:
             made = expression("s * y", s=g["alpha"], y=made)
@@ -107,7 +120,6 @@ FUNCTIONS: dict[str, Handler] = {
     "scaled_dot_product_attention": scaled_dot_product_attention,
     **dict.fromkeys(("baddbmm", "addmm"), with_product("x + y", "a @ b")),
     "addmv": with_product("x + y", "a @ b"),
-    "addcmul": with_product("x + y", "a * b"),
     "einsum": einsum,
     **dict.fromkeys(("outer", "ger"), outer),
     **dict.fromkeys(("mm", "mv", "dot"), binary("a @ b")),

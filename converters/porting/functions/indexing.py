@@ -1,5 +1,6 @@
 """Parts of arrays, and arrays of parts."""
 
+import ast
 import math
 from typing import Any
 
@@ -152,9 +153,58 @@ def pad(e: Emitter, op: Operation) -> Result:
     ), order
 
 
+def part_of(e: Emitter, op: Operation, dim: int, index: Any) -> Result:
+    """Writes an index of one axis."""
+    x = op.arguments[0]
+    parts = [slice(None)] * x.ndim
+    parts[dim % x.ndim] = index
+    made = Operation(function="__getitem__", arguments=[x, tuple(parts)], keywords={}, output=op.output)
+    return getitem(e, made)
+
+
+def select(e: Emitter, op: Operation) -> Result:
+    """Writes one slice of an axis."""
+    g = bound(op, "x dim index")
+    return part_of(e, op, g["dim"], g["index"])
+
+
+def narrow(e: Emitter, op: Operation) -> Result:
+    """Writes a range of an axis."""
+    g = bound(op, "x dim start length")
+    return part_of(e, op, g["dim"], slice(g["start"], g["start"] + g["length"]))
+
+
+def diff(e: Emitter, op: Operation) -> Result:
+    """Writes differences of neighbors."""
+    g = bound(op, "x n=1 dim=-1 prepend=None append=None")
+    x = g["x"]
+    ends = {name: g[name] for name in ("prepend", "append") if g[name] is not None}
+    return expression(
+        "jnp.diff(x, n=n, axis=a, prepend=p, append=b)",
+        x=e.plain(x),
+        n=DROP if g["n"] == 1 else g["n"],
+        a=DROP if g["dim"] in (-1, x.ndim - 1) else g["dim"] % x.ndim,
+        p=e.plain(ends["prepend"]) if "prepend" in ends else DROP,
+        b=e.plain(ends["append"]) if "append" in ends else DROP,
+    ), plain(x.ndim)
+
+
+def meshgrid(e: Emitter, op: Operation) -> Any:
+    """Writes the coordinates of a grid."""
+    given = op.arguments[0] if isinstance(op.arguments[0], tuple | list) else op.arguments
+    made = expression("jnp.meshgrid(indexing=i)", i=op.keywords.get("indexing", "ij"))
+    assert isinstance(made, ast.Call)
+    made.args = [e.plain(each) for each in given]
+    return [(made, [plain(len(given))] * len(given))]
+
+
 FUNCTIONS: dict[str, Handler] = {
+    "select": select,
+    "narrow": narrow,
+    "diff": diff,
+    "meshgrid": meshgrid,
     "__getitem__": getitem,
-    **dict.fromkeys(("chunk", "split"), split),
+    **dict.fromkeys(("chunk", "split", "split_with_sizes", "tensor_split"), split),
     "unbind": unbind,
     **dict.fromkeys(("cat", "concat", "concatenate"), cat),
     "stack": stack,

@@ -18,6 +18,7 @@ from converters.porting.unify import Varying
 
 def reshape(e: Emitter, op: Operation) -> Result:
     x, *rest = op.arguments
+    rest = rest or ([op.keywords["shape"]] if "shape" in op.keywords else [-1])
     shape = rest[0] if rest and isinstance(rest[0], tuple | list) else rest
     return reshaped(e, op, x, list(shape))
 
@@ -162,14 +163,75 @@ def squeeze(e: Emitter, op: Operation) -> Result:
     return expression("x.squeeze(a)", x=e.get(x), a=where[0] if len(where) == 1 else where), laid
 
 
+def swapped(first: int, second: int) -> Handler:
+    """Returns the handler of a function without arguments that swaps two axes; of vectors, it does nothing."""
+
+    def handler(e: Emitter, op: Operation) -> Result:
+        x = op.arguments[0]
+        if x.ndim < 2:
+            return e.get(x), e.order(x)
+        moved = Operation(function="transpose", arguments=[x, first, second], keywords={})
+        return transpose(e, moved)
+
+    return handler
+
+
+def reverse(e: Emitter, op: Operation) -> Result:
+    """Writes Tensor.T."""
+    x = op.arguments[0]
+    return e.get(x), tuple(x.ndim - 1 - axis for axis in e.order(x))
+
+
+def movedim(e: Emitter, op: Operation) -> Result:
+    """Moves axes to other places."""
+    g = bound(op, "x source destination")
+    x = g["x"]
+    source, destination = (axes_of(x, g[name]) for name in ("source", "destination"))
+    left = [axis for axis in range(x.ndim) if axis not in source]
+    for axis, at in sorted(zip(source, destination, strict=True), key=lambda pair: pair[1]):
+        left.insert(at, axis)
+    return e.get(x), tuple(left.index(axis) for axis in e.order(x))
+
+
+def expand_as(e: Emitter, op: Operation) -> Result:
+    """Broadcasts to the shape of another array."""
+    x, other = op.arguments[0], op.arguments[1] if len(op.arguments) > 1 else op.keywords["other"]
+    return expression("jnp.broadcast_to(x, y.shape)", x=e.plain(x), y=e.plain(other)), plain(other.ndim)
+
+
+def view_as(e: Emitter, op: Operation) -> Result:
+    """Reshapes to the shape of another array."""
+    x, other = op.arguments[0], op.arguments[1] if len(op.arguments) > 1 else op.keywords["other"]
+    return expression("x.reshape(y.shape)", x=e.plain(x), y=e.plain(other)), plain(other.ndim)
+
+
+def as_complex(e: Emitter, op: Operation) -> Result:
+    """Takes the last axis as real and imaginary parts."""
+    x = op.arguments[0]
+    return expression("jax.lax.complex(x[..., 0], x[..., 1])", x=e.plain(x)), plain(x.ndim - 1)
+
+
+def as_real(e: Emitter, op: Operation) -> Result:
+    """Puts real and imaginary parts into a last axis."""
+    x = op.arguments[0]
+    return expression("jnp.stack([x.real, x.imag], axis=-1)", x=e.plain(x)), plain(x.ndim + 1)
+
+
 FUNCTIONS: dict[str, Handler] = {
-    **{name: _finish(reshape) for name in ("view", "reshape")},
+    **dict.fromkeys(("t", "mT", "mH", "H"), swapped(-2, -1)),
+    "T": reverse,
+    **dict.fromkeys(("movedim", "moveaxis"), movedim),
+    "expand_as": expand_as,
+    **dict.fromkeys(("view_as", "reshape_as"), view_as),
+    "view_as_complex": as_complex,
+    "view_as_real": as_real,
+    **{name: _finish(reshape) for name in ("view", "reshape", "ravel")},
     "flatten": _finish(flatten),
     "unflatten": _finish(unflatten),
     "permute": permute,
-    **dict.fromkeys(("transpose", "swapaxes"), transpose),
-    **dict.fromkeys(("contiguous", "clone", "detach", "alias"), same),
-    "expand": expand,
+    **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
+    **dict.fromkeys(("contiguous", "clone", "detach", "alias", "cpu", "cuda", "requires_grad_", "lift_fresh"), same),
+    **dict.fromkeys(("expand", "broadcast_to"), expand),
     "unsqueeze": unsqueeze,
     "squeeze": squeeze,
 }
