@@ -1,6 +1,7 @@
 """The source of a Flax module from two runs of a torch module."""
 
 import inspect
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
 from converters.porting.layers import LAYERS
 from converters.porting.unify import unified
-from converters.porting.writing import helpers
+from converters.porting.writing import helpers, images
 from converters.porting.writing.classes import Classes
 from converters.porting.writing.source import source
 
@@ -134,8 +135,10 @@ def write(
     body = source(classes)
     used = [
         f"{inspect.getsource(function)}\n\n"
-        for name, function in vars(helpers).items()
-        if inspect.isfunction(function) and function.__module__ == helpers.__name__ and f"{name}(" in body
+        for module in (helpers, images)
+        for name, function in vars(module).items()
+        if inspect.isfunction(function) and function.__module__ == module.__name__
+        if re.search(rf"(?<![\w.]){name}\(", body)
     ]
     return Written(
         source=f"{HEAD}{''.join(used)}{body}\n",

@@ -32,10 +32,10 @@ def together(e: Emitter, given: Sequence[Any]) -> tuple[list[ast.expr], Order]:
     ndim = max(each.ndim for each in tensors)
     largest = max(tensors, key=lambda each: (each.ndim == ndim, not each.parameter, math.prod(each.shape)))
     order = e.order(largest)
-    return [_aligned(e, each, order) if isinstance(each, Value) else e.tree(each) for each in given], order
+    return [aligned(e, each, order) if isinstance(each, Value) else e.tree(each) for each in given], order
 
 
-def _aligned(e: Emitter, x: Value, order: Order) -> ast.expr:
+def aligned(e: Emitter, x: Value, order: Order) -> ast.expr:
     """Returns an operand so that it broadcasts to an array of an order of axes."""
     ndim, missing = len(order), len(order) - x.ndim
     if x.ndim == ndim:

@@ -135,18 +135,27 @@ def roll(e: Emitter, op: Operation) -> Result:
 
 
 def pad(e: Emitter, op: Operation) -> Result:
+    """Writes padding; where it is negative, what is cut off."""
     g = bound(op, "x pad mode='constant' value=None")
     x, order = g["x"], e.order(g["x"])
     widths: list[Any] = [(0, 0)] * x.ndim
+    cuts: list[Any] = [slice(None)] * x.ndim
     for index in range(len(g["pad"]) // 2):
-        widths[x.ndim - 1 - index] = tuple(
-            e.tree(p) if isinstance(p, Varying) else int(p) for p in g["pad"][2 * index : 2 * index + 2]
-        )
+        axis, pair = x.ndim - 1 - index, g["pad"][2 * index : 2 * index + 2]
+        widths[axis] = tuple(e.tree(p) if isinstance(p, Varying) else max(int(p), 0) for p in pair)
+        before, after = (0 if isinstance(p, Varying) else min(int(p), 0) for p in pair)
+        cuts[axis] = slice(-before or None, after or None)
+    made = e.get(x)
+    if any(cut != slice(None) for cut in cuts):
+        text, named = _index(e, [cuts[axis] for axis in order])
+        made = expression(f"x[{text}]", x=made, **named)
+    if not any(any(pair) for pair in widths):
+        return made, order
     modes = {"constant": DROP, "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     value = g["value"] or 0
     return expression(
         "jnp.pad(x, widths, mode=m, constant_values=v)",
-        x=e.get(x),
+        x=made,
         widths=tuple(widths[a] for a in order),
         m=modes[g["mode"]],
         v=value if value else DROP,

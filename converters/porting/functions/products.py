@@ -25,21 +25,6 @@ def linear(e: Emitter, op: Operation) -> Result:
     return (expression("y + b", y=made, b=e.get(g["bias"])) if g["bias"] is not None else made), order
 
 
-def layer_norm(e: Emitter, op: Operation) -> Result:
-    """Of torch.nn.functional, with the arrays of the module that calls it."""
-    g = bound(op, "x normalized_shape weight=None bias=None eps=1e-5")
-    x, count = g["x"], len(g["normalized_shape"])
-    if count != 1:
-        raise ConversionError(f"{e.where}layer_norm over several axes")
-    order = (*(a for a in e.order(x) if a != x.ndim - 1), x.ndim - 1)
-    made = expression("nn.standardize(x, epsilon=e)", x=e.get(x, order), e=g["eps"])
-    if g["weight"] is not None:
-        made = expression("y * w", y=made, w=e.get(g["weight"]))
-    if g["bias"] is not None:
-        made = expression("y + b", y=made, b=e.get(g["bias"]))
-    return made, order
-
-
 def dot_product_attention(e: Emitter, op: Operation) -> Result:
     g = bound(op, "q k v attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False")
     if g["attn_mask"] is not None or g["is_causal"] or g["scale"] is not None or g["enable_gqa"]:
@@ -56,6 +41,5 @@ def dot_product_attention(e: Emitter, op: Operation) -> Result:
 FUNCTIONS: dict[str, Handler] = {
     **dict.fromkeys(("matmul", "bmm", "__matmul__"), matmul),
     "linear": linear,
-    "layer_norm": layer_norm,
     "scaled_dot_product_attention": dot_product_attention,
 }

@@ -2,21 +2,21 @@
 
 from torch import nn
 
-from converters.porting.emit import (
-    Emitter,
-    Handler,
-    Result,
-    channels_last,
-    input_of,
-    name_of,
-    plain,
-)
+from converters.errors import ConversionError
+from converters.porting.emit import Emitter, Handler, Result, channels_last, input_of, name_of, plain
 from converters.porting.expressions import expression, unless
+from converters.porting.functions.normalization import local_response_norm
 from converters.porting.graph import Operation
 
 
 def batch_norm(e: Emitter, op: Operation) -> Result:
+    """Writes a batch norm; its class is one whose running variance is PyTorch's."""
     m, x = op.module, input_of(op)
+    if m.running_mean is None or m.momentum is None:
+        raise ConversionError(
+            f"{e.where}{op.function} without running statistics, or with cumulative ones (momentum=None), "
+            "has no counterpart in Flax."
+        )
     order = channels_last(x.ndim) if x.ndim > 2 else plain(2)
     e.code.uses_train = True
     return expression(
@@ -30,11 +30,13 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
 
 
 def layer_norm(e: Emitter, op: Operation) -> Result:
+    """Writes a layer norm over the last axes."""
     m, x = op.module, input_of(op)
     count = len(m.normalized_shape)
     order = (*(a for a in e.order(x) if a < x.ndim - count), *range(x.ndim - count, x.ndim))
     return expression(
-        "nn.LayerNorm(epsilon=e, use_bias=b, use_scale=a, reduction_axes=r, feature_axes=r, use_fast_variance=False, name=n)(x)",
+        "nn.LayerNorm(epsilon=e, use_bias=b, use_scale=a, reduction_axes=r, feature_axes=r, "
+        "use_fast_variance=False, name=n)(x)",
         e=m.eps,
         a=unless(m.elementwise_affine, False),
         b=unless(getattr(m, "bias", None) is not None, False),
@@ -44,8 +46,57 @@ def layer_norm(e: Emitter, op: Operation) -> Result:
     ), order
 
 
+def group_norm(e: Emitter, op: Operation) -> Result:
+    """Writes a group norm; what is of two axes has no spatial one, which Flax takes too."""
+    m, x = op.module, input_of(op)
+    order = channels_last(x.ndim)
+    return expression(
+        "nn.GroupNorm(num_groups, epsilon=e, use_bias=a, use_scale=a, use_fast_variance=False, name=n)(x)",
+        num_groups=m.num_groups,
+        e=m.eps,
+        a=unless(m.affine, False),
+        n=name_of(e, op),
+        x=e.get(x, order),
+    ), order
+
+
+def instance_norm(e: Emitter, op: Operation) -> Result:
+    """Writes an instance norm."""
+    m, x = op.module, input_of(op)
+    if m.track_running_stats:
+        raise ConversionError(f"{e.where}{op.function} with running statistics has no counterpart in Flax.")
+    order = channels_last(x.ndim)
+    return expression(
+        "nn.InstanceNorm(epsilon=e, use_bias=a, use_scale=a, use_fast_variance=False, name=n)(x)",
+        e=m.eps,
+        a=unless(m.affine, False),
+        n=unless(not m.affine, name_of(e, op)),
+        x=e.get(x, order),
+    ), order
+
+
+def rms_norm(e: Emitter, op: Operation) -> Result:
+    """Writes a root-mean-square norm; PyTorch's default epsilon is that of the type of number."""
+    m, x = op.module, input_of(op)
+    count = len(m.normalized_shape)
+    order = (*(a for a in e.order(x) if a < x.ndim - count), *range(x.ndim - count, x.ndim))
+    given = e.get(x, order)
+    epsilon = expression("jnp.finfo(x.dtype).eps", x=given) if m.eps is None else m.eps
+    return expression(
+        "nn.RMSNorm(epsilon=e, use_scale=a, reduction_axes=r, feature_axes=r, use_fast_variance=False, name=n)(x)",
+        e=epsilon,
+        a=unless(m.elementwise_affine, False),
+        r=unless(count == 1, tuple(range(-count, 0))),
+        n=name_of(e, op),
+        x=given,
+    ), order
+
+
 LAYERS: dict[type, Handler] = {
-    nn.BatchNorm1d: batch_norm,
-    nn.BatchNorm2d: batch_norm,
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm), batch_norm),
+    **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), instance_norm),
     nn.LayerNorm: layer_norm,
+    nn.GroupNorm: group_norm,
+    nn.RMSNorm: rms_norm,
+    nn.LocalResponseNorm: local_response_norm,
 }

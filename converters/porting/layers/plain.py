@@ -9,7 +9,7 @@ from converters.porting.emit import (
     input_of,
 )
 from converters.porting.expressions import expression
-from converters.porting.functions.pooling import adaptive_mean, pool
+from converters.porting.functions.pooling import FUNCTIONS as POOLING
 from converters.porting.functions.shapes import FUNCTIONS as SHAPES
 from converters.porting.graph import Operation
 
@@ -36,34 +36,28 @@ def pointwise(template: str) -> Handler:
     return handler
 
 
-def max_pool(e: Emitter, op: Operation) -> Result:
-    m, x = op.module, input_of(op)
-    return pool(e, x, "max_pool", m.kernel_size, m.stride, m.padding, m.ceil_mode, m.dilation)
-
-
-def avg_pool(e: Emitter, op: Operation) -> Result:
-    m, x = op.module, input_of(op)
-    return pool(e, x, "avg_pool", m.kernel_size, m.stride, m.padding, m.ceil_mode, 1)
-
-
-def adaptive_avg_pool(e: Emitter, op: Operation) -> Result:
-    return adaptive_mean(e, input_of(op), op.module.output_size)
-
-
 def gelu(e: Emitter, op: Operation) -> Result:
     """Writes GELU, exact or approximated by tanh."""
     x = input_of(op)
     return expression("nn.gelu(x, approximate=a)", x=e.get(x), a=op.module.approximate == "tanh"), e.order(x)
 
 
+POOLS = {
+    getattr(nn, f"{name}Pool{n}d"): POOLING[f"{function}_pool{n}d"]
+    for n in (1, 2, 3)
+    for name, function in (
+        ("Max", "max"),
+        ("Avg", "avg"),
+        ("AdaptiveAvg", "adaptive_avg"),
+        ("AdaptiveMax", "adaptive_max"),
+    )
+}
 LAYERS: dict[type, Handler] = {
+    **POOLS,
     nn.Flatten: SHAPES["flatten"],
     nn.Identity: identity,
     nn.Dropout: dropout,
     nn.Dropout2d: dropout,
-    nn.MaxPool2d: max_pool,
-    nn.AvgPool2d: avg_pool,
-    nn.AdaptiveAvgPool2d: adaptive_avg_pool,
     nn.ReLU: pointwise("nn.relu(x)"),
     nn.ReLU6: pointwise("nn.relu6(x)"),
     nn.SiLU: pointwise("nn.silu(x)"),

@@ -2,31 +2,122 @@
 
 from collections.abc import Sequence
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 
-def adaptive_avg_pool(x: jax.Array, sizes: Sequence[int]) -> jax.Array:
-    """(batch, *spatial, features) -> means over as many windows of each axis, as torch's adaptive_avg_pool."""
+def adaptive_pool(x: jax.Array, sizes: Sequence[int | None], *, largest: bool = False) -> jax.Array:
+    """(batch, *spatial, features) -> means, or maxima, of as many windows of each axis as `sizes` says."""
     for axis, (size, length) in enumerate(zip(sizes, x.shape[1:-1], strict=True), 1):
+        count = size or length
         windows = [
-            jnp.mean(
-                jax.lax.slice_in_dim(x, i * length // size, -(-(i + 1) * length // size), axis=axis), axis
-            )
-            for i in range(size)
+            jax.lax.slice_in_dim(x, i * length // count, -(-(i + 1) * length // count), axis=axis)
+            for i in range(count)
         ]
-        x = jnp.stack(windows, axis)
+        x = jnp.stack([each.max(axis) if largest else each.mean(axis) for each in windows], axis)
     return x
 
 
-def max_pool_ceil(
-    x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[int]
+def max_pool(
+    x: jax.Array,
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int],
+    *,
+    dilation: Sequence[int] | None = None,
+    ceil_mode: bool = False,
 ) -> jax.Array:
-    """Takes the maximum over windows of which the last one may end after the image, as with ceil_mode=True."""
-    pads = []
+    """(batch, *spatial, features) -> maxima of windows, of which the last may end after the image."""
+    dilation = dilation or (1,) * len(window)
+    pads = [(0, 0)]
+    for length, size, stride, pad, step in zip(
+        x.shape[1:-1], window, strides, padding, dilation, strict=True
+    ):
+        reach = step * (size - 1) + 1
+        more = 0
+        if ceil_mode:
+            count = -(-(length + 2 * pad - reach) // stride) + 1
+            count -= (count - 1) * stride >= length + pad
+            more = max((count - 1) * stride + reach - length - 2 * pad, 0)
+        pads.append((pad, pad + more))
+    low = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    return jax.lax.reduce_window(
+        x,
+        jnp.array(low, x.dtype),
+        jax.lax.max,
+        window_dimensions=(1, *window, 1),
+        window_strides=(1, *strides, 1),
+        padding=[*pads, (0, 0)],
+        window_dilation=(1, *dilation, 1),
+    )
+
+
+def avg_pool(
+    x: jax.Array,
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: Sequence[int],
+    *,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor: int | None = None,
+) -> jax.Array:
+    """(batch, *spatial, features) -> means of windows, of which the last may end after the image."""
+    pads, counts = [(0, 0)], jnp.ones(())
     for length, size, stride, pad in zip(x.shape[1:-1], window, strides, padding, strict=True):
-        count = -(-(length + 2 * pad - size) // stride) + 1
+        last = length + 2 * pad - size
+        count = (-(-last // stride) if ceil_mode else last // stride) + 1
         count -= (count - 1) * stride >= length + pad
         pads.append((pad, max((count - 1) * stride + size - length - pad, 0)))
-    return nn.max_pool(x, tuple(window), tuple(strides), pads)
+        first = jnp.arange(count) * stride - pad
+        low, high = (-pad, length + pad) if count_include_pad else (0, length)
+        inside = jnp.minimum(first + size, high) - jnp.maximum(first, low)
+        counts = counts[..., None] * inside
+    total = jax.lax.reduce_window(
+        x,
+        jnp.zeros((), x.dtype),
+        jax.lax.add,
+        window_dimensions=(1, *window, 1),
+        window_strides=(1, *strides, 1),
+        padding=[*pads, (0, 0)],
+    )
+    return total / (divisor or counts[..., None].astype(x.dtype))
+
+
+def conv_transpose(
+    x: jax.Array,
+    weight: jax.Array,
+    strides: Sequence[int],
+    padding: Sequence[int],
+    *,
+    output_padding: Sequence[int] | None = None,
+    dilation: Sequence[int] | None = None,
+    groups: int = 1,
+) -> jax.Array:
+    """(batch, *spatial, in), torch's weights (in, out / groups, *spatial) -> (batch, *spatial, out)."""
+    axes = len(strides)
+    more, dilation = output_padding or (0,) * axes, dilation or (1,) * axes
+    width, features = weight.shape[0] // groups, weight.shape[1] * groups
+    kernel = weight.reshape(groups, width, *weight.shape[1:]).swapaxes(1, 2)
+    kernel = jnp.flip(kernel.reshape(features, width, *weight.shape[2:]), range(2, 2 + axes))
+    reach = [d * (size - 1) for d, size in zip(dilation, weight.shape[2:], strict=True)]
+    letters = "DHW"[3 - axes :]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1,) * axes,
+        padding=[(r - p, r - p + o) for r, p, o in zip(reach, padding, more, strict=True)],
+        lhs_dilation=strides,
+        rhs_dilation=dilation,
+        dimension_numbers=(f"N{letters}C", f"OI{letters}", f"N{letters}C"),
+        feature_group_count=groups,
+    )
+
+
+def local_response_norm(
+    x: jax.Array, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> jax.Array:
+    """(..., features) -> the same shape, divided by a mean of squares over `size` neighboring features."""
+    padded = jnp.pad(x**2, (*((0, 0),) * (x.ndim - 1), (size // 2, (size - 1) // 2)))
+    squares = [padded[..., i : i + x.shape[-1]] for i in range(size)]
+    return x / (k + alpha * sum(squares) / size) ** beta

@@ -1,0 +1,171 @@
+"""Normalization with arrays of the module that calls it, or without arrays."""
+
+import ast
+
+from torch import nn
+
+from converters.errors import ConversionError
+from converters.porting.emit import Emitter, Handler, Result, channels_last, last, plain
+from converters.porting.expressions import expression, unless
+from converters.porting.functions.owners import owner
+from converters.porting.graph import Operation, Value, bound
+
+
+def batch_norm(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.functional.batch_norm: a layer, or the formula where the arrays are no layer's."""
+    g = bound(op, "x mean var weight=None bias=None training=False momentum=0.1 eps=1e-5")
+    x = g["x"]
+    name = owner(
+        e,
+        nn.modules.batchnorm._BatchNorm,
+        running_mean=g["mean"],
+        running_var=g["var"],
+        weight=g["weight"],
+        bias=g["bias"],
+    )
+    if name is not None:
+        order = channels_last(x.ndim) if x.ndim > 2 else plain(2)
+        e.code.uses_train = True
+        return expression(
+            "BatchNorm(momentum=m, epsilon=e, use_bias=b, use_scale=a, name=n)"
+            "(x, use_running_average=not train)",
+            m=unless(g["momentum"] == 0.1, round(1 - g["momentum"], 12)),
+            e=unless(g["eps"] == 1e-5, g["eps"]),
+            b=unless(g["bias"] is not None, False),
+            a=unless(g["weight"] is not None, False),
+            n=name,
+            x=e.get(x, order),
+        ), order
+    axis = e.axis(x, 1)
+    axes = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    if g["training"] and g["mean"] is None:
+        made = expression(
+            "nn.standardize(x, axis=a, variance=x.var(a, keepdims=True), epsilon=e)",
+            x=e.get(x),
+            a=axes[0] if len(axes) == 1 else axes,
+            e=g["eps"],
+        )
+    elif g["training"]:
+        raise ConversionError(f"{e.where}batch_norm changes statistics that are no layer's.")
+    else:
+        made = expression(
+            "(x - m) * jax.lax.rsqrt(v + e)",
+            x=e.get(x),
+            m=along(e, g["mean"], x),
+            v=along(e, g["var"], x),
+            e=g["eps"],
+        )
+    return scaled(e, made, g["weight"], g["bias"], x), e.order(x)
+
+
+def scaled(e: Emitter, made: ast.expr, weight: Value | None, bias: Value | None, x: Value) -> ast.expr:
+    """Returns the expression times a weight plus a bias, which have one number for each channel of `x`."""
+    if weight is not None:
+        made = expression("y * w", y=made, w=along(e, weight, x))
+    return made if bias is None else expression("y + b", y=made, b=along(e, bias, x))
+
+
+def along(e: Emitter, vector: Value, x: Value) -> ast.expr:
+    """Returns an array of one axis so that it lies along the channels of another."""
+    behind = x.ndim - 1 - e.order(x).index(1)
+    index = ", ".join([":", *["None"] * behind])
+    return expression(f"v[{index}]", v=e.plain(vector)) if behind else e.plain(vector)
+
+
+def layer_norm(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.functional.layer_norm."""
+    g = bound(op, "x normalized_shape weight=None bias=None eps=1e-5")
+    x, weight, bias = g["x"], g["weight"], g["bias"]
+    count = len(g["normalized_shape"])
+    order = (*(axis for axis in e.order(x) if axis < x.ndim - count), *range(x.ndim - count, x.ndim))
+    axes = tuple(range(-count, 0)) if count > 1 else -1
+    name = owner(e, nn.LayerNorm, weight=weight, bias=bias)
+    if name is not None:
+        return expression(
+            "nn.LayerNorm(epsilon=e, use_bias=b, use_scale=a, reduction_axes=r, feature_axes=r, "
+            "use_fast_variance=False, name=n)(x)",
+            e=g["eps"],
+            b=unless(bias is not None, False),
+            a=unless(weight is not None, False),
+            r=unless(count == 1, axes),
+            n=name,
+            x=e.get(x, order),
+        ), order
+    made = expression(
+        "nn.standardize(x, axis=a, variance=x.var(r, keepdims=True), epsilon=e)",
+        x=e.get(x, order),
+        a=unless(count == 1, axes),
+        r=axes,
+        e=g["eps"],
+    )
+    if weight is not None:
+        made = expression("y * w", y=made, w=e.plain(weight))
+    return (expression("y + b", y=made, b=e.plain(bias)) if bias is not None else made), order
+
+
+def group_norm(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.functional.group_norm."""
+    g = bound(op, "x num_groups weight=None bias=None eps=1e-5")
+    x, weight, bias = g["x"], g["weight"], g["bias"]
+    order, name = channels_last(x.ndim), owner(e, nn.GroupNorm, weight=weight, bias=bias)
+    made = expression(
+        "nn.GroupNorm(num_groups, epsilon=e, use_bias=b, use_scale=a, use_fast_variance=False, name=n)(x)",
+        num_groups=g["num_groups"],
+        e=g["eps"],
+        b=unless(bias is not None and name is not None, False),
+        a=unless(weight is not None and name is not None, False),
+        n=unless(name is None, name),
+        x=e.get(x, order),
+    )
+    if name is not None:
+        return made, order
+    if weight is not None:
+        made = expression("y * w", y=made, w=e.plain(weight))
+    return (expression("y + b", y=made, b=e.plain(bias)) if bias is not None else made), order
+
+
+def instance_norm(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.functional.instance_norm with the statistics of each image."""
+    names = "x mean=None var=None weight=None bias=None use_input_stats=True momentum=0.1 eps=1e-5"
+    g = bound(op, names)
+    x = g["x"]
+    if g["mean"] is not None:
+        raise ConversionError(f"{e.where}instance_norm with running statistics is not known.")
+    order = channels_last(x.ndim)
+    made = expression(
+        "nn.InstanceNorm(epsilon=e, use_bias=False, use_scale=False, use_fast_variance=False)(x)",
+        e=g["eps"],
+        x=e.get(x, order),
+    )
+    if g["weight"] is not None:
+        made = expression("y * w", y=made, w=e.plain(g["weight"]))
+    return (expression("y + b", y=made, b=e.plain(g["bias"])) if g["bias"] is not None else made), order
+
+
+def local_response_norm(e: Emitter, op: Operation) -> Result:
+    """Writes the division by a mean of squares over neighboring channels."""
+    names = "x size alpha=1e-4 beta=0.75 k=1.0"
+    if op.module is not None:
+        m = op.module
+        g = {"x": op.arguments[0], "size": m.size, "alpha": m.alpha, "beta": m.beta, "k": m.k}
+    else:
+        g = bound(op, names)
+    x = g["x"]
+    order = last(e.order(x), 1)
+    return expression(
+        "local_response_norm(x, size, alpha=a, beta=b, k=c)",
+        x=e.get(x, order),
+        size=g["size"],
+        a=g["alpha"],
+        b=g["beta"],
+        c=g["k"],
+    ), order
+
+
+FUNCTIONS: dict[str, Handler] = {
+    "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
+    "group_norm": group_norm,
+    "instance_norm": instance_norm,
+    "local_response_norm": local_response_norm,
+}

@@ -1,0 +1,187 @@
+"""Functions and layers of images: each ported, and compared with PyTorch in float64 at two sizes."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import converters
+from converters.porting.port import write
+from tests.equivalence import difference, randomise, state_dict
+
+SIZES = ((2, 4, 6, 8), (3, 4, 9, 12))
+
+
+class Called(nn.Module):
+    """A function, or several, as a module."""
+
+    def __init__(self, *functions: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.functions = functions
+
+    def forward(self, x):
+        return [function(x) for function in self.functions]
+
+
+class Layers(nn.Module):
+    """Layers side by side."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x):
+        return [layer(x) for layer in self.layers]
+
+
+def differences(module: nn.Module, sizes=SIZES) -> list[float]:
+    """Largest difference of each output at either size, over the largest of PyTorch's."""
+    rng = np.random.default_rng(0)
+    images = [torch.from_numpy(rng.normal(size=size).astype(np.float32)) for size in sizes]
+    module.eval()
+    written = write(module, *({"x": each} for each in images))
+    space: dict = {}
+    exec(compile(written.source, "net", "exec"), space)
+    made = space[written.root]()
+    randomise(module)
+    worst: list[float] = []
+    with jax.enable_x64(True):
+        variables = None
+        for each in images:
+            with torch.no_grad():
+                expected = written.results(module(each.double()))
+            arrays = written.arrays({"x": each.double().numpy()})
+            variables = variables or converters.convert(state_dict(module), made, *arrays)
+            found = jax.jit(made.apply)(variables, *arrays)
+            off = [difference(a, b.numpy()) for a, b in zip(found, expected, strict=True)]
+            worst = [max(pair) for pair in zip(off, worst or off, strict=True)]
+    return worst
+
+
+FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], ...]] = {
+    "pooling": (
+        lambda x: F.max_pool2d(x, 3, 2, 1),
+        lambda x: F.max_pool2d(x, (3, 2), ceil_mode=True),
+        lambda x: F.max_pool2d(x, 3, 2, 1, dilation=2),
+        lambda x: F.max_pool2d(x, 2, 2, 1, dilation=(1, 2), ceil_mode=True),
+        lambda x: F.avg_pool2d(x, 3, 2, 1),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True),
+        lambda x: F.avg_pool2d(x, (3, 2), 2, 1, ceil_mode=True, count_include_pad=False),
+        lambda x: F.avg_pool2d(x, 2, 3, divisor_override=3),
+        lambda x: F.adaptive_avg_pool2d(x, 1),
+        lambda x: F.adaptive_avg_pool2d(x, (4, 5)),
+        lambda x: F.adaptive_avg_pool2d(x, (None, 3)),
+        lambda x: F.adaptive_max_pool2d(x, 4),
+        lambda x: F.adaptive_max_pool2d(x, 1),
+        lambda x: F.max_pool1d(x.flatten(2), 3, 2, 1),
+        lambda x: F.avg_pool1d(x.flatten(2), 3),
+        lambda x: F.lp_pool2d(x.abs(), 2, 2),
+    ),
+    "interpolation": (
+        lambda x: F.interpolate(x, scale_factor=2),
+        lambda x: F.interpolate(x, (7, 11)),
+        lambda x: F.interpolate(x, (7, 11), mode="nearest-exact"),
+        lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear"),
+        lambda x: F.interpolate(x, scale_factor=(1.3, 2), mode="bilinear"),
+        lambda x: F.interpolate(x, scale_factor=1.3, mode="bilinear", recompute_scale_factor=True),
+        lambda x: F.interpolate(x, (11, 5), mode="bilinear", align_corners=True),
+        lambda x: F.interpolate(x, (11, 5), mode="bicubic"),
+        lambda x: F.interpolate(x, (11, 5), mode="bicubic", align_corners=True),
+        lambda x: F.interpolate(x, (11, 3), mode="bilinear", antialias=True),
+        lambda x: F.interpolate(x, (4, 9), mode="bicubic", antialias=True),
+        lambda x: F.interpolate(x, (3, 4), mode="area"),
+        lambda x: F.interpolate(x.flatten(2), 9, mode="linear"),
+        lambda x: F.interpolate(x[:, :, ::2, ::2], x.shape[-2:], mode="bilinear"),
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+    ),
+    "sampling": (
+        *(
+            lambda x, options=options: F.grid_sample(x, x[:, :2, :3].permute(0, 2, 3, 1), **options)
+            for options in (
+                {"align_corners": False},
+                {"align_corners": True, "padding_mode": "border"},
+                {"align_corners": True, "padding_mode": "reflection"},
+                {"align_corners": False, "padding_mode": "reflection", "mode": "nearest"},
+            )
+        ),
+        lambda x: F.affine_grid(x[:, 0, :2, :3], [len(x), 3, 4, 5], align_corners=False),
+        lambda x: F.affine_grid(x[:, 0, :2, :3], [len(x), 3, 4, 5], align_corners=True),
+    ),
+    "windows": (
+        lambda x: F.pixel_shuffle(x, 2),
+        lambda x: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2),
+        lambda x: F.channel_shuffle(x, 2),
+        lambda x: F.unfold(x, 3),
+        lambda x: F.unfold(x, (3, 2), dilation=(2, 1), padding=1, stride=(1, 2)),
+        lambda x: F.fold(F.unfold(x, 2, stride=1), x.shape[-2:], 2),
+        lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), x.shape[-2:], 3, padding=1, stride=2),
+        lambda x: x.unfold(2, 3, 2),
+        lambda x: x.unfold(3, 2, 1).sum(-1),
+        lambda x: F.pad(x, (1, 2, 3, 0), mode="reflect"),
+        lambda x: F.pad(x, (1, 2, 3, 0), mode="replicate"),
+        lambda x: F.pad(x, (1, 2, 3, 0), mode="circular"),
+        nn.ZeroPad2d((1, 2, 0, -1)),
+    ),
+    "normalization": (
+        lambda x: F.local_response_norm(x, 3),
+        lambda x: F.instance_norm(x),
+        lambda x: F.group_norm(x, 2, x[0, :, 0, 0], x[1, :, 0, 0]),
+        lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (4,)),
+        lambda x: F.batch_norm(x, None, None, training=True),
+        lambda x: F.batch_norm(x, x[0, :, 0, 0], x[1, :, 0, 0] ** 2, x[0, :, 1, 1], x[0, :, 0, 1]),
+        lambda x: F.normalize(x, dim=1),
+    ),
+    "convolutions of arrays": (
+        lambda x: F.conv2d(x, x[:, :2, :3, :3].transpose(0, 1)[:, :1].repeat(2, 4, 1, 1)),
+        lambda x: F.conv2d(x, x[:1, :, :3, :3].transpose(0, 1), padding="same", groups=4),
+        lambda x: F.conv_transpose2d(x, x[:1, :, :2, :2].transpose(0, 1), stride=2, output_padding=1),
+    ),
+    "Fourier transforms": (
+        lambda x: torch.fft.fft2(x).real,
+        lambda x: torch.fft.fft(torch.fft.fft(x, dim=-1), dim=1).imag,
+        lambda x: torch.fft.irfft2(torch.fft.rfft2(x, dim=(2, 3), norm="ortho"), dim=(2, 3), norm="ortho"),
+        lambda x: torch.fft.fftshift(x, dim=(2, 3)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_images_give_the_same_numbers(name):
+    found = differences(Called(*FUNCTIONS[name]))
+    assert max(found) < 1e-12, found
+
+
+LAYERS = {
+    "convolutions": lambda: Layers(
+        nn.Conv2d(4, 6, 3),
+        nn.Conv2d(4, 6, (3, 2), stride=(1, 2), padding=(2, 1), dilation=2, groups=2, bias=False),
+        nn.Conv2d(4, 6, 3, padding="same"),
+        nn.Conv2d(4, 6, (4, 3), padding="same", padding_mode="circular"),
+        nn.Conv2d(4, 6, 3, padding=(2, 1), padding_mode="reflect"),
+        nn.Conv2d(4, 6, 3, padding=2, padding_mode="replicate", stride=2),
+        nn.ConvTranspose2d(4, 6, 3),
+        nn.ConvTranspose2d(4, 6, (3, 4), stride=2, padding=1, output_padding=(1, 0), dilation=(2, 1)),
+        nn.ConvTranspose2d(4, 6, (5, 2), stride=2, padding=1, output_padding=1, groups=2),
+    ),
+    "normalization": lambda: Layers(
+        nn.BatchNorm2d(4, momentum=0.3, eps=1e-3),
+        nn.BatchNorm2d(4, affine=False),
+        nn.GroupNorm(2, 4),
+        nn.GroupNorm(1, 4, affine=False),
+        nn.InstanceNorm2d(4),
+        nn.InstanceNorm2d(4, affine=True),
+        nn.LocalResponseNorm(3, alpha=0.1),
+        nn.MaxPool2d(2, ceil_mode=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_images_give_the_same_numbers(name):
+    found = differences(LAYERS[name]())
+    assert max(found) < 1e-12, found
