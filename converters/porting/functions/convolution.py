@@ -37,7 +37,7 @@ def convolved(e: Emitter, op: Operation) -> Result:
             p=padding if isinstance(padding, str) or len({*padding}) > 1 else padding[0][0],
             d=unless({*dilation} == {1}, scalar(dilation)),
             g=unless(g["groups"] == 1, g["groups"]),
-            b=unless(g["bias"] is not None, False),
+            b=unless(g["bias"] is not None, value=False),
             n=name,
             x=e.get(x, order),
         ), order

@@ -4,7 +4,6 @@ import ast
 import math
 from typing import Any
 
-from converters.errors import ConversionError
 from converters.porting.emit import (
     Emitter,
     Handler,

@@ -17,7 +17,10 @@ METHODS = {  # torch's names of a mode and the helper's
     "trilinear": "linear",
     "bicubic": "cubic",
 }
-INTERPOLATE = "x size=None scale_factor=None mode='nearest' align_corners=None recompute_scale_factor=None antialias=False"
+INTERPOLATE = (
+    "x size=None scale_factor=None mode='nearest' align_corners=None recompute_scale_factor=None "
+    "antialias=False"
+)
 
 
 def interpolate(e: Emitter, op: Operation) -> Result:
@@ -48,14 +51,14 @@ def interpolate(e: Emitter, op: Operation) -> Result:
     if g["antialias"]:
         template = "resize_antialias(x, s, m, align_corners=a)"
         return expression(
-            template, x=image, s=sizes, m=METHODS[mode], a=unless(not g["align_corners"], True)
+            template, x=image, s=sizes, m=METHODS[mode], a=unless(not g["align_corners"], value=True)
         ), order
     return expression(
         "resize(x, s, m, align_corners=a, scales=f)",
         x=image,
         s=sizes,
         m=METHODS[mode],
-        a=unless(not g["align_corners"], True),
+        a=unless(not g["align_corners"], value=True),
         f=unless(factors is None or whole or bool(g["recompute_scale_factor"]), factors),
     ), order
 
@@ -73,7 +76,7 @@ def grid_sample(e: Emitter, op: Operation) -> Result:
         grid=e.plain(grid),
         m=unless(g["mode"] == "bilinear", g["mode"]),
         p=unless(g["padding_mode"] == "zeros", g["padding_mode"]),
-        a=unless(not g["align_corners"], True),
+        a=unless(not g["align_corners"], value=True),
     ), order
 
 
@@ -86,7 +89,7 @@ def affine_grid(e: Emitter, op: Operation) -> Result:
         "affine_grid(theta, size, align_corners=a)",
         theta=e.plain(g["theta"]),
         size=e.tree(tuple(g["size"][2:])),
-        a=unless(not g["align_corners"], True),
+        a=unless(not g["align_corners"], value=True),
     ), plain(4)
 
 

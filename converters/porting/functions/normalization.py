@@ -31,8 +31,8 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
             "(x, use_running_average=not train)",
             m=unless(g["momentum"] == 0.1, round(1 - g["momentum"], 12)),
             e=unless(g["eps"] == 1e-5, g["eps"]),
-            b=unless(g["bias"] is not None, False),
-            a=unless(g["weight"] is not None, False),
+            b=unless(g["bias"] is not None, value=False),
+            a=unless(g["weight"] is not None, value=False),
             n=name,
             x=e.get(x, order),
         ), order
@@ -85,8 +85,8 @@ def layer_norm(e: Emitter, op: Operation) -> Result:
             "nn.LayerNorm(epsilon=e, use_bias=b, use_scale=a, reduction_axes=r, feature_axes=r, "
             "use_fast_variance=False, name=n)(x)",
             e=g["eps"],
-            b=unless(bias is not None, False),
-            a=unless(weight is not None, False),
+            b=unless(bias is not None, value=False),
+            a=unless(weight is not None, value=False),
             r=unless(count == 1, axes),
             n=name,
             x=e.get(x, order),
@@ -112,8 +112,8 @@ def group_norm(e: Emitter, op: Operation) -> Result:
         "nn.GroupNorm(num_groups, epsilon=e, use_bias=b, use_scale=a, use_fast_variance=False, name=n)(x)",
         num_groups=g["num_groups"],
         e=g["eps"],
-        b=unless(bias is not None and name is not None, False),
-        a=unless(weight is not None and name is not None, False),
+        b=unless(bias is not None and name is not None, value=False),
+        a=unless(weight is not None and name is not None, value=False),
         n=unless(name is None, name),
         x=e.get(x, order),
     )

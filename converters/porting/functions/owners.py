@@ -5,7 +5,7 @@ from converters.porting.graph import Value
 
 
 def owner(e: Emitter, kind: type | tuple[type, ...], **arrays: Value | None) -> str | None:
-    """Returns the name of the layer that all the arrays belong to, relative to the scope; None if there is none.
+    """Returns the name, in the scope, of the layer that all the arrays belong to; None if there is none.
 
     Args:
         e: The emitter.

@@ -54,7 +54,7 @@ def max_pool(e: Emitter, op: Operation) -> Result:
             strides=strides,
             padding=padding,
             d=unless({*dilation} == {1}, dilation),
-            c=unless(not g["ceil_mode"], True),
+            c=unless(not g["ceil_mode"], value=True),
         ), order
     return _plain(
         "nn.max_pool(x, window_shape, strides=s, padding=p)", e.get(x, order), window, strides, padding
@@ -76,8 +76,8 @@ def mean_pool(e: Emitter, op: Operation) -> Result:
             window_shape=window,
             strides=strides,
             padding=padding,
-            m=unless(not g["ceil_mode"], True),
-            c=unless(counts, False),
+            m=unless(not g["ceil_mode"], value=True),
+            c=unless(counts, value=False),
             d=unless(not g["divisor_override"], g["divisor_override"]),
         ), order
     template = (

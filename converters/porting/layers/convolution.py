@@ -20,7 +20,8 @@ def conv(e: Emitter, op: Operation) -> Result:
     given, padding = e.get(x, order), _padding(m)
     if m.padding_mode != "zeros":
         # torch's own list has the last axis first, each with what goes before and after it.
-        pairs = [*zip(m._reversed_padding_repeated_twice[::2], m._reversed_padding_repeated_twice[1::2])]
+        pads = m._reversed_padding_repeated_twice
+        pairs = [tuple(pads[i : i + 2]) for i in range(0, len(pads), 2)]
         widths = ((0, 0), *pairs[::-1], (0, 0))
         given = expression("jnp.pad(x, widths, mode=m)", x=given, widths=widths, m=MODES[m.padding_mode])
         padding = 0
@@ -33,7 +34,7 @@ def conv(e: Emitter, op: Operation) -> Result:
         p=padding,
         d=unless({*m.dilation} == {1}, scalar(m.dilation)),
         g=unless(m.groups == 1, m.groups),
-        b=unless(m.bias is not None, False),
+        b=unless(m.bias is not None, value=False),
         n=name_of(e, op),
         x=given,
     ), order
@@ -78,7 +79,7 @@ def conv_transpose(e: Emitter, op: Operation) -> Result:
         s=unless({*m.stride} == {1}, tuple(m.stride)),
         p=tuple(pads),
         d=unless({*m.dilation} == {1}, tuple(m.dilation)),
-        b=unless(m.bias is not None, False),
+        b=unless(m.bias is not None, value=False),
         n=name_of(e, op),
         x=e.get(x, order),
     ), order

@@ -23,7 +23,7 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
         "BatchNorm(momentum=m, epsilon=e, use_bias=a, use_scale=a, name=n)(x, use_running_average=not train)",
         m=unless(m.momentum == 0.1, round(1 - m.momentum, 12)),
         e=unless(m.eps == 1e-5, m.eps),
-        a=unless(m.affine, False),
+        a=unless(m.affine, value=False),
         n=name_of(e, op),
         x=e.get(x, order),
     ), order
@@ -38,8 +38,8 @@ def layer_norm(e: Emitter, op: Operation) -> Result:
         "nn.LayerNorm(epsilon=e, use_bias=b, use_scale=a, reduction_axes=r, feature_axes=r, "
         "use_fast_variance=False, name=n)(x)",
         e=m.eps,
-        a=unless(m.elementwise_affine, False),
-        b=unless(getattr(m, "bias", None) is not None, False),
+        a=unless(m.elementwise_affine, value=False),
+        b=unless(getattr(m, "bias", None) is not None, value=False),
         r=unless(count == 1, tuple(range(-count, 0))),
         n=name_of(e, op),
         x=e.get(x, order),
@@ -54,7 +54,7 @@ def group_norm(e: Emitter, op: Operation) -> Result:
         "nn.GroupNorm(num_groups, epsilon=e, use_bias=a, use_scale=a, use_fast_variance=False, name=n)(x)",
         num_groups=m.num_groups,
         e=m.eps,
-        a=unless(m.affine, False),
+        a=unless(m.affine, value=False),
         n=name_of(e, op),
         x=e.get(x, order),
     ), order
@@ -69,7 +69,7 @@ def instance_norm(e: Emitter, op: Operation) -> Result:
     return expression(
         "nn.InstanceNorm(epsilon=e, use_bias=a, use_scale=a, use_fast_variance=False, name=n)(x)",
         e=m.eps,
-        a=unless(m.affine, False),
+        a=unless(m.affine, value=False),
         n=unless(not m.affine, name_of(e, op)),
         x=e.get(x, order),
     ), order
@@ -83,9 +83,10 @@ def rms_norm(e: Emitter, op: Operation) -> Result:
     given = e.get(x, order)
     epsilon = expression("jnp.finfo(x.dtype).eps", x=given) if m.eps is None else m.eps
     return expression(
-        "nn.RMSNorm(epsilon=e, use_scale=a, reduction_axes=r, feature_axes=r, use_fast_variance=False, name=n)(x)",
+        "nn.RMSNorm(epsilon=e, use_scale=a, reduction_axes=r, feature_axes=r, use_fast_variance=False, "
+        "name=n)(x)",
         e=epsilon,
-        a=unless(m.elementwise_affine, False),
+        a=unless(m.elementwise_affine, value=False),
         r=unless(count == 1, tuple(range(-count, 0))),
         n=name_of(e, op),
         x=given,
