@@ -33,7 +33,7 @@ def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
         b=unless(mask is None or mask.dtype == "bool", None if mask is None else e.plain(mask)),
         m=unless(not g["is_causal"] and (mask is None or mask.dtype != "bool"), _mask(e, g)),
     )
-    return made, order
+    return made if q.ndim == 4 else expression("x[..., 0, :]", x=made), order
 
 
 def _heads(e: Emitter, x: Value) -> ast.expr:

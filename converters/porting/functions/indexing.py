@@ -78,10 +78,12 @@ def split(e: Emitter, op: Operation) -> Any:
     outs = op.output
     axis = e.axis(x, g["dim"])
     sizes = [o.shape[g["dim"] % x.ndim] for o in outs]
-    if len({*sizes}) == 1:
+    others = [o.other_shape[g["dim"] % x.ndim] for o in outs]
+    if len({*sizes}) == 1 and len({*others}) == 1:
         where: Any = len(outs)
     else:
-        where = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+        ends = [(sum(sizes[: i + 1]), sum(others[: i + 1])) for i in range(len(sizes) - 1)]
+        where = [e.size(one if one == two else Varying(one, two, ())) for one, two in ends]
     return [
         (expression("jnp.split(x, where, axis=a)", x=e.get(x), where=where, a=axis), [e.order(x)] * len(outs))
     ]
@@ -179,7 +181,11 @@ def select(e: Emitter, op: Operation) -> Result:
 def narrow(e: Emitter, op: Operation) -> Result:
     """Writes a range of an axis."""
     g = bound(op, "x dim start length")
-    return part_of(e, op, g["dim"], slice(g["start"], g["start"] + g["length"]))
+    start, length = e.size(g["start"]), e.size(g["length"])
+    if not isinstance(g["length"], Varying) and not isinstance(g["start"], Varying):
+        return part_of(e, op, g["dim"], slice(g["start"], g["start"] + g["length"]))
+    stop = length if g["start"] == 0 else expression("a + b", a=start, b=length)
+    return part_of(e, op, g["dim"], slice(start, stop))
 
 
 def diff(e: Emitter, op: Operation) -> Result:

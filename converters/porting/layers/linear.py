@@ -41,31 +41,7 @@ def embedding(e: Emitter, op: Operation) -> Result:
     ), (*e.order(x), x.ndim)
 
 
-def attention(e: Emitter, op: Operation) -> Any:
-    """torch.nn.MultiheadAttention."""
-    m = op.module
-    g = bound(
-        op,
-        "query key value key_padding_mask=None need_weights=True attn_mask=None average_attn_weights=True is_causal=False",
-    )
-    q, k, v = g["query"], g["key"], g["value"]
-    if g["key_padding_mask"] is not None or g["attn_mask"] is not None or m.dropout:
-        raise ConversionError(f"{e.where}MultiheadAttention with a mask or dropout")
-    batched = plain(3) if m.batch_first else (1, 0, 2)
-    given = [e.get(q, batched)] if q is k is v else [e.get(each, batched) for each in (q, k, v)]
-    made = expression(
-        "nn.MultiHeadDotProductAttention(num_heads=h, use_bias=b, name=n)(x)",
-        h=m.num_heads,
-        b=unless(m.in_proj_bias is not None, False),
-        n=name_of(e, op),
-        x=0,
-    )
-    made.args = given
-    return [(made, batched), (made, batched)]
-
-
 LAYERS: dict[type, Handler] = {
     nn.Linear: linear,
     nn.Embedding: embedding,
-    nn.MultiheadAttention: attention,
 }

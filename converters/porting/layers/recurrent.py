@@ -1,0 +1,86 @@
+"""Recurrent layers and their cells."""
+
+from typing import Any
+
+from torch import nn
+
+from converters.errors import ConversionError
+from converters.porting.emit import Emitter, Handler, Order, Result, name_of, plain
+from converters.porting.expressions import DROP, expression, unless
+from converters.porting.graph import Operation, Value, values
+
+CELLS = {
+    "LSTM": "nn.OptimizedLSTMCell(features)",
+    "GRU": "nn.GRUCell(features)",
+    "RNN_TANH": "nn.SimpleCell(features)",
+    "RNN_RELU": "nn.SimpleCell(features, activation_fn=nn.relu)",
+}
+
+
+def is_used(e: Emitter, value: Value) -> bool:
+    """Returns whether anything in the scope, or what it returns, uses a value."""
+    scope = e.code.scope
+    given = [
+        (each.arguments, each.keywords, each.scope.inputs if each.scope else ()) for each in scope.operations
+    ]
+    return any(each is value for each in values((given, scope.output)))
+
+
+def recurrent(e: Emitter, op: Operation) -> Any:
+    """Writes torch.nn.LSTM, GRU or RNN: as Flax's RNN where that has all of it, else as a module in the file."""
+    m, x = op.module, op.arguments[0]
+    if not isinstance(x, Value) or x.ndim != 3:
+        raise ConversionError(
+            f"{e.where}{m.mode} of a packed sequence, or without a batch: give it (batch, length, features)."
+        )
+    states = [*values((op.arguments[1:], op.keywords))]
+    order: Order = plain(3) if m.batch_first else (1, 0, 2)
+    output, *finals = values(op.output)
+    simple = m.num_layers == 1 and not m.bidirectional and m.bias and not m.proj_size
+    if simple and not states and not any(is_used(e, each) for each in finals):
+        made = expression(
+            f"nn.RNN({CELLS[m.mode]}, name=n)(x)", features=m.hidden_size, n=name_of(e, op), x=e.get(x, order)
+        )
+        return [(made, order)] * (1 + len(finals))
+    made = expression(
+        "Recurrent(mode, size, num_layers=l, bidirectional=b, use_bias=u, proj_size=p, dropout=d, name=n)(x)",
+        mode=m.mode,
+        size=m.hidden_size,
+        l=unless(m.num_layers == 1, m.num_layers),
+        b=unless(not m.bidirectional, True),
+        u=unless(m.bias, False),
+        p=unless(not m.proj_size, m.proj_size),
+        d=unless(not m.dropout, m.dropout),
+        n=name_of(e, op),
+        x=e.get(x, order),
+    )
+    made.args += [e.plain(each) for each in states]  # type: ignore[attr-defined]
+    if m.dropout:
+        e.code.uses_train = True
+        made.keywords.append(expression("f(train=train)").keywords[0])  # type: ignore[attr-defined]
+    return [(made, [order, *(plain(3) for _ in finals)])]
+
+
+def cell(e: Emitter, op: Operation) -> Any:
+    """Writes one step."""
+    m, x = op.module, op.arguments[0]
+    if not m.bias or x.ndim != 2:
+        raise ConversionError(f"{e.where}{op.function} without a bias, or without a batch")
+    state = [*values((op.arguments[1:], op.keywords))]
+    zeros = expression("jnp.zeros((n, h))", n=expression("len(x)", x=e.get(x)), h=m.hidden_size)
+    parts = [e.plain(each) for each in state] or [zeros, zeros]
+    kind = {"LSTMCell": "LSTM", "GRUCell": "GRU"}.get(
+        op.function, f"RNN_{getattr(m, 'nonlinearity', '').upper()}"
+    )
+    template = CELLS[kind].replace(")", ", name=n)")
+    given = {"features": m.hidden_size, "n": name_of(e, op), "x": e.plain(x), "h": parts[0]}
+    if kind != "LSTM":
+        return expression(f"{template}(h, x)[0]", **given), plain(2)
+    made = expression(f"{template}((c, h), x)[0][::-1]", c=parts[1], **given)
+    return [(made, [plain(2), plain(2)])]
+
+
+LAYERS: dict[type, Handler] = {
+    **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN), recurrent),
+    **dict.fromkeys((nn.LSTMCell, nn.GRUCell, nn.RNNCell), cell),
+}

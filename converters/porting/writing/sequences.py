@@ -1,0 +1,100 @@
+"""Modules and functions on sequences that Flax and JAX lack; a file that needs one gets its source."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Recurrent(nn.Module):
+    """Stack of recurrent layers in one or two directions, with the weights and names of torch.nn.LSTM, GRU, RNN.
+
+    Attributes:
+        mode: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU".
+        hidden_size: Features of a state.
+        num_layers: Layers in the stack.
+        bidirectional: Runs each layer forward and backward, and joins both.
+        use_bias: Adds two biases to the gates.
+        proj_size: Features that an LSTM's hidden state is projected to; 0 for none.
+        dropout: Rate of dropout between layers.
+    """
+
+    mode: str
+    hidden_size: int
+    num_layers: int = 1
+    bidirectional: bool = False
+    use_bias: bool = True
+    proj_size: int = 0
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *states: jax.Array, train: bool = False
+    ) -> tuple[jax.Array, ...]:
+        """(batch, length, features), states (layers * directions, batch, features) -> outputs, last states."""
+        finals: list[tuple[jax.Array, ...]] = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for suffix in ("", "_reverse")[: 1 + self.bidirectional]:
+                initial = tuple(state[len(finals)] for state in states) or self._zeros(x)
+                final, output = self._run(x, initial, f"_l{layer}{suffix}", reverse=bool(suffix))
+                finals.append(final)
+                outputs.append(output)
+            x = jnp.concatenate(outputs, axis=-1)
+            if layer + 1 < self.num_layers:
+                x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        return x, *(jnp.stack(each) for each in zip(*finals, strict=True))
+
+    def _zeros(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        sizes = [self.proj_size or self.hidden_size] + [self.hidden_size] * (self.mode == "LSTM")
+        return tuple(jnp.zeros((len(x), size), x.dtype) for size in sizes)
+
+    def _run(
+        self, x: jax.Array, initial: tuple[jax.Array, ...], name: str, *, reverse: bool
+    ) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        """Runs one layer in one direction."""
+        features = {"LSTM": 4, "GRU": 3}.get(self.mode, 1) * self.hidden_size
+        size = self.proj_size or self.hidden_size
+
+        def weight(kind: str, *shape: int) -> jax.Array:
+            return self.param(f"{kind}{name}", nn.initializers.normal(size**-0.5), shape)
+
+        input_weight, state_weight = weight("weight_ih", features, x.shape[-1]), weight("weight_hh", features, size)
+        input_bias, state_bias = (
+            weight(kind, features) if self.use_bias else jnp.zeros(features) for kind in ("bias_ih", "bias_hh")
+        )
+        projection = weight("weight_hr", size, self.hidden_size) if self.proj_size else None
+
+        def step(
+            state: tuple[jax.Array, ...], given: jax.Array
+        ) -> tuple[tuple[jax.Array, ...], jax.Array]:
+            state = self._step(given, state[0] @ state_weight.T + state_bias, state)
+            if projection is not None:
+                state = (state[0] @ projection.T, *state[1:])
+            return state, state[0]
+
+        given = x.swapaxes(0, 1) @ input_weight.T + input_bias
+        final, output = jax.lax.scan(step, initial, given, reverse=reverse)
+        return final, output.swapaxes(0, 1)
+
+    def _step(
+        self, given: jax.Array, past: jax.Array, state: tuple[jax.Array, ...]
+    ) -> tuple[jax.Array, ...]:
+        """Returns the next state, from what the input and the last state give to the gates."""
+        if self.mode == "LSTM":
+            i, f, g, o = jnp.split(given + past, 4, axis=-1)
+            c = nn.sigmoid(f) * state[1] + nn.sigmoid(i) * jnp.tanh(g)
+            return nn.sigmoid(o) * jnp.tanh(c), c
+        if self.mode == "GRU":
+            (r, z, n), (past_r, past_z, past_n) = (jnp.split(each, 3, axis=-1) for each in (given, past))
+            z = nn.sigmoid(z + past_z)
+            return ((1 - z) * jnp.tanh(n + nn.sigmoid(r + past_r) * past_n) + z * state[0],)
+        return (nn.relu(given + past) if self.mode == "RNN_RELU" else jnp.tanh(given + past),)
+
+
+def scatter_add(x: jax.Array, axis: int, index: jax.Array, source: jax.Array) -> jax.Array:
+    """Adds numbers where an index says along one axis, as torch's scatter_add."""
+    where: Sequence[jax.Array] = jnp.meshgrid(*map(jnp.arange, index.shape), indexing="ij")
+    places = (*where[:axis], index, *where[axis + 1 :])
+    return jnp.asarray(x).at[places].add(source[tuple(map(slice, index.shape))])
