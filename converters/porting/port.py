@@ -16,7 +16,7 @@ from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
 from converters.porting.layers import LAYERS
 from converters.porting.unify import unified
-from converters.porting.writing import helpers, images
+from converters.porting.writing import helpers, images, sequences
 from converters.porting.writing.classes import Classes
 from converters.porting.writing.source import source
 
@@ -135,9 +135,10 @@ def write(
     body = source(classes)
     used = [
         f"{inspect.getsource(function)}\n\n"
-        for module in (helpers, images)
+        for module in (helpers, images, sequences)
         for name, function in vars(module).items()
-        if inspect.isfunction(function) and function.__module__ == module.__name__
+        if (inspect.isfunction(function) or inspect.isclass(function))
+        if function.__module__ == module.__name__
         if re.search(rf"(?<![\w.]){name}\(", body)
     ]
     return Written(

@@ -30,7 +30,7 @@ def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
         q=query,
         k=key,
         v=value,
-        b=unless(mask is None or mask.dtype == "bool", None if mask is None else e.plain(mask)),
+        b=unless(mask is None or mask.dtype == "bool", _over_heads(e, q, mask)),
         m=unless(not g["is_causal"] and (mask is None or mask.dtype != "bool"), _mask(e, g)),
     )
     return made if q.ndim == 4 else expression("x[..., 0, :]", x=made), order
@@ -44,11 +44,18 @@ def _heads(e: Emitter, x: Value) -> ast.expr:
 
 
 def _mask(e: Emitter, g: dict[str, Any]) -> ast.expr | None:
-    mask = g["attn_mask"]
+    q, mask = g["q"], g["attn_mask"]
     if g["is_causal"]:
         rows, columns = (expression("x.shape[i]", x=_heads(e, g[name]), i=-3) for name in ("q", "k"))
         return expression("jnp.tri(rows, columns, dtype=bool)", rows=rows, columns=columns)
-    return e.plain(mask) if mask is not None and mask.dtype == "bool" else None
+    return _over_heads(e, q, mask) if mask is not None and mask.dtype == "bool" else None
+
+
+def _over_heads(e: Emitter, q: Value, mask: Value | None) -> ast.expr | None:
+    """Returns a mask that broadcasts to (batch, heads, queries, keys)."""
+    if mask is None:
+        return None
+    return expression("x[:, None]", x=e.plain(mask)) if q.ndim == mask.ndim == 3 else e.plain(mask)
 
 
 PRODUCT = {  # torch's names of the two factors

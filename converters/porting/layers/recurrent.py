@@ -38,8 +38,12 @@ def recurrent(e: Emitter, op: Operation) -> Any:
     output, *finals = values(op.output)
     simple = m.num_layers == 1 and not m.bidirectional and m.bias and not m.proj_size
     if simple and not states and not any(is_used(e, each) for each in finals):
+        # The first state has the type of the parameters.
         made = expression(
-            f"nn.RNN({CELLS[m.mode]}, name=n)(x)", features=m.hidden_size, n=name_of(e, op), x=e.get(x, order)
+            f"nn.RNN({CELLS[m.mode].replace(')', ', param_dtype=x.dtype)')}, name=n)(x)",
+            features=m.hidden_size,
+            n=name_of(e, op),
+            x=e.get(x, order),
         )
         return [(made, order)] * (1 + len(finals))
     made = expression(

@@ -75,6 +75,7 @@ class Recurrent(nn.Module):
             return state, state[0]
 
         given = x.swapaxes(0, 1) @ input_weight.T + input_bias
+        initial = tuple(jnp.asarray(each, given.dtype) for each in initial)
         final, output = jax.lax.scan(step, initial, given, reverse=reverse)
         return final, output.swapaxes(0, 1)
 
