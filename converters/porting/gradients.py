@@ -22,11 +22,13 @@ class Step:
         outputs: In the Flax module's order of axes.
         gradients: By the names of PyTorch's parameters, and of the inputs by their numbers.
         statistics: Running statistics after it, by PyTorch's names.
+        cotangents: Gradients that the floating-point outputs were given.
     """
 
     outputs: Sequence[np.ndarray]
     gradients: Mapping[str, np.ndarray]
     statistics: Mapping[str, np.ndarray]
+    cotangents: Sequence[np.ndarray] = ()
 
 
 def torch_step(
@@ -41,7 +43,7 @@ def torch_step(
         twin: In float64; its running statistics stay as they are.
         written: The source.
         arguments: Tensors by name.
-        cotangents: For the floating-point outputs; by default outputs are all that is computed.
+        cotangents: For the floating-point outputs; random ones by default.
     """
     before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
     leaves: list[torch.Tensor] = []
@@ -54,14 +56,17 @@ def torch_step(
     twin.zero_grad()
     given = mapped(leaf, wide(dict(arguments)))
     twin.train(written.uses_train)
-    with Wide(chance=False), torch.set_grad_enabled(cotangents is not None):
+    with Wide(chance=False), torch.enable_grad():
         # Modules may change their inputs in place, which leaves of the graph do not allow.
         args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
         found = written.results(twin(*args, **kwargs))
     twin.eval()
-    if cotangents is not None:
-        floats = [each for each in found if each.is_floating_point()]
-        pairs = [(a, torch.from_numpy(b)) for a, b in zip(floats, cotangents, strict=True) if a.requires_grad]
+    floats = [each for each in found if each.is_floating_point()]
+    if cotangents is None:
+        rng = np.random.default_rng(1)
+        cotangents = [rng.normal(size=each.shape) for each in floats]
+    pairs = [(a, torch.from_numpy(b)) for a, b in zip(floats, cotangents, strict=True) if a.requires_grad]
+    if pairs:
         torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
     after = dict(twin.named_buffers())
     statistics = {n: after[n].numpy().copy() for n in before if n.rpartition(".")[2] in STATISTICS}
@@ -74,6 +79,7 @@ def torch_step(
         outputs=[each.detach().numpy() for each in found],
         gradients=gradients | of_inputs,
         statistics=statistics,
+        cotangents=cotangents,
     )
 
 

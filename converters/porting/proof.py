@@ -107,14 +107,9 @@ def _backward(
     *,
     output: float,
 ) -> Proof:
-    rng = np.random.default_rng(1)
-    outputs = torch_step(twin, written, arguments).outputs
-    cotangents = [rng.normal(size=each.shape) for each in outputs if each.dtype.kind == "f"]
-    if not cotangents:
-        return Proof(output=output, gradients=0, statistics=0, reordered=0)
-    theirs = torch_step(twin, written, arguments, cotangents)
-    mine = flax_step(ours, written, variables, arguments, cotangents, ignore)
-    again = _reordered(twin, written, arguments, cotangents, theirs)
+    theirs = torch_step(twin, written, arguments)
+    mine = flax_step(ours, written, variables, arguments, theirs.cotangents, ignore)
+    again = _reordered(twin, written, arguments, theirs)
     itself = max(apart for apart, _ in _apart(again, theirs).values())
     found = _apart(mine, theirs)
     for what, (apart, where) in found.items():
@@ -142,7 +137,6 @@ def _reordered(
     twin: torch.nn.Module,
     written: Written,
     arguments: Mapping[str, Any],
-    cotangents: Sequence[np.ndarray],
     first: Step,
 ) -> Step:
     """Returns the same step of PyTorch with the batch in reverse, or the same again if it is no batch."""
@@ -152,7 +146,7 @@ def _reordered(
         return np.flip(each, 0).copy() if each.ndim and each.shape[0] == sizes[0] else each
 
     given = mapped(lambda each: torch.from_numpy(flipped(each.numpy())), dict(arguments))
-    made = torch_step(twin, written, given, [flipped(each) for each in cotangents])
+    made = torch_step(twin, written, given, [flipped(each) for each in first.cotangents])
     apart = [difference(flipped(a), b) for a, b in zip(made.outputs, first.outputs, strict=True)]
     if max(apart, default=0.0) > BACKWARD:
         return first

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, TypeAlias
 
 import torch
 
 from converters.porting.graph import leaves
 
-LARGEST_STEP = 64  # of the sizes of images and texts
+LARGEST_STEP = 32  # of the sizes of images and texts
+
+Axis: TypeAlias = tuple[int, int]  # number of the input, and the axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,7 @@ class Change:
     """
 
     free: str
-    sizes: Mapping[tuple[int, int], int]
+    sizes: Mapping[Axis, int]
 
 
 def changes(arguments: Mapping[str, Any]) -> Iterator[Change]:
@@ -43,12 +46,11 @@ def changes(arguments: Mapping[str, Any]) -> Iterator[Change]:
     parts = [("size of images", spatial), ("length", second), ("length", third)]
     for words, axes in parts:
         if axes:
-            for grow in (True, False):
+            for made in (_few(tensors, axes), _grown(tensors, axes), _halved(tensors, axes)):
                 for wide in (True, False):
-                    made = _changed(tensors, batch, axes, grow=grow, wide=wide)
-                    yield Change(free=f"batch and {words}", sizes=made)
+                    yield Change(free=f"batch and {words}", sizes=_changed(tensors, batch, made, wide=wide))
     for wide in (True, False):
-        yield Change(free="batch", sizes=_changed(tensors, batch, [], grow=True, wide=wide))
+        yield Change(free="batch", sizes=_changed(tensors, batch, {}, wide=wide))
     yield Change(free="", sizes={})
 
 
@@ -60,24 +62,38 @@ def _is_ids(tensor: torch.Tensor) -> bool:
     return tensor.ndim == 2 and not tensor.is_floating_point()
 
 
-def _changed(
-    tensors: list[torch.Tensor],
-    batch: list[tuple[int, int]],
-    axes: list[tuple[int, int]],
-    *,
-    grow: bool,
-    wide: bool,
-) -> dict[tuple[int, int], int]:
-    """Returns the new sizes; `wide` changes all axes that have the size of one that changes."""
-    new: dict[tuple[int, int], int] = {}
-    for index, axis in batch:
-        new[index, axis] = tensors[index].shape[axis] + 1
+def _few(tensors: list[torch.Tensor], axes: list[Axis]) -> dict[Axis, int]:
+    """Returns the smallest other sizes that are as divisible, which are soon computed.
+
+    No two axes of a tensor get the same, so that one is not taken for the other.
+    """
+    made: dict[Axis, int] = {}
     for index, axis in axes:
         size = tensors[index].shape[axis]
         step = min(size & -size, LARGEST_STEP)
-        # Height and width differ in the second run, so that one is not taken for the other.
-        steps = max(axis - 1, 1) if tensors[index].ndim >= 4 else 1
-        new[index, axis] = size + step * steps if grow else max(size - step, size // 2, 1)
+        taken = {each for (other, _), each in made.items() if other == index} | {size}
+        made[index, axis] = next(step * n for n in count(2) if step * n not in taken)
+    return made
+
+
+def _grown(tensors: list[torch.Tensor], axes: list[Axis]) -> dict[Axis, int]:
+    """Returns larger sizes that are as divisible."""
+    sizes = {each: tensors[each[0]].shape[each[1]] for each in axes}
+    return {
+        each: size + min(size & -size, LARGEST_STEP) * max(each[1] - 1, 1) for each, size in sizes.items()
+    }
+
+
+def _halved(tensors: list[torch.Tensor], axes: list[Axis]) -> dict[Axis, int]:
+    """Returns half the sizes, for modules that take no larger ones."""
+    return {each: max(tensors[each[0]].shape[each[1]] // 2, 1) for each in axes}
+
+
+def _changed(
+    tensors: list[torch.Tensor], batch: list[Axis], sizes: Mapping[Axis, int], *, wide: bool
+) -> dict[Axis, int]:
+    """Returns the new sizes; `wide` changes all axes that have the size of one that changes."""
+    new = {(index, axis): tensors[index].shape[axis] + 1 for index, axis in batch} | dict(sizes)
     if not wide:
         return new
     known: dict[int, int] = {}
@@ -91,7 +107,7 @@ def _changed(
     }
 
 
-def resized(arguments: Mapping[str, Any], sizes: Mapping[tuple[int, int], int]) -> dict[str, Any]:
+def resized(arguments: Mapping[str, Any], sizes: Mapping[Axis, int]) -> dict[str, Any]:
     """Returns the inputs at other sizes: their values again, floating-point ones a little changed."""
     counter = iter(range(len([*leaves(dict(arguments))])))
     generator = torch.Generator().manual_seed(0)

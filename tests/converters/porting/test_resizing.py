@@ -16,8 +16,12 @@ def shapes(**arguments):
     return found
 
 
-def test_images_change_batch_height_and_width_by_what_divides_them():
-    assert shapes(x=torch.ones(2, 3, 224, 96))[0] == ((3, 3, 256, 160),)
+def test_images_change_to_small_ones_that_are_as_divisible():
+    assert shapes(x=torch.ones(2, 3, 224, 96))[0] == ((3, 3, 64, 128),)
+
+
+def test_images_that_must_not_be_small_become_larger():
+    assert ((3, 3, 256, 288),) in shapes(x=torch.ones(2, 3, 224, 224))
 
 
 def test_height_and_width_become_different():
