@@ -31,6 +31,16 @@ class Wide(TorchFunctionMode):
     def __init__(self, *, chance: bool = True) -> None:
         super().__init__()
         self._chance = chance
+        self._before = torch.get_default_dtype()
+
+    def __enter__(self) -> Any:
+        self._before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.set_default_dtype(self._before)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
