@@ -38,6 +38,16 @@ def together(e: Emitter, given: Sequence[Any]) -> tuple[list[ast.expr], Order]:
 def aligned(e: Emitter, x: Value, order: Order) -> ast.expr:
     """Returns an operand so that it broadcasts to an array of an order of axes."""
     ndim, missing = len(order), len(order) - x.ndim
+    if x.ndim == ndim and e.order(x) == order:
+        return e.get(x)
+    long = [
+        axis
+        for axis in range(x.ndim)
+        if x.shape[axis] != 1 or x.other_shape[axis : axis + 1] not in ((), (1,))
+    ]
+    if len(long) == 1 < x.ndim:  # a vector, whose other axes are there to be broadcast
+        behind = ndim - 1 - order.index(long[0] + missing)
+        return expression("x.reshape(s)", x=e.get(x), s=(-1, *(1,) * behind) if behind else -1)
     if x.ndim == ndim:
         return e.get(x, order)
     if (

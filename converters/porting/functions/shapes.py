@@ -48,8 +48,7 @@ def reshaped(e: Emitter, op: Operation, x: Value, wanted: list[Any]) -> Result:
     order = e.order(x)
     laid = _kept(groups, order, pairs[0])
     if laid is None:
-        order = plain(x.ndim)
-        laid = plain(out.ndim)
+        order, laid = _together(groups, order, pairs[0])
     sizes = [
         -1 if isinstance(w, int) and w == -1 else (w if isinstance(w, Varying) else size)
         for w, size in zip(wanted, out.shape, strict=True)
@@ -98,6 +97,20 @@ def _kept(groups: Any, order: Order, sizes: Any) -> Order | None:
                 return None
         places.append((lying[0] if lying else (order.index(ins[0]) if ins else len(order)), outs))
     return tuple(axis for _, outs in sorted(places, key=lambda each: each[0]) for axis in outs)
+
+
+def _together(groups: Any, order: Order, sizes: Any) -> tuple[Order, Order]:
+    """Returns the order in which the axes of each group lie together, and the order after.
+
+    A group lies where the last of its axes in memory does: features stay last.
+    """
+    places = []
+    for ins, outs in groups:
+        lying = [order.index(axis) for axis in ins if sizes[axis] != (1, 1)] or [*map(order.index, ins)]
+        places.append((max(lying, default=len(order)), ins, outs))
+    places.sort(key=lambda each: each[0])
+    before = tuple(axis for _, ins, _ in places for axis in ins)
+    return before, tuple(axis for *_, outs in places for axis in outs)
 
 
 def _finish(handler: Any) -> Handler:
@@ -230,7 +243,9 @@ FUNCTIONS: dict[str, Handler] = {
     "unflatten": _finish(unflatten),
     "permute": permute,
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
-    **dict.fromkeys(("contiguous", "clone", "detach", "alias", "cpu", "cuda", "requires_grad_", "lift_fresh"), same),
+    **dict.fromkeys(
+        ("contiguous", "clone", "detach", "alias", "cpu", "cuda", "requires_grad_", "lift_fresh"), same
+    ),
     **dict.fromkeys(("expand", "broadcast_to"), expand),
     "unsqueeze": unsqueeze,
     "squeeze": squeeze,

@@ -62,6 +62,25 @@ def differences(module: nn.Module, sizes=SIZES) -> list[float]:
     return worst
 
 
+def windows(x: torch.Tensor) -> torch.Tensor:
+    """Cuts an image into windows of 3x4 pixels and puts them together again, as Swin and MaxViT do."""
+    batch, features, height, width = x.shape
+    x = x.view(batch, features, height // 3, 3, width // 4, 4).permute(0, 2, 4, 3, 5, 1)
+    x = x.reshape(-1, 12, features).softmax(1)
+    x = x.view(batch, height // 3, width // 4, 3, 4, features).permute(0, 5, 1, 3, 2, 4)
+    return x.reshape(batch, features, height, width)
+
+
+def attention(x: torch.Tensor) -> torch.Tensor:
+    """Attention of two heads, from an image and back."""
+    batch, features, height, width = x.shape
+    tokens = x.flatten(2).transpose(1, 2)
+    q, k, v = (tokens * n for n in (1, 2, 3))
+    q, k, v = (each.reshape(batch, -1, 2, features // 2).transpose(1, 2) for each in (q, k, v))
+    out = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+    return out.transpose(1, 2).reshape(batch, -1, features).transpose(1, 2).view(x.shape)
+
+
 FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], ...]] = {
     "pooling": (
         lambda x: F.max_pool2d(x, 3, 2, 1),
@@ -111,6 +130,13 @@ FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], ...]] = {
         ),
         lambda x: F.affine_grid(x[:, 0, :2, :3], [len(x), 3, 4, 5], align_corners=False),
         lambda x: F.affine_grid(x[:, 0, :2, :3], [len(x), 3, 4, 5], align_corners=True),
+    ),
+    "layouts": (
+        windows,
+        attention,
+        lambda x: x.flatten(1),
+        lambda x: x * x[:, :, :1, :1] + x[0, :, 0, 0].view(-1, 1, 1) * x[0, 0, 0].view(1, 1, -1),
+        lambda x: x.view(len(x), 2, 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
     ),
     "windows": (
         lambda x: F.pixel_shuffle(x, 2),
