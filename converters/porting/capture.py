@@ -3,23 +3,27 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
-from converters.errors import ConversionError
 from converters.porting import statements
-from converters.porting.graph import Operation, Scope, Size, Value
-
-# Attributes and methods that ask about a tensor and compute nothing.
-ASKING = {"size", "dim", "ndim", "numel", "nelement", "__len__", "shape"}
-DATA = {"__bool__", "item", "tolist", "__int__", "__float__", "__index__", "numpy", "nonzero", "__array__"}
-
-
-DECOMPOSED = ("torch.nn.functional", "torch.functional")
+from converters.porting.aliases import Tensors, shares
+from converters.porting.dispatch import (
+    ASKING,
+    HARMLESS,
+    NOTHING,
+    RANDOM,
+    STATEFUL,
+    decomposes,
+    name_of,
+    undispatched,
+)
+from converters.porting.graph import Operation, Scope, Size, Value, mapped, values
+from converters.porting.refusals import refuse, refuse_changed, refuse_reading, refuse_shape
+from converters.porting.surroundings import calls_of_modules, exporting, kind_of
 
 
 class Recorder(TorchFunctionMode):
@@ -36,70 +40,209 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self._leaves, self._functions = leaves, functions
         self._names = {id(module): name for name, module in root.named_modules(remove_duplicate=True)}
-        self._values: dict[int, Value] = {}
-        self._alive: list[Any] = []  # else ids would be given again
+        self._tensors = Tensors(self._follow)
         self._statements: dict[Any, int] = {}
+        self._frames: list[Any] = []  # kept, else their ids would be given to others
         self._quiet = 0
         self.scopes: list[Scope] = []
-        for name, tensor in (*root.named_parameters(), *root.named_buffers()):
-            self._keep(tensor, Value(shape=tuple(tensor.shape), dtype=_dtype(tensor), parameter=name))
+        for name, tensor in root.named_parameters():
+            self._tensors.keep(tensor, _value(tensor, parameter=name))
+        kept = {*root.state_dict()}
+        for name, tensor in root.named_buffers():
+            known = tensor if name not in kept else None
+            self._tensors.keep(tensor, _value(tensor, parameter=name, buffer=True, constant=known))
 
-    def _keep(self, tensor: torch.Tensor, value: Value) -> Value:
-        self._values[id(tensor)] = value
-        self._alive.append(tensor)
-        return value
+    def given(self, tensor: torch.Tensor, name: str) -> None:
+        """Notes a tensor that the module is called with."""
+        self._tensors.keep(tensor, _value(tensor, name=name))
 
-    def value(self, tensor: torch.Tensor, name: str = "") -> Value:
-        """Makes the value of a tensor that was computed, or that is given."""
-        return self._keep(tensor, Value(shape=tuple(tensor.shape), dtype=_dtype(tensor), name=name))
+    # Functions.
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, name = kwargs or {}, name_of(func)
+        if self._quiet or not self.scopes or name in NOTHING:
+            return func(*args, **kwargs)
+        if name in ASKING and isinstance(args[0], torch.Tensor):
+            return self._answer(name, args, func(*args, **kwargs))
+        if name == "__iter__":
+            with self:
+                return iter(args[0].unbind(0))
+        whole = name in self._functions or not inspect.isfunction(func) or not decomposes(func)
+        if not whole:
+            with self:
+                return undispatched(func)(*args, **kwargs)
+        arguments, keywords = self._described(list(args)), self._described(kwargs)
+        self._check(name, args, arguments, keywords)
+        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        versions = [each._version for each in tensors]
+        output = func(*args, **kwargs)
+        changed = [t for t, version in zip(tensors, versions, strict=True) if t._version != version]
+        operation = Operation(function=name, arguments=arguments, keywords=keywords)
+        return self._note(operation, output, tensors, changed)
+
+    def _check(self, name: str, args: Sequence[Any], arguments: Any, keywords: Any) -> None:
+        """Refuses what holds for these numbers only."""
+        known = all(each.constant is not None for each in values((arguments, keywords)))
+        if not known:
+            refuse_reading(name, self._place())
+            refuse_shape(name, args, self._place())
+
+    def _answer(self, name: str, args: Sequence[Any], answer: Any) -> Any:
+        """Returns a size with its origin."""
+        if name in HARMLESS:
+            return answer
+        value = self._described(args[0])
+        if isinstance(answer, torch.Size):
+            return torch.Size(Size(size, ("axis", value, axis)) for axis, size in enumerate(answer))
+        if name in ("numel", "nelement"):
+            total: Any = 1
+            for axis, size in enumerate(value.shape):
+                total = Size(size, ("axis", value, axis)) * total if axis else Size(size, ("axis", value, 0))
+            return total
+        axis = args[1] if len(args) > 1 else 0
+        return Size(answer, ("axis", value, axis % value.ndim))
+
+    # Values.
 
     def _described(self, tree: Any) -> Any:
         """Returns a nesting with values in place of tensors."""
-        match tree:
-            case torch.Tensor():
-                return self._values.get(id(tree)) or self._constant(tree)
-            case torch.Size():
-                return tuple(tree)
-            case tuple() if hasattr(tree, "_fields"):
-                return type(tree)(*map(self._described, tree))
-            case tuple() | list():
-                return type(tree)(map(self._described, tree))
-            case dict():
-                return {key: self._described(each) for key, each in tree.items()}
-            case slice():
-                return slice(*map(self._described, (tree.start, tree.stop, tree.step)))
-        return tree
+        return mapped(tree, lambda each: self._known(each) if isinstance(each, torch.Tensor) else each)
 
-    def _constant(self, tensor: torch.Tensor) -> Value:
-        """Returns the value of a tensor that nobody has seen made; it is an operation without arguments."""
-        value = self.value(tensor)
-        self.scopes[0].operations.insert(
-            0, Operation(function="constant", arguments=[tensor], keywords={}, output=value)
-        )
+    def _known(self, tensor: torch.Tensor) -> Value:
+        """Returns the value of a tensor; one that nobody has seen made is a constant."""
+        if tensor not in self._tensors:
+            self._tensors.keep(tensor, _value(tensor, constant=tensor))
+        return self._tensors.get(tensor)
+
+    def _follow(self, function: str, arguments: list[Any], keywords: dict[str, Any], like: Any) -> Value:
+        """Notes an operation that follows from a change in place."""
+        value = _value(like)
+        self._append(Operation(function=function, arguments=arguments, keywords=keywords, output=value))
         return value
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if self._quiet or not self.scopes:
-            return func(*args, **kwargs)
-        name = _name(func)
-        if name in ASKING and isinstance(args[0], torch.Tensor):
-            return self._answer(name, args, func(*args, **kwargs))
-        if name == "_assert":
-            return func(*args, **kwargs)
-        if name in DATA:
-            raise ConversionError(
-                f"{_at(statements.running())}: `{name}` reads numbers of a tensor that depends on the "
-                "inputs; what follows would hold for these inputs only."
-            )
-        if name not in self._functions and inspect.isfunction(func) and _decomposes(func):
-            with self:
-                return _undispatched(func)(*args, **kwargs)
-        arguments, keywords = self._described(list(args)), self._described(kwargs)
-        output = func(*args, **kwargs)
-        if any(isinstance(each, torch.Tensor) for each in torch.utils._pytree.tree_leaves(output)):
-            self._record(Operation(function=name, arguments=arguments, keywords=keywords), output)
+    # Operations.
+
+    def _place(self) -> str:
+        frame = statements.running()
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}: " if frame else ""
+
+    def _append(self, operation: Operation) -> Any:
+        """Notes an operation, and returns the names that its statement assigns to."""
+        frame = statements.running()
+        target: Any = ""
+        if frame is not None:
+            file = frame.f_code.co_filename
+            line, target = statements.statement(file, frame.f_lineno)
+            operation.place = (file, line)
+            # The same statement of another call of the function is another one.
+            operation.statement = self._statements.setdefault((id(frame), file, line), len(self._statements))
+            self._frames.append(frame)
+        self.scopes[-1].operations.append(operation)
+        return target
+
+    def _note(self, operation: Operation, output: Any, tensors: Sequence[Any], changed: Sequence[Any]) -> Any:
+        """Notes an operation with what it gives and what it changes; returns the output for the torch code."""
+        name = operation.function
+        if changed and name not in STATEFUL and operation.module is None:
+            operation.keywords = {key: each for key, each in operation.keywords.items() if key != "out"}
+            operation.function = self._without_change(name)
+        if changed and name not in STATEFUL:
+            return self._note_change(operation, output, changed)
+        if not any(isinstance(each, torch.Tensor) for each in tree_leaves(output)):
+            return output
+        target = self._append(operation)
+        # What is given back as it is gets a name of its own: a dropout does so, outside of training.
+        output = tree_map(lambda each: each.view_as(each) if _is_one(each, tensors) else each, output)
+        operation.output = self._outputs(operation, output, target, tensors)
         return output
+
+    def _without_change(self, name: str) -> str:
+        """Returns the name of a function that gives what another one changes in place."""
+        for plain in (name, name.removesuffix("_"), name.replace("__i", "__", 1)):
+            if plain in self._functions:
+                return plain
+        return name
+
+    def _note_change(self, operation: Operation, output: Any, changed: Sequence[torch.Tensor]) -> Any:
+        first, *others = {id(each): each for each in changed}.values()
+        if others or not (output is None or output is first):
+            refuse(self._place(), f"`{operation.function}` changes several tensors in place.")
+        before = self._tensors.get(first)
+        if before.parameter.endswith("num_batches_tracked"):  # which Flax does not count
+            return output
+        if before.parameter:
+            refuse_changed(before.parameter, self._place())
+        target = self._append(operation)
+        value = _value(first, name=target if isinstance(target, str) and output is not None else before.name)
+        operation.output = value
+        self._tensors.change(first, value, self._place())
+        return output
+
+    def _outputs(self, operation: Operation, output: Any, target: Any, tensors: Sequence[Any]) -> Any:
+        """Returns the values of what an operation gives, and notes which of it are views."""
+        known = operation.function not in RANDOM and operation.module is None and operation.scope is None
+        known = known and all(
+            each.constant is not None for each in values((operation.arguments, operation.keywords))
+        )
+        found = [each for each in tree_leaves(output) if isinstance(each, torch.Tensor)]
+        names = (target,) if isinstance(target, str) else target
+        names = names if len(names) == len(found) else ("",) * len(found)
+        made: dict[int, Value] = {}
+        for index, (tensor, name) in enumerate(zip(found, names, strict=True)):
+            value = _value(tensor, name=name, constant=tensor if known else None)
+            made[id(tensor)] = value
+            parent = next((each for each in tensors if each is not tensor and shares(each, tensor)), None)
+            if parent is None:
+                self._tensors.keep(tensor, value)
+            else:
+                self._tensors.keep_view(tensor, value, parent, operation, index)
+        return mapped(output, lambda each: made[id(each)] if isinstance(each, torch.Tensor) else each)
+
+    # Modules.
+
+    def call(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
+        """Runs a module, and records it as a leaf or as a scope."""
+        if self._quiet or (type(module) is torch.nn.Sequential and self.scopes):
+            return original(module, *args, **kwargs)
+        kind = kind_of(module, self._leaves) if self.scopes else None
+        with self._silence():
+            operation = Operation(
+                function=(kind or type(module)).__name__,
+                arguments=self._described(list(args)),
+                keywords=self._described(dict(kwargs)),
+                module=module,
+                kind=kind,
+                path=self._names.get(id(module), ""),
+            )
+            tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+            if kind is not None:
+                versions = [each._version for each in tensors]
+                output = original(module, *args, **kwargs)
+                changed = [t for t, version in zip(tensors, versions, strict=True) if t._version != version]
+                return self._note(operation, output, tensors, changed)
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            inputs = self._described(dict(bound.arguments))
+            operation.scope = Scope(path=operation.path, module=module, inputs=inputs)
+        return self._call_of_scope(operation, original, args, kwargs)
+
+    def _call_of_scope(self, operation: Operation, original: Any, args: Any, kwargs: Any) -> Any:
+        scope = operation.scope
+        assert scope is not None
+        self.scopes.append(scope)
+        output = original(operation.module, *args, **kwargs)
+        with self._silence():
+            scope.output = self._described(output)
+            if len(self.scopes) == 1:  # the root's, which is kept
+                return output
+            self.scopes.pop()
+            # What it returns has another value here, and may be what it was given.
+            inner = [each for each in tree_leaves(output) if isinstance(each, torch.Tensor)]
+            output = tree_map(
+                lambda each: each.view_as(each) if isinstance(each, torch.Tensor) else each, output
+            )
+            target = self._append(operation)
+            operation.output = self._outputs(operation, output, target, inner)
+            return output
 
     @contextmanager
     def _silence(self) -> Iterator[None]:
@@ -110,72 +253,6 @@ class Recorder(TorchFunctionMode):
         finally:
             self._quiet -= 1
 
-    def _answer(self, name: str, args: Sequence[Any], answer: Any) -> Any:
-        value = self._described(args[0])
-        if isinstance(answer, torch.Size):
-            return torch.Size(Size(size, ("axis", value, axis)) for axis, size in enumerate(answer))
-        if name == "size":
-            return Size(answer, ("axis", value, args[1] % value.ndim))
-        if name == "__len__":
-            return Size(answer, ("axis", value, 0))
-        return answer
-
-    def _record(self, operation: Operation, output: Any) -> None:
-        frame = statements.running()
-        target: Any = ""
-        if frame is not None:
-            file = frame.f_code.co_filename
-            line, target = statements.statement(file, frame.f_lineno)
-            operation.place = (file, line)
-            # The same statement of another call of the function is another one.
-            operation.statement = self._statements.setdefault((id(frame), file, line), len(self._statements))
-            self._alive.append(frame)
-        operation.output = self._outputs(output, target)
-        self.scopes[-1].operations.append(operation)
-
-    def _outputs(self, output: Any, target: Any) -> Any:
-        if isinstance(output, torch.Tensor):
-            return self.value(output, target if isinstance(target, str) else "")
-        if isinstance(output, tuple | list):
-            names = target if isinstance(target, tuple) and len(target) == len(output) else [""] * len(output)
-            return [self._outputs(each, name) for each, name in zip(output, names, strict=True)]
-        if isinstance(output, dict):
-            return {key: self._outputs(each, "") for key, each in output.items()}
-        return output
-
-    def call(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
-        """Runs a module, and records it as a leaf or as a scope."""
-        if self._quiet or (type(module) is torch.nn.Sequential and self.scopes):
-            return original(module, *args, **kwargs)
-        with self._silence():
-            operation = Operation(
-                function=type(module).__name__,
-                arguments=self._described(list(args)),
-                keywords=self._described(dict(kwargs)),
-                module=module,
-                path=self._names.get(id(module), ""),
-            )
-            if type(module) in self._leaves:
-                output = original(module, *args, **kwargs)
-                self._record(operation, output)
-                return output
-            bound = inspect.signature(module.forward).bind(*args, **kwargs)
-            inputs = self._described(dict(bound.arguments))
-            operation.scope = Scope(path=operation.path, module=module, inputs=inputs)
-        self.scopes.append(operation.scope)
-        output = original(module, *args, **kwargs)
-        with self._silence():
-            operation.scope.output = self._described(output)
-            if len(self.scopes) == 1:  # the root's, which is kept
-                return output
-            self.scopes.pop()
-            # What it returns has another value here, and may be what it was given.
-            output = torch.utils._pytree.tree_map(
-                lambda each: each.view_as(each) if isinstance(each, torch.Tensor) else each, output
-            )
-            self._record(operation, output)
-        return output
-
 
 def captured(
     module: torch.nn.Module,
@@ -184,72 +261,33 @@ def captured(
     leaves: frozenset[type],
     functions: frozenset[str],
 ) -> tuple[Scope, Any]:
-    """Runs a module and returns what it did, and its output."""
+    """Runs a module and returns what it did, and its output.
+
+    Its parameters, its buffers and the state of torch's random numbers are as before.
+
+    Raises:
+        ConversionError: it does what cannot be ported; the message says where.
+    """
     recorder = Recorder(module, leaves, functions)
     names = [*inspect.signature(module.forward).parameters]
     for name, each in (*zip(names, inputs, strict=False), *kwargs.items()):
-        for tensor in torch.utils._pytree.tree_leaves(each):
-            if isinstance(tensor, torch.Tensor):
-                recorder.value(tensor, name)
-    with torch.no_grad(), _exporting(), _calls_of_modules(recorder), recorder:
+        for tensor in leaves_of(each):
+            recorder.given(tensor, name)
+    with torch.no_grad(), exporting(module), calls_of_modules(recorder.call), recorder:
         output = module(*inputs, **kwargs)
     return recorder.scopes[0], output
 
 
-def _decomposes(func: Any) -> bool:
-    """Returns whether a function of torch is Python that calls others; not one that only chooses."""
-    return func.__module__ in DECOMPOSED and "_jit_internal" not in func.__code__.co_filename
+def leaves_of(tree: Any) -> list[torch.Tensor]:
+    """Returns the tensors in a nesting of tuples, lists, mappings and dataclasses."""
+    found: list[torch.Tensor] = []
+    mapped(tree, lambda each: found.append(each) if isinstance(each, torch.Tensor) else None)
+    return found
 
 
-@cache
-def _undispatched(func: Any) -> Any:
-    """Returns a copy of one of torch's Python functions that does not hand itself over to the recorder."""
-    plain = {
-        name: (lambda *tensors: False) for name in func.__globals__ if name.startswith("has_torch_function")
-    }
-    made = FunctionType(
-        func.__code__, {**func.__globals__, **plain}, func.__name__, func.__defaults__, func.__closure__
-    )
-    made.__kwdefaults__ = func.__kwdefaults__
-    return made
+def _is_one(tensor: Any, of: Sequence[torch.Tensor]) -> bool:
+    return isinstance(tensor, torch.Tensor) and any(tensor is each for each in of)
 
 
-@contextmanager
-def _exporting() -> Iterator[None]:
-    """Lets torch code take the paths that do not depend on the numbers in its inputs, as for torch.export."""
-    flags = {"_is_compiling_flag": True, "_is_exporting_flag": True}
-    before = {name: getattr(torch.compiler, name) for name in flags}
-    try:
-        vars(torch.compiler).update(flags)
-        yield
-    finally:
-        vars(torch.compiler).update(before)
-
-
-@contextmanager
-def _calls_of_modules(recorder: Recorder) -> Iterator[None]:
-    original = torch.nn.Module.__call__
-
-    def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return recorder.call(module, original, args, kwargs)
-
-    torch.nn.Module.__call__ = call  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        torch.nn.Module.__call__ = original  # type: ignore[method-assign]
-
-
-def _name(func: Any) -> str:
-    name = getattr(func, "__name__", "")
-    if name == "__get__":
-        return getattr(func.__self__, "__name__", name)
-    return name
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _at(frame: Any) -> str:
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "the module"
+def _value(tensor: torch.Tensor, **known: Any) -> Value:
+    return Value(shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."), **known)

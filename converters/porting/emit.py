@@ -99,8 +99,8 @@ class Emitter:
             (self._inline if self._is_inline(operation.scope) else self._child)(operation)
             return
         handler = (
-            self._layers.get(type(operation.module))
-            if operation.module is not None
+            self._layers.get(operation.kind)
+            if operation.kind is not None
             else self._functions.get(operation.function)
         )
         if handler is None:

@@ -1,9 +1,11 @@
 """A run of a torch module as data: values, operations, and the module that did each of them."""
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeAlias
+
+import torch
 
 from converters.errors import ConversionError
 
@@ -19,6 +21,9 @@ class Value:
         dtype: Name of its dtype, such as "float32".
         other_shape: Its shape in a second run, at other sizes.
         parameter: Full dotted name, if it is a parameter or buffer of the module.
+        buffer: If true, it is a buffer.
+        constant: Its numbers, if neither the inputs nor the weights change them.
+        other_constant: The same of the second run.
         name: Variable that the torch code assigns it to; "" if none.
     """
 
@@ -26,6 +31,9 @@ class Value:
     dtype: str
     other_shape: tuple[int, ...] = ()
     parameter: str = ""
+    buffer: bool = False
+    constant: Any = None
+    other_constant: Any = None
     name: str = ""
 
     @property
@@ -91,7 +99,8 @@ class Operation:
     Attributes:
         function: Name of the function, such as "relu", or the class of a leaf module, such as "Conv2d".
         module: The module, if it is a leaf or has operations of its own.
-        path: The module's name, relative to the scope that calls it.
+        kind: The class that a leaf module is handled as, which is its own or a parent of it.
+        path: The module's full dotted name; "" if the root does not hold it.
         arguments: By position: values, numbers, None and nestings of them.
         keywords: By name.
         output: The same of what it returned.
@@ -107,6 +116,7 @@ class Operation:
     place: Place = ("", 0)
     statement: int = 0
     module: Any = None
+    kind: type | None = None
     path: str = ""
     scope: "Scope | None" = None
 
@@ -136,13 +146,31 @@ def leaves(tree: Any) -> Iterator[Any]:
         case tuple() | list():
             for each in tree:
                 yield from leaves(each)
-        case dict():
+        case Mapping():
             for each in tree.values():
                 yield from leaves(each)
         case slice():
             yield from leaves((tree.start, tree.stop, tree.step))
         case _:
             yield tree
+
+
+def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """Returns a nesting of tuples, lists, mappings and slices with other things in it."""
+    match tree:
+        case tuple() if hasattr(tree, "_fields"):
+            return type(tree)(*(mapped(each, change) for each in tree))
+        case torch.Size():
+            return tuple(mapped(each, change) for each in tree)
+        case tuple() | list():
+            return type(tree)(mapped(each, change) for each in tree)
+        case Mapping():
+            return {key: mapped(each, change) for key, each in tree.items()}
+        case slice():
+            return slice(*(mapped(each, change) for each in (tree.start, tree.stop, tree.step)))
+    if is_dataclass(tree) and not isinstance(tree, type | Value):
+        return {each.name: mapped(getattr(tree, each.name), change) for each in fields(tree)}
+    return change(tree)
 
 
 def values(tree: Any) -> Iterator[Value]:

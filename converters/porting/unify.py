@@ -38,7 +38,7 @@ def unified(first: Scope, second: Scope) -> Scope:
 
 class _Pair:
     def __init__(self) -> None:
-        self._others: dict[int, Value] = {}
+        self._others: dict[Value, Value] = {}
 
     def scope(self, first: Scope, second: Scope) -> None:
         where = f"{type(first.module).__name__} {first.path!r}" if first.path else "the module"
@@ -63,8 +63,7 @@ class _Pair:
         """Returns the first nesting, with `Varying` where integers differ."""
         match one:
             case Value() if isinstance(two, Value) and one.ndim == two.ndim:
-                one.other_shape = two.shape
-                return one
+                return self.value(one, two, where)
             case torch.Tensor() if isinstance(two, torch.Tensor):
                 if one.shape != two.shape or not torch.equal(one, two):
                     raise ConversionError(
@@ -89,6 +88,12 @@ class _Pair:
                 if one is two or (type(one) is type(two) and (not isinstance(one, float) or one == two)):
                     return one
         raise ConversionError(f"{where}: {one!r} at one size of the inputs and {two!r} at another.")
+
+    def value(self, one: Value, two: Value, where: str) -> Value:
+        if self._others.setdefault(one, two) is not two or one.parameter != two.parameter:
+            raise ConversionError(f"{where} is given other things for another size of the inputs.")
+        one.other_shape, one.other_constant = two.shape, two.constant
+        return one
 
     def varying(self, one: int, two: int, where: str) -> Varying:
         origin = one.origin if isinstance(one, Size) else ()

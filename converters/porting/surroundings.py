@@ -1,0 +1,66 @@
+"""How torch is while a module runs: modules tell when they are called, and take paths that can be exported."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn.utils import parametrize
+
+# Methods that a layer's subclass may write anew and still compute the same.
+_SAME = {
+    "__init__",
+    "reset_parameters",
+    "extra_repr",
+    "__setstate__",
+    "_load_from_state_dict",
+    "init_weights",
+}
+
+
+def kind_of(module: torch.nn.Module, leaves: frozenset[type]) -> type | None:
+    """Returns the class of a layer that a module is: its own, or one that it adds nothing to; or None."""
+    for kind in type(module).__mro__:
+        if kind in leaves:
+            return kind
+        parametrized = kind is type(module) and parametrize.is_parametrized(module)
+        if not parametrized and any(callable(each) for key, each in vars(kind).items() if key not in _SAME):
+            return None
+    return None
+
+
+@contextmanager
+def calls_of_modules(call: Callable[[torch.nn.Module, Any, Any, Any], Any]) -> Iterator[None]:
+    """Hands every call of a module over, with the function that makes it."""
+    original = torch.nn.Module.__call__
+
+    def handed(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return call(module, original, args, kwargs)
+
+    torch.nn.Module.__call__ = handed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.nn.Module.__call__ = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def exporting(module: torch.nn.Module) -> Iterator[None]:
+    """Lets torch code take the paths that do not depend on numbers; keeps buffers and random numbers."""
+    compiler: Any = torch.compiler
+    flags = compiler._is_compiling_flag, compiler._is_exporting_flag
+    fast = torch.backends.mha.get_fastpath_enabled()
+    buffers = {name: copy.deepcopy(each) for name, each in module.named_buffers()}
+    compiler._is_compiling_flag = compiler._is_exporting_flag = True
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        compiler._is_compiling_flag, compiler._is_exporting_flag = flags
+        torch.backends.mha.set_fastpath_enabled(fast)
+        with torch.no_grad():
+            for name, each in module.named_buffers():
+                if name in buffers and each.shape == buffers[name].shape:
+                    each.copy_(buffers[name])
