@@ -164,8 +164,9 @@ class Recorder(TorchFunctionMode):
         return name
 
     def _note_change(self, operation: Operation, output: Any, changed: Sequence[torch.Tensor]) -> Any:
-        first, *others = {id(each): each for each in changed}.values()
-        if others or not (output is None or output is first):
+        # A change of one tensor shows in all views of its memory.
+        first = next((each for each in changed if each is output), changed[0])
+        if not all(shares(each, first) for each in changed) or not (output is None or output is first):
             refuse(self._place(), f"`{operation.function}` changes several tensors in place.")
         before = self._tensors.get(first)
         if before.parameter.endswith("num_batches_tracked"):  # which Flax does not count

@@ -15,6 +15,7 @@ NOTHING |= {"requires_grad_", "requires_grad", "is_floating_point", "is_complex"
 NOTHING |= {"dtype", "device", "layout", "is_cuda", "is_cpu", "is_mps", "is_meta", "is_nested", "is_sparse"}
 NOTHING |= {"is_quantized", "is_leaf", "grad_fn", "grad", "register_hook", "retain_grad", "names", "itemsize"}
 NOTHING |= {"data_ptr", "get_device", "is_same_size", "is_inference", "is_signed", "is_mkldnn", "_version"}
+NOTHING |= {"requires_grad=", "grad=", "names="}
 # What draws random numbers.
 RANDOM = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli"}
 RANDOM |= {"bernoulli_", "normal", "normal_", "uniform_", "random_", "exponential_", "multinomial", "poisson"}
@@ -29,7 +30,7 @@ def name_of(func: Any) -> str:
     """Returns the name of a function, method or attribute of tensors."""
     name = str(getattr(func, "__name__", ""))
     if name in ("__get__", "__set__"):
-        return str(getattr(func.__self__, "__name__", name))
+        return str(getattr(func.__self__, "__name__", name)) + ("=" if name == "__set__" else "")
     return name
 
 

@@ -5,9 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import torch
+
 from converters.errors import ConversionError
-from converters.porting.expressions import expression, literal, reference
-from converters.porting.graph import Operation, Scope, Value, values
+from converters.porting.arrays import constant, declared
+from converters.porting.expressions import DROP, expression, literal, reference
+from converters.porting.graph import Operation, Scope, Value, leaves, values
+from converters.porting.homes import Homes, homes, is_constant
 from converters.porting.sizes import written
 from converters.porting.unify import Varying
 
@@ -43,6 +47,8 @@ class Code:
         statements: In order.
         result: What it returns.
         uses_train: If true, it does other things in training.
+        uses_random: If true, it draws random numbers in eval mode, too.
+        constants: Arrays that the weights do not have, by name, for the buffers that hold them.
     """
 
     scope: Scope
@@ -50,6 +56,8 @@ class Code:
     statements: list[Statement] = field(default_factory=list)
     result: ast.expr | None = None
     uses_train: bool = False
+    uses_random: bool = False
+    constants: dict[str, Any] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     names: dict[Value, str] = field(default_factory=dict)
     body: list[ast.stmt] = field(default_factory=list)
@@ -66,7 +74,15 @@ def channels_last(ndim: int) -> Order:
 
 
 class Emitter:
-    """Writes the operations of one scope."""
+    """Writes the operations of one scope.
+
+    Args:
+        scope: The scope.
+        orders: Orders of the axes of the values that it is given.
+        functions: How each function is written.
+        layers: How each layer is written.
+        parent: Writes the scope that calls this one; None for the whole module's.
+    """
 
     def __init__(
         self,
@@ -74,25 +90,37 @@ class Emitter:
         orders: Mapping[Value, Order],
         functions: Mapping[str, Handler],
         layers: Mapping[type, Handler],
+        parent: "Emitter | None" = None,
     ) -> None:
-        self._functions, self._layers = functions, layers
+        self._functions, self._layers, self._parent = functions, layers, parent
+        self._homes: Homes = parent._homes if parent else homes(scope, self._is_inline)
         self._orders: dict[Value, Order] = dict(orders)
-        self.code = Code(scope=scope, parameters=dict(scope.inputs))
+        self._modules: dict[str, Value] = {}
+        given = {name: each for name, each in scope.inputs.items() if _is_passed(each)}
+        self.code = Code(scope=scope, parameters=given, constants=self._homes.constants)
         self._operation: Operation | None = None
 
     def run(self) -> Code:
         """Writes all of them."""
-        for operation in self.code.scope.operations:
+        scope = self.code.scope
+        for operation in scope.operations:
             self._operation = operation
             self._emit(operation)
-        output = self.code.scope.output
-        self.code.result = self.tree(output) if not self.code.scope.path else self._flat([*values(output)])
-        self.code.orders = [self._orders[each] for each in values(output)]
+        if self._parent is None:
+            self.code.result = self.tree(scope.output)
+            self.code.orders = [self._orders[each] for each in values(scope.output)]
+            for name, calls in self._homes.twins.items():
+                _agree(name, calls)
+            return self.code
+        outputs = self._results(scope)
+        made = [self.get(each) for each in outputs]
+        self.code.result = made[0] if len(made) == 1 else literal(tuple(made))
+        self.code.orders = [self._orders[each] for each in outputs]
         return self.code
 
-    def _flat(self, outputs: list[Value]) -> ast.expr:
+    def _results(self, scope: Scope) -> list[Value]:
         """Returns what a module within the root gives to its caller: its arrays, in a row."""
-        return self.get(outputs[0]) if len(outputs) == 1 else literal(tuple(map(self.get, outputs)))
+        return [*values(scope.output), *self._homes.leaving.get(scope, ())]
 
     def _emit(self, operation: Operation) -> None:
         if operation.scope is not None:
@@ -103,12 +131,16 @@ class Emitter:
             if operation.kind is not None
             else self._functions.get(operation.function)
         )
+        outputs = [*values(operation.output)]
+        if handler is None and all(is_constant(each) for each in outputs):
+            return  # written where it is used
         if handler is None:
             raise ConversionError(f"{self.where}{operation.function!r} is not known")
-        found = handler(self, operation)
+        found = self._tied(operation) or handler(self, operation)
         results = found if isinstance(found, list) else [found]
-        outputs = [*values(operation.output)]
         results = results[: len(outputs)]
+        if self._is_shared(operation):
+            results = [(self._shared(operation, whole), order) for whole, order in results]
         if len(results) == 1 and len(outputs) > 1:  # one expression that gives several arrays
             ((whole, orders),) = results
             self._assign(outputs, whole, orders)
@@ -117,12 +149,17 @@ class Emitter:
             self._assign([value], whole, [order])
 
     def _assign(self, targets: list[Value], whole: ast.expr, orders: Sequence[Order]) -> None:
-        assert self._operation is not None
         for value, order in zip(targets, orders, strict=True):
             self._orders[value] = order
         self.code.statements.append(
-            Statement(targets=targets, expression=whole, statement=self._operation.statement)
+            Statement(
+                targets=targets,
+                expression=whole,
+                statement=self._operation.statement if self._operation else -1,
+            )
         )
+
+    # Modules within this one.
 
     def _is_inline(self, scope: Scope) -> bool:
         """Returns whether a module is written where it is called: a layer's subclass, or a mere function."""
@@ -144,15 +181,66 @@ class Emitter:
     def _child(self, operation: Operation) -> None:
         scope = operation.scope
         assert scope is not None
-        given = {value: self._orders[value] for value in values(scope.inputs)}
-        child = Emitter(scope, given, self._functions, self._layers).run()
+        given = {value: (self.get(value), self.order(value))[1] for value in values(scope.inputs)}
+        child = Emitter(scope, given, self._functions, self._layers, self).run()
         self.code.uses_train |= child.uses_train
+        self.code.uses_random |= child.uses_random
         made = ast.Call(
             func=layer(child, operation.path, self.code.scope.path),
-            args=[self.tree(each) for each in scope.inputs.values()],
+            args=[self.tree(each) for each in child.parameters.values()],
             keywords=[ast.keyword(arg="train", value=expression("train"))] if child.uses_train else [],
         )
-        self._assign([*values(operation.output)], made, child.orders)
+        outputs = [*values(operation.output), *self._homes.leaving.get(scope, ())]
+        whole = self._shared(operation, made) if self._is_shared(operation) else made
+        self._assign(outputs, whole, child.orders)
+
+    def _is_shared(self, operation: Operation) -> bool:
+        return self._homes.names.get(operation.path, operation.path) in self._homes.layers
+
+    def _shared(self, operation: Operation, call: ast.expr) -> ast.expr:
+        """Returns a call of a module that other calls share, of one that makes it."""
+        name = self._homes.names.get(operation.path, operation.path)
+        for each in ast.walk(call):
+            if isinstance(each, ast.Call) and _is_made(each.func):
+                each.func = self._module(name, each.func)
+                break
+        return call
+
+    def _module(self, name: str, made: ast.expr) -> ast.expr:
+        """Returns the expression of a module that several calls share."""
+        home = self._homes.layers[name]
+        emitter: Emitter = self
+        while emitter.code.scope.path != home:
+            assert emitter._parent is not None
+            emitter = emitter._parent
+        if name not in emitter._modules:
+            value = Value(shape=(), dtype="module", name=_identifier(name.rpartition(".")[2]))
+            emitter._modules[name] = value
+            _renamed(made, name, home)
+            emitter._assign([value], made, [()])
+        if hasattr(made, "child"):
+            self._homes.twins.setdefault(name, []).append(made.child)
+        return self.get(emitter._modules[name])
+
+    def _tied(self, operation: Operation) -> Result | None:
+        """Returns the call of a linear layer that has an embedding's weight."""
+        owner = self._homes.names.get(operation.path, "")
+        embedding = self._homes.modules.get(owner)
+        if operation.kind is not torch.nn.Linear or not isinstance(embedding, torch.nn.Embedding):
+            return None
+        made = expression(
+            "nn.Embed(num_embeddings, features, name=n)",
+            num_embeddings=embedding.num_embeddings,
+            features=embedding.embedding_dim,
+            n=owner,
+        )
+        x, bias = input_of(operation), operation.module.bias
+        order = last(self.order(x), x.ndim - 1)
+        made = expression("embed.attend(x)", embed=self._module(owner, made), x=self.get(x, order))
+        if bias is not None:
+            added = Value(shape=tuple(bias.shape), dtype="float32", parameter=f"{operation.path}.bias")
+            made = expression("y + b", y=made, b=self.get(added))
+        return made, order
 
     # What handlers ask for.
 
@@ -164,7 +252,9 @@ class Emitter:
 
     def order(self, value: Value) -> Order:
         """Returns the order of a value's axes in memory."""
-        return self._orders.get(value, plain(value.ndim))
+        if value not in self._orders:
+            self._obtain(value)
+        return self._orders[value]
 
     def axis(self, value: Value, axis: int) -> int:
         """Returns where an axis of PyTorch lies in memory, counted from the end if it is the last."""
@@ -173,8 +263,8 @@ class Emitter:
 
     def get(self, value: Value, order: Order | None = None) -> ast.expr:
         """Returns the expression of a value, with its axes in an order; by default as they lie."""
-        if value.parameter and value not in self._orders:
-            self._take(value)
+        if value not in self._orders:
+            self._obtain(value)
         own = reference(value)
         if order is None or order == self.order(value):
             return own
@@ -196,15 +286,49 @@ class Emitter:
         """Returns the expression of a value with its axes as in PyTorch."""
         return self.get(value, plain(value.ndim))
 
+    def _obtain(self, value: Value) -> None:
+        """Writes or asks for what no operation of this scope gives."""
+        if value.parameter:
+            self._homes.arrays.setdefault(value.parameter, self.code.scope.path)
+        if is_constant(value) and not self._is_around(value):
+            made = constant(value)
+            if made is not None:
+                self._assign([value], made, [plain(value.ndim)])
+                return
+            self._keep(value)
+        if self._homes.arrays.get(value.parameter, "") == self.code.scope.path and value.parameter:
+            self._take(value)
+            return
+        if self._parent is None:
+            raise ConversionError(
+                f"{self.where}uses numbers that no operation of the module gives, and that differ with the sizes "
+                "of the inputs."
+            )
+        self._orders[value] = self._parent.order(value)
+        name = value.name or value.parameter.rpartition(".")[2] or "x"
+        while name in self.code.parameters:
+            name += "_"
+        self.code.parameters[name] = value
+
+    def _is_around(self, value: Value) -> bool:
+        parent = self._parent
+        return parent is not None and (value in parent._orders or parent._is_around(value))
+
+    def _keep(self, value: Value) -> None:
+        """Makes a buffer of a constant that is too large to be written out."""
+        path = self.code.scope.path
+        if not value.parameter:
+            value.parameter = f"{path}.constant{len(self._homes.constants)}".lstrip(".")
+            self._homes.arrays[value.parameter] = path
+        value.buffer = True
+        self._homes.constants[value.parameter] = value.constant
+
     def _take(self, value: Value) -> None:
-        """Writes the statement that declares a parameter of the module itself, or of one inside it."""
+        """Writes the statement that declares an array of the module itself, or of one inside it."""
         path = self.code.scope.path
         name = value.parameter.removeprefix(f"{path}." if path else "")
-        value.name = name.rpartition(".")[2]
-        made = expression(
-            "self.param(name, nn.initializers.normal(0.02), shape)", name=name, shape=tuple(value.shape)
-        )
-        self._assign([value], made, [plain(value.ndim)])
+        value.name = _identifier(name.rpartition(".")[2])
+        self._assign([value], declared(value, name), [plain(value.ndim)])
 
     def sequence(self, tensors: Sequence[Value], order: Order) -> ast.expr:
         """Returns a list of values in one order; a parameter that is just that list by its name."""
@@ -236,6 +360,10 @@ class Emitter:
         """Returns a size: a number, or the expression of one that depends on the inputs."""
         return written(self, number)
 
+    def given_sizes(self) -> Mapping[str, Any]:
+        """Returns the arguments that are sizes of the inputs."""
+        return {name: each for name, each in self.code.parameters.items() if isinstance(each, Varying)}
+
 
 def layer(child: "Code", path: str, parent: str) -> ast.expr:
     """Returns the expression that makes the module of a child; its class is decided later."""
@@ -255,10 +383,61 @@ def size_of(x: Value, axis: int) -> int:
     return one if one == two else Varying(one, two, ("axis", x, axis))
 
 
-def name_of(e: Emitter, op: Operation) -> str:
-    """Returns the name of a layer, relative to the scope that calls it."""
+def name_of(e: Emitter, op: Operation) -> Any:
+    """Returns the name of a layer, relative to the scope that calls it; none if the root does not hold it."""
     path = e.code.scope.path
-    return op.path.removeprefix(f"{path}." if path else "")
+    return op.path.removeprefix(f"{path}." if path else "") or DROP
+
+
+def _agree(name: str, calls: Sequence[Code]) -> None:
+    """Refuses a module that does other things in another call; its arrays can be in one class only."""
+    if len({_shown(each) for each in calls}) > 1:
+        raise ConversionError(
+            f"{name} is called several times and does other things in another call, with the same arrays; port the "
+            "modules inside it one by one, or give it the same kinds of arguments."
+        )
+
+
+def _shown(code: Code) -> str:
+    """Returns a text that is equal for bodies that do the same."""
+    seen: dict[Value, str] = {}
+    shown = []
+    for value in values(list(code.parameters.values())):
+        seen.setdefault(value, f"value{len(seen)}")
+    for each in code.statements:
+        for target in each.targets:
+            seen.setdefault(target, f"value{len(seen)}")
+        for node in ast.walk(each.expression):
+            if isinstance(node, ast.Name) and hasattr(node, "value"):
+                node.id = seen.setdefault(node.value, f"value{len(seen)}")
+            elif hasattr(node, "child"):
+                shown.append(_shown(node.child))
+        shown.append(ast.dump(each.expression))
+    return "\n".join(shown)
+
+
+def _is_passed(argument: Any) -> bool:
+    """Returns whether a module takes an argument when it runs; others are known when it is written."""
+    return any(isinstance(each, Value | Varying) for each in leaves(argument))
+
+
+def _is_made(node: ast.expr) -> bool:
+    """Returns whether an expression makes a module that has a name."""
+    return isinstance(node, ast.Call) and (
+        hasattr(node, "child") or any(each.arg == "name" for each in node.keywords)
+    )
+
+
+def _renamed(made: Any, path: str, home: str) -> None:
+    """Changes the name of the module that an expression makes."""
+    made.path, made.parent_path = path, home
+    for each in made.keywords:
+        if each.arg == "name":
+            each.value = literal(path.removeprefix(f"{home}." if home else ""))
+
+
+def _identifier(name: str) -> str:
+    return name if name.isidentifier() else f"layer{name}" if name.isdecimal() else "layer"
 
 
 def input_of(op: Operation) -> Value:

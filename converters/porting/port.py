@@ -43,6 +43,7 @@ class Written:
         orders: Order of the axes of each value in `inputs` and `outputs`.
         uses_train: If true, the module does other things in training.
         scope: The run.
+        constants: Tensors that the weights do not have, by the names of the buffers that hold them.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Written:
     orders: Mapping[Value, Order]
     uses_train: bool
     scope: Scope
+    constants: Mapping[str, torch.Tensor]
 
     def arrays(self, arguments: Mapping[str, Any]) -> list[Any]:
         """Returns the arguments of the Flax module, in order.
@@ -149,6 +151,7 @@ def write(
         orders=orders,
         uses_train=code.uses_train,
         scope=scope,
+        constants=code.constants,
     )
 
 

@@ -1,7 +1,7 @@
 """Sizes that depend on the inputs' as expressions of the shapes that are at hand."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from converters.errors import ConversionError
@@ -19,6 +19,9 @@ class Known(Protocol):
 
     def known(self) -> Iterable[Value]:
         """Returns them, the newest last."""
+
+    def given_sizes(self) -> Mapping[str, Varying]:
+        """Returns the arguments that are sizes."""
 
     def shape(self, value: Value, axis: int) -> ast.expr:
         """Returns the size of one of PyTorch's axes."""
@@ -57,6 +60,9 @@ def _by_origin(body: Known, number: Any) -> ast.expr | None:
 def _by_search(body: Known, number: Varying) -> ast.expr | None:
     """Finds an axis that has this size in both runs."""
     wanted = (int(number), number.other)
+    for name, size in body.given_sizes().items():
+        if (int(size), size.other) == wanted:
+            return ast.Name(id=name, ctx=ast.Load())
     for value in reversed([*body.known()]):
         for axis, sizes in enumerate(zip(value.shape, value.other_shape, strict=False)):
             if sizes == wanted:

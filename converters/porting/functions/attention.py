@@ -95,8 +95,12 @@ def einsum(e: Emitter, op: Operation) -> Result:
     if operands and isinstance(operands[0], tuple | list):
         operands = list(operands[0])
     equation = equation.replace(" ", "")
-    if "..." not in equation and all(len(p) == x.ndim for p, x in zip(_inputs(equation), operands, strict=True)):
-        parts = ["".join(p[axis] for axis in e.order(x)) for p, x in zip(_inputs(equation), operands, strict=True)]
+    if "..." not in equation and all(
+        len(p) == x.ndim for p, x in zip(_inputs(equation), operands, strict=True)
+    ):
+        parts = [
+            "".join(p[axis] for axis in e.order(x)) for p, x in zip(_inputs(equation), operands, strict=True)
+        ]
         out = equation.split("->")[1] if "->" in equation else _implied(parts)
         equation = f"{','.join(parts)}->{out}"
         arrays = [e.get(x) for x in operands]

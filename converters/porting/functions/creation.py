@@ -139,7 +139,9 @@ def held(data: torch.Tensor, where: str = "") -> ast.expr:
         if step and bool((flat[1:] - flat[:-1] == step).all()):
             return _range(data, int(flat[0]), step)
     if data.numel() > FEW:
-        raise ConversionError(f"{where}holds an array of {tuple(data.shape)} numbers that is in no state dict")
+        raise ConversionError(
+            f"{where}holds an array of {tuple(data.shape)} numbers that is in no state dict"
+        )
     return expression("jnp.array(x, dtype=d)", x=literal(data.tolist()), d=kind)
 
 
@@ -153,7 +155,10 @@ def _range(data: torch.Tensor, start: int, step: int) -> ast.expr:
 
 FUNCTIONS: dict[str, Handler] = {
     **{name: constant(value) for name, value in (("zeros", 0.0), ("ones", 1.0), ("empty", 0.0))},
-    **{f"new_{name}": constant(value, of=True) for name, value in (("zeros", 0.0), ("ones", 1.0), ("empty", 0.0))},
+    **{
+        f"new_{name}": constant(value, of=True)
+        for name, value in (("zeros", 0.0), ("ones", 1.0), ("empty", 0.0))
+    },
     **dict.fromkeys(("full", "new_full"), full),
     **{f"{name}_like": like(name) for name in ("zeros", "ones", "full")},
     "empty_like": like("zeros"),

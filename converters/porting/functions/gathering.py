@@ -18,13 +18,16 @@ def gather(e: Emitter, op: Operation) -> Result:
     shorter = [
         axis
         for axis in range(x.ndim)
-        if axis != dim and (x.shape[axis], x.other_shape[axis]) != (index.shape[axis], index.other_shape[axis])
+        if axis != dim
+        and (x.shape[axis], x.other_shape[axis]) != (index.shape[axis], index.other_shape[axis])
     ]
     array = e.plain(x)
     if shorter:
         parts = ", ".join(f":i{axis}" if axis in shorter else ":" for axis in range(x.ndim))
         array = expression(
-            f"x[{parts}]", x=array, **{f"i{a}": expression("i.shape[a]", i=e.plain(index), a=a) for a in shorter}
+            f"x[{parts}]",
+            x=array,
+            **{f"i{a}": expression("i.shape[a]", i=e.plain(index), a=a) for a in shorter},
         )
     return expression(
         "jnp.take_along_axis(x, index, axis=a)", x=array, index=e.plain(index), a=_last(dim, x.ndim)
@@ -77,7 +80,11 @@ def scatter(method: str) -> Handler:
         )
         if method == "add":
             made = expression(
-                "scatter_add(x, dim, index, src)", x=e.plain(x), dim=dim, index=e.plain(index), src=e.plain(given)
+                "scatter_add(x, dim, index, src)",
+                x=e.plain(x),
+                dim=dim,
+                index=e.plain(index),
+                src=e.plain(given),
             )
         return made, plain(x.ndim)
 
@@ -151,7 +158,10 @@ def argument(name: str) -> Handler:
             return expression(f"jnp.{name}(x)", x=e.plain(x)), ()
         order, dim = e.order(x), g["dim"] % x.ndim
         made = expression(
-            f"jnp.{name}(x, axis=a, keepdims=k)", x=e.get(x), a=e.axis(x, dim), k=unless(not g["keepdim"], True)
+            f"jnp.{name}(x, axis=a, keepdims=k)",
+            x=e.get(x),
+            a=e.axis(x, dim),
+            k=unless(not g["keepdim"], True),
         )
         if g["keepdim"]:
             return made, order
@@ -208,9 +218,9 @@ def repeat(e: Emitter, op: Operation) -> Result:
     x, *rest = op.arguments
     counts = rest[0] if rest and isinstance(rest[0], tuple | list) else rest
     counts = counts or op.keywords.get("repeats") or op.keywords["dims"]
-    return expression(
-        "jnp.tile(x, s)", x=e.plain(x), s=tuple(e.size(n) for n in counts)
-    ), plain(op.output.ndim)
+    return expression("jnp.tile(x, s)", x=e.plain(x), s=tuple(e.size(n) for n in counts)), plain(
+        op.output.ndim
+    )
 
 
 def repeat_interleave(e: Emitter, op: Operation) -> Result:
@@ -230,9 +240,7 @@ def flip(e: Emitter, op: Operation) -> Result:
     x, *rest = op.arguments
     dims = (rest[0] if rest and isinstance(rest[0], tuple | list) else rest) or op.keywords["dims"]
     where = tuple(e.order(x).index(d % x.ndim) for d in dims)
-    return expression(
-        "jnp.flip(x, axis=a)", x=e.get(x), a=where[0] if len(where) == 1 else where
-    ), e.order(x)
+    return expression("jnp.flip(x, axis=a)", x=e.get(x), a=where[0] if len(where) == 1 else where), e.order(x)
 
 
 def diagonal(e: Emitter, op: Operation) -> Result:
@@ -255,9 +263,7 @@ def cumsum(e: Emitter, op: Operation) -> Result:
     kind = DROP if g["dtype"] is None or not isinstance(g["dtype"], torch.dtype) else dtype(g["dtype"])
     if kind is not DROP and str(g["dtype"]).endswith(x.dtype):
         kind = DROP
-    return expression(
-        "jnp.cumsum(x, axis=a, dtype=d)", x=e.get(x), a=e.axis(x, g["dim"]), d=kind
-    ), e.order(x)
+    return expression("jnp.cumsum(x, axis=a, dtype=d)", x=e.get(x), a=e.axis(x, g["dim"]), d=kind), e.order(x)
 
 
 FUNCTIONS: dict[str, Handler] = {

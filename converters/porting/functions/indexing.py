@@ -16,24 +16,33 @@ from converters.porting.graph import Operation, Value, bound
 from converters.porting.unify import Varying
 
 
+def spread(index: Any, ndim: int) -> list[Any]:
+    """Returns an index as a list that has a part for each axis, and None for each new one."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    used = sum(
+        each.ndim if isinstance(each, Value) and each.dtype == "bool" else 1
+        for each in parts
+        if each is not None and each is not Ellipsis
+    )
+    at = next((i for i, each in enumerate(parts) if each is Ellipsis), None)
+    missing = [slice(None)] * (ndim - used)
+    if at is None:
+        return [*parts, *missing]
+    return [*parts[:at], *missing, *parts[at + 1 :]]
+
+
 def getitem(e: Emitter, op: Operation) -> Result:
     x, index = op.arguments
-    parts = list(index) if isinstance(index, tuple) else [index]
-    used = sum(1 for p in parts if p is not None and p is not Ellipsis)
-    if Ellipsis in parts:
-        at = parts.index(Ellipsis)
-        parts[at : at + 1] = [slice(None)] * (x.ndim - used)
-    else:
-        parts += [slice(None)] * (x.ndim - used)
+    parts = spread(index, x.ndim)
     if len(parts) == x.ndim and isinstance(parts[0], Value) and parts[1:] == [slice(None)] * (x.ndim - 1):
         return expression("x[i]", x=e.plain(x), i=e.plain(parts[0])), plain(op.output.ndim)
     if any(isinstance(p, Value | list) for p in parts):
-        return by_arrays(e, op, parts, _index)
+        return by_arrays(e, op, parts, index_text)
     order = e.order(x)
     if None in parts:
         order = plain(x.ndim)
         laid = plain(op.output.ndim)
-        text, named = _index(e, parts)
+        text, named = index_text(e, parts)
         return expression(f"x[{text}]", x=e.get(x, order), **named), laid
     moved = [parts[axis] for axis in order]
     while moved and moved[-1] == slice(None):
@@ -42,11 +51,11 @@ def getitem(e: Emitter, op: Operation) -> Result:
     laid = tuple(sorted(left).index(axis) for axis in left)
     if not moved:
         return e.get(x), laid
-    text, named = _index(e, moved)
+    text, named = index_text(e, moved)
     return expression(f"x[{text}]", x=e.get(x), **named), laid
 
 
-def _index(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
+def index_text(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
     named: dict[str, Any] = {}
 
     def shown(value: Any) -> str:

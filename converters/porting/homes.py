@@ -1,0 +1,133 @@
+"""Where in the tree of modules each thing belongs: shared layers, arrays of modules, values that leave their module.
+
+A value is at hand in the scope that makes it and in those that it is given to. One that another scope uses
+comes to it over the scopes between them: as a result of those that it leaves, as an argument of those below.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from converters.porting.graph import Operation, Scope, Value, values
+
+
+@dataclass
+class Homes:
+    """What the scopes of a run have in common.
+
+    Attributes:
+        arrays: Path of the scope that each parameter and buffer is declared in, by the array's name.
+        layers: Path of the scope that makes each module that several calls share, by the module's name.
+        leaving: For each scope, the values that are used outside of it though it does not return them.
+        names: Name of the module whose arrays a module has, for those that have another's.
+        modules: All modules by name.
+        constants: Arrays that no operation gives and that are too large to be written out, by name.
+        twins: What each shared module does in each of its calls, by name.
+    """
+
+    arrays: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
+    leaving: dict[Scope, list[Value]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, torch.nn.Module] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    twins: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def is_constant(value: Value) -> bool:
+    """Returns whether the numbers of a value are the same in both runs, and those of no weight."""
+    one, two = value.constant, value.other_constant
+    if one is None or two is None or one.shape != two.shape:
+        return False
+    return bool(torch.equal(one, two) or (one.is_floating_point() and torch.allclose(one, two, 0, 0, True)))
+
+
+def homes(root: Scope, inlined: Callable[[Scope], bool]) -> Homes:
+    """Finds where everything of a run belongs.
+
+    Args:
+        root: The scope of the whole module.
+        inlined: Tells of a scope whether it is written into the one that calls it.
+    """
+    found = Homes(names=_tied(root.module), modules=dict(root.module.named_modules()))
+    uses: dict[str, list[tuple[Scope, ...]]] = {}
+    calls: dict[str, list[tuple[Scope, ...]]] = {}
+    made: dict[Value, tuple[Scope, ...]] = {}
+    for chain, operation in _operations((root,), inlined):
+        if operation is not None and operation.path and _has_arrays(operation.module):
+            calls.setdefault(found.names.get(operation.path, operation.path), []).append(chain)
+        taken = (operation.arguments, operation.keywords) if operation is not None else chain[-1].output
+        for value in values(taken):
+            if value.parameter:
+                uses.setdefault(value.parameter, []).append(chain)
+            else:
+                _leave(value, made, chain, found.leaving)
+        if operation is not None:
+            made |= dict.fromkeys(values(operation.output), chain)
+    found.arrays = {name: _home(name, chains) for name, chains in uses.items()}
+    for name, chains in calls.items():
+        if len({chain[-1].path for chain in chains}) > 1 or len({*chains}) < len(chains):
+            found.layers[name] = _home(name, chains)
+    return found
+
+
+def _operations(
+    chain: tuple[Scope, ...], inlined: Callable[[Scope], bool]
+) -> Iterator[tuple[tuple[Scope, ...], Operation | None]]:
+    """Yields the operations in order, each with the scopes that it is in; None at the end of a scope."""
+    yield from _inside(chain[-1], chain, inlined)
+    yield chain, None
+
+
+def _inside(scope: Scope, chain: tuple[Scope, ...], inlined: Callable[[Scope], bool]) -> Any:
+    for operation in scope.operations:
+        if operation.scope is not None and inlined(operation.scope):
+            yield from _inside(operation.scope, chain, inlined)
+            continue
+        if operation.scope is not None:
+            yield from _operations((*chain, operation.scope), inlined)
+        yield chain, operation
+
+
+def _leave(
+    value: Value,
+    made: dict[Value, tuple[Scope, ...]],
+    chain: tuple[Scope, ...],
+    leaving: dict[Scope, list[Value]],
+) -> None:
+    """Notes the scopes that a value leaves on its way to the one that uses it."""
+    for scope in made.get(value, ()):
+        if scope not in chain:
+            found = leaving.setdefault(scope, [])
+            if all(value is not each for each in (*values(scope.output), *found)):
+                found.append(value)
+
+
+def _home(name: str, chains: list[tuple[Scope, ...]]) -> str:
+    """Returns the path of the innermost scope that is around all of several and that can name the thing."""
+    paths = [[scope.path for scope in chain] for chain in chains]
+    shared = [path for path in paths[0] if all(path in each for each in paths)]
+    return [path for path in shared if not path or name.startswith(f"{path}.")][-1]
+
+
+def _has_arrays(module: Any) -> bool:
+    return isinstance(module, torch.nn.Module) and bool(module.state_dict())
+
+
+def _tied(root: torch.nn.Module) -> dict[str, str]:
+    """Returns the modules that have another's arrays, with that module: an embedding, or else the first one."""
+    owners: dict[int, tuple[str, torch.nn.Module]] = {}
+    modules = [
+        (name, each) for name, each in root.named_modules() if each._parameters.get("weight") is not None
+    ]
+    for name, module in sorted(modules, key=lambda each: not isinstance(each[1], torch.nn.Embedding)):
+        owners.setdefault(id(module.weight), (name, module))
+    found = {}
+    for name, module in modules:
+        owner, other = owners[id(module.weight)]
+        same = {*map(id, module.parameters())} == {*map(id, other.parameters())}
+        if owner != name and (same or isinstance(other, torch.nn.Embedding)):
+            found[name] = owner
+    return found
