@@ -147,8 +147,8 @@ class Tensors:
                 back = [order.index(axis) for axis in range(len(order))]
                 return self._write("permute", [view.value, back], {}, whole.tensor)
         raise ConversionError(
-            f"{place}changes a view in place, made by `{made.function}`, which cannot be followed to the tensor "
-            "that it shows; make a copy there (`.clone()`), or write a new tensor."
+            f"{place}changes a view in place, made by `{made.function}`, which cannot be followed to the "
+            "tensor that it shows; make a copy there (`.clone()`), or write a new tensor."
         )
 
 
@@ -171,7 +171,8 @@ def _same_places(one: torch.Tensor, two: torch.Tensor) -> bool:
 def _slices(view: Alias) -> list[Any]:
     """Returns the index that takes a view, one of the parts of a tensor, from that tensor."""
     made, parent = view.made, view.parent
-    assert made is not None and parent is not None
+    assert made is not None
+    assert parent is not None
     whole, part = parent.tensor, view.tensor
     if made.function in ("select", "unbind"):
         dim = made.keywords.get("dim", made.arguments[1] if len(made.arguments) > 1 else 0) % whole.ndim

@@ -25,9 +25,10 @@ def declared(value: Value, name: str) -> ast.expr:
 
 def variable(value: Value, name: str) -> ast.expr:
     """Returns the declaration of an array that is no parameter."""
-    dtype = "float32" if value.floating else "int32" if "int" in value.dtype else value.dtype
+    kinds = {"bool": "bool_", "int64": "int32", "float64": "float32"}
+    dtype = kinds.get(value.dtype, value.dtype)
     return expression(
-        f'self.variable("buffers", name, jnp.zeros, shape, jnp.{"bool_" if dtype == "bool" else dtype}).value',
+        f'self.variable("buffers", name, jnp.zeros, shape, jnp.{dtype}).value',
         name=name,
         shape=tuple(value.shape),
     )

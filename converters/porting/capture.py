@@ -45,8 +45,8 @@ class Recorder(TorchFunctionMode):
         self._frames: list[Any] = []  # kept, else their ids would be given to others
         self._quiet = 0
         self.scopes: list[Scope] = []
-        for name, tensor in root.named_parameters():
-            self._tensors.keep(tensor, _value(tensor, parameter=name))
+        for name, parameter in root.named_parameters():
+            self._tensors.keep(parameter, _value(parameter, parameter=name))
         kept = {*root.state_dict()}
         for name, tensor in root.named_buffers():
             known = tensor if name not in kept else None
@@ -141,7 +141,7 @@ class Recorder(TorchFunctionMode):
         return target
 
     def _note(self, operation: Operation, output: Any, tensors: Sequence[Any], changed: Sequence[Any]) -> Any:
-        """Notes an operation with what it gives and what it changes; returns the output for the torch code."""
+        """Notes an operation with what it gives and changes; returns the output for the torch code."""
         name = operation.function
         if changed and name not in STATEFUL and operation.module is None:
             operation.keywords = {key: each for key, each in operation.keywords.items() if key != "out"}

@@ -1,4 +1,4 @@
-"""Where in the tree of modules each thing belongs: shared layers, arrays of modules, values that leave their module.
+"""Where each thing belongs in the tree of modules: shared layers, arrays, values that leave their module.
 
 A value is at hand in the scope that makes it and in those that it is given to. One that another scope uses
 comes to it over the scopes between them: as a result of those that it leaves, as an argument of those below.
@@ -41,7 +41,10 @@ def is_constant(value: Value) -> bool:
     one, two = value.constant, value.other_constant
     if one is None or two is None or one.shape != two.shape:
         return False
-    return bool(torch.equal(one, two) or (one.is_floating_point() and torch.allclose(one, two, 0, 0, True)))
+    return bool(
+        torch.equal(one, two)
+        or (one.is_floating_point() and torch.allclose(one, two, rtol=0, atol=0, equal_nan=True))
+    )
 
 
 def homes(root: Scope, inlined: Callable[[Scope], bool]) -> Homes:
@@ -117,7 +120,7 @@ def _has_arrays(module: Any) -> bool:
 
 
 def _tied(root: torch.nn.Module) -> dict[str, str]:
-    """Returns the modules that have another's arrays, with that module: an embedding, or else the first one."""
+    """Returns the modules that have another's arrays, with that module: an embedding or the first one."""
     owners: dict[int, tuple[str, torch.nn.Module]] = {}
     modules = [
         (name, each) for name, each in root.named_modules() if each._parameters.get("weight") is not None

@@ -18,7 +18,15 @@ READING = {
     "numpy",
     "__array__",
 }
-READING |= {"equal", "allclose", "is_nonzero", "__contains__", "_local_scalar_dense", "__dlpack__"}
+READING |= {
+    "__array__",
+    "equal",
+    "allclose",
+    "is_nonzero",
+    "__contains__",
+    "_local_scalar_dense",
+    "__dlpack__",
+}
 SHAPES = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount", "_unique2"}
 
 
@@ -33,8 +41,8 @@ def refuse_reading(name: str, place: str) -> None:
         shown = {"__bool__": "an `if`, `while` or `bool()`"}.get(name, f"`{name.strip('_')}`")
         refuse(
             place,
-            f"{shown} reads numbers of a tensor that depends on the inputs or the weights, so that what follows "
-            "holds for these only; choose with torch.where, or take the number as an argument.",
+            f"{shown} reads numbers of a tensor that depends on the inputs or the weights, so that what "
+            "follows holds for these only; choose with torch.where, or take the number as an argument.",
         )
 
 
@@ -52,8 +60,8 @@ def refuse_shape(name: str, args: Sequence[Any], place: str) -> None:
         shown = "indexing by a mask" if name == "__getitem__" else f"`{name}`"
         refuse(
             place,
-            f"{shown} gives a shape that depends on the numbers in a tensor, and JAX needs to know each shape "
-            "before; write it with torch.where or a mask of the full shape.",
+            f"{shown} gives a shape that depends on the numbers in a tensor, and JAX needs to know each "
+            "shape before; write it with torch.where or a mask of the full shape.",
         )
 
 
@@ -61,6 +69,6 @@ def refuse_changed(name: str, place: str) -> NoReturn:
     """Refuses a change in place of what the module keeps."""
     refuse(
         place,
-        f"changes {name} of the module in place; a Flax module does not change its arrays as it is called. Return "
-        "the new value instead.",
+        f"changes {name} of the module in place; a Flax module does not change its arrays as it is called. "
+        "Return the new value instead.",
     )

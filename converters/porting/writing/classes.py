@@ -180,7 +180,7 @@ class Skeleton(ast.NodeVisitor):
         self.roles: list[str] = []
 
     def visit(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Constant) and _is_number(node.value):
+        if isinstance(node, ast.Constant) and is_number(node.value):
             self.tokens.append("#")
             self.numbers.append(node.value)
             self.roles.append(getattr(node, "role", ""))
@@ -208,7 +208,7 @@ class Skeleton(ast.NodeVisitor):
                 self.tokens.append(value)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     if isinstance(value, tuple):
-        return bool(value) and all(map(_is_number, value))
+        return bool(value) and all(map(is_number, value))
     return isinstance(value, int | float)

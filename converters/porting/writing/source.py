@@ -4,7 +4,7 @@ import ast
 from typing import Any
 
 from converters.porting.writing import bodies
-from converters.porting.writing.classes import Classes, Made, _is_number
+from converters.porting.writing.classes import Classes, Made, is_number
 
 
 def source(classes: Classes) -> str:
@@ -50,7 +50,7 @@ class _Writer(ast.NodeTransformer):
         return ast.Attribute(value=ast.Name(id="self"), attr=name) if name else ast.Constant(value=value)
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return self._number(node.value) if _is_number(node.value) else node
+        return self._number(node.value) if is_number(node.value) else node
 
     def generic_visit(self, node: ast.AST) -> Any:
         if not hasattr(node, "child"):

@@ -1,0 +1,94 @@
+"""The statements of a module's body, and the orders of axes that its arrays have in memory."""
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from converters.errors import ConversionError
+from converters.porting.graph import Scope, Value, values
+
+Order: TypeAlias = tuple[int, ...]  # for each axis in memory, the axis that it is in PyTorch
+
+
+@dataclass(eq=False, kw_only=True)
+class Statement:
+    """An assignment.
+
+    Attributes:
+        targets: What is assigned to: a value, or several that the expression gives.
+        expression: The right side.
+        statement: Number of the torch statement that it comes from.
+    """
+
+    targets: list[Value]
+    expression: ast.expr
+    statement: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Code:
+    """A module's body, before its class is decided.
+
+    Attributes:
+        scope: The call that it comes from.
+        parameters: Names of the arguments, with what they stand for.
+        statements: In order.
+        result: What it returns.
+        uses_train: If true, it does other things in training.
+        uses_random: If true, it draws random numbers in eval mode, too.
+        constants: Arrays that the weights do not have, by name, for the buffers that hold them.
+    """
+
+    scope: Scope
+    parameters: dict[str, Any]
+    statements: list[Statement] = field(default_factory=list)
+    result: ast.expr | None = None
+    uses_train: bool = False
+    uses_random: bool = False
+    constants: dict[str, Any] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    names: dict[Value, str] = field(default_factory=dict)
+    body: list[ast.stmt] = field(default_factory=list)
+
+
+def plain(ndim: int) -> Order:
+    """Returns PyTorch's own order of axes."""
+    return tuple(range(ndim))
+
+
+def channels_last(ndim: int) -> Order:
+    """Returns the order of images in Flax: the axis 1 comes last."""
+    return (0, *range(2, ndim), 1)
+
+
+def last(order: Order, axis: int) -> Order:
+    """Returns an order with one of PyTorch's axes moved to the end."""
+    return (*(each for each in order if each != axis), axis)
+
+
+def agree(name: str, calls: Sequence[Code]) -> None:
+    """Refuses a module that does other things in another call; its arrays can be in one class only."""
+    if len({_shown(each) for each in calls}) > 1:
+        raise ConversionError(
+            f"{name} is called several times and does other things in another call, with the same arrays; "
+            "port the modules inside it one by one, or give it the same kinds of arguments."
+        )
+
+
+def _shown(code: Code) -> str:
+    """Returns a text that is equal for bodies that do the same."""
+    seen: dict[Value, str] = {}
+    shown = []
+    for value in values(list(code.parameters.values())):
+        seen.setdefault(value, f"value{len(seen)}")
+    for each in code.statements:
+        for target in each.targets:
+            seen.setdefault(target, f"value{len(seen)}")
+        for node in ast.walk(each.expression):
+            if isinstance(node, ast.Name) and hasattr(node, "value"):
+                node.id = seen.setdefault(node.value, f"value{len(seen)}")
+            elif hasattr(node, "child"):
+                shown.append(_shown(node.child))
+        shown.append(ast.dump(each.expression))
+    return "\n".join(shown)
