@@ -157,7 +157,7 @@ def pad(e: Emitter, op: Operation) -> Result:
         cuts[axis] = slice(-before or None, after or None)
     made = e.get(x)
     if any(cut != slice(None) for cut in cuts):
-        text, named = _index(e, [cuts[axis] for axis in order])
+        text, named = index_text(e, [cuts[axis] for axis in order])
         made = expression(f"x[{text}]", x=made, **named)
     if not any(any(pair) for pair in widths):
         return made, order
