@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from converters.porting.loading import loaded
 from converters.porting.port import Written
 
+QUICK = {"xla_backend_optimization_level": 0}  # a program that runs once is compiled in a seventh of the time
 STATISTICS = ("running_mean", "running_var")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 import torch
 
-from converters.porting.doubling import STATISTICS, Wide, certain, mapped, wide
+from converters.porting.doubling import QUICK, STATISTICS, Wide, certain, mapped, wide
 from converters.porting.port import Written, call
 from converters.state_dict import to_torch
 
@@ -112,7 +113,7 @@ def flax_step(
         outputs = jax.tree.leaves(found)
         return [each for each in outputs if _floating(each)], (outputs, changed)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=QUICK)
     def step(params: Any, floats: Sequence[Any]) -> Any:
         _, pull, (outputs, changed) = jax.vjp(forward, params, floats, has_aux=True)
         return outputs, *pull([*cotangents]), changed

@@ -12,7 +12,7 @@ import torch
 
 from converters.comparison.compare import Comparison, compare
 from converters.errors import ConversionError
-from converters.porting.doubling import Wide, doubled, mapped, numbers, randomized, wide, wide_module
+from converters.porting.doubling import QUICK, Wide, doubled, mapped, numbers, randomized, wide, wide_module
 from converters.porting.gradients import Step, flax_step, torch_step
 from converters.porting.port import Written, call
 from converters.state_dict import convert
@@ -68,7 +68,7 @@ def prove(
     inputs = written.arrays(numbers(wide(dict(arguments))))
     with jax.enable_x64(True):
         variables = convert({**twin.state_dict(), **written.constants}, ours, *inputs, ignore=ignore)
-        found = jax.tree.leaves(jax.jit(ours.apply)(variables, *inputs))
+        found = jax.tree.leaves(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
         output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
         if not output <= FORWARD:
             raise ConversionError(
