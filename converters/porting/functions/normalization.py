@@ -162,10 +162,26 @@ def local_response_norm(e: Emitter, op: Operation) -> Result:
     ), order
 
 
+def normalize(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.functional.normalize: vectors of length one."""
+    g = bound(op, "x p=2.0 dim=1 eps=1e-12 out=None")
+    x = g["x"]
+    if g["p"] != 2 or isinstance(g["dim"], tuple | list):
+        raise ConversionError(f"{e.where}normalize with p={g['p']}, dim={g['dim']} is not known.")
+    made = expression(
+        "x / jnp.maximum(jnp.linalg.norm(x, axis=a, keepdims=True), eps)",
+        x=e.get(x),
+        a=e.axis(x, g["dim"]),
+        eps=g["eps"],
+    )
+    return made, e.order(x)
+
+
 FUNCTIONS: dict[str, Handler] = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
     "instance_norm": instance_norm,
     "local_response_norm": local_response_norm,
+    "normalize": normalize,
 }
