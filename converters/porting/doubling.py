@@ -1,6 +1,5 @@
 """Both models in float64 and without chance: what a proof runs them in."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from converters.porting.caches import fresh
 from converters.porting.loading import loaded
 from converters.porting.port import Written
 
@@ -118,7 +118,7 @@ def randomized(module: torch.nn.Module) -> torch.nn.Module:
 
 def doubled(module: torch.nn.Module) -> torch.nn.Module:
     """Returns a copy in float64, all of whose parameters have gradients."""
-    made = copy.deepcopy(module).cpu().double().eval()
+    made = fresh(module).cpu().double().eval()
     for parameter in made.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     return made

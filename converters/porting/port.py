@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from converters.porting.caches import fresh
 from converters.porting.capture import captured
 from converters.porting.emit import Emitter, Order, channels_last, plain
 from converters.porting.functions import FUNCTIONS
@@ -120,9 +121,8 @@ def write(
         others: The same at other sizes.
     """
     leaves, functions = frozenset(LAYERS), frozenset(FUNCTIONS)
-    calls = [call(module, each) for each in (arguments, arguments, others)]
-    # The first run fills what the module caches.
-    runs = [captured(module, *each, leaves, functions)[0] for each in calls][1:]
+    calls = [call(module, each) for each in (arguments, others)]
+    runs = [captured(fresh(module), *each, leaves, functions)[0] for each in calls]
     scope = unified(*runs)
     scope.inputs = {name: each for name, each in scope.inputs.items() if any(True for _ in values(each))}
     orders = {
