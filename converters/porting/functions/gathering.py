@@ -177,7 +177,7 @@ def extremes(name: str) -> Handler:
     def handler(e: Emitter, op: Operation) -> Any:
         from converters.porting.functions.comparison import FUNCTIONS as COMPARISON
 
-        if len(op.arguments) > 1 and isinstance(op.arguments[1], Value) or "other" in op.keywords:
+        if (len(op.arguments) > 1 and isinstance(op.arguments[1], Value)) or "other" in op.keywords:
             return COMPARISON[f"{name}imum"](e, op)
         g = bound(op, "x dim=None keepdim=False")
         x = g["x"]

@@ -22,7 +22,9 @@ def attention(e: Emitter, op: Operation) -> Any:
     m, g = op.module, bound(op, ARGUMENTS)
     q, k, v = g["query"], g["key"], g["value"]
     if m.bias_k is not None or m.add_zero_attn or q.ndim != 3:
-        raise ConversionError(f"{e.where}MultiheadAttention with add_bias_kv, add_zero_attn or without a batch")
+        raise ConversionError(
+            f"{e.where}MultiheadAttention with add_bias_kv, add_zero_attn or without a batch"
+        )
     outputs = [each for each in op.output if isinstance(each, Value)]
     if any(is_used(e, each) for each in outputs[1:]):
         raise ConversionError(

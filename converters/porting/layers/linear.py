@@ -1,10 +1,8 @@
 """Dense layers, embeddings and attention."""
 
-from typing import Any
 
 from torch import nn
 
-from converters.errors import ConversionError
 from converters.porting.emit import (
     Emitter,
     Handler,
@@ -12,10 +10,9 @@ from converters.porting.emit import (
     input_of,
     last,
     name_of,
-    plain,
 )
 from converters.porting.expressions import expression, unless
-from converters.porting.graph import Operation, bound
+from converters.porting.graph import Operation
 
 
 def linear(e: Emitter, op: Operation) -> Result:

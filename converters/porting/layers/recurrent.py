@@ -5,8 +5,8 @@ from typing import Any
 from torch import nn
 
 from converters.errors import ConversionError
-from converters.porting.emit import Emitter, Handler, Order, Result, name_of, plain
-from converters.porting.expressions import DROP, expression, unless
+from converters.porting.emit import Emitter, Handler, Order, name_of, plain
+from converters.porting.expressions import expression, unless
 from converters.porting.graph import Operation, Value, values
 
 CELLS = {

@@ -29,9 +29,7 @@ class Recurrent(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *states: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, ...]:
+    def __call__(self, x: jax.Array, *states: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """(batch, length, features), states (layers * directions, batch, features) -> outputs, last states."""
         finals: list[tuple[jax.Array, ...]] = []
         for layer in range(self.num_layers):
@@ -60,15 +58,17 @@ class Recurrent(nn.Module):
         def weight(kind: str, *shape: int) -> jax.Array:
             return self.param(f"{kind}{name}", nn.initializers.normal(size**-0.5), shape)
 
-        input_weight, state_weight = weight("weight_ih", features, x.shape[-1]), weight("weight_hh", features, size)
+        input_weight, state_weight = (
+            weight("weight_ih", features, x.shape[-1]),
+            weight("weight_hh", features, size),
+        )
         input_bias, state_bias = (
-            weight(kind, features) if self.use_bias else jnp.zeros(features) for kind in ("bias_ih", "bias_hh")
+            weight(kind, features) if self.use_bias else jnp.zeros(features)
+            for kind in ("bias_ih", "bias_hh")
         )
         projection = weight("weight_hr", size, self.hidden_size) if self.proj_size else None
 
-        def step(
-            state: tuple[jax.Array, ...], given: jax.Array
-        ) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        def step(state: tuple[jax.Array, ...], given: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
             state = self._step(given, state[0] @ state_weight.T + state_bias, state)
             if projection is not None:
                 state = (state[0] @ projection.T, *state[1:])
@@ -79,9 +79,7 @@ class Recurrent(nn.Module):
         final, output = jax.lax.scan(step, initial, given, reverse=reverse)
         return final, output.swapaxes(0, 1)
 
-    def _step(
-        self, given: jax.Array, past: jax.Array, state: tuple[jax.Array, ...]
-    ) -> tuple[jax.Array, ...]:
+    def _step(self, given: jax.Array, past: jax.Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         """Returns the next state, from what the input and the last state give to the gates."""
         if self.mode == "LSTM":
             i, f, g, o = jnp.split(given + past, 4, axis=-1)

@@ -1,9 +1,9 @@
 """Functions and layers of texts and sequences, each as a JAX expression of the same numbers."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import inspect
 import jax
 import numpy as np
 import pytest
@@ -80,7 +80,12 @@ class Functions(nn.Module):
 def _inputs(batch: int, length: int) -> list[Any]:
     rng = np.random.default_rng(length)
     x, y = (torch.from_numpy(rng.normal(size=(batch, length, 4))) for _ in range(2))
-    return [x, y, torch.from_numpy(rng.integers(0, 3, size=(batch, length))), torch.arange(batch * length).reshape(batch, length) % 3 < 2]
+    return [
+        x,
+        y,
+        torch.from_numpy(rng.integers(0, 3, size=(batch, length))),
+        torch.arange(batch * length).reshape(batch, length) % 3 < 2,
+    ]
 
 
 def check(module: nn.Module, *runs: Sequence[Any]) -> str:
@@ -161,4 +166,4 @@ def test_a_layer_gives_the_same_numbers(name):
 def test_a_tagger_gives_the_same_numbers():
     runs = [[x, i, m] for x, _, i, m in (_inputs(2, 5), _inputs(3, 6))]
     text = check(Tagger(), *runs)
-    assert 'nn.RNN(nn.OptimizedLSTMCell(3, param_dtype=words.dtype), name="lstm")' in text.replace("\'", '"')
+    assert 'nn.RNN(nn.OptimizedLSTMCell(3, param_dtype=words.dtype), name="lstm")' in text.replace("'", '"')
