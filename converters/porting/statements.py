@@ -21,19 +21,25 @@ def running() -> FrameType | None:
 
 
 @cache
+def _statements(file: str) -> list[ast.stmt]:
+    """Returns all statements of a file; none where it cannot be read."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return []
+    return [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+
+
+@cache
 def statement(file: str, line: int) -> tuple[int, tuple[str, ...] | str]:
     """Returns the first line of the statement at a line, and what it assigns to.
 
     Returns:
         The line, and a name, or several names where the statement unpacks; "" where it assigns to none.
     """
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except (SyntaxError, ValueError):
-        return line, ""
     found: ast.stmt | None = None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or line):
+    for node in _statements(file):
+        if node.lineno <= line <= (node.end_lineno or line):
             found = node if found is None or node.lineno >= found.lineno else found
     match found:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
