@@ -94,7 +94,7 @@ def flax_step(
 ) -> Step:
     """Runs the written module's side; arguments as for `torch_step`."""
     inputs = written.arrays(mapped(lambda each: each.numpy(), wide(dict(arguments))))
-    leaves, structure = jax.tree.flatten(inputs)
+    leaves, structure = jax.tree.flatten(jax.tree.map(jax.numpy.asarray, inputs))
     chosen = [index for index, each in enumerate(leaves) if _floating(each)]
     rest = {name: tree for name, tree in variables.items() if name != "params"}
     options: dict[str, Any] = {"train": True} if written.uses_train else {}
