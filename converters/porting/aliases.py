@@ -19,18 +19,18 @@ class Alias:
         value: What it holds, as far as it is known.
         version: Number of changes of its memory at which `value` was right.
         parent: The tensor that it is a view of.
-        seen: What the parent held when the view was made.
+        origin: What the parent held when the view was made.
+        seen: What the parent held when `value` was right.
         made: The operation that made the view.
-        index: Which of the operation's outputs it is.
     """
 
     tensor: torch.Tensor
     value: Value
     version: int = 0
     parent: "Alias | None" = None
+    origin: Value | None = None
     seen: Value | None = None
     made: Operation | None = None
-    index: int = 0
 
 
 class Tensors:
@@ -56,13 +56,12 @@ class Tensors:
         self._known[id(tensor)] = Alias(tensor=tensor, value=value, version=self._version(tensor))
         return value
 
-    def keep_view(
-        self, tensor: torch.Tensor, value: Value, parent: torch.Tensor, made: Operation, index: int
-    ) -> Value:
+    def keep_view(self, tensor: torch.Tensor, value: Value, parent: torch.Tensor, made: Operation) -> Value:
         """Notes the value of a view."""
         self.keep(tensor, value)
         alias, above = self._known[id(tensor)], self._known[id(parent)]
-        alias.parent, alias.seen, alias.made, alias.index = above, above.value, made, index
+        alias.parent, alias.made = above, made
+        alias.origin = alias.seen = above.value
         return value
 
     def get(self, tensor: torch.Tensor) -> Value:
@@ -108,17 +107,20 @@ class Tensors:
         alias.version = self._version(alias.tensor)
         return alias.value
 
-    def _again(self, alias: Alias, held: Value) -> Value:
-        made, seen = alias.made, alias.seen
+    def _again(self, view: Alias, held: Value) -> Value:
+        """Returns what a view shows of a tensor that holds something else now."""
+        made, parent = view.made, view.parent
         assert made is not None
-        if made.function == "alias" or not any(each is seen for each in values(made.arguments)):
+        assert parent is not None
+        if _same_places(view.tensor, parent.tensor):
             return held
-        arguments = mapped(made.arguments, lambda each: held if each is seen else each)
-        outputs = [*values(made.output)]
-        if len(outputs) > 1:  # of several parts, the one
-            index = [_slices(alias)]
-            return self._write("__getitem__", [held, tuple(index[0])], {}, alias.tensor)
-        return self._write(made.function, arguments, dict(made.keywords), alias.tensor)
+        if len([*values(made.output)]) > 1:  # of several parts, the one
+            return self._write("__getitem__", [held, tuple(_slices(view))], {}, view.tensor)
+        if made.module is not None:  # Flatten and Unflatten
+            sizes = [Size(size, ("axis", view.value, axis)) for axis, size in enumerate(view.value.shape)]
+            return self._write("reshape", [held, tuple(sizes)], {}, view.tensor)
+        arguments = mapped(made.arguments, lambda each: held if each is view.origin else each)
+        return self._write(made.function, arguments, dict(made.keywords), view.tensor)
 
     def _written_back(self, view: Alias, whole: Alias, place: str) -> Value:
         """Returns what a tensor holds after a view of it has changed."""

@@ -189,14 +189,14 @@ class Recorder(TorchFunctionMode):
         names = (target,) if isinstance(target, str) else target
         names = names if len(names) == len(found) else ("",) * len(found)
         made: dict[int, Value] = {}
-        for index, (tensor, name) in enumerate(zip(found, names, strict=True)):
+        for tensor, name in zip(found, names, strict=True):
             value = _value(tensor, name=name, constant=tensor if known else None)
             made[id(tensor)] = value
             parent = next((each for each in tensors if each is not tensor and shares(each, tensor)), None)
             if parent is None:
                 self._tensors.keep(tensor, value)
             else:
-                self._tensors.keep_view(tensor, value, parent, operation, index)
+                self._tensors.keep_view(tensor, value, parent, operation)
         return mapped(output, lambda each: made[id(each)] if isinstance(each, torch.Tensor) else each)
 
     # Modules.

@@ -56,6 +56,18 @@ class Written:
     scope: Scope
     constants: Mapping[str, torch.Tensor]
 
+    def tensors(self, module: torch.nn.Module) -> dict[str, torch.Tensor]:
+        """Returns the weights that the written module takes: the module's, and those that no file has."""
+        own = dict(module.named_buffers())
+        wide = any(each.dtype == torch.float64 for each in module.parameters())
+        return {
+            **module.state_dict(),
+            **{
+                name: own.get(name, each.double() if wide and each.is_floating_point() else each)
+                for name, each in self.constants.items()
+            },
+        }
+
     def arrays(self, arguments: Mapping[str, Any]) -> list[Any]:
         """Returns the arguments of the Flax module, in order.
 

@@ -67,7 +67,7 @@ def prove(
     ours = wide_module(written)
     inputs = written.arrays(numbers(wide(dict(arguments))))
     with jax.enable_x64(True):
-        variables = convert({**twin.state_dict(), **written.constants}, ours, *inputs, ignore=ignore)
+        variables = convert(written.tensors(twin), ours, *inputs, ignore=ignore)
         found = jax.tree.leaves(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
         output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
         if not output <= FORWARD:

@@ -40,7 +40,7 @@ def ported(
         notes = (*notes, f"never ran, and is left out: {', '.join(ignore)}")
     made = loaded(written.source, written.root, f"<{written.root}>")
     arrays = written.arrays(_numbers(arguments))
-    variables = convert({**module.state_dict(), **written.constants}, made, *arrays, ignore=ignore)
+    variables = convert(written.tensors(module), made, *arrays, ignore=ignore)
     report = compared(module, written, variables, arguments, ignore)
     _check(report)
     return Ported(

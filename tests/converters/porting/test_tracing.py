@@ -1,0 +1,325 @@
+"""What modules do beside calling layers: changes in place, shared layers, buffers, sizes; what is refused."""
+
+import inspect
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import converters
+from converters.porting.graph import leaves
+from converters.porting.loading import loaded
+from converters.porting.port import Written, write
+from tests.equivalence import difference, randomise
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+
+    def forward(self, x):
+        y = self.fc(x)
+        y += x
+        y[:, 0] = 0
+        y[:, 1:3] = x[:, 3:5]
+        y.view(-1, 2, 3)[:, 1].mul_(2)
+        a, b = y.chunk(2, 1)
+        b.add_(1)
+        a[x[:, :3] > 0] = 0.5
+        y.t()[0] += 3
+        y.unsqueeze(1).permute(2, 0, 1)[2:3].sub_(x.t()[:1, :, None])
+        c = torch.zeros_like(y)
+        c.copy_(b[:, :1])
+        c.masked_fill_(x > 1, 2.0)
+        return F.relu_(y) + c + a.sum(1, keepdim=True)
+
+
+class ChangesItsInput(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act, self.fc = nn.ReLU(inplace=True), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.fc(self.act(x))
+
+
+class ChangedByAnother(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block, self.fc = ChangesItsInput(), nn.Linear(6, 6)
+
+    def forward(self, x):
+        x = self.fc(x)
+        y = self.block(x)
+        return x + y
+
+
+class Inner(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.fc2 = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        self.kept = self.fc(x)
+        return self.fc2(self.kept * self.scale)
+
+
+class Attributes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.inner = nn.Linear(6, 6), Inner()
+
+    def forward(self, x):
+        self.inner.scale = self.fc(x)
+        y = self.inner(x)
+        return y + self.inner.kept
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm = nn.Linear(6, 6), nn.LayerNorm(6)
+
+    def forward(self, x):
+        return x + F.relu(self.norm(self.fc(x)))
+
+
+class Borrows(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.out = layer, nn.Linear(6, 6)
+
+    def forward(self, x, scale):
+        return self.out(self.layer(x)) * scale
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.block, self.scale = nn.Linear(6, 6), Residual(), nn.Parameter(torch.ones(6))
+        self.borrows = Borrows(self.fc)
+
+    def forward(self, x):
+        y = self.fc(self.fc(x))
+        for _ in range(3):
+            y = self.block(y)
+        return self.borrows(y * self.scale, self.scale)
+
+
+class Language(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.block, self.head = nn.Embedding(11, 6), Residual(), nn.Linear(6, 11)
+        self.head.weight = self.embedding.weight
+        self.positions = nn.Parameter(torch.zeros(1, 20, 6))
+        self.register_buffer("table", torch.randn(20, 6))
+        self.register_buffer("ids", torch.arange(20)[None])
+        self.register_buffer("mask", torch.ones(20, 20).tril()[None], persistent=False)
+        self.register_buffer("large", torch.randn(9, 6), persistent=False)
+
+    def forward(self, ids):
+        length = ids.shape[1]
+        x = self.embedding(ids) + self.positions[:, :length] + self.table[: ids.size(1)]
+        x = self.block(x + self.embedding(self.ids[:, :length])) * self.large.sum(0)
+        mask = self.mask[:, :length, :length]
+        x = (mask / mask.sum(-1, keepdim=True)) @ x
+        return {"logits": self.head(x), "hidden": (x, None)}
+
+
+class Convolves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+
+    def forward(self, x, height, width):
+        batch, _, channels = x.shape
+        y = self.conv(x.transpose(1, 2).view(batch, channels, height, width))
+        return x + y.flatten(2).transpose(1, 2), height, width
+
+
+class Sizes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = Convolves()
+
+    def forward(self, x):
+        batch, channels, height, width = x.shape
+        x = x.flatten(2).transpose(1, 2)
+        x, height, width = self.block(x, height, width)
+        return x.transpose(1, 2).reshape(batch, channels, height, width)
+
+
+class Trees(nn.Module):
+    def forward(self, batch):
+        return batch["a"] * 2 + batch["more"][0]
+
+
+X = torch.randn(4, 6), torch.randn(5, 6)
+IDS = torch.randint(0, 11, (2, 7)), torch.randint(0, 11, (3, 9))
+IMAGES = torch.randn(2, 4, 6, 8), torch.randn(3, 4, 10, 4)
+TREES = tuple({"a": torch.randn(size, 4), "more": [torch.randn(size, 4)]} for size in (2, 3))
+CASES = {
+    "changes in place, of views too": (InPlace, X),
+    "an input that another module changes": (ChangedByAnother, X),
+    "values in attributes": (Attributes, X),
+    "shared layers": (Shared, X),
+    "a tied head, buffers and constants": (Language, IDS),
+    "sizes as arguments": (Sizes, IMAGES),
+    "inputs in a tree": (Trees, TREES),
+}
+
+
+def written(module: nn.Module, *inputs: Any) -> Written:
+    bind = inspect.signature(module.forward).bind
+    return write(module, *(bind(each).arguments for each in inputs))
+
+
+def double(tree: Any) -> Any:
+    return torch.utils._pytree.tree_map(
+        lambda each: each.double() if each.is_floating_point() else each, tree
+    )
+
+
+@pytest.mark.filterwarnings("ignore:the axes of")
+@pytest.mark.parametrize(("make", "inputs"), CASES.values(), ids=CASES)
+def test_the_source_gives_the_same_numbers_at_both_sizes(make, inputs):
+    torch.manual_seed(0)
+    module = randomise(make().eval()).float()
+    made = written(module, *inputs)
+    ours = loaded(made.source, made.root, "<written>")
+    module.double()
+    variables = None
+    with jax.enable_x64(True):
+        for each in map(double, inputs):
+            numbers = torch.utils._pytree.tree_map(lambda tensor: tensor.numpy().copy(), each)
+            arrays = made.arrays(inspect.signature(module.forward).bind(numbers).arguments)
+            variables = variables or converters.convert(made.tensors(module), ours, *arrays)
+            with torch.no_grad():
+                wanted = [tensor.numpy() for tensor in made.results(module(each))]
+            found = [
+                np.asarray(array) for array in leaves(ours.apply(variables, *arrays)) if array is not None
+            ]
+            assert max(map(difference, found, wanted)) < 1e-14
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        return x if x.mean() > 0 else -x
+
+
+class Item(nn.Module):
+    def forward(self, x):
+        return x * x.sum().item()
+
+
+class Weighs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return x * float(self.scale)
+
+
+class Iterates(nn.Module):
+    def forward(self, x):
+        while (x > 1).any():
+            x = x / 2
+        return x
+
+
+class Masks(nn.Module):
+    def forward(self, x):
+        return x[x > 0]
+
+
+class Nonzero(nn.Module):
+    def forward(self, x):
+        return torch.nonzero(x)
+
+
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
+class Strided(nn.Module):
+    def forward(self, x):
+        y = x * 2
+        y.diagonal().zero_()
+        return y
+
+
+class Bakes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seen = {}
+
+    def forward(self, x):
+        return x + torch.from_numpy(np.ones(x.shape[0] ** 2, np.float32)).sum()
+
+
+class Halves(nn.Module):
+    def forward(self, x):
+        return x * 2 if x.shape[0] > 4 else torch.relu(x)
+
+
+class Chance(nn.Module):
+    def forward(self, x):
+        return x + torch.poisson(x.abs())
+
+
+class Quarrel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = Switch()
+
+    def forward(self, x):
+        return self.block(self.block(x, flip=True), flip=False)
+
+
+class Switch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+
+    def forward(self, x, flip):
+        return self.fc(-x if flip else x)
+
+
+REFUSED = {
+    "a branch on numbers": (Branches, "return x if x.mean()", "an `if`"),
+    "a number read": (Item, "x.sum().item()", "`item`"),
+    "a weight read": (Weighs, "float(self.scale)", "`float`"),
+    "a loop on numbers": (Iterates, "while (x > 1)", "`while`"),
+    "a mask as index": (Masks, "x[x > 0]", "indexing by a mask gives a shape"),
+    "nonzero": (Nonzero, "torch.nonzero", "gives a shape"),
+    "a buffer that counts": (Counts, "self.calls += 1", "changes calls of the module in place"),
+    "a view that cannot be followed": (Strided, "y.diagonal()", "made by `diagonal`"),
+    "an array made outside of torch": (Bakes, "", "differ with the sizes"),
+    "other things at another size": (Halves, "return x * 2 if", "other things for another size"),
+    "chance without a stream": (Chance, "torch.poisson", "'poisson' is not known"),
+    "a module that does two things": (Quarrel, "", "does other things in another call"),
+}
+
+
+@pytest.mark.parametrize(("make", "line", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_right_is_refused_with_its_line(make, line, words):
+    with pytest.raises(converters.ConversionError) as caught:
+        written(make().eval(), *X)
+    message = str(caught.value)
+    assert words in message
+    if line:
+        lines, start = inspect.getsourcelines(make.forward)
+        number = start + next(index for index, each in enumerate(lines) if line in each)
+        assert f"{__file__}:{number}: " in message
