@@ -1,4 +1,4 @@
-"""Copies of a module that have not run yet: what one keeps from an earlier call is no part of its arithmetic."""
+"""Copies of a module that have not run yet."""
 
 import copy
 from typing import Any

@@ -1,5 +1,6 @@
 """Reshaping, and moving of axes: most of it writes nothing, and changes the order in which axes lie."""
 
+import ast
 from typing import Any
 
 from converters.porting.emit import (
@@ -17,6 +18,7 @@ from converters.porting.unify import Varying
 
 
 def reshape(e: Emitter, op: Operation) -> Result:
+    """Writes Tensor.view and reshape."""
     x, *rest = op.arguments
     rest = rest or ([op.keywords["shape"]] if "shape" in op.keywords else [-1])
     shape = rest[0] if rest and isinstance(rest[0], tuple | list) else rest
@@ -24,6 +26,7 @@ def reshape(e: Emitter, op: Operation) -> Result:
 
 
 def flatten(e: Emitter, op: Operation) -> Result:
+    """Merges axes."""
     if op.module is not None:
         g = {"x": op.arguments[0], "start_dim": op.module.start_dim, "end_dim": op.module.end_dim}
     else:
@@ -35,6 +38,7 @@ def flatten(e: Emitter, op: Operation) -> Result:
 
 
 def unflatten(e: Emitter, op: Operation) -> Any:
+    """Splits an axis."""
     x, dim, sizes = op.arguments
     before = [size_of(x, axis) for axis in range(x.ndim)]
     return reshaped(e, op, x, [*before[: dim % x.ndim], *sizes, *before[dim % x.ndim + 1 :]])
@@ -50,18 +54,25 @@ def reshaped(e: Emitter, op: Operation, x: Value, wanted: list[Any]) -> Result:
     if laid is None:
         order, laid = _together(groups, order, pairs[0])
     sizes = [
-        -1 if isinstance(w, int) and w == -1 else (w if isinstance(w, Varying) else size)
-        for w, size in zip(wanted, out.shape, strict=True)
+        size if not isinstance(given, Varying) and given != -1 else given
+        for given, size in zip(wanted, out.shape, strict=True)
     ]
-    moved = [sizes[axis] for axis in laid]
-    varying = [i for i, s in enumerate(moved) if isinstance(s, Varying)]
-    if -1 not in moved and varying:
-        moved[varying[-1] if len(varying) == 1 and varying[0] else varying[0]] = (
-            -1 if len(varying) == 1 else moved[varying[0]]
-        )
-    if -1 in moved and all(a == b for a, b in [pairs[1][laid[moved.index(-1)]]]) and varying == []:
-        moved[moved.index(-1)] = out.shape[laid[moved.index(-1)]]
-    return expression("x.reshape(s)", x=e.get(x, order), s=0), laid, moved  # replaced below
+    made = expression("x.reshape(s)", x=e.get(x, order), s=0)
+    assert isinstance(made, ast.Call)
+    made.args = [e.size(size) for size in _settled([sizes[axis] for axis in laid], out, laid)]
+    return made, laid
+
+
+def _settled(sizes: list[Any], out: Value, laid: Order) -> list[Any]:
+    """Returns sizes of which one at most is -1: the one that varies, if it is alone."""
+    varying = [index for index, size in enumerate(sizes) if isinstance(size, Varying)]
+    if -1 not in sizes and len(varying) == 1:
+        sizes[varying[0]] = -1
+    elif -1 in sizes and not varying:
+        axis = laid[sizes.index(-1)]
+        if out.shape[axis] == out.other_shape[axis]:
+            sizes[sizes.index(-1)] = out.shape[axis]
+    return sizes
 
 
 def _groups(before: list[Any], after: list[Any]) -> list[tuple[list[int], list[int]]]:
@@ -69,7 +80,8 @@ def _groups(before: list[Any], after: list[Any]) -> list[tuple[list[int], list[i
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(before) or j < len(after):
-        ins, outs = [], []
+        ins: list[int] = []
+        outs: list[int] = []
         a, b = (1, 1), (1, 1)
         while (not ins and not outs) or a != b:
             if (a[0] <= b[0] and i < len(before) and not (outs == [] and ins)) or j >= len(after):
@@ -113,16 +125,8 @@ def _together(groups: Any, order: Order, sizes: Any) -> tuple[Order, Order]:
     return before, tuple(axis for *_, outs in places for axis in outs)
 
 
-def _finish(handler: Any) -> Handler:
-    def wrapped(e: Emitter, op: Operation) -> Result:
-        made, laid, moved = handler(e, op)
-        made.args = [e.size(s) for s in moved]
-        return made, laid
-
-    return wrapped
-
-
 def permute(e: Emitter, op: Operation) -> Result:
+    """Moves axes, which writes nothing."""
     x, *rest = op.arguments
     dims = rest[0] if rest and isinstance(rest[0], tuple | list) else rest or op.keywords["dims"]
     dims = [d % x.ndim for d in dims]
@@ -130,6 +134,7 @@ def permute(e: Emitter, op: Operation) -> Result:
 
 
 def transpose(e: Emitter, op: Operation) -> Result:
+    """Swaps two axes, which writes nothing."""
     g = bound(op, "x dim0 dim1")
     x = g["x"]
     dims = [*range(x.ndim)]
@@ -139,11 +144,13 @@ def transpose(e: Emitter, op: Operation) -> Result:
 
 
 def same(e: Emitter, op: Operation) -> Result:
+    """Gives its input."""
     x = op.arguments[0]
     return e.get(x), e.order(x)
 
 
 def expand(e: Emitter, op: Operation) -> Result:
+    """Repeats along axes of size 1."""
     x, *rest = op.arguments
     shape = rest[0] if isinstance(rest[0], tuple | list) else rest
     out = op.output
@@ -157,6 +164,7 @@ def expand(e: Emitter, op: Operation) -> Result:
 
 
 def unsqueeze(e: Emitter, op: Operation) -> Result:
+    """Puts in an axis of size 1."""
     g = bound(op, "x dim")
     x, dim = g["x"], g["dim"] % (g["x"].ndim + 1)
     order = tuple(a + (a >= dim) for a in e.order(x))
@@ -164,6 +172,7 @@ def unsqueeze(e: Emitter, op: Operation) -> Result:
 
 
 def squeeze(e: Emitter, op: Operation) -> Result:
+    """Takes out axes of size 1."""
     g = bound(op, "x dim=None")
     x = g["x"]
     axes = [a for a in axes_of(x, g["dim"]) if x.shape[a] == x.other_shape[a] == 1]
@@ -238,9 +247,9 @@ FUNCTIONS: dict[str, Handler] = {
     **dict.fromkeys(("view_as", "reshape_as"), view_as),
     "view_as_complex": as_complex,
     "view_as_real": as_real,
-    **{name: _finish(reshape) for name in ("view", "reshape", "ravel")},
-    "flatten": _finish(flatten),
-    "unflatten": _finish(unflatten),
+    **dict.fromkeys(("view", "reshape", "ravel"), reshape),
+    "flatten": flatten,
+    "unflatten": unflatten,
     "permute": permute,
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
     **dict.fromkeys(

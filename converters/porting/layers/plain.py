@@ -15,6 +15,7 @@ from converters.porting.graph import Operation
 
 
 def dropout(e: Emitter, op: Operation) -> Result:
+    """Writes dropout."""
     m, x = op.module, input_of(op)
     if not m.p:
         return e.get(x), e.order(x)
@@ -23,11 +24,14 @@ def dropout(e: Emitter, op: Operation) -> Result:
 
 
 def identity(e: Emitter, op: Operation) -> Result:
+    """Gives its input."""
     x = input_of(op)
     return e.get(x), e.order(x)
 
 
 def pointwise(template: str) -> Handler:
+    """Returns the handler of a function of single numbers, with the layer's own numbers in the template."""
+
     def handler(e: Emitter, op: Operation) -> Result:
         x = input_of(op)
         own = {k: v for k, v in vars(op.module).items() if isinstance(v, int | float)} if op.module else {}

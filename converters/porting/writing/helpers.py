@@ -41,7 +41,7 @@ def max_pool(
             more = max((count - 1) * stride + reach - length - 2 * pad, 0)
         pads.append((pad, pad + more))
     low = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
-    return jax.lax.reduce_window(
+    out: jax.Array = jax.lax.reduce_window(
         x,
         jnp.array(low, x.dtype),
         jax.lax.max,
@@ -50,6 +50,7 @@ def max_pool(
         padding=[*pads, (0, 0)],
         window_dilation=(1, *dilation, 1),
     )
+    return out
 
 
 def avg_pool(
@@ -73,7 +74,7 @@ def avg_pool(
         low, high = (-pad, length + pad) if count_include_pad else (0, length)
         inside = jnp.minimum(first + size, high) - jnp.maximum(first, low)
         counts = counts[..., None] * inside
-    total = jax.lax.reduce_window(
+    total: jax.Array = jax.lax.reduce_window(
         x,
         jnp.zeros((), x.dtype),
         jax.lax.add,

@@ -39,10 +39,11 @@ def resize(
         else:
             weights = {0: 1 - t, 1: t}
         shape = [-1 if each == axis else 1 for each in range(x.ndim)]
-        x = sum(
+        parts = [
             jnp.take(x, jnp.clip(low + offset, 0, length - 1), axis=axis) * weight.reshape(shape)
             for offset, weight in weights.items()
-        )
+        ]
+        x = jnp.stack(parts).sum(0)
     return x
 
 
