@@ -18,6 +18,8 @@ from converters.porting.graph import Operation, Value, bound
 
 
 def unary(template: str, names: str = "x") -> Handler:
+    """Returns the handler of a function of one array, by a template."""
+
     def handler(e: Emitter, op: Operation) -> Result:
         given = bound(op, names) if op.arguments else {}
         x = given.pop("x")
@@ -67,6 +69,8 @@ def aligned(e: Emitter, x: Value, order: Order) -> ast.expr:
 
 
 def binary(template: str) -> Handler:
+    """Returns the handler of a function of two operands that are broadcast."""
+
     def handler(e: Emitter, op: Operation) -> Result:
         given = [*op.arguments[:2]] or [*op.keywords.values()][:2]
         if len(given) == 1:
@@ -82,6 +86,16 @@ def binary(template: str) -> Handler:
     return handler
 
 
+def addcmul(e: Emitter, op: Operation) -> Result:
+    """Writes a sum with a product or a quotient."""
+    g = bound(op, "x a b value=1")
+    (x, a, b), order = together(e, [g["x"], g["a"], g["b"]])
+    made = expression("a / b" if "div" in op.function else "a * b", a=a, b=b)
+    if g["value"] != 1:
+        made = expression("v * y", v=e.tree(g["value"]), y=made)
+    return expression("x + y", x=x, y=made), order
+
+
 FUNCTIONS: dict[str, Handler] = {
     **{name: binary("a + b") for name in ("add", "add_", "__add__", "__iadd__", "__radd__")},
     **{name: binary("a - b") for name in ("sub", "sub_", "__sub__")},
@@ -89,6 +103,7 @@ FUNCTIONS: dict[str, Handler] = {
     **{name: binary("a * b") for name in ("mul", "mul_", "__mul__", "__rmul__", "multiply")},
     **{name: binary("a / b") for name in ("div", "div_", "__truediv__", "true_divide")},
     **{name: binary("a ** b") for name in ("pow", "__pow__")},
+    **dict.fromkeys(("addcmul", "addcdiv"), addcmul),
     "exp": unary("jnp.exp(x)"),
     "sqrt": unary("jnp.sqrt(x)"),
     "rsqrt": unary("jax.lax.rsqrt(x)"),

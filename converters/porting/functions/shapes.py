@@ -186,7 +186,7 @@ def squeeze(e: Emitter, op: Operation) -> Result:
 
 
 def swapped(first: int, second: int) -> Handler:
-    """Returns the handler of a function without arguments that swaps two axes; of vectors, it does nothing."""
+    """Returns the handler of a swap of two axes; of vectors, it does nothing."""
 
     def handler(e: Emitter, op: Operation) -> Result:
         x = op.arguments[0]

@@ -40,10 +40,9 @@ def max_pool(
             count -= (count - 1) * stride >= length + pad
             more = max((count - 1) * stride + reach - length - 2 * pad, 0)
         pads.append((pad, pad + more))
-    low = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     out: jax.Array = jax.lax.reduce_window(
         x,
-        jnp.array(low, x.dtype),
+        -jnp.inf,
         jax.lax.max,
         window_dimensions=(1, *window, 1),
         window_strides=(1, *strides, 1),
@@ -76,7 +75,7 @@ def avg_pool(
         counts = counts[..., None] * inside
     total: jax.Array = jax.lax.reduce_window(
         x,
-        jnp.zeros((), x.dtype),
+        0.0,
         jax.lax.add,
         window_dimensions=(1, *window, 1),
         window_strides=(1, *strides, 1),

@@ -73,7 +73,7 @@ def windows(x: torch.Tensor) -> torch.Tensor:
 
 def attention(x: torch.Tensor) -> torch.Tensor:
     """Attention of two heads, from an image and back."""
-    batch, features, height, width = x.shape
+    batch, features = x.shape[:2]
     tokens = x.flatten(2).transpose(1, 2)
     q, k, v = (tokens * n for n in (1, 2, 3))
     q, k, v = (each.reshape(batch, -1, 2, features // 2).transpose(1, 2) for each in (q, k, v))
@@ -136,6 +136,7 @@ FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], ...]] = {
         attention,
         lambda x: x.flatten(1),
         lambda x: x * x[:, :, :1, :1] + x[0, :, 0, 0].view(-1, 1, 1) * x[0, 0, 0].view(1, 1, -1),
+        lambda x: torch.addcmul(x, x[:, :, :1, :1], x, value=2),
         lambda x: x.view(len(x), 2, 2, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
     ),
     "windows": (
@@ -180,6 +181,25 @@ FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], ...]] = {
 def test_functions_of_images_give_the_same_numbers(name):
     found = differences(Called(*FUNCTIONS[name]))
     assert max(found) < 1e-12, found
+
+
+def test_windows_have_gradients():
+    x = torch.arange(36.0).sin().reshape(1, 1, 6, 6)
+    pools = Called(
+        lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True),
+        lambda x: F.adaptive_max_pool2d(x, 4),
+    )
+    written = write(pools, {"x": x}, {"x": torch.zeros(2, 1, 6, 6)})
+    space: dict = {}
+    exec(compile(written.source, "net", "exec"), space)
+    made = space[written.root]()
+    found = jax.grad(lambda x: sum((each**2).sum() for each in made.apply({}, x)))(
+        x.permute(0, 2, 3, 1).numpy()
+    )
+    x.requires_grad_()
+    sum((each**2).sum() for each in pools(x)).backward()
+    np.testing.assert_allclose(np.moveaxis(found, -1, 1), x.grad.numpy(), rtol=1e-5, atol=1e-6)
 
 
 LAYERS = {
