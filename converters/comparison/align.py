@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from converters.comparison.report import Difference, difference
@@ -114,7 +115,7 @@ class Axes:
         ranks = frozenset(spatial(module) + 2 for module in modules if spatial(module))
         moved = any(
             3 <= np.ndim(x) <= 5 and np.array_equal(np.moveaxis(x, -1, 1), other)
-            for x, other in itertools.product(inputs, torch_inputs)
+            for x, other in itertools.product(jax.tree.leaves(inputs), torch_inputs)
         )
         time_first = any(getattr(module, "batch_first", True) is False for module in modules)
         return cls(ranks=ranks, images=bool(ranks) or moved, time_first=time_first, tolerance=tolerance)

@@ -1,5 +1,6 @@
 """Both models in float64 and without chance: what a proof runs them in."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,10 +38,10 @@ class Wide(TorchFunctionMode):
     def __enter__(self) -> Any:
         self._before = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
-        return super().__enter__()
+        return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         torch.set_default_dtype(self._before)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -69,16 +70,20 @@ def _probabilities(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
 
 
 def _attended(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
-    args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
-    return func(*args, **{key: each for key, each in kwargs.items() if key != "dropout_p"})
+    names = [*inspect.signature(func).parameters] if inspect.isfunction(func) else SDPA
+    at = [*names].index("dropout_p")
+    args = (*args[:at], 0.0, *args[at + 1 :]) if len(args) > at else args
+    return func(*args, **{key: 0.0 if key == "dropout_p" else each for key, each in kwargs.items()})
 
 
+SDPA = ("query", "key", "value", "attn_mask", "dropout_p")  # whose signature torch does not tell
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 CERTAIN = {
     **dict.fromkeys((*DROPOUTS, *(f"{name}_" for name in DROPOUTS)), _undropped),
     "bernoulli_": _filled,
     "bernoulli": _probabilities,
     "scaled_dot_product_attention": _attended,
+    "multi_head_attention_forward": _attended,
 }
 
 

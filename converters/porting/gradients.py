@@ -110,7 +110,7 @@ def flax_step(
             rngs=jax.random.key(0),
             **options,
         )
-        outputs = jax.tree.leaves(found)
+        outputs = written.returned(found)
         return [each for each in outputs if _floating(each)], (outputs, changed)
 
     @partial(jax.jit, compiler_options=QUICK)

@@ -88,14 +88,22 @@ class Written:
         """Returns the tensors of the torch module's output, with their axes as the Flax module has them."""
         return [each.permute(self.orders[value]) for value, each in _pairs(self.outputs, output)]
 
+    def returned(self, output: Any) -> list[Any]:
+        """Returns the arrays of the Flax module's output, in the order of `results`."""
+        return [each for _, each in _pairs(self.outputs, output)]
+
+    def nested(self, output: Any) -> Any:
+        """Returns NumPy arrays of the torch module's output as the Flax module returns them."""
+        return self._arranged(self.outputs, output)
+
     def _arranged(self, tree: Any, given: Any) -> Any:
         match tree:
             case Value():
                 return np.transpose(given, self.orders[tree])
             case tuple() if hasattr(tree, "_fields"):
-                return type(given)(*map(self._arranged, tree, given))
+                return type(tree)(*map(self._arranged, tree, given))
             case tuple() | list():
-                return type(given)(map(self._arranged, tree, given))
+                return type(tree)(map(self._arranged, tree, given))
             case dict():
                 return {key: self._arranged(each, given[key]) for key, each in tree.items()}
         return given

@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
-import numpy as np
 
 from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
@@ -27,7 +26,7 @@ class Ported:
         names: Names pairs and rules for `convert`, which fill the module from the torch module's checkpoints.
         ignore: Regular expressions of the tensors that the module did not use in the run, for `convert`.
         inputs: The inputs given, as the module takes them: images with their channels last.
-        outputs: What the torch module makes of them in float64, with their axes as the module gives them.
+        outputs: What the torch module makes of them in float64, as the module returns it.
         report: Comparison with the torch module, layer by layer, on the inputs given.
         proof: Differences with random weights at other sizes: of outputs, gradients and running statistics.
         notes: Sentences about what holds only for the inputs given, and what was left out.
@@ -39,7 +38,7 @@ class Ported:
     names: NamesAndRules
     ignore: tuple[str, ...]
     inputs: tuple[Any, ...]
-    outputs: tuple[np.ndarray, ...]
+    outputs: Any
     report: Comparison
     proof: "Proof"
     notes: tuple[str, ...]

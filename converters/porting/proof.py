@@ -68,7 +68,7 @@ def prove(
     inputs = written.arrays(numbers(wide(dict(arguments))))
     with jax.enable_x64(True):
         variables = convert(written.tensors(twin), ours, *inputs, ignore=ignore)
-        found = jax.tree.leaves(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
+        found = written.returned(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
         output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
         if not output <= FORWARD:
             raise ConversionError(
@@ -84,17 +84,17 @@ def _twin(
     """Returns a copy of the module in float64, and its outputs: with random weights, if they stay finite."""
     for make in (randomized, doubled):
         twin = make(module)
-        found = run_wide(twin, written, arguments)
+        found = written.returned(run_wide(twin, written, arguments))
         if all(np.isfinite(each).all() and each.any() for each in found):
             break
     return twin, found
 
 
-def run_wide(twin: torch.nn.Module, written: Written, arguments: Mapping[str, Any]) -> list[np.ndarray]:
-    """Returns the outputs of a module in float64, with their axes as the written module has them."""
+def run_wide(twin: torch.nn.Module, written: Written, arguments: Mapping[str, Any]) -> Any:
+    """Returns the output of a module in float64, as the written module has it."""
     args, kwargs = call(twin, wide(dict(arguments)))
     with Wide(), torch.no_grad():
-        return [np.ascontiguousarray(each.numpy()) for each in written.results(twin(*args, **kwargs))]
+        return written.nested(numbers(twin(*args, **kwargs)))
 
 
 def _backward(

@@ -50,7 +50,7 @@ def ported(
         names=(),
         ignore=ignore,
         inputs=tuple(arrays),
-        outputs=tuple(run_wide(doubled(module), written, arguments)),
+        outputs=run_wide(doubled(module), written, arguments),
         report=report,
         proof=prove(module, written, second, ignore),
         notes=notes,

@@ -116,12 +116,13 @@ def _golden(ported: converters.Ported) -> bytes:
     inputs = _flat(ported.inputs)
     if inputs is None:
         raise WeightsError("the inputs are no arrays but nested")
-    if not all(each.dtype.kind == "f" for each in ported.outputs):
+    outputs = jax.tree.leaves(ported.outputs)
+    if not all(each.dtype.kind == "f" for each in outputs):
         raise WeightsError("some outputs are no floating-point numbers")
     wide = [each.astype(np.float64) if each.dtype.kind == "f" else each for each in inputs]
     with TemporaryDirectory() as home:
         path = Path(home) / save.GOLDEN
-        verify.write_golden(path, {"__call__": (wide, ported.outputs)}, made_by=f"PyTorch {version('torch')}")
+        verify.write_golden(path, {"__call__": (wide, outputs)}, made_by=f"PyTorch {version('torch')}")
         verify.check_golden(ported.module, ported.variables, path)
         return path.read_bytes()
 
