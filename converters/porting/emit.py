@@ -10,7 +10,7 @@ from converters.errors import ConversionError
 from converters.porting.body import Body, identifier
 from converters.porting.code import Code, Order, Statement, agree, channels_last, last, plain
 from converters.porting.expressions import DROP, expression, literal
-from converters.porting.graph import Operation, Scope, Value, values
+from converters.porting.graph import Operation, Scope, Value, mapped, values
 from converters.porting.homes import homes, is_constant
 from converters.porting.unify import Varying
 
@@ -66,8 +66,7 @@ class Emitter(Body):
             self._operation = operation
             self._emit(operation)
         if self._parent is None:
-            self.code.result = self.tree(scope.output)
-            self.code.orders = [self._orders[each] for each in values(scope.output)]
+            self._return(scope.output)
             for name, calls in self._homes.twins.items():
                 agree(name, calls)
             return self.code
@@ -76,6 +75,19 @@ class Emitter(Body):
         self.code.result = made[0] if len(made) == 1 else literal(tuple(made))
         self.code.orders = [self._orders[each] for each in outputs]
         return self.code
+
+    def _return(self, output: Any) -> None:
+        """Writes what the whole module returns: images with their channels last, all else as in PyTorch."""
+        usual = {
+            each: self.order(each)
+            if each.ndim >= 4 and self.order(each) == channels_last(each.ndim)
+            else plain(each.ndim)
+            for each in values(output)
+        }
+        self.code.orders = [usual[each] for each in values(output)]
+        self.code.result = self.tree(
+            mapped(output, lambda each: self.get(each, usual[each]) if isinstance(each, Value) else each)
+        )
 
     def _results(self, scope: Scope) -> list[Value]:
         """Returns what a module within the root gives to its caller: its arrays, in a row."""

@@ -68,6 +68,11 @@ def unless(condition: bool, value: Any) -> Any:
     return DROP if condition else value
 
 
+def only(value: Any) -> Any:
+    """Returns a keyword's value, or leaves the keyword out where it is false or empty."""
+    return value or DROP
+
+
 def scalar(values: Any) -> Any:
     """Returns one number for several that are equal."""
     return values[0] if isinstance(values, tuple | list) and len({*values}) == 1 else values

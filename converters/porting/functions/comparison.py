@@ -45,7 +45,8 @@ def extreme(name: str) -> Handler:
     pair = binary(f"jnp.{name}imum(a, b)")
 
     def handler(e: Emitter, op: Operation) -> Result:
-        return pair(e, op)
+        made: Result = pair(e, op)
+        return made
 
     return handler
 

@@ -29,7 +29,7 @@ def _kind(op: Operation) -> Any:
 
 def _filled(e: Emitter, op: Operation, shape: tuple[Any, ...], value: Any) -> Result:
     sizes = tuple(e.size(n) for n in shape)
-    name = {0: "zeros", 1: "ones"}.get(value) if isinstance(value, int | float) else None
+    name = {0.0: "zeros", 1.0: "ones"}.get(value) if isinstance(value, int | float) else None
     if name:
         return expression(f"jnp.{name}(s, dtype=d)", s=sizes, d=_kind(op)), plain(op.output.ndim)
     return expression("jnp.full(s, v, dtype=d)", s=sizes, v=e.tree(value), d=_kind(op)), plain(op.output.ndim)

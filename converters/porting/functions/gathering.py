@@ -6,7 +6,7 @@ import torch
 
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Result, plain
-from converters.porting.expressions import DROP, expression, unless
+from converters.porting.expressions import DROP, expression, only, unless
 from converters.porting.functions.casts import dtype
 from converters.porting.graph import Operation, Value, bound
 
@@ -118,16 +118,14 @@ def sort(e: Emitter, op: Operation) -> Any:
     """Writes sorted numbers and their indices; equal numbers keep their order."""
     g = bound(op, "x dim=-1 descending=False stable=False")
     x, axis = g["x"], e.axis(g["x"], g["dim"])
-    down = unless(not g["descending"], True)
+    down = only(g["descending"])
     values = expression("jnp.sort(x, axis=a, descending=d)", x=e.get(x), a=axis, d=down)
     indices = _argsort(e, x, axis, g["descending"])
     return [(values, e.order(x)), (indices, e.order(x))]
 
 
 def _argsort(e: Emitter, x: Value, axis: int, descending: bool) -> Any:
-    return expression(
-        "jnp.argsort(x, axis=a, descending=d)", x=e.get(x), a=axis, d=unless(not descending, True)
-    )
+    return expression("jnp.argsort(x, axis=a, descending=d)", x=e.get(x), a=axis, d=only(descending))
 
 
 def argsort(e: Emitter, op: Operation) -> Result:
@@ -161,7 +159,7 @@ def argument(name: str) -> Handler:
             f"jnp.{name}(x, axis=a, keepdims=k)",
             x=e.get(x),
             a=e.axis(x, dim),
-            k=unless(not g["keepdim"], True),
+            k=only(g["keepdim"]),
         )
         if g["keepdim"]:
             return made, order
@@ -184,7 +182,7 @@ def extremes(name: str) -> Handler:
         if g["dim"] is None:
             return expression(f"x.{name}()", x=e.get(x)), ()
         order, dim = e.order(x), g["dim"] % x.ndim
-        keep = unless(not g["keepdim"], True)
+        keep = only(g["keepdim"])
         made = [
             expression(f"x.{function}(axis=a, keepdims=k)", x=e.get(x), a=e.axis(x, dim), k=keep)
             for function in (name, f"arg{name}")
@@ -209,7 +207,7 @@ def bucketize(e: Emitter, op: Operation) -> Result:
         "jnp.searchsorted(b, x, side=s)",
         b=e.plain(g["boundaries"]),
         x=e.get(x) if isinstance(x, Value) else e.tree(x),
-        s=unless(not g["right"], "right"),
+        s=only(g["right"] and "right"),
     ), e.order(x) if isinstance(x, Value) else ()
 
 

@@ -32,7 +32,7 @@ def spread(index: Any, ndim: int) -> list[Any]:
 
 
 def getitem(e: Emitter, op: Operation) -> Result:
-    """Writes an index."""
+    """Writes an index: parts of axes where they lie, or arrays of indices."""
     x, index = op.arguments
     parts = spread(index, x.ndim)
     if len(parts) == x.ndim and isinstance(parts[0], Value) and parts[1:] == [slice(None)] * (x.ndim - 1):
@@ -57,7 +57,7 @@ def getitem(e: Emitter, op: Operation) -> Result:
 
 
 def index_text(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
-    """Returns an index as text, and the expressions that its names stand for."""
+    """Returns what stands between the brackets of an index, and what the names in it stand for."""
     named: dict[str, Any] = {}
 
     def shown(value: Any) -> str:
@@ -80,7 +80,7 @@ def index_text(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
 
 
 def split(e: Emitter, op: Operation) -> Any:
-    """Writes pieces of an axis."""
+    """Writes pieces of one axis."""
     g = (
         bound(op, "x n dim=0")
         if len(op.arguments) > 1
@@ -102,7 +102,7 @@ def split(e: Emitter, op: Operation) -> Any:
 
 
 def unbind(e: Emitter, op: Operation) -> Any:
-    """Writes the slices of an axis."""
+    """Writes the slices of one axis."""
     g = bound(op, "x dim=0")
     x, dim = g["x"], g["dim"] % g["x"].ndim
     order = e.order(x)
@@ -117,7 +117,7 @@ def unbind(e: Emitter, op: Operation) -> Any:
 
 
 def cat(e: Emitter, op: Operation) -> Result:
-    """Writes arrays one after the other."""
+    """Writes arrays joined along an axis."""
     tensors = op.arguments[0] if op.arguments else op.keywords["tensors"]
     dim = op.arguments[1] if len(op.arguments) > 1 else op.keywords.get("dim", op.keywords.get("axis", 0))
     largest = max(tensors, key=lambda each: math.prod(each.shape))
@@ -131,14 +131,14 @@ def cat(e: Emitter, op: Operation) -> Result:
 
 
 def stack(e: Emitter, op: Operation) -> Result:
-    """Writes arrays along a new axis."""
+    """Writes arrays joined along a new axis."""
     g = bound(op, "xs dim=0")
     xs, dim = g["xs"], g["dim"] % (g["xs"][0].ndim + 1)
     return expression("jnp.stack(xs, axis=a)", xs=[e.plain(x) for x in xs], a=dim), plain(xs[0].ndim + 1)
 
 
 def roll(e: Emitter, op: Operation) -> Result:
-    """Writes a cyclic shift."""
+    """Writes axes shifted around."""
     g = bound(op, "x shifts dims=None")
     x, several = g["x"], isinstance(g["shifts"], tuple | list)
     dims = g["dims"] if several else [g["dims"]]

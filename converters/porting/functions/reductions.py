@@ -5,7 +5,7 @@ from typing import Any
 
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Order, Result
-from converters.porting.expressions import expression, unless
+from converters.porting.expressions import expression, only, unless
 from converters.porting.graph import Operation, Value, bound
 
 
@@ -37,7 +37,7 @@ def reduced(e: Emitter, template: str, x: Value, dim: Any, keepdim: bool, **part
         template,
         x=e.get(x),
         a=unless(everything, where),
-        k=unless(not keepdim, True),
+        k=only(keepdim),
         **parts,
     )
     return made, order if keepdim else _left(order, axes)
@@ -132,7 +132,7 @@ def norm(e: Emitter, op: Operation) -> Result:
         template,
         x=e.get(x),
         a=e.axis(x, axes[0]) if len(axes) == 1 else tuple(sorted(order.index(each) for each in axes)),
-        k=unless(not g["keepdim"], True),
+        k=only(g["keepdim"]),
     )
     return made, order if g["keepdim"] else _left(order, axes)
 

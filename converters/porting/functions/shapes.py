@@ -1,7 +1,7 @@
 """Reshaping, and moving of axes: most of it writes nothing, and changes the order in which axes lie."""
 
 import ast
-from typing import Any
+from typing import Any, TypeAlias
 
 from converters.porting.emit import (
     Emitter,
@@ -16,17 +16,19 @@ from converters.porting.functions.reductions import axes_of
 from converters.porting.graph import Operation, Value, bound
 from converters.porting.unify import Varying
 
+Sized: TypeAlias = tuple[ast.expr, Order, list[Any]]  # with the sizes of the axes, which go into the call
 
-def reshape(e: Emitter, op: Operation) -> Result:
-    """Writes Tensor.view and reshape."""
+
+def reshape(e: Emitter, op: Operation) -> Sized:
+    """Writes a shape given as numbers, or as one tuple."""
     x, *rest = op.arguments
     rest = rest or ([op.keywords["shape"]] if "shape" in op.keywords else [-1])
     shape = rest[0] if rest and isinstance(rest[0], tuple | list) else rest
     return reshaped(e, op, x, list(shape))
 
 
-def flatten(e: Emitter, op: Operation) -> Result:
-    """Merges axes."""
+def flatten(e: Emitter, op: Operation) -> Sized:
+    """Writes several axes as one."""
     if op.module is not None:
         g = {"x": op.arguments[0], "start_dim": op.module.start_dim, "end_dim": op.module.end_dim}
     else:
@@ -37,14 +39,14 @@ def flatten(e: Emitter, op: Operation) -> Result:
     return reshaped(e, op, x, [*sizes[:first], -1, *sizes[last + 1 :]])
 
 
-def unflatten(e: Emitter, op: Operation) -> Any:
-    """Splits an axis."""
+def unflatten(e: Emitter, op: Operation) -> Sized:
+    """Writes one axis as several."""
     x, dim, sizes = op.arguments
     before = [size_of(x, axis) for axis in range(x.ndim)]
     return reshaped(e, op, x, [*before[: dim % x.ndim], *sizes, *before[dim % x.ndim + 1 :]])
 
 
-def reshaped(e: Emitter, op: Operation, x: Value, wanted: list[Any]) -> Result:
+def reshaped(e: Emitter, op: Operation, x: Value, wanted: list[Any]) -> Sized:
     """Splits and merges axes where they lie, or after a transpose where that cannot be."""
     out: Value = op.output
     pairs = [*zip(x.shape, x.other_shape, strict=True)], [*zip(out.shape, out.other_shape, strict=True)]
@@ -144,13 +146,13 @@ def transpose(e: Emitter, op: Operation) -> Result:
 
 
 def same(e: Emitter, op: Operation) -> Result:
-    """Gives its input."""
+    """Writes nothing: the array is itself."""
     x = op.arguments[0]
     return e.get(x), e.order(x)
 
 
 def expand(e: Emitter, op: Operation) -> Result:
-    """Repeats along axes of size 1."""
+    """Broadcasts to a shape."""
     x, *rest = op.arguments
     shape = rest[0] if isinstance(rest[0], tuple | list) else rest
     out = op.output
@@ -164,7 +166,7 @@ def expand(e: Emitter, op: Operation) -> Result:
 
 
 def unsqueeze(e: Emitter, op: Operation) -> Result:
-    """Puts in an axis of size 1."""
+    """Adds an axis of size 1."""
     g = bound(op, "x dim")
     x, dim = g["x"], g["dim"] % (g["x"].ndim + 1)
     order = tuple(a + (a >= dim) for a in e.order(x))
@@ -172,7 +174,7 @@ def unsqueeze(e: Emitter, op: Operation) -> Result:
 
 
 def squeeze(e: Emitter, op: Operation) -> Result:
-    """Takes out axes of size 1."""
+    """Drops axes of size 1; which, both runs agree on."""
     g = bound(op, "x dim=None")
     x = g["x"]
     axes = [a for a in axes_of(x, g["dim"]) if x.shape[a] == x.other_shape[a] == 1]
@@ -186,7 +188,7 @@ def squeeze(e: Emitter, op: Operation) -> Result:
 
 
 def swapped(first: int, second: int) -> Handler:
-    """Returns the handler of a swap of two axes; of vectors, it does nothing."""
+    """Returns the handler of a function that always swaps the same two axes; of vectors, nothing."""
 
     def handler(e: Emitter, op: Operation) -> Result:
         x = op.arguments[0]

@@ -7,7 +7,7 @@ from torch import nn
 
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Order, name_of, plain, size_of
-from converters.porting.expressions import DROP, expression, unless
+from converters.porting.expressions import DROP, expression, only, unless
 from converters.porting.graph import Operation, Value, bound
 from converters.porting.layers.recurrent import is_used
 
@@ -18,7 +18,7 @@ ARGUMENTS = (
 
 
 def attention(e: Emitter, op: Operation) -> Any:
-    """Writes it as Flax's; masks of truth values say where not to look in torch, and where to look in Flax."""
+    """Writes it as Flax's, whose masks say where to look; torch's say where not to."""
     m, g = op.module, bound(op, ARGUMENTS)
     q, k, v = g["query"], g["key"], g["value"]
     if m.bias_k is not None or m.add_zero_attn or q.ndim != 3:
@@ -38,13 +38,13 @@ def attention(e: Emitter, op: Operation) -> Any:
         "nn.MultiHeadDotProductAttention(num_heads=h, use_bias=b, dropout_rate=r, attention_fn=f, name=n)"
         "(mask=m, deterministic=d)",
         h=m.num_heads,
-        b=unless(m.in_proj_bias is not None, False),
-        r=unless(not m.dropout, m.dropout),
+        b=DROP if m.in_proj_bias is not None else False,
+        r=only(m.dropout),
         f=unless(
             not biases, expression("partial(nn.dot_product_attention, bias=b)", b=_all("+", biases) or 0)
         ),
         n=name_of(e, op),
-        m=unless(not masks, _all("&", masks)),
+        m=only(_all("&", masks)),
         d=expression("not train") if m.dropout else DROP,
     )
     assert isinstance(made, ast.Call)

@@ -1,6 +1,5 @@
 """Dense layers, embeddings and attention."""
 
-
 from torch import nn
 
 from converters.porting.emit import (
@@ -11,23 +10,25 @@ from converters.porting.emit import (
     last,
     name_of,
 )
-from converters.porting.expressions import expression, unless
+from converters.porting.expressions import DROP, expression
 from converters.porting.graph import Operation
 
 
 def linear(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.Linear."""
     m, x = op.module, input_of(op)
     order = last(e.order(x), x.ndim - 1)
     return expression(
         "nn.Dense(features, use_bias=b, name=n)(x)",
         features=m.out_features,
-        b=unless(m.bias is not None, False),
+        b=DROP if m.bias is not None else False,
         n=name_of(e, op),
         x=e.get(x, order),
     ), order
 
 
 def embedding(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.Embedding; a row for padding is a row like the others."""
     m, x = op.module, input_of(op)
     return expression(
         "nn.Embed(num_embeddings, features, name=n)(x)",

@@ -6,7 +6,7 @@ from torch import nn
 
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Order, name_of, plain
-from converters.porting.expressions import expression, unless
+from converters.porting.expressions import DROP, expression, only, unless
 from converters.porting.graph import Operation, Value, values
 
 CELLS = {
@@ -27,7 +27,7 @@ def is_used(e: Emitter, value: Value) -> bool:
 
 
 def recurrent(e: Emitter, op: Operation) -> Any:
-    """Writes torch.nn.LSTM, GRU or RNN: as Flax's RNN where that has all of it, else as a module in the file."""
+    """Writes torch.nn.LSTM, GRU or RNN: as Flax's, or where that lacks something as a module in the file."""
     m, x = op.module, op.arguments[0]
     if not isinstance(x, Value) or x.ndim != 3:
         raise ConversionError(
@@ -35,7 +35,7 @@ def recurrent(e: Emitter, op: Operation) -> Any:
         )
     states = [*values((op.arguments[1:], op.keywords))]
     order: Order = plain(3) if m.batch_first else (1, 0, 2)
-    output, *finals = values(op.output)
+    _, *finals = values(op.output)
     simple = m.num_layers == 1 and not m.bidirectional and m.bias and not m.proj_size
     if simple and not states and not any(is_used(e, each) for each in finals):
         # The first state has the type of the parameters.
@@ -51,10 +51,10 @@ def recurrent(e: Emitter, op: Operation) -> Any:
         mode=m.mode,
         size=m.hidden_size,
         l=unless(m.num_layers == 1, m.num_layers),
-        b=unless(not m.bidirectional, True),
-        u=unless(m.bias, False),
-        p=unless(not m.proj_size, m.proj_size),
-        d=unless(not m.dropout, m.dropout),
+        b=only(m.bidirectional),
+        u=DROP if m.bias else False,
+        p=only(m.proj_size),
+        d=only(m.dropout),
         n=name_of(e, op),
         x=e.get(x, order),
     )

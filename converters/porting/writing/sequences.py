@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Recurrent(nn.Module):
-    """Stack of recurrent layers in one or two directions, with the weights and names of torch.nn.LSTM, GRU, RNN.
+    """Stack of recurrent layers in one or two directions, with the weights of torch.nn.LSTM, GRU or RNN.
 
     Attributes:
         mode: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU".
@@ -30,7 +30,7 @@ class Recurrent(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *states: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """(batch, length, features), states (layers * directions, batch, features) -> outputs, last states."""
+        """(batch, length, features), states of all layers and directions -> outputs, last states."""
         finals: list[tuple[jax.Array, ...]] = []
         for layer in range(self.num_layers):
             outputs = []

@@ -29,7 +29,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "gather": lambda x, y, i, m: torch.gather(x, 2, i[..., None]) + x.gather(-1, i[:, :1, None]),
     "scatter": lambda x, y, i, m: torch.zeros_like(x).scatter(2, i[..., None], 1.5),
     "scatter_add": lambda x, y, i, m: x.scatter_add(2, torch.cat([i[..., None]] * 2, -1), y[..., :2]),
-    "index": lambda x, y, i, m: x[:, i[0], 1] + x[torch.arange(x.shape[0])[:, None], i][..., 0].sum(1, True),
+    "index": lambda x, y, i, m: (
+        x[:, i[0], 1] + x[torch.arange(x.shape[0])[:, None], i][..., 0].sum(1, keepdim=True)
+    ),
     "index_select": lambda x, y, i, m: x.index_select(2, i[0, :2]),
     "topk": lambda x, y, i, m: [*x.topk(2, dim=-1)],
     "sort": lambda x, y, i, m: [*x.sort(dim=1, descending=True), y.argsort(-1)],
@@ -92,7 +94,10 @@ def check(module: nn.Module, *runs: Sequence[Any]) -> str:
     """Checks that the source gives the same numbers at two sizes; returns it."""
     module.eval()
     names = [*inspect.signature(module.forward).parameters]
-    single = [{n: x.float() if x.is_floating_point() else x for n, x in zip(names, run)} for run in runs]
+    single = [
+        {n: x.float() if x.is_floating_point() else x for n, x in zip(names, run, strict=True)}
+        for run in runs
+    ]
     made = write(module, *single)
     found: dict[str, Any] = {}
     exec(compile(made.source.replace("float32", "float64"), "net.py", "exec"), found)
@@ -101,7 +106,7 @@ def check(module: nn.Module, *runs: Sequence[Any]) -> str:
     with jax.enable_x64(True):
         variables = None
         for run in runs:
-            arrays = made.arrays({n: x.numpy() for n, x in zip(names, run)})
+            arrays = made.arrays({n: x.numpy() for n, x in zip(names, run, strict=True)})
             variables = variables or converters.convert(state_dict(module), flax, *arrays)
             with torch.no_grad():
                 expected = made.results(module(*run))
