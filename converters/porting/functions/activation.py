@@ -11,6 +11,7 @@ from converters.porting.graph import Operation, bound
 
 
 def softmax(name: str) -> Handler:
+    """Returns the handler of softmax or its logarithm."""
     def handler(e: Emitter, op: Operation) -> Result:
         if op.module is not None:
             x, dim = op.arguments[0], op.module.dim
@@ -24,6 +25,7 @@ def softmax(name: str) -> Handler:
 
 
 def dropout(e: Emitter, op: Operation) -> Result:
+    """Writes torch.nn.functional.dropout; a rate of 0 is nothing."""
     g = bound(op, "x p=0.5 training=True inplace=False")
     x = g["x"]
     if not g["p"]:
