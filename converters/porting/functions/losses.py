@@ -1,7 +1,7 @@
-"""Losses that modules compute in their own forward, as autoencoders do."""
+"""Losses that modules compute in their own forward, as autoencoders do, and what has no gradients in them."""
 
 from converters.errors import ConversionError
-from converters.porting.emit import Emitter, Handler, Result
+from converters.porting.emit import Emitter, Handler, Result, input_of
 from converters.porting.expressions import expression
 from converters.porting.functions.elementwise import together
 from converters.porting.graph import Operation, bound
@@ -24,7 +24,14 @@ def loss(template: str) -> Handler:
     return handler
 
 
+def detach(e: Emitter, op: Operation) -> Result:
+    """Stops gradients, which only floating-point numbers have."""
+    x = input_of(op)
+    return (expression("jax.lax.stop_gradient(x)", x=e.get(x)) if x.floating else e.get(x)), e.order(x)
+
+
 FUNCTIONS: dict[str, Handler] = {
+    "detach": detach,
     "mse_loss": loss("(a - b) ** 2"),
     "l1_loss": loss("jnp.abs(a - b)"),
 }

@@ -255,7 +255,7 @@ FUNCTIONS: dict[str, Handler] = {
     "permute": permute,
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
     **dict.fromkeys(
-        ("contiguous", "clone", "detach", "alias", "cpu", "cuda", "requires_grad_", "lift_fresh"), same
+        ("contiguous", "clone", "alias", "cpu", "cuda", "requires_grad_", "lift_fresh"), same
     ),
     **dict.fromkeys(("expand", "broadcast_to"), expand),
     "unsqueeze": unsqueeze,
