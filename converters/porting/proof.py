@@ -63,19 +63,35 @@ def prove(
     Raises:
         ConversionError: they differ.
     """
+    twin, ours, variables, output = proven_output(module, written, arguments, ignore)
+    with jax.enable_x64(True):
+        return _backward(twin, ours, written, variables, arguments, ignore, output=output)
+
+
+def proven_output(
+    module: torch.nn.Module, written: Written, arguments: Mapping[str, Any], ignore: Sequence[str]
+) -> tuple[torch.nn.Module, nn.Module, Mapping[str, Any], float]:
+    """Runs both with random weights, forward.
+
+    Returns:
+        Both in float64, the variables, and the largest difference of outputs.
+
+    Raises:
+        ConversionError: they differ.
+    """
     twin, expected = _twin(module, written, arguments)
     ours = wide_module(written)
     inputs = written.arrays(numbers(wide(dict(arguments))))
     with jax.enable_x64(True):
         variables = convert(written.tensors(twin), ours, *inputs, ignore=ignore)
         found = written.returned(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
-        output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
-        if not output <= FORWARD:
-            raise ConversionError(
-                f"the written module is not the same at other sizes of the inputs: its output differs by "
-                f"{output:.1e} of the largest number in float64"
-            )
-        return _backward(twin, ours, written, variables, arguments, ignore, output=output)
+    output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
+    if not output <= FORWARD:
+        raise ConversionError(
+            f"the written module is not the same at other sizes of the inputs: its output differs by "
+            f"{output:.1e} of the largest number in float64"
+        )
+    return twin, ours, variables, output
 
 
 def _twin(

@@ -27,15 +27,15 @@ def ported(
     others: Sequence[Any] | Mapping[str, Any] | None,
 ) -> Ported:
     """Ports a module; arguments as for `port`."""
-    arguments = _bound(module, inputs, kwargs)
-    with _evaluating(module):
+    arguments = bound(module, inputs, kwargs)
+    with evaluating(module):
         _run(module, arguments)
         if others is None:
-            written, second, notes = _at_other_sizes(module, arguments)
+            written, second, notes = at_other_sizes(module, arguments)
         else:
-            second = dict(others) if isinstance(others, Mapping) else _bound(module, others, kwargs)
+            second = dict(others) if isinstance(others, Mapping) else bound(module, others, kwargs)
             written, notes = write(module, arguments, second), ()
-    ignore = _unused(module, written.scope)
+    ignore = unused(module, written.scope)
     if ignore:
         notes = (*notes, f"never ran, and is left out: {', '.join(ignore)}")
     made = loaded(written.source, written.root, f"<{written.root}>")
@@ -57,7 +57,7 @@ def ported(
     )
 
 
-def _bound(module: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def bound(module: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments of a module's `forward` by their names."""
     try:
         found = inspect.signature(module.forward).bind(*inputs, **kwargs)
@@ -72,7 +72,7 @@ def _bound(module: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, 
 
 
 @contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """Puts a module into eval mode, and each of its modules back."""
     before = [(each, each.training) for each in module.modules()]
     module.eval()
@@ -83,7 +83,7 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
             each.training = training
 
 
-def _at_other_sizes(
+def at_other_sizes(
     module: torch.nn.Module, arguments: Mapping[str, Any]
 ) -> tuple[Written, Mapping[str, Any], tuple[str, ...]]:
     """Returns the source with as many sizes free as the module allows, the other inputs, and notes."""
@@ -139,7 +139,7 @@ def _notes(change: Change, most: Change, refused: ConversionError | None) -> Ite
         yield f"holds for any batch, but only these other sizes of the inputs{reason}"
 
 
-def _unused(module: torch.nn.Module, scope: Scope) -> tuple[str, ...]:
+def unused(module: torch.nn.Module, scope: Scope) -> tuple[str, ...]:
     """Returns regular expressions for the tensors that nothing read, one for a module that did not run."""
     ran = {*_read(scope)}
     names = [*module.state_dict(keep_vars=True)]
