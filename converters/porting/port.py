@@ -16,6 +16,7 @@ from converters.porting.emit import Emitter, Order, channels_last, plain
 from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
 from converters.porting.layers import LAYERS
+from converters.porting.layers.packages import imported
 from converters.porting.unify import unified
 from converters.porting.writing import helpers, images, sequences
 from converters.porting.writing.classes import Classes
@@ -140,7 +141,8 @@ def write(
         arguments: What `forward` takes, by name.
         others: The same at other sizes.
     """
-    leaves, functions = frozenset(LAYERS), frozenset(FUNCTIONS)
+    layers = {**LAYERS, **imported()}
+    leaves, functions = frozenset(layers), frozenset(FUNCTIONS)
     calls = [call(module, each) for each in (arguments, others)]
     runs = [captured(fresh(module), *each, leaves, functions)[0] for each in calls]
     scope = unified(*runs)
@@ -149,7 +151,7 @@ def write(
         value: channels_last(value.ndim) if value.ndim >= 4 and value.floating else plain(value.ndim)
         for value in values(scope.inputs)
     }
-    code = Emitter(scope, orders, FUNCTIONS, LAYERS).run()
+    code = Emitter(scope, orders, FUNCTIONS, layers).run()
     orders |= dict(zip(values(scope.output), code.orders, strict=True))
     classes = Classes()
     root = classes.add(code)

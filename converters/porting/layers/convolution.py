@@ -13,11 +13,17 @@ from converters.porting.graph import Operation, Value
 MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # torch's names and jax.numpy's
 
 
-def conv(e: Emitter, op: Operation) -> Result:
-    """Writes a convolution; what is padded with other than zeros is padded before."""
+def conv(e: Emitter, op: Operation, padding: Any = None) -> Result:
+    """Writes a convolution; what is padded with other than zeros is padded before.
+
+    Args:
+        e: The scope.
+        op: The call of the layer.
+        padding: As Flax's, in place of the layer's.
+    """
     m, x = op.module, input_of(op)
     order = channels_last(x.ndim)
-    given, padding = e.get(x, order), _padding(m)
+    given, padding = e.get(x, order), _padding(m) if padding is None else padding
     if m.padding_mode != "zeros":
         # torch's own list has the last axis first, each with what goes before and after it.
         pads = m._reversed_padding_repeated_twice

@@ -12,6 +12,7 @@ from torch import nn
 import converters
 from converters.porting.port import write
 from tests.equivalence import difference, randomise, state_dict
+from tests.reference.published import declare_operators
 
 SIZES = ((2, 4, 6, 8), (3, 4, 9, 12))
 
@@ -231,3 +232,45 @@ LAYERS = {
 def test_layers_of_images_give_the_same_numbers(name):
     found = differences(LAYERS[name]())
     assert max(found) < 1e-12, found
+
+
+def test_padding_that_depends_on_the_size_is_not_that_of_one_size():
+    declare_operators()
+    from timm.layers.conv2d_same import Conv2dSame
+    from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
+
+    module = Layers(Conv2dSame(4, 6, 3, stride=2, bias=False), MaxPool2dSame(3, 2), AvgPool2dSame(3, 2))
+    assert max(differences(module, ((2, 4, 6, 8), (3, 4, 7, 9)))) < 1e-12
+
+
+class Normalized(nn.BatchNorm2d):
+    """A subclass that calls the function with its own arrays."""
+
+    def forward(self, x):
+        args = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x, *args, momentum=self.momentum, eps=self.eps).relu()
+
+
+class Standardized(nn.Conv2d):
+    """Weights that are standardized before use."""
+
+    def forward(self, x):
+        weight = F.batch_norm(self.weight.flatten(1)[None], None, None, training=True, momentum=0.0)
+        return F.conv2d(x, weight.view_as(self.weight), self.bias, padding=1)
+
+
+class Channels(nn.LayerNorm):
+    """A layer norm of channels."""
+
+    def forward(self, x):
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+def test_subclasses_of_layers_are_layers_where_they_are_called():
+    module = Layers(Normalized(4), Channels(4), nn.Sequential(nn.Conv2d(4, 5, (2, 3)), Normalized(5)))
+    assert max(differences(module)) < 1e-12
+    source = write(module, *({"x": torch.zeros(size).double()} for size in SIZES)).source
+    assert source.count("class ") == 1
+    assert "transpose" not in source
+    assert max(differences(Layers(Standardized(4, 6, (2, 3))))) < 1e-12
