@@ -107,6 +107,7 @@ class Operation:
         place: Where in the torch code it is called.
         statement: Number of the run of the statement that calls it; what one statement did has one number.
         scope: What a module that is no leaf did.
+        trained: The same operation in training, where that is known.
     """
 
     function: str
@@ -119,6 +120,7 @@ class Operation:
     kind: type | None = None
     path: str = ""
     scope: "Scope | None" = None
+    trained: "Operation | None" = None
 
 
 @dataclass(eq=False, kw_only=True)

@@ -17,6 +17,7 @@ from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
 from converters.porting.layers import LAYERS
 from converters.porting.layers.packages import imported
+from converters.porting.training import only_in_training
 from converters.porting.unify import unified
 from converters.porting.writing import helpers, images, sequences
 from converters.porting.writing.classes import Classes
@@ -43,7 +44,8 @@ class Written:
         inputs: Names of the arguments that hold arrays, with their values.
         outputs: What the module returns.
         orders: Order of the axes of each value in `inputs` and `outputs`.
-        uses_train: If true, the module does other things in training.
+        uses_train: If true, the module does other things in training, and the source does them, too.
+        eval_only: Modules that do in training what the source does not do, with the reason.
         scope: The run.
         constants: Tensors that the weights do not have, by the names of the buffers that hold them.
     """
@@ -54,6 +56,7 @@ class Written:
     outputs: Any
     orders: Mapping[Value, Order]
     uses_train: bool
+    eval_only: tuple[str, ...]
     scope: Scope
     constants: Mapping[str, torch.Tensor]
 
@@ -146,6 +149,7 @@ def write(
     calls = [call(module, each) for each in (arguments, others)]
     runs = [captured(fresh(module), *each, leaves, functions)[0] for each in calls]
     scope = unified(*runs)
+    eval_only = only_in_training(module, scope, *calls[0], leaves, functions)
     scope.inputs = {name: each for name, each in scope.inputs.items() if any(True for _ in values(each))}
     orders = {
         value: channels_last(value.ndim) if value.ndim >= 4 and value.floating else plain(value.ndim)
@@ -171,7 +175,8 @@ def write(
         inputs=scope.inputs,
         outputs=scope.output,
         orders=orders,
-        uses_train=code.uses_train,
+        uses_train=code.uses_train and not eval_only,
+        eval_only=eval_only,
         scope=scope,
         constants=code.constants,
     )

@@ -35,6 +35,8 @@ def ported(
         else:
             second = dict(others) if isinstance(others, Mapping) else bound(module, others, kwargs)
             written, notes = write(module, arguments, second), ()
+    if written.eval_only:
+        notes = (*notes, f"holds for eval mode; in training, {'; '.join(written.eval_only)}")
     ignore = unused(module, written.scope)
     if ignore:
         notes = (*notes, f"never ran, and is left out: {', '.join(ignore)}")

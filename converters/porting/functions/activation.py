@@ -28,8 +28,11 @@ def dropout(e: Emitter, op: Operation) -> Result:
     """Writes torch.nn.functional.dropout; a rate of 0 is nothing."""
     g = bound(op, "x p=0.5 training=True inplace=False")
     x = g["x"]
-    if not g["p"]:
+    trained = bound(op.trained, "x p=0.5 training=True inplace=False") if op.trained else {"training": True}
+    if not g["p"] or not trained["training"]:
         return e.get(x), e.order(x)
+    if g["training"]:  # in eval mode, too
+        return expression("nn.Dropout(rate, deterministic=False)(x)", rate=g["p"], x=e.get(x)), e.order(x)
     e.code.uses_train = True
     return expression("nn.Dropout(rate)(x, deterministic=not train)", rate=g["p"], x=e.get(x)), e.order(x)
 
