@@ -1,7 +1,7 @@
 """The arrays at hand in a module's body, and what is written to get one."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from converters.errors import ConversionError
@@ -160,9 +160,15 @@ class Body:
         """Returns a size: a number, or the expression of one that depends on the inputs."""
         return written(self, number)
 
-    def given_sizes(self) -> Mapping[str, Any]:
-        """Returns the arguments that are sizes of the inputs."""
-        return {name: each for name, each in self.code.parameters.items() if isinstance(each, Varying)}
+    def given_sizes(self) -> Iterator[tuple[ast.expr, Varying]]:
+        """Yields the arguments that are sizes of the inputs, or parts of one."""
+        for name, given in self.code.parameters.items():
+            whole = ast.Name(id=name, ctx=ast.Load())
+            if isinstance(given, Varying):
+                yield whole, given
+            for index, part in enumerate(given if isinstance(given, tuple | list) else ()):
+                if isinstance(part, Varying):
+                    yield expression("x[i]", x=whole, i=index), part
 
 
 def _is_passed(argument: Any) -> bool:

@@ -1,7 +1,7 @@
 """Sizes that depend on the inputs' as expressions of the shapes that are at hand."""
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from converters.errors import ConversionError
@@ -20,8 +20,8 @@ class Known(Protocol):
     def known(self) -> Iterable[Value]:
         """Returns them, the newest last."""
 
-    def given_sizes(self) -> Mapping[str, Varying]:
-        """Returns the arguments that are sizes."""
+    def given_sizes(self) -> Iterable[tuple[ast.expr, Varying]]:
+        """Returns the arguments that are sizes, or parts of one."""
 
     def shape(self, value: Value, axis: int) -> ast.expr:
         """Returns the size of one of PyTorch's axes."""
@@ -60,9 +60,10 @@ def _by_origin(body: Known, number: Any) -> ast.expr | None:
 def _by_search(body: Known, number: Varying) -> ast.expr | None:
     """Finds an axis that has this size in both runs."""
     wanted = (int(number), number.other)
-    for name, size in body.given_sizes().items():
-        if (int(size), size.other) == wanted:
-            return ast.Name(id=name, ctx=ast.Load())
+    given = [(found, size) for found, size in body.given_sizes() if (int(size), size.other) == wanted]
+    # Height and width of square images are equal: the one of the same origin goes first.
+    for found, _ in sorted(given, key=lambda each: each[1].origin != number.origin):
+        return found
     for value in reversed([*body.known()]):
         for axis, sizes in enumerate(zip(value.shape, value.other_shape, strict=False)):
             if sizes == wanted:

@@ -1,7 +1,7 @@
 """Reshaping, and moving of axes: most of it writes nothing, and changes the order in which axes lie."""
 
 import ast
-from typing import Any, TypeAlias
+from typing import Any
 
 from converters.porting.emit import (
     Emitter,
@@ -16,10 +16,8 @@ from converters.porting.functions.reductions import axes_of
 from converters.porting.graph import Operation, Value, bound
 from converters.porting.unify import Varying
 
-Sized: TypeAlias = tuple[ast.expr, Order, list[Any]]  # with the sizes of the axes, which go into the call
 
-
-def reshape(e: Emitter, op: Operation) -> Sized:
+def reshape(e: Emitter, op: Operation) -> Result:
     """Writes a shape given as numbers, or as one tuple."""
     x, *rest = op.arguments
     rest = rest or ([op.keywords["shape"]] if "shape" in op.keywords else [-1])
@@ -27,7 +25,7 @@ def reshape(e: Emitter, op: Operation) -> Sized:
     return reshaped(e, op, x, list(shape))
 
 
-def flatten(e: Emitter, op: Operation) -> Sized:
+def flatten(e: Emitter, op: Operation) -> Result:
     """Writes several axes as one."""
     if op.module is not None:
         g = {"x": op.arguments[0], "start_dim": op.module.start_dim, "end_dim": op.module.end_dim}
@@ -39,14 +37,14 @@ def flatten(e: Emitter, op: Operation) -> Sized:
     return reshaped(e, op, x, [*sizes[:first], -1, *sizes[last + 1 :]])
 
 
-def unflatten(e: Emitter, op: Operation) -> Sized:
+def unflatten(e: Emitter, op: Operation) -> Result:
     """Writes one axis as several."""
     x, dim, sizes = op.arguments
     before = [size_of(x, axis) for axis in range(x.ndim)]
     return reshaped(e, op, x, [*before[: dim % x.ndim], *sizes, *before[dim % x.ndim + 1 :]])
 
 
-def reshaped(e: Emitter, op: Operation, x: Value, wanted: list[Any]) -> Sized:
+def reshaped(e: Emitter, op: Operation, x: Value, wanted: list[Any]) -> Result:
     """Splits and merges axes where they lie, or after a transpose where that cannot be."""
     out: Value = op.output
     pairs = [*zip(x.shape, x.other_shape, strict=True)], [*zip(out.shape, out.other_shape, strict=True)]
@@ -254,9 +252,7 @@ FUNCTIONS: dict[str, Handler] = {
     "unflatten": unflatten,
     "permute": permute,
     **dict.fromkeys(("transpose", "swapaxes", "swapdims"), transpose),
-    **dict.fromkeys(
-        ("contiguous", "clone", "alias", "cpu", "cuda", "requires_grad_", "lift_fresh"), same
-    ),
+    **dict.fromkeys(("contiguous", "clone", "alias", "cpu", "cuda", "requires_grad_", "lift_fresh"), same),
     **dict.fromkeys(("expand", "broadcast_to"), expand),
     "unsqueeze": unsqueeze,
     "squeeze": squeeze,
