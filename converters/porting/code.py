@@ -38,6 +38,8 @@ class Code:
         uses_train: If true, it does other things in training.
         uses_random: If true, it draws random numbers in eval mode, too.
         constants: Arrays that the weights do not have, by name, for the buffers that hold them.
+        orders: Of the axes of each value of the output.
+        stands: Values of the parameters that are no tensors but lists of them, say.
     """
 
     scope: Scope
@@ -48,8 +50,7 @@ class Code:
     uses_random: bool = False
     constants: dict[str, Any] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
-    names: dict[Value, str] = field(default_factory=dict)
-    body: list[ast.stmt] = field(default_factory=list)
+    stands: dict[str, Value] = field(default_factory=dict)
 
 
 def plain(ndim: int) -> Order:

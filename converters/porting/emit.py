@@ -162,6 +162,7 @@ class Emitter(Body):
         name = self._homes.names.get(operation.path, operation.path)
         for each in ast.walk(call):
             if isinstance(each, ast.Call) and _is_made(each.func):
+                each.calls = getattr(each.func, "child", None)  # type: ignore[attr-defined]
                 each.func = self._module(name, each.func)
                 break
         return call

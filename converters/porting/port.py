@@ -1,7 +1,6 @@
 """The source of a Flax module from two runs of a torch module."""
 
 import inspect
-import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,19 +18,7 @@ from converters.porting.layers import LAYERS
 from converters.porting.layers.packages import imported
 from converters.porting.training import only_in_training
 from converters.porting.unify import unified
-from converters.porting.writing import helpers, images, sequences
-from converters.porting.writing.classes import Classes
-from converters.porting.writing.source import source
-
-HEAD = """from collections.abc import Sequence
-
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
-from zoo import BatchNorm
-
-"""
+from converters.porting.writing.file import file_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,21 +144,10 @@ def write(
     }
     code = Emitter(scope, orders, FUNCTIONS, layers).run()
     orders |= dict(zip(values(scope.output), code.orders, strict=True))
-    classes = Classes()
-    root = classes.add(code)
-    classes.decide()
-    body = source(classes)
-    used = [
-        f"{inspect.getsource(function)}\n\n"
-        for module in (helpers, images, sequences)
-        for name, function in vars(module).items()
-        if (inspect.isfunction(function) or inspect.isclass(function))
-        if function.__module__ == module.__name__
-        if re.search(rf"(?<![\w.]){name}\(", body)
-    ]
+    text, root = file_source(code, batch_norm="zoo")
     return Written(
-        source=f"{HEAD}{''.join(used)}{body}\n",
-        root=root.name,
+        source=text,
+        root=root,
         inputs=scope.inputs,
         outputs=scope.output,
         orders=orders,

@@ -1,48 +1,62 @@
-"""A scope's statements as a person would write them: nested where the torch code nests, with its names."""
+"""A scope's statements as a person would write them: nested where the torch code nests, nothing that is unused."""
 
 import ast
-import copy
-import keyword
+import re
 from collections import Counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from converters.porting.emit import Code, Statement
+from converters.porting.expressions import reference
 from converters.porting.graph import Value
+from converters.porting.writing.defaults import trimmed
+from converters.porting.writing.simplify import simplified
+from converters.porting.writing.trees import Loop, copied, has_layer, is_activation, is_layer, references, replaced, text
 
-WIDEST = 90  # characters of an expression that others are written into
-RESERVED = {"self", "train", "nn", "jnp", "jax", *keyword.kwlist}
+WIDEST = 84  # characters of an expression that others are written into
 
 
 def tidy(code: Code) -> None:
-    """Drops what nobody uses, and nests what the torch code nests."""
+    """Drops what nobody uses, and joins what is one operation in JAX."""
     _forget_aliases(code)
-    _drop_unused(code)
-    _nest(code)
+    drop_unused(code)
+    simplified(code)
 
 
-def references(node: ast.AST) -> list[Value]:
-    """Returns the values that an expression uses."""
-    return [each.value for each in ast.walk(node) if isinstance(each, ast.Name) and hasattr(each, "value")]
+def given(code: Code) -> dict[str, Value]:
+    """Returns the values of the parameters; a parameter that is a list, say, is a value, too."""
+    return {
+        name: each if isinstance(each, Value) else code.stands.setdefault(name, Value(shape=(), dtype="", name=name))
+        for name, each in code.parameters.items()
+    }
 
 
 def _forget_aliases(code: Code) -> None:
     known: dict[Value, ast.expr] = {}
-    for name, given in code.parameters.items():
-        if not isinstance(given, Value):
-            _reach(ast.Name(id=_named(name), ctx=ast.Load()), given, known)
+    parameters = given(code)
+    for name, each in code.parameters.items():
+        if not isinstance(each, Value):
+            _reach(reference(parameters[name]), each, known)
     kept = []
-    for each in code.statements:
-        each.expression = _replaced(each.expression, known)
-        if isinstance(each.expression, ast.Name) and len(each.targets) == 1:
-            known[each.targets[0]] = each.expression
-            source = getattr(each.expression, "value", None)
+    for statement in code.statements:
+        statement.expression = replaced(_with_parameters(statement.expression, parameters), known)
+        if isinstance(statement.expression, ast.Name) and len(statement.targets) == 1:
+            known[statement.targets[0]] = statement.expression
+            source = getattr(statement.expression, "value", None)
             if source is not None:
-                source.name = source.name or each.targets[0].name
+                source.name = source.name or statement.targets[0].name
         else:
-            kept.append(each)
+            kept.append(statement)
     code.statements = kept
     assert code.result is not None
-    code.result = _replaced(code.result, known)
+    code.result = replaced(_with_parameters(code.result, parameters), known)
+
+
+def _with_parameters(node: ast.expr, parameters: dict[str, Value]) -> ast.expr:
+    """Returns an expression in which the name of a parameter stands for its value."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and not hasattr(each, "value") and each.id in parameters:
+            each.value = parameters[each.id]  # type: ignore[attr-defined]
+    return node
 
 
 def _reach(node: ast.expr, tree: Any, known: dict[Value, ast.expr]) -> None:
@@ -57,123 +71,91 @@ def _reach(node: ast.expr, tree: Any, known: dict[Value, ast.expr]) -> None:
         _reach(ast.Subscript(value=node, slice=ast.Constant(value=key), ctx=ast.Load()), each, known)
 
 
-def _drop_unused(code: Code) -> None:
+def drop_unused(code: Code) -> None:
+    """Drops statements whose values nobody reads."""
     used = {*references(code.result)} if code.result is not None else set()
     kept = []
     for each in reversed(code.statements):
-        if any(target in used for target in each.targets):
-            used |= {*references(each.expression)}
+        if not each.targets or any(target in used for target in each.targets):
+            used |= {*references(each)}
             kept.append(each)
     code.statements = kept[::-1]
 
 
-def _nest(code: Code) -> None:
-    """Writes a value into its one use, where both are in one torch statement and next to each other."""
-    counts: Counter[Value] = Counter()
-    for each in code.statements:
-        counts.update(references(each.expression))
-    counts.update(references(code.result) if code.result is not None else [])
-    kept: list[Statement] = []
-    for each in code.statements:
-        while kept and len(kept[-1].targets) == 1:
-            before = kept[-1]
-            target = before.targets[0]
-            if (
-                before.statement != each.statement
-                or counts[target] != 1
-                or target not in references(each.expression)
-            ):
+Row: TypeAlias = dict[Code, Statement]  # one statement of the bodies that have it
+
+
+def nested(rows: list[Row], uses: Counter[Value]) -> list[Row]:
+    """Writes values into their one use, where both are next to each other and belong together.
+
+    Args:
+        rows: Statements of several bodies that are one; the last of them may be what is returned.
+        uses: How often each value is read.
+    """
+    kept: list[Row] = []
+    for row in rows:
+        if all(isinstance(each, Loop) for each in row.values()):
+            _nest_loops([each for each in row.values() if isinstance(each, Loop)], [*row], uses)
+        while kept and kept[-1].keys() == row.keys():
+            found = {code: _nested(kept[-1][code], each, uses) for code, each in row.items()}
+            if not all(found.values()):
                 break
-            if is_layer(before.expression) and is_layer(each.expression):
-                break
-            nested = _replaced(each.expression, {target: before.expression})
-            if len(_text(nested)) > WIDEST:
-                break
-            each.expression = nested
+            for code, each in row.items():
+                each.expression = found[code]  # type: ignore[assignment]
+                each.statement = kept[-1][code].statement if not each.targets else each.statement
             kept.pop()
-        kept.append(each)
-    last = kept[-1] if kept else None
-    if last is not None and isinstance(code.result, ast.Name) and references(code.result) == last.targets:
-        code.result = last.expression
-        kept.pop()
-    code.statements = kept
+        kept.append(row)
+    return kept
 
 
-def _text(node: ast.expr) -> str:
-    return ast.unparse(ast.fix_missing_locations(node))
+def _nest_loops(loops: list[Loop], codes: list[Code], uses: Counter[Value]) -> None:
+    handed = {turn[2] for loop in loops for turn in loop.carried}
+    inner = [dict(zip(codes, each, strict=True)) for each in zip(*(loop.body for loop in loops), strict=True)]
+    more = uses + Counter({value: 2 for value in handed})  # read by the next turn, too
+    found = nested(inner, more)
+    for code, loop in zip(codes, loops, strict=True):
+        loop.body = [row[code] for row in found]
 
 
-class _Replacing(ast.NodeTransformer):
-    def __init__(self, known: dict[Value, ast.expr]) -> None:
-        self._known = known
+def counted(rows: list[Row]) -> Counter[Value]:
+    """Returns how often each value is read."""
+    uses: Counter[Value] = Counter()
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self._known.get(getattr(node, "value", None), node)  # type: ignore[arg-type]
+    def count(statement: Statement) -> None:
+        if isinstance(statement, Loop):
+            uses.update(references(statement.expression))
+            uses.update({turn[0]: 2 for turn in statement.carried})
+            for each in statement.body:
+                count(each)
+        else:
+            uses.update(references(statement))
 
-
-def _replaced(node: ast.expr, known: dict[Value, ast.expr]) -> ast.expr:
-    return _Replacing(known).visit(copied(node))
-
-
-def copied(node: Any) -> Any:
-    """Returns a copy of a tree that shares what is no syntax."""
-    if isinstance(node, list):
-        return [copied(each) for each in node]
-    if not isinstance(node, ast.AST):
-        return node
-    made = copy.copy(node)
-    for name, value in ast.iter_fields(node):
-        setattr(made, name, copied(value))
-    return made
+    for row in rows:
+        for statement in row.values():
+            count(statement)
+    return uses
 
 
-def is_layer(node: ast.AST) -> bool:
-    """Returns whether an expression makes a layer and calls it."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Call)
+def _nested(before: Statement, after: Statement, uses: Counter[Value]) -> ast.expr | None:
+    """Returns the expression of the second with the first written into it; None if they are better apart."""
+    if len(before.targets) != 1 or isinstance(before, Loop) or isinstance(after, Loop):
+        return None
+    target = before.targets[0]
+    if uses[target] != 1 or target not in references(after.expression):
+        return None
+    bare = isinstance(after.expression, ast.Name)
+    activation = isinstance(after.expression, ast.Call) and is_activation(after.expression.func)
+    if before.statement != after.statement and not activation and not bare:
+        return None
+    if has_layer(before.expression) and is_layer(after.expression):
+        return None
+    made: ast.expr = replaced(after.expression, {target: before.expression})
+    return made if bare or width(made) <= WIDEST else None
 
 
-def name_values(code: Code) -> list[str]:
-    """Gives each value a name, used again where the one before is no longer needed; returns the parameters'."""
-    last: dict[Value, int] = {}
-    for index, each in enumerate(code.statements):
-        for value in references(each.expression):
-            last[value] = index
-    for value in references(code.result) if code.result is not None else []:
-        last[value] = len(code.statements)
-    names: dict[Value, str] = {}
-    taken: dict[str, Value] = {}
-    parameters = []
-    for name, given in code.parameters.items():
-        parameters.append(_named(name))
-        if isinstance(given, Value):
-            names[given] = taken_name = parameters[-1]
-            taken[taken_name] = given
-    for index, each in enumerate(code.statements):
-        for target in each.targets:
-            hint = _named(target.name or _first(each, names) or "x")
-            number, name = 1, hint
-            while (name in taken and last.get(taken[name], -1) > index) or name in RESERVED:
-                number += 1
-                name = f"{hint}{number}"
-            names[target], taken[name] = name, target
-    for each in code.statements:
-        _write(each.expression, names)
-    if code.result is not None:
-        _write(code.result, names)
-    code.names = names
-    return parameters
-
-
-def _first(statement: Statement, names: dict[Value, str]) -> str:
-    found = [names[value] for value in references(statement.expression) if value in names]
-    return found[0].rstrip("0123456789") if found else ""
-
-
-def _named(name: str) -> str:
-    return f"{name}_" if name in RESERVED else name
-
-
-def _write(node: ast.AST, names: dict[Value, str]) -> None:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and hasattr(each, "value"):
-            each.id = names[each.value]
+def width(node: ast.AST) -> int:
+    """Returns about how many characters an expression will have."""
+    made = copied(node)
+    trimmed(made, {})
+    shown = re.sub(r"value\d+", "value", text(made))
+    return len(shown.replace(", use_running_average=not train", ""))

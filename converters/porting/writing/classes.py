@@ -1,13 +1,20 @@
-"""Classes of Flax from the bodies of scopes: equal but for numbers is one class, with these as fields."""
+"""Classes of Flax from the bodies of scopes: one for each class of torch, where they do alike things."""
 
 import ast
-import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from converters.errors import ConversionError
 from converters.porting.emit import Code
-from converters.porting.expressions import expression
-from converters.porting.writing import bodies
+from converters.porting.expressions import literal
+from converters.porting.graph import Value
+from converters.porting.writing import bodies, lists, loops, merging, trees
+from converters.porting.writing.defaults import completed
+from converters.porting.writing.fields import Field, Fields
+from converters.porting.writing.merging import Body
+from converters.porting.writing.trees import Function
 
 
 @dataclass(eq=False, kw_only=True)
@@ -15,200 +22,264 @@ class Made:
     """A class.
 
     Attributes:
-        name: Its name in the source.
-        instances: The bodies that it serves.
-        numbers: For each instance, the numbers in its body.
-        roles: Names that the numbers go by.
-        fields: Name of the field for each number that differs; "" for the others.
+        name: Its name in the source; "" for one that is written into those that call it.
+        body: Its statements.
+        fields: Its fields.
+        parameters: Numbers of the parameters that it uses.
+        uses_train: If true, it does other things in training.
     """
 
     name: str
-    parameters: list[str]
-    instances: list[Code] = field(default_factory=list)
-    numbers: list[list[Any]] = field(default_factory=list)
-    roles: list[str] = field(default_factory=list)
-    fields: list[str] = field(default_factory=list)
+    body: Body
+    fields: Fields
+    parameters: list[int]
+    uses_train: bool
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Returns the defaults of its fields."""
+        return {each.name: _shown(each.default) for each in self.fields.fields if _has_default(each)}
+
+
+def _has_default(each: Field) -> bool:
+    from converters.porting.writing.fields import MISSING
+
+    return each.default is not MISSING
+
+
+def _shown(value: Any) -> Any:
+    return value.name if isinstance(value, Function) else value
 
 
 @dataclass(eq=False)
-class Loop(ast.stmt):
-    """A run of equal statements."""
-
-
 class Classes:
-    """The classes of a whole module, in the order in which Python needs them."""
+    """The classes of a whole module, in the order in which they need each other."""
 
-    def __init__(self) -> None:
-        self.made: dict[str, Made] = {}
-        self._names: set[str] = set()
-        self.of: dict[Code, Made] = {}
+    made: list[Made] = field(default_factory=list)
+    of: dict[Code, Made] = field(default_factory=dict)
 
-    def add(self, code: Code) -> Made:
-        """Finds the classes of a body and of those in it."""
-        for each in [*code.statements]:
-            self._children(each.expression)
-        assert code.result is not None
-        self._children(code.result)
+    def add(self, root: Code) -> Made:
+        """Makes the classes of a body and of those in it."""
+        for group in _groups([*_all(root)]):
+            for code in group:
+                self._prepare(code)
+            self._decide(group, root)
+        return self.of[root]
+
+    def _prepare(self, code: Code) -> None:
+        """Writes the statements of a body as they will be, but for numbers and names of variables."""
+        for each in code.statements:
+            each.expression = self._called(code, each.expression)
+        code.result = self._called(code, code.result)
         bodies.tidy(code)
-        parameters = bodies.name_values(code)
-        code.body = self._looped(code)
-        found = Skeleton(self)
-        for statement in code.body:
-            found.visit(statement)
-        key = repr((type(code.scope.module).__name__, parameters, code.uses_train, found.tokens))
-        if key not in self.made:
-            self.made[key] = Made(name=self._name(code), parameters=parameters, roles=found.roles)
-        made = self.made[key]
-        made.instances.append(code)
-        made.numbers.append(found.numbers)
-        self.of[code] = made
+        for each in code.statements:
+            completed(each.expression)
+        assert code.result is not None
+        completed(code.result)
+        lists.grown(code)
+        loops.looped(code)
+
+    def _called(self, code: Code, node: Any) -> Any:
+        """Returns an expression with the classes of children in it."""
+        return _Calls(self, code).visit(node)
+
+    def _decide(self, group: Sequence[Code], root: Code) -> None:
+        clusters: list[Body] = []
+        for code in group:
+            found = merging.body(code)
+            for each in clusters:
+                if _signature(each.codes[0]) == _signature(code) and merging.equal(_first(each), found):
+                    _join(each, found)
+                    break
+            else:
+                clusters.append(found)
+        for each in self._merged(clusters):
+            if len(each.codes) == 1:
+                each = _tabled(each)
+            self._make(each, root)
+
+    def _merged(self, clusters: list[Body]) -> list[Body]:
+        """Returns fewer bodies, of which some have optional parts."""
+        made: list[Body] = []
+        for each in sorted(clusters, key=lambda each: -len(each.rows)):
+            for index, other in enumerate(made):
+                if _signature(each.codes[0]) != _signature(other.codes[0]):
+                    continue
+                found = merging.merged(other, each)
+                if found is not None and _explained(found):
+                    made[index] = found
+                    break
+            else:
+                made.append(each)
         return made
 
-    def _children(self, node: ast.AST) -> None:
-        for each in ast.walk(node):
-            if hasattr(each, "child") and each.child not in self.of:
-                self.add(each.child)
+    def _make(self, body: Body, root: Code) -> None:
+        merging.finish(body)
+        body.rows = bodies.nested(body.rows, bodies.counted(body.rows))
+        trivial = len(body.rows) == 1 and body.codes[0] is not root and _inline(body)
+        if not merging.connected(body):
+            raise ConversionError(f"the body of {type(root.scope.module).__name__} does not hold together")
+        fields = Fields(body=body) if trivial else Fields.of(body)
+        first = body.codes[0]
+        made = Made(
+            name="" if trivial else self._name(first),
+            body=body,
+            fields=fields,
+            parameters=[*range(len(first.parameters))] if first is root else _used(body),
+            uses_train=any(code.uses_train for code in body.codes),
+        )
+        self.of.update(dict.fromkeys(body.codes, made))
+        if not trivial:
+            self.made.append(made)
 
     def _name(self, code: Code) -> str:
         base = type(code.scope.module).__name__
+        taken = {each.name for each in self.made}
         name, number = base, 1
-        while name in self._names:
+        while name in taken:
             number += 1
             name = f"{base}{number}"
-        self._names.add(name)
         return name
 
-    def _looped(self, code: Code) -> list[ast.stmt]:
-        """Returns the statements, with a loop for a run of equal ones."""
-        made: list[tuple[ast.stmt, str, Any, int]] = []
-        for each in code.statements:
-            names = [code.names[target] for target in each.targets]
-            left: ast.expr = (
-                ast.Name(id=names[0], ctx=ast.Store())
-                if len(names) == 1
-                else ast.Tuple(elts=[ast.Name(id=n, ctx=ast.Store()) for n in names], ctx=ast.Store())
-            )
-            statement = ast.Assign(targets=[left], value=each.expression)
-            prefix, number, key = self._running(statement)
-            if made and prefix and made[-1][1:3] == (prefix, key):
-                before, _, _, count = made[-1]
-                first = before if isinstance(before, ast.For) else None
-                start = number - count
-                if start == _start(before):
-                    made[-1] = (_loop(statement, prefix, start, count + 1), prefix, key, count + 1)
-                    continue
-                assert first is None or first
-            made.append((statement, prefix, key, 1))
-        assert code.result is not None
-        return [*(each[0] for each in made), ast.Return(value=code.result)]
 
-    def _running(self, statement: ast.Assign) -> tuple[str, int, Any]:
-        """Returns the beginning and the number of the one child's name, and all else of the statement."""
-        children = [n for n in ast.walk(statement) if hasattr(n, "child")]
-        if len(children) != 1:
-            return "", 0, None
-        found = re.fullmatch(r"(.*\.|)(\d+)", self.child_name(children[0]))
-        if found is None:
-            return "", 0, None
-        skeleton = Skeleton(self, names=False)
-        skeleton.visit(statement)
-        statement.start = int(found[2])
-        return found[1] or ".", int(found[2]), (skeleton.tokens, skeleton.numbers)
+class _Calls(ast.NodeTransformer):
+    """Puts classes in place of children."""
 
-    def child_name(self, node: Any) -> str:
-        """Returns the name of a child, relative to its parent."""
-        parent = node.parent_path
-        return str(node.path.removeprefix(f"{parent}." if parent else ""))
+    def __init__(self, classes: Classes, code: Code) -> None:
+        self._classes, self._code = classes, code
 
-    def decide(self) -> None:
-        """Chooses the fields of every class."""
-        for each in self.made.values():
-            columns = [*zip(*each.numbers, strict=True)]
-            known: dict[Any, str] = {}
-            for column, role in zip(columns, each.roles, strict=True):
-                key = repr(column)
-                if len({repr(number) for number in column}) > 1 and key not in known:
-                    known[key] = _field(each, column, role, {*known.values()})
-                each.fields.append(known.get(key, ""))
-
-
-def _start(statement: Any) -> int:
-    return int(statement.start)
-
-
-def _loop(statement: ast.Assign, prefix: str, start: int, count: int) -> ast.For:
-    call = next(n for n in ast.walk(statement) if hasattr(n, "child"))
-    call.loop = prefix
-    made = ast.For(
-        target=ast.Name(id="i", ctx=ast.Store()),
-        iter=expression("range(n)", n=count)
-        if not start
-        else expression("range(a, n)", a=start, n=start + count),
-        body=[statement],
-        orelse=[],
-    )
-    made.start = start
-    return made
-
-
-def _field(made: Made, column: tuple[Any, ...], role: str, taken: set[str]) -> str:
-    first = vars(made.instances[0].scope.module)
-    for name in first:
-        if name.isidentifier() and not name.startswith("_") and name not in taken and name != "training":
-            if all(
-                _same(vars(c.scope.module).get(name), v) for c, v in zip(made.instances, column, strict=True)
-            ):
-                return str(name)
-    name, number = role or "value", 1
-    while name in taken:
-        number += 1
-        name = f"{role}{number}"
-    return name
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and a == b
-
-
-class Skeleton(ast.NodeVisitor):
-    """All of a body but its numbers, and the numbers."""
-
-    def __init__(self, classes: Classes, *, names: bool = True) -> None:
-        self._classes, self._with_names = classes, names
-        self.tokens: list[Any] = []
-        self.numbers: list[Any] = []
-        self.roles: list[str] = []
-
-    def visit(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Constant) and is_number(node.value):
-            self.tokens.append("#")
-            self.numbers.append(node.value)
-            self.roles.append(getattr(node, "role", ""))
-            return
+    def visit_Call(self, node: ast.Call) -> Any:
+        child = getattr(node.func, "child", None) or getattr(node, "calls", None)
+        self.generic_visit(node)
         if hasattr(node, "child"):
-            made = self._classes.of[node.child]
-            index = made.instances.index(node.child)
-            self.tokens.append(("child", made.name, getattr(node, "loop", None)))
-            if self._with_names and not hasattr(node, "loop"):
-                self.tokens.append(self._classes.child_name(node))
-            self.numbers += made.numbers[index]
-            self.roles += made.roles
-            return
-        self.tokens.append(type(node).__name__)
-        for name, value in ast.iter_fields(node):
-            if name in ("ctx", "type_comment", "kind"):
-                continue
-            if isinstance(value, list):
-                self.tokens.append(len(value))
-                for each in value:
-                    self.visit(each)
-            elif isinstance(value, ast.AST):
-                self.visit(value)
-            else:
-                self.tokens.append(value)
+            return self._class(node)
+        if child is None:
+            return node
+        made = self._classes.of[child]
+        self._code.uses_train |= made.uses_train
+        if not made.name:
+            return self._inlined(child, node.args)
+        node.args = [node.args[at] for at in made.parameters]
+        train = ast.keyword(arg="train", value=ast.Name(id="train", ctx=ast.Load()))
+        node.keywords = [train] if made.uses_train else []
+        return node
+
+    def _class(self, node: Any) -> ast.Call:
+        """Returns the call that makes the module of a child."""
+        made = self._classes.of[node.child]
+        name = str(node.path).removeprefix(f"{node.parent_path}." if node.parent_path else "")
+        keywords = [_keyword(*each) for each in made.fields.given(node.child)]
+        return ast.Call(
+            func=ast.Name(id=made.name, ctx=ast.Load()),
+            args=[],
+            keywords=[*keywords, ast.keyword(arg="name", value=ast.Constant(value=name))],
+        )
+
+    def _inlined(self, child: Code, arguments: Sequence[ast.expr]) -> ast.expr:
+        parameters = bodies.given(child).values()
+        found: ast.expr = trees.replaced(child.result, dict(zip(parameters, arguments, strict=True)))
+        return found
 
 
-def is_number(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return bool(value) and all(map(is_number, value))
-    return isinstance(value, int | float)
+def _keyword(name: str, value: Any, default: Any) -> ast.keyword:
+    if isinstance(value, Function):
+        node = ast.parse(value.name, mode="eval").body
+    else:
+        node = literal(value, name)
+    node.role, node.default = name, default  # type: ignore[attr-defined]
+    return ast.keyword(arg=name, value=node)
+
+
+def _children(code: Code) -> Iterator[Code]:
+    for tree in [*(each.expression for each in code.statements), code.result]:
+        assert tree is not None
+        for node in ast.walk(tree):
+            child = getattr(node, "child", None) or getattr(node, "calls", None)
+            if child is not None:
+                yield child
+
+
+def _all(code: Code) -> dict[Code, None]:
+    """Returns the bodies inside a body, and it itself last."""
+    found: dict[Code, None] = {}
+    for each in _children(code):
+        found |= _all(each)
+    return {**found, code: None}
+
+
+def _groups(codes: Sequence[Code]) -> list[list[Code]]:
+    """Returns the bodies by class of torch, in an order in which those inside others come first."""
+    height: dict[Code, int] = {}
+    for code in codes:
+        height[code] = 1 + max((height[each] for each in _children(code)), default=0)
+    for key in (lambda code: (type(code.scope.module), 0), lambda code: (type(code.scope.module), height[code])):
+        graph: dict[Any, dict[Any, None]] = {}
+        for code in codes:
+            graph.setdefault(key(code), {}).update({key(each): None for each in _children(code)})
+        try:
+            order = [*TopologicalSorter(graph).static_order()]
+        except CycleError:
+            continue
+        return [[code for code in codes if key(code) == each] for each in order]
+    raise AssertionError("a body inside itself")
+
+
+def _signature(code: Code) -> tuple[Any, ...]:
+    """Returns the parameters' names, and which of them are one value."""
+    values = [*bodies.given(code).values()]
+    return (*code.parameters, *map(values.index, values))
+
+
+def _first(body: Body) -> Body:
+    code = body.codes[0]
+    return Body(codes=[code], rows=[{code: row[code]} for row in body.rows])
+
+
+def _join(one: Body, two: Body) -> None:
+    one.codes += two.codes
+    for a, b in zip(one.rows, two.rows, strict=True):
+        a.update(b)
+
+
+def _tabled(body: Body) -> Body:
+    """Returns the body of a single scope with loops over tables, too."""
+    code = body.codes[0]
+    loops.looped(code, tables=True)
+    return merging.body(code)
+
+
+def _explained(body: Body) -> bool:
+    """Returns whether the names of layers can be written for all bodies."""
+    try:
+        trial = merging.copied(body)
+        merging.finish(trial)
+        Fields.of(trial)
+    except ConversionError:
+        return False
+    return True
+
+
+def _inline(body: Body) -> bool:
+    """Returns whether a body is one expression without arrays of its own."""
+    for code in body.codes:
+        shown = body.rows[0][code].expression
+        names = {each.id for each in ast.walk(shown) if isinstance(each, ast.Name) and not hasattr(each, "value")}
+        if trees.has_layer(shown) or "self" in names or len(trees.references(shown)) > 1 + len(code.parameters):
+            return False
+        code.result = shown
+    return True
+
+
+def _used(body: Body) -> list[int]:
+    """Returns the numbers of the parameters that some of the bodies read."""
+    used: set[Value] = set()
+    for row in body.rows:
+        for each in row.values():
+            used |= {*trees.references(each)}
+    found = []
+    for at in range(len(body.codes[0].parameters)):
+        parameters = [[*bodies.given(code).values()] for code in body.codes]
+        again = all(each[at] in each[:at] for each in parameters)
+        if not again and any(each[at] in used for each in parameters):
+            found.append(at)
+    return found

@@ -1,77 +1,163 @@
-"""The source of classes."""
+"""The source of a class."""
 
 import ast
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from converters.porting.writing import bodies
-from converters.porting.writing.classes import Classes, Made, is_number
+from converters.porting.emit import Code, Statement
+from converters.porting.graph import Value
+from converters.porting.writing import bodies, layout, trees
+from converters.porting.writing.classes import Made
+from converters.porting.writing.defaults import trimmed
+from converters.porting.writing.fields import MISSING, Field
+from converters.porting.writing.shorthand import shortened
+from converters.porting.writing.trees import Function, Loop
+
+Defaults = Mapping[str, Mapping[str, Any]]  # of the fields of each class of the file
 
 
-def source(classes: Classes) -> str:
-    """Returns the text of all classes."""
-    return "\n\n\n".join(_class(classes, each) for each in classes.made.values())
+def class_source(made: Made, defaults: Defaults, *, note: str = "") -> str:
+    """Returns the text of a class.
+
+    Args:
+        made: The class.
+        defaults: Of the fields of the classes that it calls.
+        note: Second paragraph of its docstring.
+    """
+    code = made.body.codes[0]
+    statements = _statements(made, defaults)
+    lines = [f"class {made.name}(nn.Module):", *_docstring(code, note), ""]
+    lines += [f"    {_field(each)}" for each in made.fields.fields]
+    lines += [""] if made.fields.fields else []
+    parameters = [name for at, name in enumerate(_parameters(made)) if at in made.parameters]
+    given = [f"{name}: {_annotation(code, at)}" for name, at in zip(parameters, made.parameters, strict=True)]
+    given += ["*", "train: bool = False"] if made.uses_train else []
+    lines += ["    @nn.compact"]
+    lines += layout.signature("def __call__", ["self", *given], f" -> {_returned(code)}:", 4)
+    return "\n".join([*lines, *layout.laid_out(statements, 8)])
 
 
-def _class(classes: Classes, made: Made) -> str:
-    code = made.instances[0]
-    writer = _Writer(classes, made)
-    body = [writer.visit(bodies.copied(each)) for each in code.body]
-    known = {}
-    for number, name in zip(made.numbers[0], made.fields, strict=True):
-        if name:
-            known[name] = number
-    lines = [f"class {made.name}(nn.Module):"]
-    lines += [f"    {name}: {_type(number)}" for name, number in known.items()]
-    lines += [""] if known else []
-    train = ", train: bool = False" if code.uses_train else ""
-    lines += ["    @nn.compact", f"    def __call__(self, {', '.join(made.parameters)}{train}):"]
-    for each in body:
-        text = ast.unparse(ast.fix_missing_locations(each))
-        lines += [f"        {line}" for line in text.split("\n")]
-    return "\n".join(lines)
+def _docstring(code: Code, note: str) -> list[str]:
+    kind = type(code.scope.module)
+    first = f'    """`{kind.__module__}.{kind.__qualname__}` of PyTorch'
+    return [f'{first}."""'] if not note else [f"{first}.", "", *(f"    {line}" for line in note.split("\n")), '    """']
 
 
-def _type(number: Any) -> str:
-    if isinstance(number, tuple):
-        return f"tuple[{', '.join(_type(each) for each in number)}]"
-    return type(number).__name__
+def _field(each: Field) -> str:
+    default = "" if each.default is MISSING else f" = {shown(each.default)}"
+    return f"{each.name}: {each.annotation}{default}"
 
 
-class _Writer(ast.NodeTransformer):
-    """Puts fields in place of numbers, and classes in place of children; visits as Skeleton does."""
+def shown(value: Any) -> str:
+    """Returns a constant as Python."""
+    return value.name if isinstance(value, Function) else layout.text(ast.Constant(value=value))
 
-    def __init__(self, classes: Classes, made: Made) -> None:
-        self._classes, self._made = classes, made
-        self._at = 0
 
-    def _number(self, value: Any) -> ast.expr:
-        name = self._made.fields[self._at]
-        self._at += 1
-        return ast.Attribute(value=ast.Name(id="self"), attr=name) if name else ast.Constant(value=value)
+def _parameters(made: Made) -> list[str]:
+    names, code = made.body.names, made.body.codes[0]
+    return [names.of[names.find(value)] for value in bodies.given(code).values()]
 
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return self._number(node.value) if is_number(node.value) else node
 
-    def generic_visit(self, node: ast.AST) -> Any:
-        if not hasattr(node, "child"):
-            return super().generic_visit(node)
-        child = self._classes.of[node.child]
-        numbers = child.numbers[child.instances.index(node.child)]
-        keywords = {}
-        for number, name in zip(numbers, child.fields, strict=True):
-            shown = self._number(number)
-            if name and name not in keywords:
-                keywords[name] = shown
-        called: Any = ast.Constant(value=self._classes.child_name(node))
-        if hasattr(node, "loop"):
-            prefix = "" if node.loop == "." else node.loop
-            parts = [ast.Constant(value=prefix)] if prefix else []
-            called = ast.JoinedStr(values=[*parts, ast.FormattedValue(value=ast.Name(id="i"), conversion=-1)])
-        return ast.Call(
-            func=ast.Name(id=child.name),
-            args=[],
-            keywords=[
-                *(ast.keyword(arg=name, value=value) for name, value in keywords.items()),
-                ast.keyword(arg="name", value=called),
-            ],
-        )
+def _annotation(code: Code, at: int) -> str:
+    return annotation([*code.parameters.values()][at])
+
+
+def annotation(tree: Any) -> str:
+    """Returns the type of a nesting of arrays."""
+    match tree:
+        case Value(dtype="module"):
+            return "nn.Module"
+        case Value():
+            return "jax.Array"
+        case int():
+            return "int"
+        case dict():
+            return "Mapping[str, Any]"
+        case list() | tuple():
+            return "Sequence[jax.Array]" if all(isinstance(each, Value) for each in tree) else "Sequence[Any]"
+    return "Any"
+
+
+def _returned(code: Code) -> str:
+    if code.scope.path:  # what a part gives to the whole is a row of arrays
+        count = len(code.orders)
+        return "jax.Array" if count == 1 else f"tuple[{', '.join(['jax.Array'] * count)}]"
+    return _nesting(code.scope.output)
+
+
+def _nesting(tree: Any) -> str:
+    match tree:
+        case Value():
+            return "jax.Array"
+        case dict():
+            inner = {*map(_nesting, tree.values())}
+            return f"dict[str, {inner.pop() if len(inner) == 1 else 'Any'}]"
+        case list():
+            inner = {*map(_nesting, tree)}
+            return f"list[{inner.pop() if len(inner) == 1 else 'Any'}]"
+        case tuple() if tree:
+            return f"tuple[{', '.join(map(_nesting, tree))}]"
+        case None:
+            return "None"
+    return "Any"
+
+
+def _statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
+    names, body = made.body.names, made.body
+    statements = [next(iter(row.values())) for row in body.rows]
+    conditions = [made.fields.conditions.get(index) for index in range(len(statements))]
+    names.choose(bodies.given(body.codes[0]), [*zip(statements, conditions, strict=True)])
+    written: list[ast.stmt] = []
+    if made.fields.counted:
+        written.append(ast.parse("index = count()").body[0])
+    for index, statement in enumerate(statements):
+        final = index == len(statements) - 1
+        part = _written(statement, made, returned=final)
+        condition = conditions[index]
+        if condition is None:
+            written.append(part)
+        else:
+            _add(written, condition, part)
+    for each in written:
+        trimmed(each, defaults)
+    return shortened(written)
+
+
+def _add(written: list[ast.stmt], condition: str, part: ast.stmt) -> None:
+    """Adds a statement to the branch of the condition that was written last, or to a new one."""
+    test = ast.parse(condition, mode="eval").body
+    last = written[-1] if written else None
+    if isinstance(last, ast.If):
+        if ast.unparse(last.test) == condition and not last.orelse:
+            last.body.append(part)
+            return
+        if ast.unparse(ast.UnaryOp(op=ast.Not(), operand=last.test)) == condition:
+            last.orelse.append(part)
+            return
+    written.append(ast.If(test=test, body=[part], orelse=[]))
+
+
+def _written(statement: Statement, made: Made, *, returned: bool = False) -> ast.stmt:
+    names = made.body.names
+    names.write(statement.expression)
+    if isinstance(statement, Loop):
+        names.write(statement.variables)
+        body = [_written(each, made) for each in statement.body]
+        return ast.For(target=statement.variables, iter=statement.expression, body=body, orelse=[])
+    if returned:
+        return ast.Return(value=statement.expression)
+    targets = [_target(names.of[names.find(each)]) for each in statement.targets]
+    if not targets:
+        return ast.Expr(value=statement.expression)
+    target = targets[0] if len(targets) == 1 else ast.Tuple(elts=targets, ctx=ast.Store())
+    return ast.Assign(targets=[target], value=statement.expression)
+
+
+def _target(name: str) -> ast.expr:
+    return ast.Name(id=name, ctx=ast.Store())
+
+
+def called(statements: Sequence[ast.stmt], name: str) -> list[ast.Call]:
+    """Returns the calls of a function in statements."""
+    found = [node for each in statements for node in ast.walk(each) if isinstance(node, ast.Call)]
+    return [node for node in found if trees.text(node.func) == name]

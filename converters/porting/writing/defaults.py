@@ -1,0 +1,58 @@
+"""Keywords of layers that have a default: said while classes are compared, left out of what is written."""
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from converters.porting.writing.trees import dotted, text
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "nn.Conv": {"strides": 1, "kernel_dilation": 1, "feature_group_count": 1, "use_bias": True},
+    "nn.ConvTranspose": {"use_bias": True},
+    "nn.Dense": {"use_bias": True},
+    "nn.LayerNorm": {"use_bias": True, "use_scale": True},
+    "BatchNorm": {"momentum": 0.9, "epsilon": 1e-05, "use_bias": True, "use_scale": True},
+}
+# The order in which a person gives keywords.
+ORDER = ("strides", "padding", "kernel_dilation", "feature_group_count", "momentum", "epsilon", "use_bias", "use_scale")
+
+
+def completed(node: ast.AST) -> None:
+    """Adds the keywords that calls in a tree leave at their default."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Call) and (known := DEFAULTS.get(dotted(each.func))) is not None:
+            given = {keyword.arg for keyword in each.keywords}
+            for name, value in known.items():
+                if name not in given:
+                    each.keywords.append(ast.keyword(arg=name, value=ast.Constant(value=value)))
+            for keyword in each.keywords:
+                keyword.value.role = keyword.arg  # type: ignore[attr-defined]
+                if keyword.arg in known and isinstance(keyword.value, ast.Constant):
+                    keyword.value.default = known[keyword.arg]  # type: ignore[attr-defined]
+            each.keywords.sort(key=lambda keyword: (_place(keyword.arg), given and keyword.arg == "name"))
+
+
+def _place(name: str | None) -> int:
+    return ORDER.index(name) if name in ORDER else (len(ORDER) + (name == "name"))
+
+
+def trimmed(node: ast.AST, more: Mapping[str, Mapping[str, Any]]) -> None:
+    """Leaves out the keywords that are at their default.
+
+    Args:
+        node: The tree.
+        more: Defaults of classes of the file.
+    """
+    for each in ast.walk(node):
+        if isinstance(each, ast.Call):
+            name = dotted(each.func)
+            known = DEFAULTS.get(name) or more.get(name) or {}
+            each.keywords = [keyword for keyword in each.keywords if not _default(keyword, known)]
+
+
+def _default(keyword: ast.keyword, known: Mapping[str, Any]) -> bool:
+    if keyword.arg not in known:
+        return False
+    default = known[keyword.arg]
+    value = keyword.value.value if isinstance(keyword.value, ast.Constant) else text(keyword.value)
+    return type(value) is type(default) and bool(value == default)

@@ -1,0 +1,89 @@
+"""A file of Flax: its head, the functions that Flax lacks, and the classes."""
+
+import importlib.metadata
+import inspect
+import re
+import textwrap
+from typing import Any
+
+from converters.porting.emit import Code
+from converters.porting.writing import helpers, images, normalization, sequences
+from converters.porting.writing.classes import Classes
+from converters.porting.writing.source import class_source
+
+IMPORTS = {  # what a file imports, if its name is in it
+    "Callable": "from collections.abc import Callable",
+    "Mapping": "from collections.abc import Mapping",
+    "Sequence": "from collections.abc import Sequence",
+    "partial": "from functools import partial",
+    "count": "from itertools import count",
+    "Any": "from typing import Any",
+}
+
+
+def file_source(root: Code, *, batch_norm: str = "copy") -> tuple[str, str]:
+    """Returns the text of a file, and the name of the root's class.
+
+    Args:
+        root: The body of the whole module.
+        batch_norm: "copy" writes the class into the file, "zoo" imports it.
+    """
+    classes = Classes()
+    made = classes.add(root)
+    defaults = {each.name: each.defaults for each in classes.made}
+    parts = [class_source(each, defaults) for each in classes.made]
+    own = _helpers("\n".join(parts), batch_norm)
+    body = "\n\n\n".join([*own, *parts])
+    return f"{_head(root.scope.module)}\n\n{_imports(body, batch_norm)}\n\n\n{body}\n", made.name
+
+
+def _helpers(text: str, batch_norm: str) -> list[str]:
+    """Returns the sources of the functions and classes that a text uses, and that these use."""
+    known = {
+        name: each
+        for module in (normalization, helpers, images, sequences)
+        for name, each in vars(module).items()
+        if (inspect.isfunction(each) or inspect.isclass(each)) and each.__module__ == module.__name__
+    }
+    if batch_norm == "zoo":
+        del known["BatchNorm"]
+    found: dict[str, str] = {}
+    while True:
+        seen = "\n".join([text, *found.values()])
+        new = [name for name in known if name not in found and re.search(rf"(?<![\w.]){name}\b", seen)]
+        if not new:
+            return [found[name] for name in known if name in found]
+        for name in new:
+            found[name] = inspect.getsource(known[name]).rstrip()
+
+
+def _imports(body: str, batch_norm: str) -> str:
+    def uses(name: str) -> bool:
+        return re.search(rf"\b{name}\b", body) is not None
+
+    abc = [name for name in ("Callable", "Mapping", "Sequence") if uses(name)]
+    standard = ["import math"] if uses("math") else []
+    standard += [f"from collections.abc import {', '.join(abc)}"] if abc else []
+    standard += [line for name, line in IMPORTS.items() if name not in ("Callable", "Mapping", "Sequence") and uses(name)]
+    own = ["from zoo import BatchNorm"] if batch_norm == "zoo" and uses("BatchNorm") else []
+    flax = ["import flax.linen as nn", "import jax"] + (["import jax.numpy as jnp"] if uses("jnp") else [])
+    flax += ["import numpy as np"] if uses("np") else []
+    return "\n\n".join("\n".join(each) for each in (standard, [*flax, *own]) if each)
+
+
+def _head(module: Any) -> str:
+    kind = type(module)
+    package = kind.__module__.partition(".")[0]
+    what = f"Its classes and layers have the names of those in PyTorch's `{kind.__module__}`. {_origin(package)}"
+    return "\n".join([f'"""{kind.__name__} in Flax.', "", *textwrap.wrap(what, 100), '"""'])
+
+
+def _origin(package: str) -> str:
+    """Returns what a file derives from, and under which licence that is."""
+    try:
+        found = importlib.metadata.metadata(package)
+    except importlib.metadata.PackageNotFoundError:
+        return f"Derived from the source code of `{package}`, whose licence applies."
+    licence = found.get("License-Expression") or found.get("License") or ""
+    stated = f"licensed {licence}" if licence and "\n" not in licence else "whose licence applies"
+    return f"Derived from the source code of {package} {found['Version']}, {stated}."
