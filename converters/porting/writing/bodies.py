@@ -10,7 +10,16 @@ from converters.porting.expressions import reference
 from converters.porting.graph import Value
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.simplify import simplified
-from converters.porting.writing.trees import Loop, copied, has_layer, is_activation, is_layer, references, replaced, text
+from converters.porting.writing.trees import (
+    Loop,
+    copied,
+    has_layer,
+    is_activation,
+    is_layer,
+    references,
+    replaced,
+    text,
+)
 
 WIDEST = 84  # characters of an expression that others are written into
 
@@ -25,7 +34,9 @@ def tidy(code: Code) -> None:
 def given(code: Code) -> dict[str, Value]:
     """Returns the values of the parameters; a parameter that is a list, say, is a value, too."""
     return {
-        name: each if isinstance(each, Value) else code.stands.setdefault(name, Value(shape=(), dtype="", name=name))
+        name: each
+        if isinstance(each, Value)
+        else code.stands.setdefault(name, Value(shape=(), dtype="", name=name))
         for name, each in code.parameters.items()
     }
 
@@ -111,7 +122,7 @@ def nested(rows: list[Row], uses: Counter[Value]) -> list[Row]:
 def _nest_loops(loops: list[Loop], codes: list[Code], uses: Counter[Value]) -> None:
     handed = {turn[2] for loop in loops for turn in loop.carried}
     inner = [dict(zip(codes, each, strict=True)) for each in zip(*(loop.body for loop in loops), strict=True)]
-    more = uses + Counter({value: 2 for value in handed})  # read by the next turn, too
+    more = uses + Counter(dict.fromkeys(handed, 2))  # read by the next turn, too
     found = nested(inner, more)
     for code, loop in zip(codes, loops, strict=True):
         loop.body = [row[code] for row in found]

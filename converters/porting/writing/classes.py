@@ -212,7 +212,10 @@ def _groups(codes: Sequence[Code]) -> list[list[Code]]:
     height: dict[Code, int] = {}
     for code in codes:
         height[code] = 1 + max((height[each] for each in _children(code)), default=0)
-    for key in (lambda code: (type(code.scope.module), 0), lambda code: (type(code.scope.module), height[code])):
+    for key in (
+        lambda code: (type(code.scope.module), 0),
+        lambda code: (type(code.scope.module), height[code]),
+    ):
         graph: dict[Any, dict[Any, None]] = {}
         for code in codes:
             graph.setdefault(key(code), {}).update({key(each): None for each in _children(code)})
@@ -263,8 +266,14 @@ def _inline(body: Body) -> bool:
     """Returns whether a body is one expression without arrays of its own."""
     for code in body.codes:
         shown = body.rows[0][code].expression
-        names = {each.id for each in ast.walk(shown) if isinstance(each, ast.Name) and not hasattr(each, "value")}
-        if trees.has_layer(shown) or "self" in names or len(trees.references(shown)) > 1 + len(code.parameters):
+        names = {
+            each.id for each in ast.walk(shown) if isinstance(each, ast.Name) and not hasattr(each, "value")
+        }
+        if (
+            trees.has_layer(shown)
+            or "self" in names
+            or len(trees.references(shown)) > 1 + len(code.parameters)
+        ):
             return False
         code.result = shown
     return True

@@ -14,7 +14,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "BatchNorm": {"momentum": 0.9, "epsilon": 1e-05, "use_bias": True, "use_scale": True},
 }
 # The order in which a person gives keywords.
-ORDER = ("strides", "padding", "kernel_dilation", "feature_group_count", "momentum", "epsilon", "use_bias", "use_scale")
+ORDER = (
+    "strides",
+    "padding",
+    "kernel_dilation",
+    "feature_group_count",
+    "momentum",
+    "epsilon",
+    "use_bias",
+    "use_scale",
+)
 
 
 def completed(node: ast.AST) -> None:

@@ -145,10 +145,20 @@ class Fields:
                 ]
                 return each
         default = getattr(column.nodes[0], "default", MISSING)
-        name = names.get(id(column)) or self._unused(_role(column), {*names.values()})
+        name = names.get(id(column)) or self._called(column, {*names.values()})
         made = Field(name=name, values=[*column.values], default=default, optional=default is None)
         self.fields.append(made)
         return made
+
+    def _called(self, column: Column, kept: Set[str]) -> str:
+        """Returns a name after what the number is, with the layer's where several are that."""
+        role = _role(column)
+        if role in kept or not self._free(role):
+            statement = next(iter(self.body.rows[column.row].values()))
+            named = f"{_layer(statement.expression)}_{role}"
+            if not named.startswith("_") and self._free(named):
+                return named
+        return self._unused(role, kept)
 
     def _derived(self, values: Sequence[Any]) -> ast.expr | None:
         """Returns numbers as an expression of a field: a multiple, or a tuple of such; None if they are none."""
@@ -293,7 +303,9 @@ class Fields:
 
 def _factor(pairs: Sequence[tuple[Any, Any]]) -> int | None:
     """Returns the small number of which all second numbers are that multiple of the first."""
-    if len({a for a, _ in pairs if type(a) is int}) < 2 or not all(type(a) is int and a > 1 for a, _ in pairs):
+    if len({a for a, _ in pairs if type(a) is int}) < 2 or not all(
+        type(a) is int and a > 1 for a, _ in pairs
+    ):
         return None
     found = {b // a for a, b in pairs if b % a == 0} if all(b % a == 0 for a, b in pairs) else set()
     return found.pop() if len(found) == 1 and 2 <= max(found) <= LARGEST_FACTOR else None
@@ -334,8 +346,19 @@ def _parts(module: Any) -> dict[str, bool]:
     return {**flags, **modules}
 
 
+def _layer(expression: ast.expr) -> str:
+    """Returns the last word of the name of the first layer in an expression; "" if that is a number."""
+    for node in ast.walk(expression):
+        if isinstance(node, ast.keyword) and node.arg == "name" and isinstance(node.value, ast.Constant):
+            word = str(node.value.value).rpartition(".")[2]
+            return word if word.isidentifier() else ""
+    return ""
+
+
 def _hint(statement: Any) -> str:
     """Returns a name for an optional part: that of its first layer, or its class's."""
+    if isinstance(statement.expression, ast.Call) and trees.is_activation(statement.expression.func):
+        return "activate"
     for node in ast.walk(statement.expression):
         if isinstance(node, ast.keyword) and node.arg == "name" and isinstance(node.value, ast.Constant):
             found = re.sub(r"[^a-z]*\d.*", "", str(node.value.value).lower()).replace(".", "_")

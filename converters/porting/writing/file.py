@@ -64,7 +64,11 @@ def _imports(body: str, batch_norm: str) -> str:
     abc = [name for name in ("Callable", "Mapping", "Sequence") if uses(name)]
     standard = ["import math"] if uses("math") else []
     standard += [f"from collections.abc import {', '.join(abc)}"] if abc else []
-    standard += [line for name, line in IMPORTS.items() if name not in ("Callable", "Mapping", "Sequence") and uses(name)]
+    standard += [
+        line
+        for name, line in IMPORTS.items()
+        if name not in ("Callable", "Mapping", "Sequence") and uses(name)
+    ]
     own = ["from zoo import BatchNorm"] if batch_norm == "zoo" and uses("BatchNorm") else []
     flax = ["import flax.linen as nn", "import jax"] + (["import jax.numpy as jnp"] if uses("jnp") else [])
     flax += ["import numpy as np"] if uses("np") else []
@@ -74,7 +78,9 @@ def _imports(body: str, batch_norm: str) -> str:
 def _head(module: Any) -> str:
     kind = type(module)
     package = kind.__module__.partition(".")[0]
-    what = f"Its classes and layers have the names of those in PyTorch's `{kind.__module__}`. {_origin(package)}"
+    what = (
+        f"Its classes and layers have the names of those in PyTorch's `{kind.__module__}`. {_origin(package)}"
+    )
     return "\n".join([f'"""{kind.__name__} in Flax.', "", *textwrap.wrap(what, 100), '"""'])
 
 

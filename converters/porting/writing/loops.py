@@ -68,6 +68,7 @@ class Run:
         shapes: Of each turn's statements, one after the other.
         columns: For each number that differs between turns, or that is the same: its values by turn; the
             numbers in a text are columns of their own.
+        named: Columns that are numbers in the names of layers.
     """
 
     statements: Sequence[Statement]
@@ -76,6 +77,7 @@ class Run:
     turns: int
     shapes: list[Shape]
     columns: list[tuple[Any, ...]]
+    named: set[tuple[Any, ...]]
 
     @classmethod
     def at(cls, code: Code, known: Sequence[Shape], start: int, size: int, *, tables: bool) -> "Run | None":
@@ -95,7 +97,10 @@ class Run:
                 turns=turns,
                 shapes=shapes[:turns],
                 columns=[*zip(*rows, strict=True)],
+                named=set(),
             )
+            names = [is_name for node in shapes[0].constants for is_name in _in_name(node)]
+            run.named = {each for each, is_name in zip(run.columns, names, strict=True) if is_name}
             if run.written(tables=tables) and run.connected(code):
                 return run
         return None
@@ -105,9 +110,17 @@ class Run:
         """Returns the columns that need one in a table, each once."""
         found: list[tuple[Any, ...]] = []
         for each in self.columns:
-            if len({*each}) > 1 and not _counts(each) and not any(_apart(one, each) is not None for one in found):
+            if (
+                len({*each}) > 1
+                and not self._counts(each)
+                and not any(_apart(one, each) is not None for one in found)
+            ):
                 found.append(each)
         return found
+
+    def _counts(self, column: tuple[Any, ...]) -> bool:
+        """Returns whether the names of layers count up as the numbers of a column do."""
+        return _counts(column) and any(_counts(each) and each[0] == column[0] for each in self.named)
 
     @property
     def saved(self) -> float:
@@ -119,10 +132,12 @@ class Run:
 
     def written(self, *, tables: bool) -> bool:
         """Returns whether what differs between turns can be written, and is worth it."""
-        counted = [each for each in self.columns if _counts(each)]
+        counted = [each for each in self.columns if self._counts(each)]
         if not tables:
             return bool(counted) and not self.different and len({each[0] for each in counted}) == 1
         table = self.different
+        if sum(each in self.named for each in table) > 1:
+            return False
         if self.turns < MANY:
             functions = any(isinstance(each, trees.Function) for column in table for each in column)
             if functions or len(table) > WIDEST_TABLE or (table and self.turns < 3 and self.size < 3):
@@ -150,7 +165,11 @@ class Run:
                 else:
                     return False
         self.carried = found[0]
-        return all(each == self.carried for each in found) and not fixed & {*self.carried} and self._closed(code, made)
+        return (
+            all(each == self.carried for each in found)
+            and not fixed & {*self.carried}
+            and self._closed(code, made)
+        )
 
     def _closed(self, code: Code, made: list[list[Value]]) -> bool:
         """Returns whether nobody else reads what a turn makes, but of the last one what is carried on."""
@@ -195,7 +214,7 @@ class Run:
         """Returns the loop's variable for each column that differs; the count's has the key ()."""
         roles = self._roles()
         made = {each: Value(shape=(), dtype="", name=roles[each]) for each in self.different}
-        counted = [each for each in self.columns if _counts(each)]
+        counted = [each for each in self.columns if self._counts(each)]
         if counted:
             start = min(each[0] for each in counted)
             made[()] = Value(shape=(), dtype=str(0 if start == 1 and not made else start), name="i")
@@ -231,13 +250,17 @@ class Run:
         shown = ast.Tuple(elts=[_row(each) for each in rows], ctx=ast.Load())
         if count is None:
             return shown
-        return expression("enumerate(t, a)", t=shown, a=start) if start else expression("enumerate(t)", t=shown)
+        return (
+            expression("enumerate(t, a)", t=shown, a=start) if start else expression("enumerate(t)", t=shown)
+        )
 
 
 def _row(row: Any) -> ast.expr:
     if isinstance(row, tuple):
         return ast.Tuple(elts=[_row(each) for each in row], ctx=ast.Load())
-    return ast.parse(row.name, mode="eval").body if isinstance(row, trees.Function) else ast.Constant(value=row)
+    return (
+        ast.parse(row.name, mode="eval").body if isinstance(row, trees.Function) else ast.Constant(value=row)
+    )
 
 
 def _alike(one: Shape, two: Shape) -> bool:
@@ -254,6 +277,11 @@ def _numbers(found: Shape) -> list[Any]:
     for each in map(constant, found.constants):
         row += digits_apart(each)[1] if isinstance(each, str) else [each]
     return row
+
+
+def _in_name(node: Any) -> list[bool]:
+    value = constant(node)
+    return [True] * len(digits_apart(value)[1]) if isinstance(value, str) else [False]
 
 
 def _role(node: Any) -> list[str]:
@@ -308,7 +336,7 @@ def _put(found: Shape, columns: list[tuple[Any, ...]], variables: dict[tuple[Any
 def _part(column: tuple[Any, ...], variables: dict[tuple[Any, ...], Value]) -> ast.expr | None:
     if len({*column}) == 1:
         return None
-    if _counts(column):
+    if () in variables and _counts(column) and column not in variables:
         return _shifted(variables[()], column[0] - int(variables[()].dtype))
     for key, value in variables.items():
         if key and (step := _apart(key, column)) is not None:

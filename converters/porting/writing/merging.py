@@ -40,9 +40,9 @@ def equal(one: Body, two: Body) -> bool:
     """Returns whether two bodies are the same but for numbers and activations."""
     if len(one.rows) != len(two.rows):
         return False
-    return all(
-        _same(_shape(a), _shape(b)) for a, b in zip(one.rows, two.rows, strict=True)
-    ) and connected(_joined(one, two, [(i, i) for i in range(len(one.rows))]))
+    return all(_same(_shape(a), _shape(b)) for a, b in zip(one.rows, two.rows, strict=True)) and connected(
+        _joined(one, two, [(i, i) for i in range(len(one.rows))])
+    )
 
 
 def merged(one: Body, two: Body) -> Body | None:
@@ -171,12 +171,16 @@ def _replaced_too_early(made: Body) -> tuple[int, dict[Code, Value], list[int]] 
             if len(found) < 2 or None in found:
                 continue
             first, *others = sorted(found)  # type: ignore[type-var]
-            originals = {code: value for code in made.codes for value, at in sites[code].items() if at == first}
+            originals = {
+                code: value for code in made.codes for value, at in sites[code].items() if at == first
+            }
             if len(originals) < len(made.codes):
                 continue
             if any(_read_after(made, code, originals[code], others[0][0]) for code in made.codes):
                 readers = [
-                    i for i, each in enumerate(made.rows) if i >= others[0][0] and _differs(each, sites, first)
+                    i
+                    for i, each in enumerate(made.rows)
+                    if i >= others[0][0] and _differs(each, sites, first)
                 ]
                 return max(others[0][0], 0), originals, readers
     return None

@@ -125,9 +125,7 @@ class _Life:
         return self.parts[0][0]
 
     def overlaps(self, other: "_Life") -> bool:
-        return any(
-            (a[0] < b[1] and b[0] < a[1]) or a[0] == b[0] for a in self.parts for b in other.parts
-        )
+        return any((a[0] < b[1] and b[0] < a[1]) or a[0] == b[0] for a in self.parts for b in other.parts)
 
 
 class _Lives:

@@ -25,7 +25,11 @@ def simplified(code: Code) -> None:
                 before = makers.get(value) if value is not None else None
                 # Its shape is asked for in the reshape itself.
                 own = sum(read is value for read in references(each.expression))
-                if before is not None and counts[value] == own and (made := _joined(before, each)) is not None:
+                if (
+                    before is not None
+                    and counts[value] == own
+                    and (made := _joined(before, each)) is not None
+                ):
                     each.expression = made
                     joined.add(id(before))
     code.statements = [each for each in code.statements if id(each) not in joined]
@@ -38,7 +42,11 @@ def _joined(before: Statement, after: Statement) -> ast.expr | None:
             func=ast.Attribute(value=x, attr="mean"), args=[ast.Constant(value=(1, *_)) as axes], keywords=[_]
         ):
             ndim = len(axes.value) + 2  # type: ignore[arg-type]
-            if before.targets[0].ndim == ndim and axes.value == (*range(1, ndim - 1),) and _flat(before.targets[0], after.targets[0]):
+            if (
+                before.targets[0].ndim == ndim
+                and axes.value == (*range(1, ndim - 1),)
+                and _flat(before.targets[0], after.targets[0])
+            ):
                 return expression("x.mean(axes)", x=x, axes=axes)
     return None
 

@@ -40,7 +40,11 @@ def class_source(made: Made, defaults: Defaults, *, note: str = "") -> str:
 def _docstring(code: Code, note: str) -> list[str]:
     kind = type(code.scope.module)
     first = f'    """`{kind.__module__}.{kind.__qualname__}` of PyTorch'
-    return [f'{first}."""'] if not note else [f"{first}.", "", *(f"    {line}" for line in note.split("\n")), '    """']
+    return (
+        [f'{first}."""']
+        if not note
+        else [f"{first}.", "", *(f"    {line}" for line in note.split("\n")), '    """']
+    )
 
 
 def _field(each: Field) -> str:

@@ -13,7 +13,16 @@ from converters.porting.graph import Value
 
 # Functions of one array that a class may have as a field.
 ACTIVATIONS = (
-    *("nn.relu", "nn.relu6", "nn.silu", "nn.sigmoid", "nn.hard_swish", "nn.hard_sigmoid", "nn.gelu", "nn.elu"),
+    *(
+        "nn.relu",
+        "nn.relu6",
+        "nn.silu",
+        "nn.sigmoid",
+        "nn.hard_swish",
+        "nn.hard_sigmoid",
+        "nn.gelu",
+        "nn.elu",
+    ),
     *("nn.tanh", "nn.softplus", "nn.soft_sign", "nn.leaky_relu", "nn.selu", "nn.celu", "jnp.tanh"),
 )
 PLAIN = ("ctx", "type_comment", "kind")  # parts of a node that say nothing
@@ -114,8 +123,10 @@ def _walk_node(node: ast.AST, found: Shape) -> None:
 
 def is_activation(node: Any) -> bool:
     """Returns whether a node names a function of one array, such as nn.relu."""
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (
-        f"{node.value.id}.{node.attr}" in ACTIVATIONS
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (f"{node.value.id}.{node.attr}" in ACTIVATIONS)
     )
 
 
@@ -178,7 +189,12 @@ def made(statement: Statement) -> list[Value]:
     if not isinstance(statement, Loop):
         return statement.targets
     inside = [value for each in statement.body for value in made(each)]
-    return [*references(statement.variables), *(turn[1] for turn in statement.carried), *inside, *statement.targets]
+    return [
+        *references(statement.variables),
+        *(turn[1] for turn in statement.carried),
+        *inside,
+        *statement.targets,
+    ]
 
 
 class _Replacing(ast.NodeTransformer):
