@@ -63,6 +63,7 @@ class Classes:
         for group in _groups([*_all(root)]):
             for code in group:
                 self._prepare(code)
+                loops.looped(code, tables=len(group) == 1)
             self._decide(group, root)
         return self.of[root]
 
@@ -77,7 +78,6 @@ class Classes:
         assert code.result is not None
         completed(code.result)
         lists.grown(code)
-        loops.looped(code)
 
     def _called(self, code: Code, node: Any) -> Any:
         """Returns an expression with the classes of children in it."""
@@ -94,8 +94,6 @@ class Classes:
             else:
                 clusters.append(found)
         for each in self._merged(clusters):
-            if len(each.codes) == 1:
-                each = _tabled(each)
             self._make(each, root)
 
     def _merged(self, clusters: list[Body]) -> list[Body]:
@@ -242,13 +240,6 @@ def _join(one: Body, two: Body) -> None:
     one.codes += two.codes
     for a, b in zip(one.rows, two.rows, strict=True):
         a.update(b)
-
-
-def _tabled(body: Body) -> Body:
-    """Returns the body of a single scope with loops over tables, too."""
-    code = body.codes[0]
-    loops.looped(code, tables=True)
-    return merging.body(code)
 
 
 def _explained(body: Body) -> bool:

@@ -13,6 +13,8 @@ from converters.porting.writing.trees import Shape, constant, digits_apart, rena
 
 LEAST = 0.4  # part of the statements that bodies have in common, if they are one
 
+SMALL = 7  # largest number that is equal to another by chance
+
 
 @dataclass(eq=False, kw_only=True)
 class Body:
@@ -107,13 +109,14 @@ def _score(one: Shape, two: Shape) -> float:
     if any(digits_apart(a)[0] != digits_apart(b)[0] for a, b in pairs if isinstance(a, str)):
         return 0
     equal = sum(a == b for a, b in pairs) / max(len(pairs), 1)
-    return 2 + equal + (_pattern(one) == _pattern(two))
+    return 2 + equal + 2 * (_pattern(one) == _pattern(two))
 
 
-def _pattern(found: Shape) -> list[int]:
+def _pattern(found: Shape) -> list[tuple[int, int]]:
     """Returns which numbers are equal, as the channels and groups of a depthwise convolution."""
-    numbers = [each for each in map(constant, found.constants) if type(each) is int and each > 1]
-    return [*map(numbers.index, numbers)]
+    numbers = [*map(constant, found.constants)]
+    large = [at for at, each in enumerate(numbers) if type(each) is int and each > SMALL]
+    return [(at, first) for at in large if (first := numbers.index(numbers[at])) != at]
 
 
 def _aligned(one: list[Shape], two: list[Shape]) -> list[tuple[int | None, int | None]]:
