@@ -1,4 +1,4 @@
-"""A scope's statements as a person would write them: nested where the torch code nests, nothing that is unused."""
+"""A scope's statements as a person would write them: nested where the torch code nests, none unused."""
 
 import ast
 import re

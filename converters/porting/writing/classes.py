@@ -180,10 +180,8 @@ class _Calls(ast.NodeTransformer):
 
 
 def _keyword(name: str, value: Any, default: Any) -> ast.keyword:
-    if isinstance(value, Function):
-        node = ast.parse(value.name, mode="eval").body
-    else:
-        node = literal(value, name)
+    function = isinstance(value, Function)
+    node = ast.parse(value.name, mode="eval").body if function else literal(value, name)
     node.role, node.default = name, default  # type: ignore[attr-defined]
     return ast.keyword(arg=name, value=node)
 

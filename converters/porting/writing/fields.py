@@ -93,6 +93,7 @@ class Fields:
         numbers = [each for each in columns if not isinstance(each.known[0], str)]
         chosen: dict[int, Field] = {}
         names = made._attributes([each for each in numbers if _varies(each)])
+        names |= _of_several([each for each in numbers if _varies(each)], {*names.values()})
         derived: list[tuple[Column, ast.expr]] = []
         for partial, tuples in ((False, False), (True, False), (False, True), (True, True)):
             for column in numbers:
@@ -161,7 +162,7 @@ class Fields:
         return self._unused(role, kept)
 
     def _derived(self, values: Sequence[Any]) -> ast.expr | None:
-        """Returns numbers as an expression of a field: a multiple, or a tuple of such; None if they are none."""
+        """Returns numbers as an expression of a field: a multiple, or a tuple of such; None if not."""
         known = [each for each in values if each is not MISSING]
         if all(type(each) is int for each in known):
             for each in self.fields:
@@ -191,7 +192,7 @@ class Fields:
         return self._derived(column)
 
     def _known(self, column: Column) -> bool:
-        """Returns whether a number that optional parts have is not the default, and that of a field of its kind."""
+        """Returns whether optional parts have a number that is no default, but a field's."""
         default = getattr(column.nodes[0], "default", MISSING)
         if MISSING not in column.values or default is MISSING or default == column.known[0]:
             return False
@@ -251,7 +252,10 @@ class Fields:
             for name in settings[0]:
                 if tuple(each.get(name, False) for each in settings) == has and self._free(name):
                     return self._add_flag(name, has)
-        return self._add_flag(self._unused(_hint(next(iter(self.body.rows[index].values())))), has)
+        hint = _hint(next(iter(self.body.rows[index].values())))
+        again = any(hint == _hint(next(iter(row.values()))) for row in self.body.rows[index + 1 :])
+        # As in an inverted residual, whose first convolution may be left out.
+        return self._add_flag(self._unused("expand" if again and hint != "option" else hint), has)
 
     def _add_flag(self, name: str, has: tuple[bool, ...]) -> str:
         self.fields.append(Field(name=name, values=[*has], default=False))
@@ -344,6 +348,24 @@ def _parts(module: Any) -> dict[str, bool]:
         for name, each in module._modules.items()
     }
     return {**flags, **modules}
+
+
+def _of_several(columns: Sequence[Column], taken: Set[str]) -> dict[int, str]:
+    """Returns names for features of two kinds: those that the last layer gives, and hidden ones."""
+    found: dict[int, str] = {}
+    for role in ("features", "out_channels"):
+        alike = {
+            repr(each.values): each for each in columns if each.role == role and MISSING not in each.values
+        }
+        if len(alike) < 2:
+            continue
+        first, *_, last = alike.values()
+        pairs = [*zip(first.values, last.values, strict=True)]
+        if _factor(pairs) is None and role not in taken:
+            found[id(first)], found[id(last)] = f"hidden_{role.removeprefix('out_')}", role
+        elif _factor(pairs) is None:
+            found[id(first)] = f"hidden_{role.removeprefix('out_')}"
+    return found
 
 
 def _layer(expression: ast.expr) -> str:

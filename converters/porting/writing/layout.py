@@ -96,7 +96,7 @@ def _target(node: ast.expr) -> Document:
 
 
 def _right(node: ast.expr) -> Document:
-    """Returns an expression that gets parentheses if it needs several lines and has no brackets to break in."""
+    """Returns an expression, in parentheses if it needs several lines and has no brackets to break in."""
     inner = document(node)
     match node:
         case ast.BinOp(left=left, right=right) if not isinstance(left, ast.BinOp) and _ends_open(right):

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from converters.porting.emit import Code, Statement
@@ -21,8 +22,8 @@ def looped(code: Code, *, tables: bool = False) -> None:
 
     Args:
         code: The body.
-        tables: If true, turns may have several statements, and numbers that a table gives; otherwise they have
-            one, and differ in what is counted.
+        tables: If true, turns may have several statements, and numbers that a table gives; otherwise they
+            have one, and differ in what is counted.
     """
     if not tables:
         _loop(code, 1)
@@ -291,9 +292,7 @@ def _role(node: Any) -> list[str]:
 
 def _counts(column: tuple[Any, ...]) -> bool:
     """Returns whether numbers count up by one."""
-    return all(type(each) is int for each in column) and all(
-        b - a == 1 for a, b in zip(column, column[1:], strict=False)
-    )
+    return all(type(each) is int for each in column) and all(b - a == 1 for a, b in pairwise(column))
 
 
 def _lines(statement: Statement) -> int:
@@ -310,7 +309,7 @@ def _lines(statement: Statement) -> int:
 
 
 def _apart(one: tuple[Any, ...], two: tuple[Any, ...]) -> int | None:
-    """Returns what has to be added to the numbers of a column to have those of another; None if nothing does it."""
+    """Returns the number by which the numbers of a second column are larger; None if there is none."""
     if not all(type(each) is int for each in (*one, *two)):
         return 0 if one == two else None
     steps = {b - a for a, b in zip(one, two, strict=True)}

@@ -73,7 +73,7 @@ def _joined(one: Body, two: Body, pairs: Sequence[tuple[int | None, int | None]]
 
 
 def connected(made: Body) -> bool:
-    """Lets values of all bodies that are one share a variable; returns whether each still reads what it did."""
+    """Lets values that are one share a variable; returns whether each body still reads what it did."""
     names = made.names = Names()
     parameters = {code: [*given(code).values()] for code in made.codes}
     for same in zip(*parameters.values(), strict=True):
@@ -165,7 +165,7 @@ def finish(made: Body) -> None:
 
 def _replaced_too_early(made: Body) -> tuple[int, dict[Code, Value], list[int]] | None:
     sites = {code: _sites(made, code) for code in made.codes}
-    for index, row in enumerate(made.rows):
+    for row in made.rows:
         if len(row) < 2:
             continue
         shapes = {code: trees.shape(each).values for code, each in row.items()}

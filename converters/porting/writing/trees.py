@@ -35,8 +35,8 @@ class Loop(Statement):
     Attributes:
         variables: What the loop counts or takes from a table: its targets, as an expression of values.
         body: The statements.
-        carried: For what each turn hands to the next: the value before the loop, the one that the body reads, and
-            the one that it makes; the loop's targets are the last ones of these.
+        carried: For what each turn hands to the next: the value before the loop, the one that the body
+            reads, and the one that it makes; the loop's targets are the last ones of these.
     """
 
     variables: ast.expr

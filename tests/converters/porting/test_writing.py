@@ -1,0 +1,151 @@
+"""The written source: classes, loops, fields, names of variables, layout."""
+
+import ast
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from converters.porting.port import written
+from converters.porting.writing import layout
+
+
+class Residual(nn.Module):
+    """A block with an optional shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.downsample = nn.Conv2d(inputs, outputs, 1, stride) if inputs != outputs else None
+
+    def forward(self, x: Any) -> Any:
+        identity = x
+        out = self.conv(x)
+        if self.downsample is not None:
+            identity = self.downsample(x)
+        return torch.relu(out + identity)
+
+
+class Inverted(nn.Module):
+    """Layers in a Sequential, the first and the one in the middle optional."""
+
+    def __init__(self, width: int, hidden: int, squeezed: int = 0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(width, hidden, 1)] if hidden != width else []
+        layers += [nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)]
+        layers += [nn.Sequential(nn.Conv2d(hidden, hidden, 5, padding=2))] if squeezed else []
+        self.block = nn.Sequential(*layers, nn.BatchNorm2d(hidden), nn.Conv2d(hidden, width, 1))
+
+    def forward(self, input: Any) -> Any:
+        return input + self.block(input)
+
+
+class Dense(nn.Module):
+    """A list that grows."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(4 * (i + 1), 4, 1) for i in range(layers))
+
+    def forward(self, x: Any) -> Any:
+        features = [x]
+        for layer in self.layers:
+            features.append(layer(torch.cat(features, 1)))
+        return torch.cat(features, 1)
+
+
+def source(module: nn.Module) -> str:
+    images = [torch.zeros(2, 4, 8, 8)], [torch.zeros(3, 4, 12, 12)]
+    return written(module.eval(), *images, {})[0]
+
+
+def test_a_block_with_an_optional_shortcut_is_one_class() -> None:
+    text = source(nn.Sequential(Residual(4, 4), Residual(4, 8, 2), Residual(8, 8)))
+    assert text.count("class Residual") == 1
+    assert "    downsample: bool = False\n" in text
+    assert "        if self.downsample:\n            x = nn.Conv(" in text
+    assert "        return nn.relu(out + x)\n" in text
+
+
+def test_optional_layers_that_are_numbered_are_one_class() -> None:
+    text = source(nn.Sequential(Inverted(4, 4), Inverted(4, 8), Inverted(4, 8, 2)))
+    assert text.count("class Inverted") == 1
+    assert "index = count()" in text
+
+
+def test_numbers_that_follow_from_a_field_are_written_so() -> None:
+    class Block(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.up, self.down = nn.Conv2d(width, 4 * width, 1), nn.Conv2d(4 * width, width, 1)
+            self.grow = nn.Conv2d(width, 2 * width, 1)
+
+        def forward(self, x: Any) -> Any:
+            return self.grow(x + self.down(torch.relu(self.up(x))))
+
+    text = source(nn.Sequential(Block(4), Block(8)))
+    assert "4 * self.features" in text or "self.hidden_features" in text
+
+
+def test_equal_layers_are_a_loop_and_what_differs_is_a_table() -> None:
+    text = source(nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5))))
+    assert "for i in range(5):\n            x = nn.Conv(" in text.replace("input", "x")
+    widths = (4, 8, 6, 10, 12, 14)
+    text = source(nn.Sequential(*(nn.Conv2d(a, b, 1) for a, b in pairwise(widths))))
+    assert "for i, features in enumerate((8, 6, 10, 12, 14)):" in text
+
+
+def test_a_value_that_is_read_after_a_loop_keeps_its_name() -> None:
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(3))
+
+        def forward(self, x: Any) -> Any:
+            y = x
+            for layer in self.layers:
+                y = layer(y)
+            return x + y
+
+    text = source(Skip())
+    assert "for i in range(3):" in text
+    assert "return x + y" in text
+
+
+def test_the_source_is_the_same_twice() -> None:
+    first, second = (source(nn.Sequential(Residual(4, 4), Residual(4, 8, 2))) for _ in range(2))
+    assert first == second
+
+
+def test_the_source_is_clean_for_ruff(tmp_path: Any) -> None:
+    ruff = [sys.executable, "-m", "ruff"]
+    if subprocess.run([*ruff, "--version"], capture_output=True).returncode:
+        pytest.skip("ruff is not installed")
+    file = tmp_path / "net.py"
+    file.write_text(source(nn.Sequential(Inverted(4, 8), Inverted(4, 8, 2), Residual(4, 4), Dense(3))))
+    settings = ["--isolated", "--line-length", "100"]
+    subprocess.run([*ruff, "format", "--check", *settings, file], check=True, capture_output=True)
+    rules = "E,F,I,B,UP,N8,SIM,RUF,C4,PIE,RET"
+    found = subprocess.run([*ruff, "check", *settings, "--select", rules, file], capture_output=True)
+    assert not found.returncode, found.stdout.decode()
+
+
+LAYOUTS = [
+    # Arguments have one line of their own if they fit there, else one each, with a comma after the last.
+    f'out = nn.Conv(\n    self.features, (7, 7), padding=3, use_bias=False, name="{"n" * 35}"\n)(x)',
+    "x = x.reshape(\n    " + ",\n    ".join(f"x.shape[{i}] // {'7' * 20}" for i in range(4)) + ",\n)",
+    "x = (\n    " + "a" * 50 + "\n    + " + "b" * 30 + " * " + "c" * 30 + "\n)",
+    'y = x[:, : x.shape[1], None, 1:, ::2] if -(a + b) ** 2 < 1e-6 else f"{i + 1}.{j}"',
+    "for i, (features, strides) in enumerate(\n    ("
+    + ", ".join(["(160, 2)"] * 8)
+    + ")\n):\n    x = (1,) + [*x, 2]",
+]
+
+
+@pytest.mark.parametrize("text", LAYOUTS)
+def test_lines_are_broken_as_ruff_breaks_them(text: str) -> None:
+    assert "\n".join(layout.laid_out(ast.parse(text).body, 0)) == text
