@@ -128,9 +128,13 @@ def test_the_source_is_clean_for_ruff(tmp_path: Any) -> None:
     file = tmp_path / "net.py"
     file.write_text(source(nn.Sequential(Inverted(4, 8), Inverted(4, 8, 2), Residual(4, 4), Dense(3))))
     settings = ["--isolated", "--line-length", "100"]
-    subprocess.run([*ruff, "format", "--check", *settings, file], check=True, capture_output=True)
+    subprocess.run(
+        [*ruff, "format", "--check", *settings, file], check=True, capture_output=True, cwd=tmp_path
+    )
     rules = "E,F,I,B,UP,N8,SIM,RUF,C4,PIE,RET"
-    found = subprocess.run([*ruff, "check", *settings, "--select", rules, file], capture_output=True)
+    found = subprocess.run(
+        [*ruff, "check", *settings, "--select", rules, file], capture_output=True, cwd=tmp_path
+    )
     assert not found.returncode, found.stdout.decode()
 
 
