@@ -99,8 +99,9 @@ def _right(node: ast.expr) -> Document:
     """Returns an expression, in parentheses if it needs several lines and has no brackets to break in."""
     inner = document(node)
     match node:
-        case ast.BinOp(left=left, right=right) if not isinstance(left, ast.BinOp) and _ends_open(right):
-            return inner
+        case ast.BinOp(left=left, op=op, right=right) if _simple(left) and _ends_open(right):
+            symbol, own = OPERATORS[type(op)]
+            return (document(left), f" {symbol} ", document(right, own + 1))
         case ast.BinOp() | ast.IfExp() | ast.Compare() | ast.BoolOp():
             return Group((Broken("("), Indented((SOFT, inner)), SOFT, Broken(")")))
     return inner

@@ -80,7 +80,8 @@ class Names:
         has = {hint for life in lives.of.values() for hint in life.hints}
         taken: dict[str, list[_Life]] = {}
         for life in sorted(lives.of.values(), key=lambda each: each.first):
-            hints = [*dict.fromkeys(each for each in life.hints if each)] or [self._after(life) or "x"]
+            hints = [*dict.fromkeys(each for each in life.hints if each and not each.isupper())]
+            hints = hints or [self._after(life) or "x"]
             hints = [each if PLAINER.get(each, each) in has else PLAINER.get(each, each) for each in hints]
             name = next(
                 each

@@ -109,11 +109,22 @@ def test_inputs_that_do_not_run_are_refused_with_the_reason(small):
         converters.port(small, [1.0, 2.0])
 
 
-def test_a_difference_is_an_error_that_names_the_first_layer(small, images, monkeypatch):
+def _write_another(monkeypatch, old, new):
+    """Lets the port write something else than what the module does."""
     from converters.porting import port as writing
 
-    plain = writing.source
-    monkeypatch.setattr(writing, "source", lambda classes: plain(classes).replace("nn.relu(", "jnp.tanh("))
+    plain = writing.file_source
+
+    def wrong(*args, **options):
+        text, root = plain(*args, **options)
+        assert old in text
+        return text.replace(old, new), root
+
+    monkeypatch.setattr(writing, "file_source", wrong)
+
+
+def test_a_difference_is_an_error_that_names_the_first_layer(small, images, monkeypatch):
+    _write_another(monkeypatch, "nn.relu(", "nn.tanh(")
     with pytest.raises(
         converters.ConversionError, match="the written module is not the same: fc is the first"
     ):
@@ -121,11 +132,6 @@ def test_a_difference_is_an_error_that_names_the_first_layer(small, images, monk
 
 
 def test_a_difference_at_other_sizes_only_is_an_error(small, images, monkeypatch):
-    from converters.porting import port as writing
-
-    plain = writing.source
-    monkeypatch.setattr(
-        writing, "source", lambda classes: plain(classes).replace("x.mean((1, 2))", "x.sum((1, 2)) / 48")
-    )
+    _write_another(monkeypatch, "x.mean((1, 2))", "(x.sum((1, 2)) / 48)")
     with pytest.raises(converters.ConversionError, match="not the same at other sizes of the inputs"):
         converters.port(small, images)
