@@ -25,10 +25,10 @@ def declared(value: Value, name: str) -> ast.expr:
 
 def variable(value: Value, name: str) -> ast.expr:
     """Returns the declaration of an array that is no parameter."""
-    kinds = {"bool": "bool_", "int64": "int32", "float64": "float32"}
-    dtype = kinds.get(value.dtype, value.dtype)
+    kinds = {"float32": "", "float64": "", "bool": ", bool", "int64": ", jnp.int32"}
+    dtype = kinds.get(value.dtype, f", jnp.{value.dtype}")
     return expression(
-        f'self.variable("buffers", name, jnp.zeros, shape, jnp.{dtype}).value',
+        f'self.variable("buffers", name, jnp.zeros, shape{dtype}).value',
         name=name,
         shape=tuple(value.shape),
     )

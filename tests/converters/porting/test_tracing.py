@@ -323,3 +323,10 @@ def test_what_cannot_be_right_is_refused_with_its_line(make, line, words):
         lines, start = inspect.getsourcelines(make.forward)
         number = start + next(index for index, each in enumerate(lines) if line in each)
         assert f"{__file__}:{number}: " in message
+
+
+def test_arrays_that_layers_share_have_one_gradient():
+    found = converters.port(Language().eval(), IDS[0])
+    assert not any("holds for" in note for note in found.notes)
+    assert found.proof.gradients < 1e-12
+    assert found.source.count('name="embedding"') + found.source.count("name='embedding'") == 1
