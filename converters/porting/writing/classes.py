@@ -181,8 +181,8 @@ class _Calls(ast.NodeTransformer):
 
 def _keyword(name: str, value: Any, default: Any) -> ast.keyword:
     function = isinstance(value, Function)
-    node = ast.parse(value.name, mode="eval").body if function else literal(value, name)
-    node.role, node.default = name, default  # type: ignore[attr-defined]
+    node: Any = ast.parse(value.name, mode="eval").body if function else literal(value, name)
+    node.role, node.default = name, default
     return ast.keyword(arg=name, value=node)
 
 
@@ -208,19 +208,21 @@ def _groups(codes: Sequence[Code]) -> list[list[Code]]:
     height: dict[Code, int] = {}
     for code in codes:
         height[code] = 1 + max((height[each] for each in _children(code)), default=0)
-    for key in (
-        lambda code: (type(code.scope.module), 0),
-        lambda code: (type(code.scope.module), height[code]),
-    ):
-        graph: dict[Any, dict[Any, None]] = {}
-        for code in codes:
-            graph.setdefault(key(code), {}).update({key(each): None for each in _children(code)})
-        try:
-            order = [*TopologicalSorter(graph).static_order()]
-        except CycleError:
-            continue
-        return [[code for code in codes if key(code) == each] for each in order]
-    raise AssertionError("a body inside itself")
+    kinds: dict[Code, Any] = {code: type(code.scope.module) for code in codes}
+    try:
+        order = _sorted(kinds)
+    except CycleError:  # modules that hold others of their own class
+        kinds = {code: (type(code.scope.module), height[code]) for code in codes}
+        order = _sorted(kinds)
+    return [[code for code in codes if kinds[code] == each] for each in order]
+
+
+def _sorted(kinds: dict[Code, Any]) -> list[Any]:
+    """Returns kinds of bodies, those inside others first."""
+    graph: dict[Any, dict[Any, None]] = {}
+    for code, kind in kinds.items():
+        graph.setdefault(kind, {}).update({kinds[each]: None for each in _children(code)})
+    return [*TopologicalSorter(graph).static_order()]
 
 
 def _signature(code: Code) -> tuple[Any, ...]:

@@ -60,7 +60,7 @@ def trimmed(node: ast.AST, more: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _default(keyword: ast.keyword, known: Mapping[str, Any]) -> bool:
-    if keyword.arg not in known:
+    if keyword.arg is None or keyword.arg not in known:
         return False
     default = known[keyword.arg]
     value = keyword.value.value if isinstance(keyword.value, ast.Constant) else text(keyword.value)

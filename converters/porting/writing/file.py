@@ -90,6 +90,6 @@ def _origin(package: str) -> str:
         found = importlib.metadata.metadata(package)
     except importlib.metadata.PackageNotFoundError:
         return f"Derived from the source code of `{package}`, whose licence applies."
-    licence = found.get("License-Expression") or found.get("License") or ""
+    licence = next((found[key] for key in ("License-Expression", "License") if key in found), "")
     stated = f"licensed {licence}" if licence and "\n" not in licence else "whose licence applies"
     return f"Derived from the source code of {package} {found['Version']}, {stated}."

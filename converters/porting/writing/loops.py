@@ -229,7 +229,7 @@ class Run:
         return roles
 
     def _target(self, variables: dict[tuple[Any, ...], Value]) -> ast.expr:
-        table = [reference(value) for key, value in variables.items() if key]
+        table: list[ast.expr] = [reference(value) for key, value in variables.items() if key]
         count = variables.get(())
         columns: ast.expr | None = None
         if table:

@@ -108,8 +108,9 @@ def _score(one: Shape, two: Shape) -> float:
     pairs = [*zip(map(constant, one.constants), map(constant, two.constants), strict=True)]
     if any(digits_apart(a)[0] != digits_apart(b)[0] for a, b in pairs if isinstance(a, str)):
         return 0
-    equal = sum(a == b for a, b in pairs) / max(len(pairs), 1)
-    return 2 + equal + 2 * (_pattern(one) == _pattern(two))
+    equal: float = sum(bool(a == b) for a, b in pairs) / max(len(pairs), 1)
+    alike: float = 2 if _pattern(one) == _pattern(two) else 0
+    return 2 + equal + alike
 
 
 def _pattern(found: Shape) -> list[tuple[int, int]]:
@@ -173,7 +174,7 @@ def _replaced_too_early(made: Body) -> tuple[int, dict[Code, Value], list[int]] 
             found = {sites[code].get(value) for code, value in zip(row, place, strict=True)}
             if len(found) < 2 or None in found:
                 continue
-            first, *others = sorted(found)  # type: ignore[type-var]
+            first, *others = sorted(each for each in found if each is not None)
             originals = {
                 code: value for code in made.codes for value, at in sites[code].items() if at == first
             }

@@ -11,7 +11,8 @@ LEAST = 2  # layers that are worth a line of their own
 
 def shortened(statements: list[ast.stmt]) -> list[ast.stmt]:
     """Writes what several batch norms have in common once."""
-    calls = [node for each in statements for node in ast.walk(each) if _batch_norm(node)]
+    nodes = [node for each in statements for node in ast.walk(each)]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and _batch_norm(node)]
     if len(calls) < LEAST:
         return statements
     layers = [call.func for call in calls if isinstance(call.func, ast.Call)]

@@ -22,7 +22,9 @@ def simplified(code: Code) -> None:
         match each.expression:
             case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="reshape" | "squeeze")):
                 value = getattr(name, "value", None)
-                before = makers.get(value) if value is not None else None
+                if value is None:
+                    continue
+                before = makers.get(value)
                 # Its shape is asked for in the reshape itself.
                 own = sum(read is value for read in references(each.expression))
                 if (
@@ -39,14 +41,10 @@ def _joined(before: Statement, after: Statement) -> ast.expr | None:
     """Returns the mean over an image's axes as it is when they are dropped."""
     match before.expression:
         case ast.Call(
-            func=ast.Attribute(value=x, attr="mean"), args=[ast.Constant(value=(1, *_)) as axes], keywords=[_]
+            func=ast.Attribute(value=x, attr="mean"), args=[ast.Constant(value=axes)], keywords=[_]
         ):
-            ndim = len(axes.value) + 2  # type: ignore[arg-type]
-            if (
-                before.targets[0].ndim == ndim
-                and axes.value == (*range(1, ndim - 1),)
-                and _flat(before.targets[0], after.targets[0])
-            ):
+            image = before.targets[0]
+            if repr(axes) == repr((*range(1, image.ndim - 1),)) and _flat(image, after.targets[0]):
                 return expression("x.mean(axes)", x=x, axes=axes)
     return None
 

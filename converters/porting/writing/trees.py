@@ -211,7 +211,7 @@ def replaced(node: Any, known: Mapping[Value, ast.expr]) -> Any:
     if isinstance(node, Loop):
         node.body = [replaced(each, known) for each in node.body]
         node.carried = [
-            (getattr(known.get(before), "value", before), *turn) for before, *turn in node.carried
+            (getattr(known.get(before), "value", before), inside, out) for before, inside, out in node.carried
         ]
     if isinstance(node, Statement):
         node.expression = replaced(node.expression, known)
