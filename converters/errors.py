@@ -16,8 +16,10 @@ class ConversionError(ConverterError):
 
     Attributes:
         draft: names pairs and rules to try, where different names seem to be why; for `names=` once checked.
+        source: of a port, with classes to be written in place of those that cannot be ported; else empty.
     """
 
-    def __init__(self, message: str, draft: tuple[Any, ...] = ()) -> None:
+    def __init__(self, message: str, draft: tuple[Any, ...] = (), *, source: str = "") -> None:
         super().__init__(message)
         self.draft = draft
+        self.source = source

@@ -9,6 +9,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from converters.errors import ConversionError
 from converters.porting import statements
 from converters.porting.aliases import Tensors, shares
 from converters.porting.dispatch import (
@@ -34,10 +35,19 @@ class Recorder(TorchFunctionMode):
         leaves: Classes of modules whose calls are recorded as one operation.
         functions: Names of functions that are recorded whole; of others that are written in Python, what
             they call is recorded instead.
+        partial: If true, modules that cannot be ported are left out, all but the root.
     """
 
-    def __init__(self, root: torch.nn.Module, leaves: frozenset[type], functions: frozenset[str]) -> None:
+    def __init__(
+        self,
+        root: torch.nn.Module,
+        leaves: frozenset[type],
+        functions: frozenset[str],
+        *,
+        partial: bool = False,
+    ) -> None:
         super().__init__()
+        self._partial = partial
         self._leaves, self._functions = leaves, functions
         self._names = {id(module): name for name, module in root.named_modules(remove_duplicate=True)}
         self._tensors = Tensors(self._follow)
@@ -230,7 +240,16 @@ class Recorder(TorchFunctionMode):
         scope = operation.scope
         assert scope is not None
         self.scopes.append(scope)
-        output = original(operation.module, *args, **kwargs)
+        try:
+            output = original(operation.module, *args, **kwargs)
+        except ConversionError as error:
+            if not self._partial or scope is self.scopes[0]:
+                raise
+            scope.missing = str(error)
+            scope.operations.clear()
+            del self.scopes[self.scopes.index(scope) + 1 :]
+            with self._silence():
+                output = original(operation.module, *args, **kwargs)
         with self._silence():
             scope.output = self._described(output)
             if len(self.scopes) == 1:  # the root's, which is kept
@@ -261,6 +280,8 @@ def captured(
     kwargs: Mapping[str, Any],
     leaves: frozenset[type],
     functions: frozenset[str],
+    *,
+    partial: bool = False,
 ) -> tuple[Scope, Any]:
     """Runs a module and returns what it did, and its output.
 
@@ -269,7 +290,7 @@ def captured(
     Raises:
         ConversionError: it does what cannot be ported; the message says where.
     """
-    recorder = Recorder(module, leaves, functions)
+    recorder = Recorder(module, leaves, functions, partial=partial)
     names = [*inspect.signature(module.forward).parameters]
     for name, each in (*zip(names, inputs, strict=False), *kwargs.items()):
         for tensor in leaves_of(each):

@@ -12,6 +12,7 @@ from converters.porting.code import Code, Order, Statement, agree, channels_last
 from converters.porting.expressions import DROP, expression, literal
 from converters.porting.graph import Operation, Scope, Value, mapped, values
 from converters.porting.homes import homes, is_constant
+from converters.porting.stubs import stub
 from converters.porting.unify import Varying
 
 Result: TypeAlias = tuple[ast.expr, Order]
@@ -45,6 +46,7 @@ class Emitter(Body):
         functions: How each function is written.
         layers: How each layer is written.
         parent: Writes the scope that calls this one; None for the whole module's.
+        partial: If true, modules that cannot be written are left out, all but the root.
     """
 
     def __init__(
@@ -54,7 +56,10 @@ class Emitter(Body):
         functions: Mapping[str, Handler],
         layers: Mapping[type, Handler],
         parent: "Emitter | None" = None,
+        *,
+        partial: bool = False,
     ) -> None:
+        self._partial: bool = parent._partial if parent else partial
         self._functions, self._layers = functions, layers
         super().__init__(scope, orders, parent._homes if parent else homes(scope, self._is_inline), parent)
         self._modules: dict[str, Value] = {}
@@ -95,7 +100,7 @@ class Emitter(Body):
 
     def _emit(self, operation: Operation) -> None:
         if operation.scope is not None:
-            (self._inline if self._is_inline(operation.scope) else self._child)(operation)
+            self._emit_scope(operation, operation.scope)
             return
         handler = (
             self._layers.get(operation.kind)
@@ -121,6 +126,17 @@ class Emitter(Body):
 
     # Modules within this one.
 
+    def _emit_scope(self, operation: Operation, scope: Scope) -> None:
+        if not scope.missing and self._is_inline(scope):
+            try:
+                self._inline(operation)
+                return
+            except ConversionError as error:
+                if not self._partial:
+                    raise
+                self._operation, scope.missing = operation, str(error)
+        self._child(operation)
+
     def _is_inline(self, scope: Scope) -> bool:
         """Returns whether a module is written where it is called: a layer's subclass, or a mere function."""
         if isinstance(scope.module, tuple(self._layers)):
@@ -142,7 +158,7 @@ class Emitter(Body):
         scope = operation.scope
         assert scope is not None
         given = {value: (self.get(value), self.order(value))[1] for value in values(scope.inputs)}
-        child = Emitter(scope, given, self._functions, self._layers, self).run()
+        child = self._of_child(scope, given)
         self.code.uses_train |= child.uses_train
         self.code.uses_random |= child.uses_random
         made = ast.Call(
@@ -153,6 +169,17 @@ class Emitter(Body):
         outputs = [*values(operation.output), *self._homes.leaving.get(scope, ())]
         whole = self._shared(operation, made) if self._is_shared(operation) else made
         self._assign(outputs, whole, child.orders)
+
+    def _of_child(self, scope: Scope, given: Mapping[Value, Order]) -> Code:
+        reason = scope.missing
+        if not reason:
+            try:
+                return Emitter(scope, given, self._functions, self._layers, self).run()
+            except ConversionError as error:
+                if not self._partial:
+                    raise
+                reason = str(error)
+        return stub(scope, given, self._results(scope), reason)
 
     def _is_shared(self, operation: Operation) -> bool:
         return self._homes.names.get(operation.path, operation.path) in self._homes.layers

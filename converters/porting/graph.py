@@ -133,6 +133,7 @@ class Scope:
         inputs: Names of the parameters of its `forward`, with what they were given.
         operations: In order.
         output: What `forward` returned.
+        missing: Reason why it cannot be ported, in a port that leaves such modules out; "" if it can.
     """
 
     path: str
@@ -140,6 +141,7 @@ class Scope:
     inputs: dict[str, Any] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     output: Any = None
+    missing: str = ""
 
 
 def leaves(tree: Any) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
 from converters.porting.layers import LAYERS
 from converters.porting.layers.packages import imported
+from converters.porting.stubs import raised
 from converters.porting.training import only_in_training
 from converters.porting.unify import unified
 from converters.porting.writing.file import file_source
@@ -123,6 +124,8 @@ def write(
     module: torch.nn.Module,
     arguments: Mapping[str, Any],
     others: Mapping[str, Any],
+    *,
+    partial: bool = False,
 ) -> Written:
     """Runs a module twice and returns its source.
 
@@ -130,23 +133,24 @@ def write(
         module: In eval mode.
         arguments: What `forward` takes, by name.
         others: The same at other sizes.
+        partial: If true, the modules in it that cannot be ported raise a NotImplementedError.
     """
     layers = {**LAYERS, **imported()}
     leaves, functions = frozenset(layers), frozenset(FUNCTIONS)
     calls = [call(module, each) for each in (arguments, others)]
-    runs = [captured(fresh(module), *each, leaves, functions)[0] for each in calls]
-    scope = unified(*runs)
+    runs = [captured(fresh(module), *each, leaves, functions, partial=partial)[0] for each in calls]
+    scope = unified(*runs, partial=partial)
     eval_only = only_in_training(module, scope, *calls[0], leaves, functions)
     scope.inputs = {name: each for name, each in scope.inputs.items() if any(True for _ in values(each))}
     orders = {
         value: channels_last(value.ndim) if value.ndim >= 4 and value.floating else plain(value.ndim)
         for value in values(scope.inputs)
     }
-    code = Emitter(scope, orders, FUNCTIONS, layers).run()
+    code = Emitter(scope, orders, FUNCTIONS, layers, partial=partial).run()
     orders |= dict(zip(values(scope.output), code.orders, strict=True))
     text, root = file_source(code, batch_norm="zoo")
     return Written(
-        source=text,
+        source=raised(text),
         root=root,
         inputs=scope.inputs,
         outputs=scope.output,

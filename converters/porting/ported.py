@@ -67,8 +67,10 @@ def port(
             takes it; the notes say what did not.
 
     Raises:
-        ConversionError: the module does what cannot be written, with the file and line of the torch code; or
-            its outputs, gradients or running statistics differ in float64, with the first layer that differs.
+        ConversionError: the module does what cannot be written, with the file and line of the torch code; if
+            a module inside it does so, the error's `source` has all others, and a class to be written that
+            raises a NotImplementedError. Or outputs, gradients or running statistics differ in float64, with
+            the first layer that differs.
     """
     if not hasattr(torch_module, "named_modules"):
         raise ConversionError(f"port takes a torch.nn.Module, not a {type(torch_module).__name__}")

@@ -26,23 +26,33 @@ class Varying(int):
         return made
 
 
-def unified(first: Scope, second: Scope) -> Scope:
+def unified(first: Scope, second: Scope, *, partial: bool = False) -> Scope:
     """Returns the first run, with the second's shapes beside its own and with `Varying` sizes.
+
+    Args:
+        first: A run.
+        second: Another one, at other sizes.
+        partial: If true, modules that cannot be unified are marked as missing, all but the root.
 
     Raises:
         ConversionError: the runs do different things, or a number differs that is no size.
     """
-    _Pair().scope(first, second)
+    _Pair(partial=partial).scope(first, second)
     return first
 
 
 class _Pair:
-    def __init__(self) -> None:
+    def __init__(self, *, partial: bool) -> None:
+        self._partial = partial
         self._others: dict[Value, Value] = {}
 
     def scope(self, first: Scope, second: Scope) -> None:
         where = f"{type(first.module).__name__} {first.path!r}" if first.path else "the module"
         first.inputs = self.tree(first.inputs, second.inputs, where)
+        if first.missing or second.missing:
+            first.missing = first.missing or second.missing
+            first.output = self.tree(first.output, second.output, where)
+            return
         if len(first.operations) != len(second.operations):
             raise ConversionError(f"{where} does other things for another size of its inputs.")
         for one, two in zip(first.operations, second.operations, strict=True):
@@ -56,7 +66,13 @@ class _Pair:
         one.arguments = self.tree(one.arguments, two.arguments, where)
         one.keywords = self.tree(one.keywords, two.keywords, where)
         if one.scope is not None and two.scope is not None:
-            self.scope(one.scope, two.scope)
+            try:
+                self.scope(one.scope, two.scope)
+            except ConversionError as error:
+                if not self._partial:
+                    raise
+                one.scope.missing = str(error)
+                one.scope.output = self.tree(one.scope.output, two.scope.output, where)
         one.output = self.tree(one.output, two.output, where)
 
     def tree(self, one: Any, two: Any, where: str) -> Any:

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -100,9 +100,21 @@ def at_other_sizes(
             return write(module, first, second), second, tuple(_notes(change, possible[0], refused))
         except ConversionError as error:
             if refused is None:
-                write(module, first, first)  # else the sizes are not to blame
+                _check_same_sizes(module, first, second)
             refused = refused or error
     raise AssertionError("the last change is none, which was written")
+
+
+def _check_same_sizes(
+    module: torch.nn.Module, arguments: Mapping[str, Any], others: Mapping[str, Any]
+) -> None:
+    """Raises the error that is there at one size of the inputs, too, with the source of the other modules."""
+    try:
+        write(module, arguments, arguments)
+    except ConversionError as error:
+        with suppress(ConversionError):
+            error.source = write(module, arguments, others, partial=True).source
+        raise
 
 
 def _batched(module: torch.nn.Module, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -69,7 +69,15 @@ def port_to(
     if call.method is not None:
         raise ZooError("method= is for modules of Flax; port takes what `forward` does.")
     args, keywords = _drawn(torch_module, call)
-    ported = converters.port(torch_module, *args, target=target, kwargs={**keywords, **call.values})
+    try:
+        ported = converters.port(torch_module, *args, target=target, kwargs={**keywords, **call.values})
+    except converters.ConversionError as error:
+        if not error.source:
+            raise
+        out.mkdir(parents=True, exist_ok=True)
+        (out / SOURCE).write_text(error.source)
+        advice = f"wrote all else to {str(out / SOURCE)!r}; what is yours to write raises NotImplementedError"
+        raise converters.ConversionError(f"{error}\n{advice}") from error
     notes = list(ported.notes)
     beside = {SOURCE: ported.source.encode(), CERTIFICATE: certificate(ported).encode()}
     try:

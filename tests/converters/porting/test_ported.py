@@ -1,6 +1,8 @@
 """`converters.port`: what it returns, what it refuses, and what its proof finds."""
 
 import copy
+import linecache
+import re
 
 import numpy as np
 import pytest
@@ -135,3 +137,52 @@ def test_a_difference_at_other_sizes_only_is_an_error(small, images, monkeypatch
     _write_another(monkeypatch, "x.mean((1, 2))", "(x.sum((1, 2)) / 48)")
     with pytest.raises(converters.ConversionError, match="not the same at other sizes of the inputs"):
         converters.port(small, images)
+
+
+class Odd(nn.Module):
+    def forward(self, x):
+        return torch.special.entr(x.abs())  # no handler
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.mean() > 0 else -x
+
+
+class Whole(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 1)
+        self.part = part
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(self.part(self.conv1(x)).mean((2, 3)))
+
+
+class Deep(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.part = part
+
+    def forward(self, x):
+        return self.part(x) * self.scale
+
+
+@pytest.mark.parametrize(("part", "line"), [(Odd, "torch.special.entr"), (Branching, "if x.mean() > 0")])
+def test_a_part_that_cannot_be_ported_is_left_as_a_class_to_be_written(part, line, images):
+    with pytest.raises(converters.ConversionError, match=r"test_ported\.py:\d+: ") as refused:
+        converters.port(Whole(Deep(part())), images)
+    source = refused.value.source
+    assert source.count("raise NotImplementedError(") == 1
+    assert f"{part.__name__} (part.part) takes (2, 8, 6, 4) float32 and gives (2, 8, 6, 4) float32" in source
+    number = int(re.search(r"test_ported\.py:(\d+)", source)[1])
+    assert line in linecache.getline(__file__, number)
+    assert "name='fc'" in source.replace('"', "'")
+
+
+def test_a_module_whose_own_forward_cannot_be_ported_has_no_source(images):
+    with pytest.raises(converters.ConversionError) as refused:
+        converters.port(Branching(), images)
+    assert refused.value.source == ""
