@@ -13,6 +13,7 @@ from converters.porting.graph import Value
 from converters.porting.writing import bodies, lists, loops, merging, trees
 from converters.porting.writing.defaults import completed
 from converters.porting.writing.fields import Field, Fields
+from converters.porting.writing.heads import head
 from converters.porting.writing.merging import Body
 from converters.porting.writing.trees import Function
 
@@ -119,6 +120,8 @@ class Classes:
             raise ConversionError(f"the body of {type(root.scope.module).__name__} does not hold together")
         fields = Fields(body=body) if trivial else Fields.of(body)
         first = body.codes[0]
+        if first is root:
+            head(fields)
         made = Made(
             name="" if trivial else self._name(first),
             body=body,

@@ -9,6 +9,7 @@ from typing import Any
 from converters.porting.emit import Code
 from converters.porting.writing import helpers, images, normalization, sequences
 from converters.porting.writing.classes import Classes
+from converters.porting.writing.heads import created
 from converters.porting.writing.source import class_source
 
 IMPORTS = {  # what a file imports, if its name is in it
@@ -32,8 +33,9 @@ def file_source(root: Code, *, batch_norm: str = "copy") -> tuple[str, str]:
     made = classes.add(root)
     defaults = {each.name: each.defaults for each in classes.made}
     parts = [class_source(each, defaults) for each in classes.made]
+    parts.append(created(made.name, made.fields.fields))
     own = _helpers("\n".join(parts), batch_norm)
-    body = "\n\n\n".join([*own, *parts])
+    body = "\n\n\n".join(each for each in [*own, *parts] if each)
     return f"{_head(root.scope.module)}\n\n{_imports(body, batch_norm)}\n\n\n{body}\n", made.name
 
 

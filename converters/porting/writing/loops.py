@@ -137,9 +137,9 @@ class Run:
         if not tables:
             return bool(counted) and not self.different and len({each[0] for each in counted}) == 1
         table = self.different
-        if sum(each in self.named for each in table) > 1:
-            return False
         if self.turns < MANY:
+            if sum(each in self.named for each in table) > 1:
+                return False
             functions = any(isinstance(each, trees.Function) for column in table for each in column)
             if functions or len(table) > WIDEST_TABLE or (table and self.turns < 3 and self.size < 3):
                 return False

@@ -153,3 +153,17 @@ LAYOUTS = [
 @pytest.mark.parametrize("text", LAYOUTS)
 def test_lines_are_broken_as_ruff_breaks_them(text: str) -> None:
     assert "\n".join(layout.laid_out(ast.parse(text).body, 0)) == text
+
+
+def test_the_number_of_classes_is_a_field_of_a_classifier() -> None:
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 7)
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(x.mean((2, 3)))
+
+    text = source(Classifier())
+    assert "    num_classes: int = 7\n" in text
+    assert text.endswith("    return Classifier(num_classes=num_classes)\n")
