@@ -126,6 +126,7 @@ def write(
     others: Mapping[str, Any],
     *,
     partial: bool = False,
+    batch_norm: str = "copy",
 ) -> Written:
     """Runs a module twice and returns its source.
 
@@ -134,6 +135,7 @@ def write(
         arguments: What `forward` takes, by name.
         others: The same at other sizes.
         partial: If true, the modules in it that cannot be ported raise a NotImplementedError.
+        batch_norm: "copy" writes PyTorch's batch norm into the file, "zoo" imports it.
     """
     layers = {**LAYERS, **imported()}
     leaves, functions = frozenset(layers), frozenset(FUNCTIONS)
@@ -148,7 +150,7 @@ def write(
     }
     code = Emitter(scope, orders, FUNCTIONS, layers, partial=partial).run()
     orders |= dict(zip(values(scope.output), code.orders, strict=True))
-    text, root = file_source(code, batch_norm="zoo")
+    text, root = file_source(code, batch_norm=batch_norm)
     return Written(
         source=raised(text),
         root=root,

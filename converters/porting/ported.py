@@ -50,6 +50,7 @@ def port(
     target: str = "linen",
     kwargs: Mapping[str, Any] = MappingProxyType({}),
     others: Sequence[Any] | Mapping[str, Any] | None = None,
+    batch_norm: str = "copy",
 ) -> Ported:
     """Writes the Flax source of a torch module, fills it with the weights, and proves that it is the same.
 
@@ -65,6 +66,8 @@ def port(
         others: The inputs at other sizes; a mapping holds them by the names of `forward`'s arguments. By
             default the batch and the size of images, or the length of sequences, change as far as the module
             takes it; the notes say what did not.
+        batch_norm: "copy" writes the batch norm, whose running variance is PyTorch's, into the file; "zoo"
+            imports it from there.
 
     Raises:
         ConversionError: the module does what cannot be written, with the file and line of the torch code; if
@@ -78,6 +81,8 @@ def port(
         raise ConversionError("target='nnx' is not written yet; use target='linen'.")
     if target != "linen":
         raise ConversionError(f"target={target!r}: expected 'linen'.")
+    if batch_norm not in ("copy", "zoo"):
+        raise ConversionError(f"batch_norm={batch_norm!r}: expected 'copy' or 'zoo'.")
     from converters.porting.work import ported
 
-    return ported(torch_module, inputs, kwargs, others)
+    return ported(torch_module, inputs, kwargs, others, batch_norm)

@@ -25,16 +25,17 @@ def ported(
     inputs: Sequence[Any],
     kwargs: Mapping[str, Any],
     others: Sequence[Any] | Mapping[str, Any] | None,
+    batch_norm: str,
 ) -> Ported:
     """Ports a module; arguments as for `port`."""
     arguments = bound(module, inputs, kwargs)
     with evaluating(module):
         _run(module, arguments)
         if others is None:
-            written, second, notes = at_other_sizes(module, arguments)
+            written, second, notes = at_other_sizes(module, arguments, batch_norm)
         else:
             second = dict(others) if isinstance(others, Mapping) else bound(module, others, kwargs)
-            written, notes = write(module, arguments, second), ()
+            written, notes = write(module, arguments, second, batch_norm=batch_norm), ()
     if written.eval_only:
         notes = (*notes, f"holds for eval mode; in training, {'; '.join(written.eval_only)}")
     ignore = unused(module, written.scope)
@@ -86,7 +87,7 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 def at_other_sizes(
-    module: torch.nn.Module, arguments: Mapping[str, Any]
+    module: torch.nn.Module, arguments: Mapping[str, Any], batch_norm: str = "copy"
 ) -> tuple[Written, Mapping[str, Any], tuple[str, ...]]:
     """Returns the source with as many sizes free as the module allows, the other inputs, and notes."""
     first = _batched(module, arguments)
@@ -97,7 +98,8 @@ def at_other_sizes(
         if not _runs(module, second):
             continue
         try:
-            return write(module, first, second), second, tuple(_notes(change, possible[0], refused))
+            written = write(module, first, second, batch_norm=batch_norm)
+            return written, second, tuple(_notes(change, possible[0], refused))
         except ConversionError as error:
             if refused is None:
                 _check_same_sizes(module, first, second)
