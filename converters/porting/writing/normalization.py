@@ -24,8 +24,8 @@ class BatchNorm(nn.BatchNorm):
         before: jax.Array = self.get_variable("batch_stats", "var")
         out: jax.Array = super().__call__(x, use_running_average, mask=mask)
         if not average and not self.is_initializing():
-            count = x.size / x.shape[-1] if mask is None else mask.sum()
+            samples = x.size / x.shape[-1] if mask is None else mask.sum()
             after: jax.Array = self.get_variable("batch_stats", "var")
-            unbiased = after + (after - self.momentum * before) / (count - 1)
+            unbiased = after + (after - self.momentum * before) / (samples - 1)
             self.put_variable("batch_stats", "var", unbiased)
         return out
