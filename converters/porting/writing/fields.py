@@ -113,6 +113,9 @@ class Fields:
             if (found := chosen.get(id(column))) is not None:
                 for node in column.nodes:
                     _become_field(node, found.name)
+        for each in made.fields:
+            if each.default is MISSING and MISSING in each.values:  # some instances do not use it
+                each.default = next(value for value in each.values if value is not MISSING)
         made.fields.sort(key=lambda each: each.default is not MISSING)
         return made
 
@@ -122,9 +125,7 @@ class Fields:
         found = []
         for each in self.fields:
             value = each.values[at]
-            if value is MISSING:
-                value = each.default if each.default is not MISSING else each.values[0]
-            found.append((each.name, value, each.default))
+            found.append((each.name, each.default if value is MISSING else value, each.default))
         return found
 
     def _columns(self) -> list[Column]:

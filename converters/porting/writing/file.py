@@ -17,7 +17,7 @@ IMPORTS = {  # what a file imports, if its name is in it
     "Mapping": "from collections.abc import Mapping",
     "Sequence": "from collections.abc import Sequence",
     "partial": "from functools import partial",
-    "count": "from itertools import count",
+    "count()": "from itertools import count",
     "Any": "from typing import Any",
 }
 
@@ -61,7 +61,7 @@ def _helpers(text: str, batch_norm: str) -> list[str]:
 
 def _imports(body: str, batch_norm: str) -> str:
     def uses(name: str) -> bool:
-        return re.search(rf"\b{name}\b", body) is not None
+        return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", body) is not None
 
     abc = [name for name in ("Callable", "Mapping", "Sequence") if uses(name)]
     standard = ["import math"] if uses("math") else []
