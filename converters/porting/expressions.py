@@ -2,9 +2,16 @@
 
 import ast
 import copy
+import math
 from functools import cache
 from typing import Any
 
+import numpy as np
+
+LOWEST = {  # numbers that torch code gets from torch.finfo
+    float(np.finfo(np.float32).min): "jnp.finfo(jnp.float32).min",
+    float(np.finfo(np.float32).max): "jnp.finfo(jnp.float32).max",
+}
 DROP = object()  # in place of a keyword's value: leaves the keyword out
 
 
@@ -22,6 +29,12 @@ def literal(value: Any, role: str = "") -> ast.expr:
         return kind(elts=[literal(each, role) for each in value], ctx=ast.Load())
     if isinstance(value, list):
         return ast.List(elts=[literal(each, role) for each in value], ctx=ast.Load())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return _parsed("jnp.nan" if math.isnan(value) else "jnp.inf" if value > 0 else "-jnp.inf")
+    if isinstance(value, float) and value in LOWEST:
+        return _parsed(LOWEST[value])
     made = ast.Constant(value=value)
     made.role = role  # type: ignore[attr-defined]
     return made

@@ -64,6 +64,9 @@ class Size(int):
     def __index__(self) -> int:
         return int(self)
 
+    def __neg__(self) -> "Size":
+        return Size(-int(self), ("-", 0, self))
+
     def __repr__(self) -> str:
         return str(int(self))
 

@@ -52,6 +52,8 @@ def _by_origin(body: Known, number: Any) -> ast.expr | None:
             return body.shape(value, axis)
         case ("+" | "-" | "*" | "//" | "%" as symbol, left, right):
             parts = _by_origin(body, left), _by_origin(body, right)
+            if symbol == "-" and left == 0 and parts[1] is not None:
+                return expression("-b", b=parts[1])
             if parts[0] is not None and parts[1] is not None:
                 return expression(f"a {symbol} b", a=parts[0], b=parts[1])
     return None

@@ -12,6 +12,7 @@ from converters.porting.graph import Operation, bound
 
 def softmax(name: str) -> Handler:
     """Returns the handler of softmax or its logarithm."""
+
     def handler(e: Emitter, op: Operation) -> Result:
         if op.module is not None:
             x, dim = op.arguments[0], op.module.dim
@@ -45,7 +46,16 @@ def gelu(e: Emitter, op: Operation) -> Result:
     )
 
 
+def glu(e: Emitter, op: Operation) -> Result:
+    """Writes one half of an axis, gated by the other."""
+    g = bound(op, "x dim=-1")
+    x = g["x"]
+    axis = e.axis(x, g["dim"])
+    return expression("nn.glu(x, axis=a)", x=e.get(x), a=DROP if axis == -1 else axis), e.order(x)
+
+
 FUNCTIONS: dict[str, Handler] = {
+    "glu": glu,
     **{name: unary("nn.relu(x)", "x inplace=False") for name in ("relu", "relu_")},
     **{name: unary("nn.silu(x)", "x inplace=False") for name in ("silu", "silu_")},
     "gelu": gelu,

@@ -22,9 +22,9 @@ def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
     usual = scale is None or math.isclose(scale, q.shape[-1] ** -0.5, rel_tol=1e-6)
     if not usual:
         query = expression("q * s", q=query, s=scale * math.sqrt(q.shape[-1]))
-    if g["enable_gqa"] and k.shape[-3] != q.shape[-3]:
-        times, axis = q.shape[-3] // k.shape[-3], 2 if q.ndim == 4 else -3
-        key, value = (expression("jnp.repeat(x, n, axis=a)", x=x, n=times, a=axis) for x in (key, value))
+    if q.ndim == 4 and k.shape[-3] != q.shape[-3]:  # with enable_gqa, or one head for all
+        times = q.shape[-3] // k.shape[-3]
+        key, value = (expression("jnp.repeat(x, n, axis=2)", x=x, n=times) for x in (key, value))
     made = expression(
         "nn.dot_product_attention(q, k, v, bias=b, mask=m)",
         q=query,
