@@ -185,17 +185,50 @@ def values(tree: Any) -> Iterator[Value]:
     return (each for each in leaves(tree) if isinstance(each, Value))
 
 
+# Keywords that say nothing about the numbers.
+NOTHING = {
+    *("device", "layout", "pin_memory", "requires_grad", "memory_format"),
+    *("non_blocking", "copy", "inplace", "out", "generator"),
+}
+ALIASES = {"axis": "dim", "keepdims": "keepdim", "fill_value": "value"}  # NumPy's names, and others
+FIRST = {"input", "self", "tensors", "tensor"}  # torch's names of what comes first
+
+
 def bound(op: Operation, names: str) -> dict[str, Any]:
-    """Returns the arguments by name; names with a "=" have that default, which is a Python literal."""
+    """Returns the arguments by name; names with a "=" have that default, which is a Python literal.
+
+    Raises:
+        ConversionError: an argument is missing, or there is one that the names do not have.
+    """
+    parts = [each.partition("=") for each in names.split()]
+    known = [name for name, _, _ in parts]
+    keywords = {_known(name, known): each for name, each in op.keywords.items()}
+    unknown = sorted({*keywords} - {*known} - NOTHING)
+    if "dtype" in unknown and _keeps_dtype(op):
+        unknown.remove("dtype")
+    if unknown or len(op.arguments) > len(known):
+        raise ConversionError(f"{op.function} with {', '.join(unknown) or len(op.arguments)} is not known")
     found: dict[str, Any] = {}
-    for index, each in enumerate(names.split()):
-        name, has, default = each.partition("=")
+    for index, (name, has, default) in enumerate(parts):
         if index < len(op.arguments):
             found[name] = op.arguments[index]
-        elif name in op.keywords:
-            found[name] = op.keywords[name]
+        elif name in keywords:
+            found[name] = keywords[name]
         elif has:
             found[name] = ast.literal_eval(default)
         else:
             raise ConversionError(f"{op.function} without {name}")
     return found
+
+
+def _known(name: str, known: Sequence[str]) -> str:
+    """Returns the one of the names that a keyword means."""
+    if name in known:
+        return name
+    return known[0] if name in FIRST else ALIASES.get(name, name)
+
+
+def _keeps_dtype(op: Operation) -> bool:
+    """Returns whether what an operation gives has the type of the first array that it takes."""
+    first = next(values((op.arguments, op.keywords)), None)
+    return first is None or all(each.dtype == first.dtype for each in values(op.output))

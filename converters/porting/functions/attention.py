@@ -14,8 +14,8 @@ HEADS = (0, 2, 1, 3)  # (batch, length, heads, features), as Flax's attention
 
 def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
     """Writes torch's attention as Flax's, with the axis of the heads after that of the length."""
-    g = bound(op, "q k v attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False")
-    q, k, v, mask = g["q"], g["k"], g["v"], g["attn_mask"]
+    g = bound(op, "query key value attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False")
+    q, k, v, mask = g["query"], g["key"], g["value"], g["attn_mask"]
     order = HEADS if q.ndim == 4 else plain(q.ndim)
     query, key, value = (_heads(e, each) for each in (q, k, v))
     scale = g["scale"]
@@ -44,9 +44,9 @@ def _heads(e: Emitter, x: Value) -> ast.expr:
 
 
 def _mask(e: Emitter, g: dict[str, Any]) -> ast.expr | None:
-    q, mask = g["q"], g["attn_mask"]
+    q, mask = g["query"], g["attn_mask"]
     if g["is_causal"]:
-        rows, columns = (expression("x.shape[i]", x=_heads(e, g[name]), i=-3) for name in ("q", "k"))
+        rows, columns = (expression("x.shape[i]", x=_heads(e, g[name]), i=-3) for name in ("query", "key"))
         return expression("jnp.tri(rows, columns, dtype=bool)", rows=rows, columns=columns)
     return _over_heads(e, q, mask) if mask is not None and mask.dtype == "bool" else None
 

@@ -46,8 +46,8 @@ def constant(value: float, *, of: bool = False) -> Handler:
 
 def full(e: Emitter, op: Operation) -> Result:
     """Writes torch.full and Tensor.new_full."""
-    g = bound(op, "x size value") if op.function == "new_full" else bound(op, "size fill_value")
-    return _filled(e, op, tuple(g["size"]), g.get("value", g.get("fill_value")))
+    g = bound(op, "x size value") if op.function == "new_full" else bound(op, "size value")
+    return _filled(e, op, tuple(g["size"]), g["value"])
 
 
 def like(name: str) -> Handler:

@@ -47,7 +47,10 @@ def index_select(e: Emitter, op: Operation) -> Result:
 
 def embedding(e: Emitter, op: Operation) -> Result:
     """Writes rows of a table that is no layer's."""
-    g = bound(op, "indices weight padding_idx=None max_norm=None")
+    names = (
+        "indices weight padding_idx=None max_norm=None norm_type=2.0 scale_grad_by_freq=False sparse=False"
+    )
+    g = bound(op, names)
     if g["max_norm"] is not None:
         raise ConversionError(f"{e.where}embedding with max_norm changes its table")
     x = g["indices"]
@@ -223,7 +226,7 @@ def repeat(e: Emitter, op: Operation) -> Result:
 
 def repeat_interleave(e: Emitter, op: Operation) -> Result:
     """Writes each slice several times in a row."""
-    g = bound(op, "x repeats dim=None")
+    g = bound(op, "x repeats dim=None output_size=None")
     x = g["x"]
     if isinstance(g["repeats"], Value):
         raise ConversionError(f"{e.where}repeat_interleave by an array: the shape depends on its values")

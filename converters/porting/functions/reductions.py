@@ -88,7 +88,7 @@ def spread(name: str) -> Handler:
         if len(given) > 2 and isinstance(given[2], bool):  # (x, dim, unbiased, keepdim)
             keywords["unbiased"] = given.pop(2)
         g = bound(
-            Operation(function=name, arguments=given, keywords=keywords),
+            Operation(function=name, arguments=given, keywords=keywords, output=op.output),
             "x dim=None correction=1 keepdim=False unbiased=True",
         )
         ddof = 0 if not g["unbiased"] else g["correction"]
@@ -113,8 +113,9 @@ def var_mean(e: Emitter, op: Operation) -> Any:
 
 def norm(e: Emitter, op: Operation) -> Result:
     """Writes the norm of vectors; of several axes, that of all the numbers in them."""
-    g = bound(op, "x p=2 dim=None keepdim=False")
-    g["p"] = op.keywords.get("ord", g["p"])
+    keywords = {"p" if name == "ord" else name: each for name, each in op.keywords.items()}
+    given = Operation(function=op.function, arguments=op.arguments, keywords=keywords, output=op.output)
+    g = bound(given, "x p=2 dim=None keepdim=False")
     x, p = g["x"], g["p"]
     if p in (None, "fro"):
         p = 2
