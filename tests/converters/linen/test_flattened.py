@@ -149,3 +149,15 @@ def test_a_part_of_a_vector_is_refused_with_what_to_do() -> None:
         convert(tensors, net, X)
     assert not refused.value.draft
     convert(tensors, net, X, names=[Keep("fc.weight")])
+
+
+def test_the_program_of_a_window_is_not_one_of_arrays():
+    def windows(x: jax.Array) -> jax.Array:
+        x = jax.lax.reduce_window(
+            conv(x), jnp.array(-jnp.inf), jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+        )
+        return nn.Conv(5, (1, 1), name="head")(x)
+
+    net = torch.nn.ModuleDict({"conv": T.Conv2d(3, 4, 3), "head": T.Conv2d(4, 5, 1)})
+    found = convert(net.state_dict(), Net(windows), X)
+    assert found["params"]["head"]["kernel"].shape == (1, 1, 4, 5)
