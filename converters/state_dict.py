@@ -16,6 +16,7 @@ from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
 from converters.linen.initial import initial_values
 from converters.linen.inspect import inspect_module
+from converters.matching.arguments import as_patterns, check_names, check_rules
 from converters.matching.arrays import contiguous
 from converters.matching.conversion import Conversion
 from converters.matching.effective import EffectiveTensors
@@ -89,9 +90,11 @@ def convert(
             such as `encoder.layers.0.weight`, to make PyTorch's. May hold rules, which count as `rules`.
         rules: `Fuse`, `Split`, `Unflatten`, `Reshape`, `Transpose`, `Keep`, `Orthogonalize` or your own, in
             the order Flax to PyTorch.
-        ignore: regular expressions for whole names that may be left over; `num_batches_tracked` always may.
+        ignore: regular expressions for whole names that may be left over, or one; `num_batches_tracked`
+            always may.
         missing: regular expressions for whole names (`head.weight`), or paths of arrays
-            (`params/head/kernel`), that the file may lack: these arrays keep the values of `module.init`.
+            (`params/head/kernel`), that the file may lack, or one: these arrays keep the values of
+            `module.init`.
         key: which mapping of a file that holds several.
         dtype: for floating-point arrays; None keeps the tensors' own.
         allow_nonfinite: lets NaN and infinity pass.
@@ -182,6 +185,10 @@ def _fit(
     missing: Sequence[str] = (),
 ) -> Fit:
     """Returns the fit of tensors and a module, or raises the error that says why there is none."""
+
+    check_names(names)
+    check_rules(rules)
+    ignore, missing = as_patterns("ignore", ignore), as_patterns("missing", missing)
 
     def attempt(more: NamesAndRules = ()) -> Fit:
         return best_fit(inspection, tensors, [*names, *more], rules, ignore, missing)

@@ -27,6 +27,7 @@ entry = zoo.info("cnn_mnist")
 assert_type(entry, zoo.Entry)
 assert_type(entry.num_params, int)
 assert_type(entry.class_names, tuple[str, ...])
+assert_type(zoo.info(zoo.load("cnn_mnist")).metrics, Mapping[str, float])
 
 # A model, in one piece and in two.
 model = zoo.load("cnn_mnist", pretrained=True, dtype=jnp.bfloat16, num_classes=10)

@@ -1,5 +1,6 @@
 """Matches tensors of a state dict to arrays of a module, by names, rules and shapes."""
 
+from converters.matching.arguments import as_patterns
 from converters.matching.arrays import contiguous, dtype_kind, nonfinite
 from converters.matching.conversion import Conversion
 from converters.matching.fit import Fit, doubts, fit_links
@@ -16,6 +17,7 @@ __all__ = [
     "Rule",
     "Split",
     "Unflatten",
+    "as_patterns",
     "best_fit",
     "contiguous",
     "conversion_error",

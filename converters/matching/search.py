@@ -9,6 +9,7 @@ from converters.errors import ConversionError
 from converters.formats.tensor_names import are_flax
 from converters.inspection import Inspection
 from converters.matching.adapters import refusal
+from converters.matching.arguments import check_names, check_rules
 from converters.matching.draft import make_draft
 from converters.matching.effective import effective
 from converters.matching.fit import Fit, fit_links
@@ -91,6 +92,8 @@ def fewest_problems(candidates: Iterable[T], attempt: Callable[[T], Fit]) -> tup
 
 
 def _separate(names: NamesAndRules, rules: Sequence[Rule]) -> tuple[Names, Sequence[Rule]]:
+    check_names(names)
+    check_rules(rules)
     pairs = [name for name in names if isinstance(name, tuple)]
     return pairs, [*(rule for rule in names if not isinstance(rule, tuple)), *rules]
 

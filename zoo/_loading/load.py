@@ -101,7 +101,7 @@ def load(
         sharding=sharding,
         module=module,
         verify=verify,
-        leeway=Leeway(tuple(ignore), tuple(missing)),
+        leeway=Leeway.of(ignore, missing),
         config=config,
     )
 
@@ -124,6 +124,8 @@ def load_located(
     aloud: bool = True,
 ) -> Model:
     """Builds a model whose name is resolved; arguments as for `load`; `aloud` logs which arrays are new."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ZooError(f"seed={seed!r}; expected a whole number.")
     config = heads.completed(located.entry, config)
     access = weights.Access(sliced=sharding is not None, verify=verify)
     built, described = build(located.entry, module=module, dtype=dtype, config=config, others=KEYWORDS)

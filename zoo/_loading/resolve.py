@@ -15,6 +15,7 @@ from zoo._hub.settings import Token, check_token
 from zoo._loading import repositories
 from zoo._loading.build import build
 from zoo._loading.located import Located
+from zoo._model import Model, record_of
 from zoo._registry import manifest
 from zoo._registry.entry import Entry
 from zoo._registry.schema import suggest
@@ -40,13 +41,17 @@ def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[s
     )
 
 
-def info(name: Name) -> Entry:
+def info(model: Name | Model) -> Entry:
     """Returns the record of a model, from the manifest or from the config.json of a directory or repository.
+
+    Args:
+        model: A name, as for `load`; or a model, whose `entry` it is.
 
     Raises:
         UnknownModelError: the manifest has no such name.
+        ZooError: the model is of a module of your own, which has no record yet.
     """
-    return counted(resolve(name)).entry
+    return record_of(model) if isinstance(model, Model) else counted(resolve(model)).entry
 
 
 def resolve(name: Name, revision: str | None = None, token: Token = None, head: str | None = None) -> Located:
@@ -65,7 +70,8 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
     """
     check_token(token)
     if not isinstance(name, str | os.PathLike):
-        raise ZooError(f"{name!r} is no name; expected text such as 'resnet18', or the path of a directory.")
+        found = f"the model {name.name!r}" if isinstance(name, Model) else type(name).__name__
+        raise ZooError(f"found {found}, expected a name, such as 'resnet18', or the path of a directory.")
     if repositories.is_one(name):
         return repositories.remote(str(name), revision, token, head)
     if revision is not None:

@@ -16,10 +16,10 @@ from converters.tensors import Tensors
 from zoo._errors import ZooError
 from zoo._loading import recognize, weights
 from zoo._loading.build import build
-from zoo._loading.load import load, pretrained_arrays
+from zoo._loading.given import Given, model_of
+from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
-from zoo._loading.resolve import Name, resolve
-from zoo._model import Model
+from zoo._loading.resolve import resolve
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry
 from zoo._saving import transformers_folder
@@ -30,7 +30,7 @@ from zoo._variables.tree import unflatten
 
 
 def to_torch(
-    model: Name | Model, *, layout: str | None = None, like: str | os.PathLike[str] | None = None
+    model: Given, *, layout: str | None = None, like: str | os.PathLike[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Returns a model's variables as a PyTorch state dict; `converters.write_checkpoint` writes it.
 
@@ -45,8 +45,7 @@ def to_torch(
         ZooError: the model is of none of the zoo's architectures.
         ConversionError: `like` does not fit.
     """
-    if not isinstance(model, Model):
-        model = load(model, pretrained=True)
+    model = model_of(model)
     if model.entry is None or model.entry.family is None:
         raise ZooError(f"{model} is a module of your own; converters.to_torch takes it with example inputs.")
     tensors = None if like is None else read_checkpoint(like)

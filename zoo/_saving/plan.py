@@ -80,8 +80,13 @@ def plan(
         ConversionError: it does not fit.
         ZooError: it fits no entry, or several; or the module does not run on its inputs.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise ZooError(
+            f"found {type(source).__name__}, expected the path of a checkpoint, a folder or a repository; "
+            "converters.write_checkpoint makes a file of tensors, and converters.convert takes them so."
+        )
     folder = _folder(source) if module is None and model is None else None
-    leeway = Leeway(tuple(ignore), tuple(missing))
+    leeway = Leeway.of(ignore, missing)
     located = resolve(folder) if folder and names is None and key is None else None
     if located and (located.entry.layout or located.directory is None):
         made = _of_folder(located, config, leeway)

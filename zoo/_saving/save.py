@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import flax.linen as nn
 import jax
@@ -37,6 +37,7 @@ FORMATS = ("zoo", "transformers")
 GOLDEN = "golden.safetensors"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
 ALONE = ProcessGroup()
+ExampleInputs: TypeAlias = ArrayLike | jax.ShapeDtypeStruct | Sequence[ArrayLike | jax.ShapeDtypeStruct]
 _log = logging.getLogger("zoo")
 
 
@@ -44,7 +45,7 @@ def save(
     model: Model,
     directory: str | os.PathLike[str],
     *,
-    inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = (),
+    inputs: ExampleInputs = (),
     preprocess: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
     format: str = "zoo",
@@ -60,7 +61,8 @@ def save(
     Args:
         model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
         directory: Made where it is missing, refused where it holds a model.
-        inputs: Example arrays or their shapes, for a module of your own: loading then checks every array.
+        inputs: Example arrays or their shapes, or one, for a module of your own: loading then checks every
+            array.
         preprocess: Preprocessing of pictures, for `zoo.preprocess` and `zoo predict`: the name
             of a model with the same preprocessing, such as "resnet18", a preprocessor_config.json or its
             content, or a mapping of the fields that entries of the manifest have: resize, crop,
@@ -226,16 +228,25 @@ def checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:
     return tuple(map(str, labels))
 
 
-def recorded(
-    entry: Entry | None, module: nn.Module, inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct]
-) -> Entry:
-    """The entry, or a new one for a module of one's own, with the inputs that are given."""
+def recorded(entry: Entry | None, module: nn.Module, inputs: ExampleInputs) -> Entry:
+    """The entry, or a new one for a module of one's own, with the inputs that are given.
+
+    Raises:
+        ZooError: something else is among them.
+    """
     entry = entry or Entry(type(module).__name__, 0)
-    if not inputs:
+    examples = [inputs] if _is_array(inputs) else inputs
+    if not isinstance(examples, Sequence) or not all(map(_is_array, examples)):
+        raise ZooError(f"inputs={inputs!r}; expected arrays or jax.ShapeDtypeStructs.")
+    if not examples:
         return entry
-    shapes = jax.eval_shape(lambda: tuple(jax.numpy.asarray(each) for each in inputs))
+    shapes = [jax.eval_shape(jax.numpy.asarray, each) for each in examples]
     named = [Input(f"input{index}", each.shape, str(each.dtype)) for index, each in enumerate(shapes)]
     return replace(entry, inputs=tuple(named))
+
+
+def _is_array(given: Any) -> TypeGuard[ArrayLike | jax.ShapeDtypeStruct]:
+    return bool(getattr(given, "shape", ()))
 
 
 def _complete(directory: Path, entry: Entry) -> None:

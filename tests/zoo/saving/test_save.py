@@ -72,6 +72,14 @@ def test_a_module_of_ones_own_comes_back_with_module(model, tmp_path):
         zoo.load(tmp_path / "model", module=nn.Dense(5), pretrained=True)
 
 
+def test_one_example_input_needs_no_list_and_what_is_none_is_refused(model, tmp_path):
+    zoo.save(model, tmp_path / "model", inputs=np.ones((1, 3), np.float32))
+    assert zoo.info(tmp_path / "model").inputs[0].shape == (1, 3)
+    for wrong in ([(1, 3)], "x", 3, [3.0]):
+        with pytest.raises(zoo.ZooError, match=r"inputs=.*; expected arrays or jax\.ShapeDtypeStructs"):
+            zoo.save(model, tmp_path / "other", inputs=wrong)
+
+
 def test_without_inputs_a_module_of_ones_own_cannot_be_initialised(model, tmp_path):
     zoo.save(model, tmp_path / "model")
     zoo.load(tmp_path / "model", module=nn.Dense(2), pretrained=True)
