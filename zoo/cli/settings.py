@@ -24,7 +24,8 @@ class TrainingVerb(Verb):
     """A verb whose help lists the fields that `--set` takes."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        from zoo._registry.recipes import FINETUNING, described
+        from zoo._registry.recipe_fields import described
+        from zoo._registry.recipes import FINETUNING
 
         super().format_options(ctx, formatter)
         defaults = (
@@ -43,18 +44,20 @@ class TrainingVerb(Verb):
             formatter.write_dl(rows)
 
 
-def changed(recipe: "Recipe", settings: Sequence[str] | None) -> "Recipe":
-    """Returns the recipe with the fields of `--set`.
+def changes(recipe: "Recipe", settings: Sequence[str] | None) -> dict[str, Any]:
+    """Returns the fields of `--set`, whose values the recipe can have.
 
     Raises:
         BadParameter: a field or a value is none.
     """
-    from zoo._registry.recipes import with_settings
+    from zoo._registry.recipe_fields import parsed, with_fields
 
     try:
-        return with_settings(recipe, settings or ())
+        given = parsed(settings or ())
+        with_fields(recipe, given)
     except TrainingError as error:
         raise typer.BadParameter(str(error)) from error
+    return given
 
 
 def _default(name: str, recipes: "dict[str, Recipe]") -> list[str]:
