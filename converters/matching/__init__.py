@@ -3,8 +3,10 @@
 from converters.matching.arguments import as_patterns
 from converters.matching.arrays import contiguous, dtype_kind, nonfinite
 from converters.matching.conversion import Conversion
+from converters.matching.draft import written
 from converters.matching.fit import Fit, doubts, fit_links
 from converters.matching.links import Link
+from converters.matching.names_file import to_toml
 from converters.matching.rules import Fuse, Rule, Split, Unflatten
 from converters.matching.search import NamesAndRules, best_fit, conversion_error, fewest_problems
 
@@ -26,4 +28,6 @@ __all__ = [
     "fewest_problems",
     "fit_links",
     "nonfinite",
+    "to_toml",
+    "written",
 ]

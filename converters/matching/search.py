@@ -10,13 +10,13 @@ from converters.formats.tensor_names import are_flax
 from converters.inspection import Inspection
 from converters.matching.adapters import refusal
 from converters.matching.arguments import check_names, check_rules
-from converters.matching.draft import make_draft
+from converters.matching.draft import make_draft, with_rules
 from converters.matching.effective import effective
 from converters.matching.fit import Fit, fit_links
 from converters.matching.links import Link, Names, make_links
 from converters.matching.parametrizations import computed_weights
 from converters.matching.rules import Rule
-from converters.matching.suggest import reshaping_rules, shown, with_flattened
+from converters.matching.suggest import reshaping_rules, with_flattened
 from converters.tensors import Tensors
 
 T = TypeVar("T")
@@ -38,14 +38,9 @@ def conversion_error(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fi
         return ConversionError(unmerged)
     text = misfit.explanation(type(module).__name__)
     found = make_draft(misfit, attempt)
-    names: tuple[Any, ...] = found.names if found else ()
-    near = attempt(names) if found else misfit
-    rules = (*reshaping_rules(near), *near.advice)
-    if found:
-        text += f"\n{found}"
-    if rules:
-        text += f"\n{shown(rules)}"
-    return ConversionError(text, (*names, *rules))
+    near = attempt(found.names) if found else misfit
+    found = with_rules(found, misfit, (*reshaping_rules(near), *near.advice), attempt)
+    return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
 
 
 def best_fit(

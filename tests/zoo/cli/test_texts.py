@@ -94,7 +94,7 @@ def test_lines_of_a_file_are_texts_and_json_has_whole_numbers(classifiers, tmp_p
     assert [each["prompt"] for each in found] == ["ROMEO:", "I"]
     alone = run("generate", "gpt_shakespeare", "ROMEO:", *options)
     assert alone == found[0]["text"] + "\n"
-    assert run("generate", "gpt_shakespeare", "-", *options, stdin="ROMEO:\nI\n").startswith(alone)
+    assert run("generate", "gpt_shakespeare", "-", *options, stdin="ROMEO:\nI\n").startswith(f"{alone}---\nI")
 
 
 def test_texts_that_are_none_are_refused(encoder, tmp_path):
