@@ -192,9 +192,19 @@ def _fitting(
     head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
     if donor_config == config:
         others = heads.foreign(entry, config)
-        return _pretrained(
-            located.with_inputs(described.inputs), tensors, access, built, head, others, leeway
+        # What PyTorch's files may hold for other heads, their layout says; these arrays are the zoo's own.
+        unneeded = () if entry.layout else heads.unneeded(entry, config)
+        arrays, notes = _pretrained(
+            located.with_inputs(described.inputs),
+            tensors,
+            access,
+            built,
+            head,
+            (*others, *unneeded),
+            leeway,
         )
+        left = f"left out the layers of the head {entry.config.get('head')!r}: {', '.join(unneeded)}"
+        return arrays, (*notes, left) if unneeded else notes
     donor, fitting = build(entry, config=donor_config)
     arrays, notes = _pretrained(
         located.with_inputs(fitting.inputs), tensors, access, donor, head, leeway=leeway

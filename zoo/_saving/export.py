@@ -81,7 +81,8 @@ def export(
     """
     located, built, arrays = _model(name, module)
     if located.directory is not None:
-        if names is None and like is None and layout is None:
+        # With `like`, the zoo's architectures have those of their layouts that fit; other modules have none.
+        if names is None and layout is None and (like is None or module is not None):
             kept = located.directory / NAMES
             names = read_names(kept) if kept.is_file() else None
         if call is None and module is not None:

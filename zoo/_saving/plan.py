@@ -100,6 +100,7 @@ def plan(
             target, fit = _named(tensors, resolve(model or str(folder)).entry, names, leeway, config)
         else:
             target, fit = recognize.recognize(tensors, names=names, leeway=leeway)
+        target = target if preprocess is None else replace(target, doubts=())
         made = _of_target(Path(source), target, fit, call if module is not None else None)
     entry, conversion, beside = made.entry, made.conversion, made.beside
     conversion = replace(conversion, allow_nonfinite=allow_nonfinite)
@@ -194,7 +195,7 @@ def _refusal(
 
 def _of_target(source: Path, target: recognize.Target, fit: Fit, call: Call | None) -> Plan:
     """The plan of a module that fits; `call` is that of a module of one's own."""
-    notes = (*fit.notes, *target.notes, *(() if call is None else doubts(fit)))
+    notes = (*fit.notes, *target.notes, *target.doubts, *(() if call is None else doubts(fit)))
     conversion = _conversion(fit, notes, target.module, target.entry, call)
     return Plan(
         entry=_described(target.entry, conversion, source),

@@ -116,7 +116,7 @@ def embed(
 
     Vectors are printed as JSON, one a line, or written as NumPy, CSV or JSON.
     """
-    from zoo._inference.embed import embeddings
+    from zoo._inference.embed import check_embeds, embeddings
 
     if out is not None and out.suffix not in WRITERS:
         raise ZooError(
@@ -128,6 +128,7 @@ def embed(
         dtype=dtype,
         module=modules.make(module),
     )
+    check_embeds(of, pooling)  # before inputs of another kind are called wrong
     lines = inputs.texts(arguments, file, f"embed {name}")
     vectors = embeddings(of, lines, pooling=pooling, prompt=prompt)
     if out is None:

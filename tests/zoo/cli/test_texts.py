@@ -125,6 +125,8 @@ def test_a_file_is_not_taken_for_a_text(encoder, classifiers, tmp_path):
     for verb, name in (("predict", classifiers["a value"]), ("embed", encoder)):
         said = run(verb, name, file, code=1)
         assert f"is a file, not a text; for its lines, `zoo {verb} {name} --file {file}`" in said
+    said = run("embed", "cnn_mnist", file, code=1)
+    assert "'cnn_mnist' makes no vectors of texts; it classifies pictures: `zoo predict`" in said
 
 
 def test_models_for_other_things_say_for_which(encoder, tmp_path):

@@ -131,6 +131,10 @@ def test_a_classifiers_head_gives_way_to_another(bert, tmp_path):
     whole, model = (zoo.load(directory, pretrained=True, **c) for c in ({}, {"num_classes": 3}))
     assert same(model, whole, but=("classifier",))  # the pooler stays
     assert [note for note in model.notes if "classifier" in note and "pooler" not in note]
+    zoo.save(whole, tmp_path / "saved")
+    saved, states = (zoo.load(each, pretrained=True, head="none") for each in (tmp_path / "saved", directory))
+    assert same(saved, states, but=())
+    assert saved.notes == ("left out the layers of the head 'classification': classifier, pooler",)
 
 
 def test_a_vision_transformers_head_and_stem_are_adapted(tmp_path):

@@ -128,8 +128,9 @@ def test_a_module_of_ones_own_is_converted_with_names_and_inputs(changed, tmp_pa
     convert_to(source, tmp_path / "out", module=Mine(), call=Call(inputs=inputs), names=names)
     model = zoo.load(tmp_path / "out", module=Mine(), pretrained=True)
     assert model.entry.name == "Mine"
-    export(tmp_path / "out", tmp_path / "back.pth", module=Mine(), names=names)
-    assert (tmp_path / "back.pth").read_bytes() == source.read_bytes()
+    for way in ({"names": names}, {"like": source}, {}):  # the directory keeps the names
+        export(tmp_path / "out", tmp_path / "back.pth", module=Mine(), overwrite=True, **way)
+        assert (tmp_path / "back.pth").read_bytes() == source.read_bytes()
 
 
 def test_another_model_than_named_is_told(checkpoints, tmp_path):
