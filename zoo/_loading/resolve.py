@@ -97,6 +97,7 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         return Located(entry=models[name], token=token)
     if repositories.holds_model(directory):
         return repositories.local(name, directory, token, head)
+    repositories.check_finished(name, directory)
     raise UnknownModelError(f"no model named {name!r}{_advice(name, models)}")
 
 

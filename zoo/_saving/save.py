@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypeGuard
 
 import flax.linen as nn
 import jax
-import numpy as np
 from jax.typing import ArrayLike
 
 from converters.errors import CheckpointError
@@ -31,6 +30,7 @@ from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards, transformers_folder
 from zoo._saving.call import CALL, NAMES
+from zoo._saving.checks import check_leaves, check_module, note_nonfinite
 from zoo._variables.tree import count_params, flatten
 
 FORMATS = ("zoo", "transformers")
@@ -73,7 +73,7 @@ def save(
         overwrite: Whether to replace a model in the directory, instead of refusing.
 
     Raises:
-        WeightsError: the variables cannot be stored, or the files cannot be written.
+        WeightsError: the variables cannot be stored or are not the module's, or the files cannot be written.
         ZooError: the model's batch norms are folded, transformers has no such model, or there are not as many
             labels as classes.
     """
@@ -86,8 +86,10 @@ def save(
             "a folded model is for calls only; save what zoo.unfold_batch_norm gives, and fold after loading."
         )
     flat = flatten(model.variables)
-    _check_leaves(flat)
+    check_leaves(flat)
     entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
+    check_module(flat, model.module, entry)
+    note_nonfinite(flat, entry.name)
     if preprocess is not None:
         entry = replace(entry, preprocess=preprocessing(preprocess))
     if labels is not None:
@@ -203,16 +205,6 @@ def _move(stage: Path, target: Path, *, new: bool) -> None:
     for path in target.iterdir():
         if OWN.fullmatch(path.name) and path.name not in names:
             path.unlink()
-
-
-def _check_leaves(flat: Mapping[str, Any]) -> None:
-    # Random keys have dtypes of jax's own, and Python's numbers none.
-    wrong = {path: leaf for path, leaf in flat.items() if not isinstance(getattr(leaf, "dtype", 0), np.dtype)}
-    if wrong or not flat:
-        lines = "".join(
-            f"\n  {path}: {getattr(leaf, 'dtype', type(leaf).__name__)}" for path, leaf in wrong.items()
-        )
-        raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
 
 
 def checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:

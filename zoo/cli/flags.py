@@ -22,6 +22,7 @@ PHRASES = {
     "zoo.vae.sample": "`zoo sample`",
     "zoo.list_models()": "`zoo list`",
     "use pretrained=False": "`zoo list` shows which models have some",
+    "goes on with resume=True": "goes on with --resume",
     "pass token=": "set HF_TOKEN",
     "pass private=True": "leave out --public",
     "token=": "HF_TOKEN",

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo._errors import TrainingError
+from zoo._loading.located import RUN
 from zoo.training.drawing import figure, write
 from zoo.training.metrics import Row, read_rows
-from zoo.training.run_directory import CURVES, METRICS, RUN
+from zoo.training.run_directory import CURVES, METRICS
 from zoo.training.tasks import TASKS, VALIDATION
 
 MOST_MARKERS = 40  # epochs; with more, their markers would cover the line

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from zoo._errors import DataError
+from zoo._errors import DataError, TrainingError
 from zoo._loading.load import load_located
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
-from zoo._registry.recipes import FINETUNING, RECIPES, Recipe, find_recipe
+from zoo._registry.recipes import FINETUNING, RECIPES, Recipe, find_recipe, listed_recipes
 from zoo.training.data import Dataset, load_split
 from zoo.training.datasets import DATASETS
 from zoo.training.evaluate import evaluate, named
@@ -29,7 +29,7 @@ def evaluate_pretrained(
         dataset: Data set; by default the recipe's.
 
     Raises:
-        TrainingError: no recipe has the name.
+        TrainingError: no recipe has the name, which says what to measure it on.
         DataError: the data cannot be read or downloaded, or are not the expected ones.
     """
     located = resolve(name)
@@ -49,7 +49,14 @@ def _recipe_of(located: Located) -> Recipe:
         return recorded
     # Copied or downloaded without its run; only classes of one's own make a model a finetuned one.
     finetuned = entry.name not in RECIPES and (entry.source or "").startswith("zoo finetune ")
-    return finetuning_recipe(located.directory or entry.name) if finetuned else find_recipe(entry.name)
+    if finetuned:
+        return finetuning_recipe(located.directory or entry.name)
+    if entry.name not in RECIPES:
+        raise TrainingError(
+            f"no data set is known to measure {entry.name!r} on; there is one for {listed_recipes()}, and "
+            "models that you finetune are measured on your own data."
+        )
+    return find_recipe(entry.name)
 
 
 def _evaluate_on_own(

@@ -14,13 +14,14 @@ from filelock import lock_descriptor
 
 from converters.io import atomic_write
 from zoo._errors import TrainingError
+from zoo._loading.located import RUN
 from zoo._processes import all_or_none, from_primary, is_primary
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.manifest import CONFIG
 from zoo._registry.recipes import DEFAULTS, Recipe, renamed
 from zoo.training.processes import report_lost_process
 
-RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
+METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
 CURVES, CONFUSION = "curves.png", "confusion.png"
 REMOVED = ".removed"  # checkpoints that are being removed
 # Parts of a run's record: what it was resumed with instead, and numbers of examples, to say what differs.

@@ -27,6 +27,7 @@ SAID = [
     ("generate", "top_k=0; expected 1 or more, or None.", "--top-k 0; expected 1 or more."),
     ("generate", "max_new_tokens=0 adds nothing", "--tokens 0 adds nothing"),
     ("info", "; zoo.list_models() names the 109 there are.", "; `zoo list` names the 109 there are."),
+    ("info", "what began it goes on with resume=True.", "goes on with --resume."),
     ("predict", "no weights; use pretrained=False.", "no weights; `zoo list` shows which models have some."),
 ]
 

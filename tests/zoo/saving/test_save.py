@@ -127,6 +127,35 @@ def test_what_a_file_cannot_hold_is_refused(variables, message, tmp_path):
     assert not (tmp_path / "model" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            lambda variables: variables["params"],
+            "missing params/layers_0/.*these are its params alone: variables=",
+        ),
+        (
+            lambda variables: {"params": {"layers_0": variables["params"]["layers_0"]}},
+            "missing params/layers_1/kernel, and 1 more",
+        ),
+        (lambda variables: variables | {"cache": {"k": np.ones(3)}}, "MLP: left over cache/k; init gives"),
+        (lambda variables: jax.tree.map(lambda leaf: leaf[:1], variables), r"misshapen params/.* \(1,.* and"),
+    ],
+    ids=["params alone", "a layer less", "a collection more", "shapes"],
+)
+def test_variables_that_are_not_the_modules_are_refused(changed, message, tmp_path):
+    model = zoo.load("mlp_mnist", hidden=[4])
+    with pytest.raises(zoo.WeightsError, match=message):
+        zoo.save(model.replace(variables=changed(dict(model.variables))), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_numbers_that_are_none_are_saved_and_told(model, tmp_path, caplog):
+    variables = {"params": {**model.variables["params"], "bias": np.array([1, np.nan], np.float32)}}
+    zoo.save(model.replace(variables=variables), tmp_path / "model")
+    assert caplog.messages == ["Dense is saved with NaN or infinity in params/bias"]
+
+
 @pytest.mark.parametrize("value", [object(), {"a": {3: 4}}], ids=["object", "numbers as keys"])
 def test_a_config_that_does_not_come_back_is_refused_without_a_trace(value, model, tmp_path):
     entry = zoo.Entry("mine", 8, config={"option": value})

@@ -301,6 +301,11 @@ def test_other_data_are_told_in_words_and_a_directory_in_use_before_any_are_read
     assert (recipe["batch_size"], recipe["epochs"], recipe["warmup_steps"]) == (4, 1, 0)
     with pytest.raises(TrainingError, match="holds a run; choose another directory"):
         finetune(bert, out, data=tmp_path / "nowhere.csv")
+    for name in (out, str(out)):
+        with pytest.raises(
+            zoo.UnknownModelError, match=r"run' has not finished, .* goes on with resume=True"
+        ):
+            zoo.load(name)
     table.write_text("text,label\n" + "".join([*lines, "w3 w9,nine\n"]))
     with pytest.raises(
         TrainingError, match=r"started with other data; .*\n  data: train has 16 examples, now 17"
