@@ -1,6 +1,9 @@
 """Errors that converters raises; the command line catches ConverterError."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from converters.matching.rules import Rule
 
 
 class ConverterError(Exception):
@@ -18,6 +21,6 @@ class ConversionError(ConverterError):
         draft: names pairs and rules to try, where different names seem to be why; for `names=` once checked.
     """
 
-    def __init__(self, message: str, draft: tuple[Any, ...] = ()) -> None:
+    def __init__(self, message: str, draft: "tuple[tuple[str, str] | Rule, ...]" = ()) -> None:
         super().__init__(message)
         self.draft = draft

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sized
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._inference import text_batches
@@ -21,7 +22,7 @@ def embed(
     batch_size: int | None = None,
     pooling: str | None = None,
     prompt: str | None = None,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Returns a vector for each text, (count, width) float32; their products measure similarity.
 
     Args:
@@ -56,7 +57,7 @@ def embeddings(
     batch_size: int | None = None,
     pooling: str | None = None,
     prompt: str | None = None,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Returns the same for a model as verbs have it."""
     if batch_size is not None and batch_size < 1:
         raise ZooError(f"batch_size={batch_size}; expected 1 or more.")

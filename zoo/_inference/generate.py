@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._inference.sampling import Draw, Sampling, adjusted, choices, sample
@@ -54,7 +55,7 @@ def generate(
     num_return_sequences: int = 1,
     num_beams: int = 1,
     seed: int = 0,
-) -> np.ndarray:
+) -> NDArray[np.integer]:
     """Continues texts: (batch, prompt) token ids -> (batch, prompt + new).
 
     Args:

@@ -5,6 +5,7 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._inference import generate as loop
@@ -31,7 +32,7 @@ def generate(
     *,
     max_new_tokens: int,
     **options: Unpack[_Others],
-) -> np.ndarray: ...
+) -> NDArray[np.integer]: ...
 def generate(
     model: Name | Model,
     prompts: Any,
@@ -49,7 +50,7 @@ def generate(
     num_return_sequences: int = 1,
     attention_mask: ArrayLike | None = None,
     batch_size: int | None = None,
-) -> list[str] | np.ndarray:
+) -> list[str] | NDArray[np.integer]:
     """Continues texts, each as it would be continued alone.
 
     Args:
