@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import converters
 import zoo
+from converters.matching import Rule
 
 IMAGES = np.zeros((1, 28, 28, 1), np.float32)
 SHAPE = jax.ShapeDtypeStruct((1, 28, 28, 1), np.float32)
@@ -113,6 +114,6 @@ found = converters.compare(None, module, variables, IMAGES)
 assert_type(found, converters.Comparison)
 assert_type(found.ok, bool)
 converters.write_names("names.toml", converters.read_names(Path("names.toml")))
-assert_type(converters.ConversionError("no").draft, tuple[tuple[str, str] | converters.matching.Rule, ...])
+assert_type(converters.ConversionError("no").draft, tuple[tuple[str, str] | Rule, ...])
 for error in (zoo.ZooError("no"), converters.ConverterError("no")):
     assert_type(str(error), str)
