@@ -12,7 +12,7 @@ import jax
 
 from zoo._errors import UnknownModelError, ZooError
 from zoo._hub.settings import Token, check_token
-from zoo._loading import repositories
+from zoo._loading import lone_file, repositories
 from zoo._loading.build import build
 from zoo._loading.located import Located
 from zoo._model import Model, record_of
@@ -80,10 +80,7 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         directory = Path(name)
         if not os.path.isdir(directory):  # False, too, for names that no file can have
             if os.path.isfile(directory):
-                raise UnknownModelError(
-                    f"{os.fspath(name)!r} is a file, and a model is a directory of weights and "
-                    f"{manifest.CONFIG}; `zoo convert` makes one of a checkpoint."
-                )
+                raise UnknownModelError(f"{os.fspath(name)!r} {lone_file.advice(directory)}")
             raise UnknownModelError(
                 f"there is no directory {os.fspath(name)!r}{repositories.advice(str(name))}."
             )
@@ -97,6 +94,8 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         return Located(entry=models[name], token=token)
     if repositories.holds_model(directory):
         return repositories.local(name, directory, token, head)
+    if os.path.isfile(directory):
+        raise UnknownModelError(f"{name!r} {lone_file.advice(directory)}")
     repositories.check_finished(name, directory)
     raise UnknownModelError(f"no model named {name!r}{_advice(name, models)}")
 

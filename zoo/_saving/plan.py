@@ -18,7 +18,7 @@ from converters.linen import initial_values
 from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error, doubts
 from converters.tensors import Tensors
 from zoo._errors import ZooError
-from zoo._loading import recognize, repositories
+from zoo._loading import lone_file, recognize, repositories
 from zoo._loading.companions import companion
 from zoo._loading.layouts import Leeway
 from zoo._loading.load import pretrained_fit
@@ -48,6 +48,7 @@ class Plan:
         conversion: Their tensors.
         names: Names pairs and rules of the tensors' names.
         beside: Contents of further files of a folder, by name: a tokenizer's, golden outputs.
+        recognized: If true, nobody said which entry it is.
     """
 
     entry: Entry
@@ -55,6 +56,7 @@ class Plan:
     conversion: Conversion
     names: NamesAndRules
     beside: Mapping[str, bytes] = FrozenMapping()
+    recognized: bool = False
 
 
 def plan(
@@ -93,7 +95,9 @@ def plan(
     else:
         tensors = read_checkpoint(source, key=key)
         if are_flax(tensors):
-            raise ZooError(f"{os.fspath(source)!r} {FLAX}")
+            lone = Path(source).is_file() and not (Path(source).parent / CONFIG).is_file()
+            what = lone_file.advice(Path(source)) if lone else FLAX
+            raise ZooError(f"{os.fspath(source)!r} {what}")
         if module is not None:
             target, fit = _own(tensors, module, call or Call(), names, leeway)
         elif model or folder:
@@ -112,7 +116,8 @@ def plan(
         entry = replace(entry, preprocess=preprocessing(preprocess))
     if labels is not None:
         entry = replace(entry, classes=None, labels=checked_labels(labels, made.module))
-    return replace(made, conversion=conversion, entry=entry, beside=beside)
+    recognized = located is None and module is None and not (model or folder)
+    return replace(made, conversion=conversion, entry=entry, beside=beside, recognized=recognized)
 
 
 def _folder(source: str | os.PathLike[str]) -> str | None:

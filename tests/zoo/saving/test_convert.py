@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +173,13 @@ def test_flax_weights_are_not_converted_again(saved, tmp_path):
                 module=module,
                 call=Call(inputs=inputs),
             )
+    lone = tmp_path / "lone.safetensors"
+    shutil.copy(saved["mlp_mnist"] / "model.safetensors", lone)
+    for refused in (lambda: convert_to(lone, tmp_path / "out"), lambda: zoo.load(lone)):
+        with pytest.raises(zoo.ZooError, match=r"without the config\.json .* put both into one directory"):
+            refused()
+    with pytest.raises(zoo.UnknownModelError, match=r"holds the variables of the model in .*; name that dir"):
+        zoo.load(saved["mlp_mnist"] / "model.safetensors")
     flat = dict(converters.read_checkpoint(saved["mlp_mnist"] / "model.safetensors"))
     with pytest.raises(converters.ConversionError, match="holds Flax variables already"):
         converters.convert(flat, nn.Dense(3), np.ones((1, 3), np.float32))
