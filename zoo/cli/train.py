@@ -128,7 +128,11 @@ def finetune(
 
 
 def evaluate(name: Name, data: Data = None, json: Json = False) -> None:
-    """Measure a model on its whole test set, or a finetuned one on the held-out part of your data."""
+    """Measure a model on its whole test set, or a classifier on your own data.
+
+    Your data are what `zoo finetune` takes, of the same classes. A finetuned model is measured on the part
+    that it held out; another one on all of them, or on their val/ alone.
+    """
     from zoo import training
 
     table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()], json=json)

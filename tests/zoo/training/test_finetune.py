@@ -107,6 +107,19 @@ def test_a_run_is_measured_by_its_recipe_on_data_of_its_classes_only(pictures, r
         evaluate_pretrained(tmp_path, data=pictures)
 
 
+def test_a_classifier_of_ones_own_is_measured_on_all_of_its_data(pictures, tmp_path):
+    """Whatever the order of its classes; of data with a `val`, on that."""
+    model = zoo.load("resnet20_cifar10", num_classes=3)
+    zoo.save(model, tmp_path, labels=("red", "blue", "green"))
+    for data in (pictures / "train", pictures):
+        paths = sorted((data / "val" if data == pictures else data).glob("*/*.png"))
+        logits = jax.jit(model)(zoo.preprocess("resnet20_cifar10")(paths))
+        wanted = [("red", "blue", "green").index(path.parent.name) for path in paths]
+        measured = evaluate_pretrained(tmp_path, data=data)
+        assert {*measured} == {"accuracy", "loss"}
+        assert measured["accuracy"] == pytest.approx((logits.argmax(-1) == np.array(wanted)).mean())
+
+
 def test_the_export_loads_into_pytorch_and_is_as_good(pictures, recipe, tmp_path):
     model = finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe=recipe)
     export(tmp_path / "run", tmp_path / "it.pth", layout="cifar")
