@@ -126,6 +126,11 @@ def test_a_bar_has_room_on_one_line(width):
         assert text.startswith(said.removesuffix("…"))
 
 
+def test_a_text_comes_before_a_long_label():
+    label, _, _, said = terminal.fitted("resnet20_cifar10-finetuned", "0/6 -:--", "epoch 1/2  compiling", 60)
+    assert (label, said) == ("resnet20…finetuned", "epoch 1/2  compiling")
+
+
 def test_a_terminal_shows_bars_and_what_is_printed_meanwhile_above_them(clock, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
