@@ -75,18 +75,10 @@ class Fitted(NamedTuple):
     notes: tuple[str, ...]
     names: NamesAndRules
 
-
-def conversion(
-    entry: Entry,
-    source: Mapping[str, Any],
-    module: nn.Module,
-    head: tuple[str, ...] = (),
-    others: tuple[str, ...] = (),
-    leeway: Leeway = NO_LEEWAY,
-) -> Conversion:
-    """Returns which tensors make which arrays; arguments as for `fitted`."""
-    fit, notes, _ = fitted(entry, source, module, head, others, leeway)
-    return Conversion.of(fit, notes=notes)
+    @property
+    def conversion(self) -> Conversion:
+        """Which tensors make which arrays."""
+        return Conversion.of(self.fit, notes=self.notes)
 
 
 def fitted(

@@ -225,8 +225,8 @@ def _pretrained(
     entry = located.entry
     if entry.layout:
         found = _with_dense_layers(located, tensors)
-        made = layouts.conversion(entry, found, module, head, others, leeway)
-        return _converted(made, sliced=access.sliced)
+        fitted = layouts.fitted(entry, found, module, head, others, leeway)
+        return _converted(fitted.conversion, sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
         raise WeightsError(

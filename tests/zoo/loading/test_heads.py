@@ -94,9 +94,9 @@ def test_only_without_a_head_may_one_be_left_over():
     tensors = converters.to_torch(model.variables, model.module, images(1, 32, 32, 3))
     tensors["linear.weight"] = np.ones((10, 64), np.float32)
     with pytest.raises(converters.ConversionError, match=r"left over  linear\.weight"):
-        layouts.conversion(entry, tensors, model.module)
+        layouts.fitted(entry, tensors, model.module)
     features = zoo.load("resnet20_cifar10", num_classes=0).module
-    assert layouts.conversion(entry, tensors, features, ("fc",)).notes == (
+    assert layouts.fitted(entry, tensors, features, ("fc",)).notes == (
         "left out 3 tensors, the head: fc.weight, fc.bias, linear.weight",
     )
 
