@@ -260,6 +260,7 @@ FINETUNING = {
         patience=2,
     ),
 }
+FITTED = ("batch_size", "epochs", "patience", "warmup_steps")  # their fields that few examples change
 # A digit that is mirrored is none.
 FINETUNING["digits"] = replace(FINETUNING["pictures"], flip=0.0)
 

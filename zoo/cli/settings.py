@@ -25,7 +25,7 @@ class TrainingVerb(Verb):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         from zoo._registry.recipe_fields import described
-        from zoo._registry.recipes import FINETUNING
+        from zoo._registry.recipes import FINETUNING, FITTED
 
         super().format_options(ctx, formatter)
         defaults = (
@@ -34,7 +34,7 @@ class TrainingVerb(Verb):
             else {}
         )
         rows = [
-            (f"{name}={value}", " ".join([meaning, *_default(name, defaults)]))
+            (f"{name}={value}", " ".join([meaning, *_default(name, defaults, fitted=name in FITTED)]))
             for name, value, meaning in described()
             if not (defaults and name in UNUSED)
         ]
@@ -60,11 +60,11 @@ def changes(recipe: "Recipe", settings: Sequence[str] | None) -> dict[str, Any]:
     return given
 
 
-def _default(name: str, recipes: "dict[str, Recipe]") -> list[str]:
+def _default(name: str, recipes: "dict[str, Recipe]", *, fitted: bool) -> list[str]:
     """Returns the default of a field in brackets; of each kind of data where they differ."""
     values = {kind: getattr(recipe, name) for kind, recipe in recipes.items()}
     if not values:
         return []
     first = values.pop("")
     others = [f"{kind}{value}" for kind, value in values.items() if value != first]
-    return [f"[default: {', '.join([str(first), *others])}]"]
+    return [f"[default: {', '.join([str(first), *others])}{'; fitted to few examples' * fitted}]"]

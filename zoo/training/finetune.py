@@ -277,4 +277,5 @@ def _with_head(
         scores=None,
     )
     # Its tokenizer is that of the pretrained model.
-    return Model(model.module, unflatten(variables), record, model.notes, Origin(located=located))
+    origin = Origin(pretrained=True, located=located)
+    return Model(model.module, unflatten(variables), record, model.notes, origin)

@@ -98,7 +98,8 @@ def pictures(data: Path, entry: Entry, *, share: float = 0.0, seed: int = 0) -> 
             try:
                 arrays[split].append(images.pixels(data / example.place, entry))
             except ZooError as error:
-                findings.problems.append(str(error))
+                named = example.place in str(error)
+                findings.problems.append(str(error) if named else f"{example.place}: {error}")
     findings.check(data)
     batches = {split: photos.stacked(each) for split, each in arrays.items()}
     return _labelled(found, batches, findings)

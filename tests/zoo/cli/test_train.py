@@ -54,7 +54,9 @@ def test_help_lists_what_can_be_set_at_sixty_columns(zoo_command, verb):
     for name in recipe_fields.settable():
         assert (f"  {name}=" in fields) == (verb == "train" or name not in ("kl_weight", "validation"))
     assert "dataset" not in fields
-    assert ("[default: 20, of texts 4]" in fields) == (verb == "finetune")
+    assert ("[default: 20, of texts 4; fitted to few examples]" in " ".join(fields.split())) == (
+        verb == "finetune"
+    )
     assert all(meaning for _, _, meaning in recipe_fields.described())
 
 
