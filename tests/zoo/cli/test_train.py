@@ -84,7 +84,8 @@ def test_a_mesh_that_there_is_not_is_refused_before_anything_is_written(zoo_comm
 def test_resume_is_asked_for(zoo_command, data, tmp_path):
     out = tmp_path / "run"
     first = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)
-    resumed = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS, "--resume")
+    # With the settings that it has.
+    resumed = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, "--resume")
     assert resumed.exit_code == 0
     assert resumed.stdout == first.stdout
 
