@@ -214,8 +214,9 @@ def checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:
         ZooError: it has more or fewer.
     """
     count = getattr(module, "num_classes", None)
-    if isinstance(labels, str) or (count is not None and len(labels) != count):
-        found = repr(labels) if isinstance(labels, str) else f"{len(labels)} names"
+    listed = hasattr(labels, "__len__") and not isinstance(labels, str | Mapping)
+    if not listed or (count is not None and len(labels) != count):
+        found = f"{len(labels)} names" if listed else repr(labels)
         raise ZooError(f"labels={found}; expected a name for each of the {count or 'model'} classes.")
     return tuple(map(str, labels))
 

@@ -80,6 +80,16 @@ def test_one_example_input_needs_no_list_and_what_is_none_is_refused(model, tmp_
             zoo.save(model, tmp_path / "other", inputs=wrong)
 
 
+@pytest.mark.parametrize("wrong", [3, "ab", {0: "a", 1: "b"}])
+def test_labels_that_are_no_list_and_preprocessing_that_is_code_are_refused(wrong, model, tmp_path):
+    with pytest.raises(zoo.ZooError, match=r"labels=.*; expected a name for each of the .* classes"):
+        zoo.save(model, tmp_path / "model", labels=wrong)
+    with pytest.raises(zoo.ZooError, match=r"preprocess=<.*; expected a name, a file, or a mapping of fie"):
+        zoo.save(model, tmp_path / "model", preprocess=lambda pixels: pixels)
+    zoo.save(model, tmp_path / "model", labels=np.array(["a", "b"]))
+    assert zoo.info(tmp_path / "model").class_names == ("a", "b")
+
+
 def test_without_inputs_a_module_of_ones_own_cannot_be_initialised(model, tmp_path):
     zoo.save(model, tmp_path / "model")
     zoo.load(tmp_path / "model", module=nn.Dense(2), pretrained=True)
