@@ -41,17 +41,17 @@ def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[s
     )
 
 
-def info(model: Name | Model) -> Entry:
+def info(name: Name | Model) -> Entry:
     """Returns the record of a model, from the manifest or from the config.json of a directory or repository.
 
     Args:
-        model: A name, as for `load`; or a model, whose `entry` it is.
+        name: A name, as for `load`; or a model, whose `entry` it is.
 
     Raises:
         UnknownModelError: the manifest has no such name.
         ZooError: the model is of a module of your own, which has no record yet.
     """
-    return record_of(model) if isinstance(model, Model) else counted(resolve(model)).entry
+    return record_of(name) if isinstance(name, Model) else counted(resolve(name)).entry
 
 
 def resolve(name: Name, revision: str | None = None, token: Token = None, head: str | None = None) -> Located:

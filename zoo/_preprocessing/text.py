@@ -26,21 +26,21 @@ SHOWN = 60  # characters of a text in an error
 Text: TypeAlias = str | tuple[str, str]  # one text, or two that belong together
 
 
-def tokenizer(model: Given, *, token: Token = None) -> "Tokenizer":
+def tokenizer(name: Given, *, token: Token = None) -> "Tokenizer":
     """Returns the tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
 
     It is read from tokenizer.json, or made of vocab.txt, of vocab.json and merges.txt, or of the
     sentencepiece.bpe.model of XLM-RoBERTa and CamemBERT.
 
     Args:
-        model: A name, as for `load`, or a model that `load` gave.
+        name: A name, as for `load`, or a model that `load` gave.
         token: For the Hub, as for `load`.
 
     Raises:
         ZooError: the library is not installed, or the model has no such file.
     """
-    check_given(model)
-    return tokenizer_of(files_of(model) if isinstance(model, Model) else resolve(model, token=token))
+    check_given(name)
+    return tokenizer_of(files_of(name) if isinstance(name, Model) else resolve(name, token=token))
 
 
 def tokenizer_of(located: Located) -> "Tokenizer":
