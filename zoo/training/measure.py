@@ -57,6 +57,11 @@ def _recipe_of(located: Located, *, own_data: bool) -> Recipe:
     if _is_finetuned(located) or (own_data and _has_own_classes(entry)):
         return finetuning_recipe(located.directory or entry.name)
     if entry.name not in RECIPES:
+        if own_data and not entry.class_names:
+            raise TrainingError(
+                f"{entry.name!r} has no names of its classes, by which your data could be measured; "
+                "zoo.save(..., labels=...) and zoo convert --labels keep them."
+            )
         raise TrainingError(
             f"no data set is known to measure {entry.name!r} on; there is one for {listed_recipes()}, and "
             "classifiers with names of their classes are measured on your own data: data=."

@@ -95,5 +95,7 @@ def test_a_model_without_a_recipe_names_those_that_can_be_measured():
         TrainingError, match=r"no data set is known .* 'resnet50' on; there is one for mlp_mnist,"
     ):
         evaluate_pretrained("resnet50")
+    with pytest.raises(TrainingError, match=r"'bert-tiny' has no names of its classes, by which your data"):
+        evaluate_pretrained("bert-tiny", data="reviews.csv")
     with pytest.raises(TrainingError, match="no recipe trains 'resnet50'; there are mlp_mnist, cnn_mnist"):
         find_recipe("resnet50")
