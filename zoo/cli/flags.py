@@ -15,6 +15,9 @@ RENAMED = {
 # Keywords that are no flag of any verb: what the library says -> what a shell does instead.
 PHRASES = {
     "take a module of your own with converters.convert": "a module of your own with --module",
+    "converters.Transpose changes it, converters.Keep confirms it": (
+        "in the file of --names a rule Transpose changes it, Keep confirms it"
+    ),
     "zoo.embed with pooling='mean'": "`zoo embed --pooling mean`",
     "zoo.embed": "`zoo embed`",
     "zoo.predict": "`zoo predict`",

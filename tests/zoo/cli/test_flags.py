@@ -15,6 +15,11 @@ SAID = [
     ("convert", "leave dtype= out.", "leave --dtype out."),
     ("convert", r"pass ignore=(r'a\.b', ...)", r"pass --ignore 'a\.b' ..."),
     ("finetune", "num_classes=37 was expected", "--num-classes 37 was expected"),
+    (
+        "convert",
+        "not said; converters.Transpose changes it, converters.Keep confirms it",
+        "in the file of --names a rule Transpose changes it, Keep confirms it",
+    ),
     ("export", "exact only with like=", "exact only with --like"),
     ("verify", "is a module of your own; pass it as module=.", "pass it as --module."),
     ("publish", "pass create=True.", "pass --create."),
