@@ -61,6 +61,7 @@ def export(
     module: nn.Module | None = None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
+    ignore: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Writes a model's weights as a PyTorch state dict: the way back of `convert`.
@@ -73,6 +74,8 @@ def export(
         module: A module of your own, for its directory.
         call: The call of that module which finds its arrays; by default the one that it was converted with.
         names: Names pairs and rules, instead of those that it was converted with or the family knows.
+        ignore: Regular expressions for whole names of tensors of `like` that the model has no arrays for;
+            they come back, too.
         overwrite: Replaces what is there.
 
     Raises:
@@ -95,6 +98,7 @@ def export(
         like=_original(located, like),
         call=call,
         names=names,
+        ignore=ignore,
     )
     write_checkpoint(state_dict, out, overwrite=overwrite)
 
@@ -108,16 +112,16 @@ def _state_dict(
     like: Tensors | None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
+    ignore: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Returns the tensors of a model of the zoo, or of a module of one's own, whose entry has no family."""
     call = call or Call(inputs=entry.inputs)
-    ignore: Sequence[str] = ()
     if layout is not None:
         entry = replace(entry, layout=layout)
     if like is not None:
         own = entry.family is None
         target = own_target(module, call, names) if own else recognize.target(entry, names=names)
-        names, ignore = target.fit(like)[1], target.allowed
+        names, ignore = target.fit(like, ignore)[1], (*ignore, *target.allowed)
     elif names is None and entry.family is not None:
         names = _names(module, entry)
     args, kwargs = call.arguments(module)

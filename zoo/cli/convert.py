@@ -152,6 +152,7 @@ def export(
     method: Method = None,
     set_: Set = None,
     names: Names = None,
+    ignore: Ignore = None,
     force: Force = False,
 ) -> None:
     """Write a model's weights as a PyTorch state dict.
@@ -168,6 +169,7 @@ def export(
         module=make(module),
         call=_call(input_, set_, method) if input_ else None,
         names=None if names is None else read_names(names),
+        ignore=ignore or (),
         overwrite=force,
     )
 

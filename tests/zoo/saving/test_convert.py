@@ -132,6 +132,11 @@ def test_a_module_of_ones_own_is_converted_with_names_and_inputs(changed, tmp_pa
     for way in ({"names": names}, {"like": source}, {}):  # the directory keeps the names
         export(tmp_path / "out", tmp_path / "back.pth", module=Mine(), overwrite=True, **way)
         assert (tmp_path / "back.pth").read_bytes() == source.read_bytes()
+    more = changed(lambda tensors: {**tensors, "teacher.weight": np.ones(3, np.float32)}, "more.pth")
+    with pytest.raises(converters.ConversionError, match=r"left over  teacher\.weight"):
+        export(tmp_path / "out", tmp_path / "like.pth", module=Mine(), like=more)
+    export(tmp_path / "out", tmp_path / "like.pth", module=Mine(), like=more, ignore=[r"teacher\..*"])
+    assert (tmp_path / "like.pth").read_bytes() == more.read_bytes()
 
 
 def test_another_model_than_named_is_told(checkpoints, tmp_path):
