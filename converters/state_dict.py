@@ -40,7 +40,7 @@ Method = Callable[..., Any] | str | None
 
 
 def is_nnx(module: Any) -> bool:
-    """Returns whether a module is one of NNX; without importing it, which nobody has who made no such module."""
+    """Returns whether a module is one of NNX, which is imported already if it is."""
     nnx = sys.modules.get("flax.nnx")
     return nnx is not None and isinstance(module, nnx.Module)
 
@@ -53,7 +53,8 @@ def _target(
         return LinenTarget(module=module, inputs=inputs, kwargs=kwargs, rngs=rngs, method=method)
     if not (is_nnx(module) or callable(module)) or isinstance(module, type):
         raise ConversionError(
-            f"the module is a flax.linen.Module, an nnx.Module or a function that makes one, not {module!r:.100}"
+            "the module is a flax.linen.Module, an nnx.Module or a function that makes one, "
+            f"not {module!r:.100}"
         )
     if inputs or kwargs or method is not None:
         raise ConversionError("an NNX module knows its shapes: leave out example inputs, kwargs= and method=")
@@ -188,9 +189,10 @@ def convert(
 
     Args:
         source: a checkpoint's path, or a mapping of names to arrays.
-        module: any linen module; or an NNX one, concrete, abstract (`nnx.eval_shape(lambda: Net(rngs=...))`),
-            or a function that makes one (`lambda: Net(rngs=nnx.Rngs(0))`), of which nothing is allocated twice.
-        inputs: of a linen module; an NNX module knows its shapes. Example arrays or `jax.ShapeDtypeStruct`s for `module.init`; only their shapes matter.
+        module: any linen module; or an NNX one: concrete, abstract (`nnx.eval_shape(lambda: Net(rngs=...))`),
+            or a function that makes one (`lambda: Net(rngs=nnx.Rngs(0))`), which allocates nothing.
+        inputs: example arrays or `jax.ShapeDtypeStruct`s for `module.init`; only their shapes matter. An NNX
+            module knows its shapes and takes none.
         kwargs: keyword arguments for `module.init`.
         rngs: for `module.init`.
         method: for `module.init`.

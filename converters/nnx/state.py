@@ -42,8 +42,8 @@ def state_of(
             flat[found.places[first]] = _filled(found.arrays[first], array)
         elif not _equal(given[first], array):
             raise ConversionError(
-                f"{'/'.join(first)} and {'/'.join(path)} are one array of the module, and two that differ in the "
-                "state dict"
+                f"{'/'.join(first)} and {'/'.join(path)} are one array of the module, and the state dict has "
+                "two that differ"
             )
     rest = {place: leaf for place, leaf in _flat(nnx.state(module)).items() if place not in flat}
     return nnx.from_flat_state({**flat, **_made(rest, build)})
