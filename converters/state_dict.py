@@ -106,7 +106,7 @@ def _match(
     fit = _fit(target, tensors, names, rules, ignore, missing)
     return Conversion.of(
         fit,
-        notes=(*fit.notes, *doubts(fit)),
+        notes=(*fit.notes, *doubts(fit), *target.doubts(fit.links)),
         dtype=dtype and jnp.dtype(dtype),
         allow_nonfinite=allow_nonfinite,
         initialize=target.initial_values,
@@ -220,7 +220,8 @@ def convert(
             and layers that read a map flattened with its channels last, which PyTorch has first.
 
     Warns:
-        UserWarning: a tensor has equal axes, and nothing says that they are in the module's order.
+        UserWarning: a tensor has equal axes, and nothing says that they are in the module's order; or a layer
+            of an NNX module may read a map flattened, which only a run of the module would tell.
     """
     target = _target(module, inputs, kwargs, rngs, method)
     found = _match(
@@ -233,8 +234,8 @@ def convert(
         dtype=dtype,
         allow_nonfinite=allow_nonfinite,
     )
-    if found.swappable:
-        warnings.warn(doubt(found.swappable), stacklevel=2)
+    for sentence in (*([doubt(found.swappable)] if found.swappable else ()), *target.doubts(found.links)):
+        warnings.warn(sentence, stacklevel=2)
     return target.variables(found.arrays())
 
 

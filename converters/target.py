@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from converters.inspection import Inspection, Path
+from converters.matching.links import Link
 
 
 class Target(Protocol):
@@ -23,6 +24,9 @@ class Target(Protocol):
 
     def variables(self, arrays: Iterable[tuple[Path, np.ndarray]]) -> Any:
         """Returns arrays, by their paths, in the form in which the framework holds them."""
+
+    def doubts(self, links: Sequence[Link]) -> Sequence[str]:
+        """Returns sentences on what may be wrong with a conversion that fits."""
 
     def values(self, variables: Any, inspection: Inspection) -> Mapping[Path, Any]:
         """Returns the arrays of variables by their paths.

@@ -44,7 +44,8 @@ class NnxRunner:
         state = NnxTarget.of(self.module).variables(
             (path, value) for path, value in flatten_dict(variables).items()
         )
-        copy: Any = nnx.merge(nnx.graphdef(self.module), state)
+        # Mapped, variables are new ones, of the trace that runs: the module's own stay as they are.
+        copy: Any = nnx.merge(nnx.graphdef(self.module), jax.tree.map(lambda leaf: leaf, state))
         copy.eval()
         for path, layer in walk(copy).layers.items():
             if not hasattr(layer, PATH):
@@ -56,16 +57,13 @@ class NnxRunner:
         return cast(nnx.Module, copy)
 
     def _apply(self, arguments: Any) -> Any:
-        variables, inputs, kwargs = arguments
+        variables, *call = arguments
+        # In a loop that is not compiled, NNX takes NumPy's arrays for objects that must stay the same.
+        inputs, kwargs = jax.tree.map(lambda x: jnp.asarray(x) if hasattr(x, "shape") else x, call)
         copy: Any = self._copy(variables)
-        if self.method is None:
-            return copy(*inputs, **kwargs)
-        call = (
-            getattr(copy, self.method)
-            if isinstance(self.method, str)
-            else functools.partial(self.method, copy)
-        )
-        return call(*inputs, **kwargs)
+        if callable(self.method):
+            return self.method(copy, *inputs, **kwargs)
+        return getattr(copy, self.method or "__call__")(*inputs, **kwargs)
 
     def trace(self, arguments: Any) -> core.Jaxpr:
         leaves, tree = jax.tree.flatten(arguments)

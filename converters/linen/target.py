@@ -14,6 +14,7 @@ from converters.inspection import Inspection, Path
 from converters.linen.initial import initial_values
 from converters.linen.inspect import inspect_module
 from converters.matching.arrays import contiguous
+from converters.matching.links import Link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class LinenTarget:
     def variables(self, arrays: Iterable[tuple[Path, np.ndarray]]) -> dict[str, Any]:
         found: dict[str, Any] = unflatten_dict({path: contiguous(array) for path, array in arrays})
         return found
+
+    def doubts(self, links: Sequence[Link]) -> Sequence[str]:
+        return ()  # the run of the module tells
 
     def values(self, variables: Any, inspection: Inspection) -> dict[Path, Any]:
         return check_variables(variables, inspection, type(self.module).__name__)

@@ -10,6 +10,8 @@ from flax import nnx
 
 from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
+from converters.matching import Link
+from converters.nnx.after_flatten import after_flatten
 from converters.nnx.inspect import inspect_nnx
 from converters.nnx.state import state_of, values_of
 from converters.nnx.walk import walk
@@ -81,6 +83,9 @@ class NnxTarget:
             nnx.update(made, state)
             return made
         return nnx.merge(nnx.graphdef(self.module), state)
+
+    def doubts(self, links: Sequence[Link]) -> Sequence[str]:
+        return tuple(after_flatten(walk(self.module).layers, links))
 
     def values(self, variables: Any, inspection: Inspection) -> Mapping[Path, Any]:
         found = values_of(variables, self.module)

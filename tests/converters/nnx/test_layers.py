@@ -18,7 +18,9 @@ from tests.equivalence import FORWARD, check_gradients, difference, randomise, r
 
 T = torch.nn
 # Older versions of Flax have as many heads of keys as of queries.
-GROUPED = {"num_kv_heads": 2} if "num_kv_heads" in signature(nnx.MultiHeadAttention.__init__).parameters else {}
+GROUPED = (
+    {"num_kv_heads": 2} if "num_kv_heads" in signature(nnx.MultiHeadAttention.__init__).parameters else {}
+)
 KEYS = GROUPED.get("num_kv_heads", 4)
 DOUBLE = {"param_dtype": jnp.float64}
 
@@ -36,12 +38,12 @@ class GroupedAttention(T.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.query, self.key, self.value, self.out = (T.Linear(8, n) for n in (8, 2 * KEYS, 2 * KEYS, 8))
-        self.query_ln, self.key_ln = (T.LayerNorm(2, eps=1e-6, bias=False) for _ in range(2))
+        self.query, self.key, self.value, self.out = (T.Linear(32, n) for n in (32, 8 * KEYS, 8 * KEYS, 32))
+        self.query_ln, self.key_ln = (T.LayerNorm(8, eps=1e-6, bias=False) for _ in range(2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         def heads(layer: T.Linear, count: int) -> torch.Tensor:
-            return layer(x).unflatten(-1, (count, 2)).transpose(1, 2)
+            return layer(x).unflatten(-1, (count, 8)).transpose(1, 2)
 
         query, key = self.query_ln(heads(self.query, 4)), self.key_ln(heads(self.key, KEYS))
         key, value = (each.repeat_interleave(4 // KEYS, 1) for each in (key, heads(self.value, KEYS)))
@@ -166,13 +168,13 @@ LAYERS = {
         partial(
             nnx.MultiHeadAttention,
             4,
-            8,
+            32,
             decode=False,
             normalize_qk=True,
             **GROUPED,
             attention_fn=exact_attention,
         ),
-        (2, 5, 8),
+        (2, 5, 32),
     ),
     "LSTMCell": Layer(
         lambda: T.LSTM(3, 4, batch_first=True), partial(rnn, nnx.LSTMCell), (2, 5, 3), first, BIASES
