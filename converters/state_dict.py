@@ -49,13 +49,9 @@ def _target(
     module: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], rngs: Any, method: Method
 ) -> Target:
     """Returns what the module's framework does with it; a function makes an NNX module."""
-    if isinstance(module, nn.Module):
+    makes_one = callable(module) and not isinstance(module, type) and not hasattr(module, "module")
+    if isinstance(module, nn.Module) or not (is_nnx(module) or makes_one):
         return LinenTarget(module=module, inputs=inputs, kwargs=kwargs, rngs=rngs, method=method)
-    if not (is_nnx(module) or callable(module)) or isinstance(module, type):
-        raise ConversionError(
-            "the module is a flax.linen.Module, an nnx.Module or a function that makes one, "
-            f"not {module!r:.100}"
-        )
     if inputs or kwargs or method is not None:
         raise ConversionError("an NNX module knows its shapes: leave out example inputs, kwargs= and method=")
     from converters.nnx import NnxTarget

@@ -96,12 +96,12 @@ def inspect_module(
 
 def _check(module: Any, inputs: Sequence[Any]) -> None:
     if not isinstance(module, nn.Module):
-        if isinstance(module, type) and issubclass(module, nn.Module):
+        if isinstance(module, type):
             found = f"the class {module.__name__}: call it"
         else:
             inner = isinstance(getattr(module, "module", None), nn.Module)
             found = f"{type(module).__name__}{': pass its attribute `module`' if inner else ''}"
-        raise ConversionError(f"expected a flax.linen module, found {found}")
+        raise ConversionError(f"expected a module of flax.linen or flax.nnx, found {found}")
     for at, given in enumerate(inputs):
         if any(isinstance(leaf, str) for leaf in jax.tree.leaves(given)):
             raise ConversionError(

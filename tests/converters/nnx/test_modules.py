@@ -186,7 +186,7 @@ def test_errors_drafts_and_initial_values(given: dict[str, np.ndarray]) -> None:
         converters.convert(less, nnx.eval_shape(make), missing=("gain",))
     with pytest.raises(converters.ConversionError, match="leave out example inputs"):
         converters.convert(given, make(), X)  # type: ignore[call-overload]
-    with pytest.raises(converters.ConversionError, match="or a function that makes one, not"):
+    with pytest.raises(converters.ConversionError, match="found the class Net: call it"):
         converters.convert(given, Net)  # type: ignore[call-overload]
 
 
