@@ -101,7 +101,7 @@ def _check(module: Any, inputs: Sequence[Any]) -> None:
         else:
             inner = isinstance(getattr(module, "module", None), nn.Module)
             found = f"{type(module).__name__}{': pass its attribute `module`' if inner else ''}"
-        raise ConversionError(f"expected a module of flax.linen or flax.nnx, found {found}")
+        raise ConversionError(f"expected a flax.linen or flax.nnx module, found {found}")
     for at, given in enumerate(inputs):
         if any(isinstance(leaf, str) for leaf in jax.tree.leaves(given)):
             raise ConversionError(

@@ -45,7 +45,7 @@ def test_what_is_no_module_and_what_is_no_input_is_told():
         converters.ConversionError, match=r"module, found Model: pass its attribute `module`$"
     ):
         converters.convert(TENSORS, model, X)
-    with pytest.raises(converters.ConversionError, match=r"flax\.linen module, found dict$"):
+    with pytest.raises(converters.ConversionError, match=r"flax\.nnx module, found dict$"):
         converters.to_torch(nn.Dense(3), {}, X)
     with pytest.raises(converters.ConversionError, match=r"input 1 has texts in it, .*: names=, ignore="):
         converters.convert(TENSORS, nn.Dense(3), X, [("a", "b")])
