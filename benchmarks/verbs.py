@@ -67,6 +67,7 @@ def report(verb: str, count: int, found: dict[str, dict[str, float]]) -> str:
             f"{count / each['seconds']:.1f}",
             f"{each['seconds'] / first['seconds']:.2f}",
             f"{each['cpu'] / first['cpu']:.2f}",
+            f"{1000 * each['cpu'] / count:.0f}",
             f"{each['peak']:.2f}",
             f"{each['peak'] - each['loaded']:.2f}",
             f"{each['compilations']:.0f}",
@@ -74,7 +75,16 @@ def report(verb: str, count: int, found: dict[str, dict[str, float]]) -> str:
         )
         for side, each in found.items()
     ]
-    header = ("items/s", "time", "CPU time", "peak GB", "above loaded", "compiled", "once more")
+    header = (
+        "items/s",
+        "time",
+        "CPU time",
+        "CPU ms/item",
+        "peak GB",
+        "above loaded",
+        "compiled",
+        "once more",
+    )
     return _harness.table((f"{verb}, {count:,}", *header), rows)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from converters.errors import ConversionError
+from converters.errors import CheckpointError, ConversionError
 from converters.formats import detect, sharded
 from converters.formats.stored import Opened, Stored
 from converters.formats.tensor_names import check_names
@@ -110,6 +110,8 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     Raises:
         CheckpointError: it cannot be read, or is not a checkpoint of a full model.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise CheckpointError(f"found {type(path).__name__}, expected the path of a checkpoint")
     path, memory = Path(path), Memory()
     notes: tuple[str, ...] = ()
     if os.path.isdir(path):

@@ -1,6 +1,9 @@
 """Errors that converters raises; the command line catches ConverterError."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from converters.matching.rules import Rule
 
 
 class ConverterError(Exception):
@@ -19,7 +22,9 @@ class ConversionError(ConverterError):
         source: of a port, with classes to be written in place of those that cannot be ported; else empty.
     """
 
-    def __init__(self, message: str, draft: tuple[Any, ...] = (), *, source: str = "") -> None:
+    def __init__(
+        self, message: str, draft: "tuple[tuple[str, str] | Rule, ...]" = (), *, source: str = ""
+    ) -> None:
         super().__init__(message)
         self.draft = draft
         self.source = source

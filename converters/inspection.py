@@ -1,7 +1,7 @@
 """The result of inspecting a module: its layers, their paths and origins, and the arrays each one owns."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jax.numpy import dtype
@@ -63,6 +63,7 @@ class Inspection:
         rows: The table of the layers' framework: a layer, and the shapes of the arrays at and below it by
             their names relative to it -> its rows, the preferred one first.
         flattened: Finds the layers that read or make maps as vectors.
+        same: Path of an array -> that of an earlier one which is the very same, as in a shared layer of NNX.
     """
 
     layers: Mapping[Path, Any]
@@ -70,6 +71,7 @@ class Inspection:
     attributes: Mapping[Path, str]
     rows: Callable[[Any, Mapping[str, Shape]], Sequence[Row]]
     flattened: Callable[[], tuple[Flattened, ...]] = _none
+    same: Mapping[Path, Path] = field(default_factory=dict)
 
     def origins(self, path: Path) -> list[str | None]:
         """For each name of a module path: its attribute, dotted where it is in a list or dict, or None.

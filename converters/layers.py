@@ -35,6 +35,7 @@ class Leaf:
         lossy: what `to_flax` cannot give back, in words; empty where it is exact.
         unsure: whether nothing is known about the order of axes that PyTorch has; it is taken to be Flax's.
         advice: what to do where the tensor has another shape.
+        note: what the numbers do not say, for the user of a conversion that succeeded.
     """
 
     tensors: str | tuple[str, ...]
@@ -43,6 +44,7 @@ class Leaf:
     lossy: str = ""
     unsure: bool = False
     advice: str = ""
+    note: str = ""
 
 
 Row = Mapping[str | tuple[str, ...], Leaf]

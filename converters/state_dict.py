@@ -1,36 +1,67 @@
 """State dicts into Flax variables and back. Knows no model: the module says what it needs."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from flax.core import meta
-from flax.traverse_util import flatten_dict
 
 from converters.checkpoints import as_tensors
 from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
-from converters.linen.initial import initial_values
-from converters.linen.inspect import inspect_module
+from converters.linen.target import LinenTarget
+from converters.matching.arguments import as_patterns, check_names, check_rules
 from converters.matching.arrays import contiguous
 from converters.matching.conversion import Conversion
 from converters.matching.effective import EffectiveTensors
 from converters.matching.fit import Fit, doubt, doubts
 from converters.matching.links import Link, in_order
 from converters.matching.rules import Rule
-from converters.matching.search import NamesAndRules, best_fit, conversion_error, links_after_rules
+from converters.matching.search import (
+    NamesAndRules,
+    best_fit,
+    conversion_error,
+    fewest_problems,
+    links_after_rules,
+)
+from converters.target import Target
 from converters.tensors import Tensors, as_numpy
 
+if TYPE_CHECKING:
+    from flax import nnx
+
+M = TypeVar("M", bound="nnx.Module")
 Method = Callable[..., Any] | str | None
+
+
+def is_nnx(module: Any) -> bool:
+    """Returns whether a module is one of NNX, which is imported already if it is."""
+    nnx = sys.modules.get("flax.nnx")
+    return nnx is not None and isinstance(module, nnx.Module)
+
+
+def _target(
+    module: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any], rngs: Any, method: Method
+) -> Target:
+    """Returns what the module's framework does with it; a function makes an NNX module."""
+    makes_one = callable(module) and not isinstance(module, type) and not hasattr(module, "module")
+    if isinstance(module, nn.Module) or not (is_nnx(module) or makes_one):
+        return LinenTarget(module=module, inputs=inputs, kwargs=kwargs, rngs=rngs, method=method)
+    if inputs or kwargs or method is not None:
+        raise ConversionError("an NNX module knows its shapes: leave out example inputs, kwargs= and method=")
+    from converters.nnx import NnxTarget
+
+    return NnxTarget.of(module)
 
 
 def match(
     source: Any,
-    module: nn.Module,
+    module: "nn.Module | nnx.Module | Callable[[], nnx.Module]",
     *inputs: Any,
     kwargs: Mapping[str, Any] = MappingProxyType({}),
     rngs: Any = None,
@@ -44,23 +75,97 @@ def match(
     allow_nonfinite: bool = False,
 ) -> Conversion:
     """Finds the tensors for every array of a module, and reads none; arguments as for `convert`."""
-    tensors = as_tensors(source, key)
-    inspection = inspect_module(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    fit = _fit(inspection, module, tensors, names, rules, ignore, missing)
+    target = _target(module, inputs, kwargs, rngs, method)
+    return _match(
+        target,
+        as_tensors(source, key),
+        names,
+        rules,
+        ignore,
+        missing,
+        dtype=dtype,
+        allow_nonfinite=allow_nonfinite,
+    )
+
+
+def _match(
+    target: Target,
+    tensors: Tensors,
+    names: NamesAndRules,
+    rules: Sequence[Rule],
+    ignore: Sequence[str],
+    missing: Sequence[str],
+    *,
+    dtype: Any,
+    allow_nonfinite: bool,
+) -> Conversion:
+    fit = _fit(target, tensors, names, rules, ignore, missing)
     return Conversion.of(
         fit,
-        notes=(*fit.notes, *doubts(fit)),
+        notes=(*fit.notes, *doubts(fit), *target.doubts(fit.links)),
         dtype=dtype and jnp.dtype(dtype),
         allow_nonfinite=allow_nonfinite,
-        initialize=lambda paths: initial_values(
-            module, paths, *inputs, kwargs=kwargs, rngs=rngs, method=method
-        ),
+        initialize=target.initial_values,
     )
+
+
+@overload
+def convert(
+    source: Any,
+    module: nn.Module,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] = ...,
+    rngs: Any = ...,
+    method: Method = ...,
+    names: NamesAndRules = ...,
+    rules: Sequence[Rule] = ...,
+    ignore: Sequence[str] = ...,
+    missing: Sequence[str] = ...,
+    key: str | None = ...,
+    dtype: Any = ...,
+    allow_nonfinite: bool = ...,
+) -> dict[str, Any]: ...
+
+
+@overload
+def convert(
+    source: Any,
+    module: "nnx.Module",
+    *inputs: Any,
+    kwargs: Mapping[str, Any] = ...,
+    rngs: Any = ...,
+    method: Method = ...,
+    names: NamesAndRules = ...,
+    rules: Sequence[Rule] = ...,
+    ignore: Sequence[str] = ...,
+    missing: Sequence[str] = ...,
+    key: str | None = ...,
+    dtype: Any = ...,
+    allow_nonfinite: bool = ...,
+) -> "nnx.State[Any, Any]": ...
+
+
+@overload
+def convert(
+    source: Any,
+    module: Callable[[], M],
+    *inputs: Any,
+    kwargs: Mapping[str, Any] = ...,
+    rngs: Any = ...,
+    method: Method = ...,
+    names: NamesAndRules = ...,
+    rules: Sequence[Rule] = ...,
+    ignore: Sequence[str] = ...,
+    missing: Sequence[str] = ...,
+    key: str | None = ...,
+    dtype: Any = ...,
+    allow_nonfinite: bool = ...,
+) -> M: ...
 
 
 def convert(
     source: Any,
-    module: nn.Module,
+    module: Any,
     *inputs: Any,
     kwargs: Mapping[str, Any] = MappingProxyType({}),
     rngs: Any = None,
@@ -72,16 +177,18 @@ def convert(
     key: str | None = None,
     dtype: Any = None,
     allow_nonfinite: bool = False,
-) -> dict[str, Any]:
-    """PyTorch's tensors as the variables of a linen module.
+) -> Any:
+    """Converts PyTorch's tensors into the variables of a linen module, or the state of an NNX module.
 
     Every array of the module asks for its tensor; then nothing may be left over. A prefix that all names
     share (`module.`, `_orig_mod.`, `model.`) is taken off where all of them then fit.
 
     Args:
         source: a checkpoint's path, or a mapping of names to arrays.
-        module: any linen module.
-        inputs: example arrays or `jax.ShapeDtypeStruct`s for `module.init`; only their shapes matter.
+        module: any linen module; or an NNX one: concrete, abstract (`nnx.eval_shape(lambda: Net(rngs=...))`),
+            or a function that makes one (`lambda: Net(rngs=nnx.Rngs(0))`), which allocates nothing.
+        inputs: example arrays or `jax.ShapeDtypeStruct`s for `module.init`; only their shapes matter. An NNX
+            module knows its shapes and takes none.
         kwargs: keyword arguments for `module.init`.
         rngs: for `module.init`.
         method: for `module.init`.
@@ -89,15 +196,19 @@ def convert(
             such as `encoder.layers.0.weight`, to make PyTorch's. May hold rules, which count as `rules`.
         rules: `Fuse`, `Split`, `Unflatten`, `Reshape`, `Transpose`, `Keep`, `Orthogonalize` or your own, in
             the order Flax to PyTorch.
-        ignore: regular expressions for whole names that may be left over; `num_batches_tracked` always may.
+        ignore: regular expressions for whole names that may be left over, or one; `num_batches_tracked`
+            always may.
         missing: regular expressions for whole names (`head.weight`), or paths of arrays
-            (`params/head/kernel`), that the file may lack: these arrays keep the values of `module.init`.
+            (`params/head/kernel`), that the file may lack, or one: these arrays keep the values of
+            `module.init`.
         key: which mapping of a file that holds several.
         dtype: for floating-point arrays; None keeps the tensors' own.
         allow_nonfinite: lets NaN and infinity pass.
 
     Returns:
-        The nested dict of NumPy arrays that `module.apply` takes.
+        The nested dict of NumPy arrays that `module.apply` takes. For an NNX module its `nnx.State`, for
+        `nnx.update(module, state)` or `nnx.merge`; for a function the module itself, in the mode in which the
+        function makes it.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -105,31 +216,28 @@ def convert(
             and layers that read a map flattened with its channels last, which PyTorch has first.
 
     Warns:
-        UserWarning: a tensor has equal axes, and nothing says that they are in the module's order.
+        UserWarning: a tensor has equal axes, and nothing says that they are in the module's order; or a layer
+            of an NNX module may read a map flattened, which only a run of the module would tell.
     """
-    found = match(
-        source,
-        module,
-        *inputs,
-        kwargs=kwargs,
-        rngs=rngs,
-        method=method,
-        names=names,
-        rules=rules,
-        ignore=ignore,
-        missing=missing,
-        key=key,
+    target = _target(module, inputs, kwargs, rngs, method)
+    found = _match(
+        target,
+        as_tensors(source, key),
+        names,
+        rules,
+        ignore,
+        missing,
         dtype=dtype,
         allow_nonfinite=allow_nonfinite,
     )
-    if found.swappable:
-        warnings.warn(doubt(found.swappable), stacklevel=2)
-    return found.variables()
+    for sentence in (*([doubt(found.swappable)] if found.swappable else ()), *target.doubts(found.links)):
+        warnings.warn(sentence, stacklevel=2)
+    return target.variables(found.arrays())
 
 
 def to_torch(
-    variables: Mapping[str, Any],
-    module: nn.Module,
+    variables: "Mapping[str, Any] | nnx.Module | nnx.State[Any, Any]",
+    module: "nn.Module | nnx.Module | None" = None,
     *inputs: Any,
     like: Any = None,
     kwargs: Mapping[str, Any] = MappingProxyType({}),
@@ -144,7 +252,7 @@ def to_torch(
     """A module's variables as a PyTorch state dict: the inverse of `convert`, bit for bit.
 
     Args:
-        variables: of the module.
+        variables: of the module; an NNX module holds its own, and needs no `module` beside it.
         like: the state dict or checkpoint that the variables came from. It restores what Flax has no
             place for: counters, mask buffers, prefixes, tied duplicates, the order.
         module, inputs, kwargs, rngs, method, names, rules, ignore, missing, key: as for `convert`.
@@ -156,14 +264,16 @@ def to_torch(
     Raises:
         ConversionError: the variables are not the module's, or `like` does not fit it.
     """
-    inspection = inspect_module(module, *inputs, kwargs=kwargs, rngs=rngs, method=method)
-    values = check_variables(variables, inspection, type(module).__name__)
+    target = _target(variables if module is None else module, inputs, kwargs, rngs, method)
     if like is None:
+        inspection = target.inspections()[0]
+        values = target.values(variables, inspection)
         found = links_after_rules(inspection, names, rules)
         made = dict(item for link in found for item in _tensors(link, values))
         return {name: made[name] for name in in_order(found)}
     original = as_tensors(like, key)
-    fit = _fit(inspection, module, original, names, rules, ignore, missing)
+    fit = _fit(target, original, names, rules, ignore, missing)
+    values = target.values(variables, target.inspections()[0])
     made = {name: tensor for link in fit.links for name, tensor in _tensors(link, values, fit.tensors)}
     ties = fit.ties()
     if isinstance(fit.tensors, EffectiveTensors):
@@ -173,8 +283,7 @@ def to_torch(
 
 
 def _fit(
-    inspection: Inspection,
-    module: nn.Module,
+    target: Target,
     tensors: Tensors,
     names: NamesAndRules,
     rules: Sequence[Rule],
@@ -182,37 +291,18 @@ def _fit(
     missing: Sequence[str] = (),
 ) -> Fit:
     """Returns the fit of tensors and a module, or raises the error that says why there is none."""
+    check_names(names)
+    check_rules(rules)
+    ignore, missing = as_patterns("ignore", ignore), as_patterns("missing", missing)
+    inspections = target.inspections()
 
-    def attempt(more: NamesAndRules = ()) -> Fit:
+    def attempt(inspection: Inspection, more: NamesAndRules = ()) -> Fit:
         return best_fit(inspection, tensors, [*names, *more], rules, ignore, missing)
 
-    fit = attempt()
+    inspection, fit = fewest_problems(inspections, attempt)
     if fit.problems:
-        raise conversion_error(fit, module, attempt)
+        raise conversion_error(fit, target.module, partial(attempt, inspection))
     return fit
-
-
-def check_variables(variables: Mapping[str, Any], inspection: Inspection, module: str) -> dict[Path, Any]:
-    """The variables by their paths.
-
-    Raises:
-        ConversionError: they are not those of the module.
-    """
-    if not isinstance(variables, Mapping):
-        found_type = type(variables).__name__
-        raise ConversionError(f"variables are a mapping of collections, found a {found_type}")
-    found: dict[Path, Any] = flatten_dict(meta.unbox(dict(variables)))
-    wanted = {array.path: array for array in inspection.arrays}
-    lines = [f"  missing    {array}" for path, array in wanted.items() if path not in found]
-    lines += [f"  left over  {'/'.join(path)}" for path in found if path not in wanted]
-    lines += [
-        f"  misshapen  {array}: {np.shape(found[path])} for {array.shape}"
-        for path, array in wanted.items()
-        if path in found and np.shape(found[path]) != array.shape
-    ]
-    if lines:
-        raise ConversionError("\n".join([f"the variables do not fit {module}:", *lines]))
-    return found
 
 
 def _tensors(

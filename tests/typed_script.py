@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
+from numpy.typing import NDArray
 
 import converters
 import zoo
+from converters.matching import Rule
 
 IMAGES = np.zeros((1, 28, 28, 1), np.float32)
 SHAPE = jax.ShapeDtypeStruct((1, 28, 28, 1), np.float32)
@@ -27,6 +29,7 @@ entry = zoo.info("cnn_mnist")
 assert_type(entry, zoo.Entry)
 assert_type(entry.num_params, int)
 assert_type(entry.class_names, tuple[str, ...])
+assert_type(zoo.info(zoo.load("cnn_mnist")).metrics, Mapping[str, float])
 
 # A model, in one piece and in two.
 model = zoo.load("cnn_mnist", pretrained=True, dtype=jnp.bfloat16, num_classes=10)
@@ -46,7 +49,7 @@ assert_type(zoo.Model(module, variables), zoo.Model)
 assert_type(zoo.Model(module, variables, entry), zoo.Model)
 
 # Inputs, outputs, and what is inside.
-zoo.preprocess("cnn_mnist")(["three.png", Path("four.png")]).astype(np.float32).mean(0)
+assert_type(zoo.preprocess("cnn_mnist")(["three.png", Path("four.png")]), NDArray[np.float32])
 assert_type(zoo.tokenizer("gpt_shakespeare").encode("O Romeo").ids, list[int])
 assert_type(zoo.features(model, IMAGES, layers=["fc1"]), dict[str, Any])
 outputs, gradients = zoo.feature_gradients(model, jnp.sum, IMAGES, layers=["fc1"])
@@ -58,8 +61,9 @@ assert_type(zoo.partition(variables, {"head": "fc2"}), dict[str, Any])
 assert_type(zoo.graft(variables, model, at="encoder"), dict[str, Any])
 assert_type(zoo.compiler_options(), dict[str, str])
 assert_type(zoo.predict("cnn_mnist", ["three.png", Path("four.png")], top=3), list[list[tuple[str, float]]])
-zoo.embed("all-minilm-l6-v2", ["A cat sits on the mat."]).mean(0)
+assert_type(zoo.embed("all-minilm-l6-v2", ["A cat sits on the mat."]), NDArray[np.float32])
 assert_type(zoo.generate(model, ["ROMEO:"], max_new_tokens=5), list[str])
+assert_type(zoo.generate(model, [[1, 2], [3]], max_new_tokens=5), NDArray[np.integer])
 assert_type([*zoo.predict_all(model, [IMAGES[0]], batch_size=8)], list[Any])
 
 # Several devices.
@@ -84,7 +88,7 @@ assert_type(zoo.vit.create(image_size=384), zoo.vit.ViT)
 assert_type(zoo.bert.create(head="embedding"), zoo.bert.Bert)
 assert_type(zoo.transformer.create(), zoo.transformer.Transformer)
 assert_type(zoo.gpt2.create(depth=2), zoo.gpt2.GPT2)
-zoo.gpt2.generate(model, [[1, 2], [3]], max_new_tokens=5, temperature=0.8).tolist()
+assert_type(zoo.gpt2.generate(model, [[1, 2], [3]], max_new_tokens=5), NDArray[np.integer])
 
 # Training.
 recipe = zoo.training.with_settings(zoo.training.find_recipe("cnn_mnist"), ["epochs=1"])
@@ -110,5 +114,6 @@ found = converters.compare(None, module, variables, IMAGES)
 assert_type(found, converters.Comparison)
 assert_type(found.ok, bool)
 converters.write_names("names.toml", converters.read_names(Path("names.toml")))
+assert_type(converters.ConversionError("no").draft, tuple[tuple[str, str] | Rule, ...])
 for error in (zoo.ZooError("no"), converters.ConverterError("no")):
     assert_type(str(error), str)

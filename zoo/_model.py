@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 
+from zoo._errors import ZooError
 from zoo._loading.located import Located
 from zoo._nn.calls import check_pixels, explained
 from zoo._registry.entry import Entry
@@ -63,7 +64,8 @@ class Origin:
 class Model(Unpacked):
     """A linen module and its variables, as one pytree: the variables are leaves, the rest is static.
 
-    `entry` is the model's record, None for a module of your own; `notes` list what loading left out; `origin`
+    `entry` is the model's record, None for a module of your own, for which `zoo.info(model)` says what to
+    do; `notes` list what loading left out; `origin`
     says whether the variables were loaded, and from where.
 
     Examples:
@@ -167,6 +169,20 @@ class Model(Unpacked):
             for name, text in self._facts().items()
         )
         return f"<table>{''.join(rows)}</table>"
+
+
+def record_of(model: Model) -> Entry:
+    """Returns a model's record.
+
+    Raises:
+        ZooError: it is a module of your own, which has none.
+    """
+    if model.entry is None:
+        raise ZooError(
+            f"this {type(model.module).__name__} has no record of what it takes and gives: save it with "
+            "zoo.save(model, directory, inputs=..., preprocess=..., labels=...), and load that with module=."
+        )
+    return model.entry
 
 
 def _phrases(facts: Mapping[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from zoo._errors import ZooError
+from zoo._loading.given import Given, model_of
 from zoo._model import Model
 from zoo._nn.images import check_floats, flattened
 from zoo._nn.indices import check_range, known
@@ -156,17 +157,18 @@ def inputs(module: VAE, examples: tuple[Input, ...]) -> tuple[Input, ...]:
     return (replace(images, shape=(*images.shape[:1], *module.input_shape)), *rest)
 
 
-def sample(model: Model, labels: ArrayLike | Sequence[int], *, seed: int = 0) -> jax.Array:
+def sample(model: Given, labels: ArrayLike | Sequence[int], *, seed: int = 0) -> jax.Array:
     """Draws images: (batch, *input_shape), in [0, 1].
 
     Args:
-        model: A model of this family.
+        model: A model of this family, or a name, as for `load`, whose weights are then loaded.
         labels: Class index of each image, or of the only one.
         seed: Seed of the latents.
 
     Raises:
         ZooError: a model of another family, or a label that the model has no class for.
     """
+    model = model_of(model)
     if not isinstance(model.module, VAE):
         raise ZooError(f"{model.name!r} is no VAE and draws no images; zoo.load('vae_mnist') does.")
     classes = np.atleast_1d(labels)

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
-from flax.core import meta
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 
 from converters.comparison.align import Axes, pair_layers
 from converters.comparison.audit import (
@@ -33,7 +32,10 @@ from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
 from converters.matching.rules import Rule
 from converters.matching.search import NamesAndRules
-from converters.state_dict import Method, check_variables
+from converters.state_dict import Method, is_nnx
+
+if TYPE_CHECKING:
+    from flax import nnx
 
 __all__ = ["Comparison", "compare"]
 
@@ -42,8 +44,8 @@ TOLERANCE = 1e-12  # of a layer's largest output; float64 leaves three digits fo
 
 def compare(
     torch_module: Any,
-    module: nn.Module,
-    variables: Mapping[str, Any],
+    module: "nn.Module | nnx.Module",
+    variables: "Mapping[str, Any] | nnx.State[Any, Any] | None",
     *inputs: Any,
     torch_inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     kwargs: Mapping[str, Any] = MappingProxyType({}),
@@ -66,9 +68,9 @@ def compare(
 
     Args:
         torch_module: A torch.nn.Module; a copy of it is run, itself it stays as it is.
-        module: The linen module.
-        variables: All its collections.
-        inputs: For `module.apply`.
+        module: The linen module, or an NNX module, a copy of which is run in eval mode.
+        variables: All its collections; of an NNX module its state, or None, as it holds its own.
+        inputs: For `module.apply`, or the NNX module.
         torch_inputs: For the torch module; a mapping holds keyword arguments. By default the Flax inputs,
             with the channels moved to the front in floating-point arrays of the rank that the torch
             module's convolutions take; as they are, where only so the models run or agree.
@@ -90,11 +92,9 @@ def compare(
         raise ConversionError(f"compare takes the torch.nn.Module first, not a {type(torch_module).__name__}")
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves((inputs, torch_inputs))):
         raise ConversionError("compare runs both models: give arrays for inputs, not shapes")
-    runner = LinenRunner(module, rngs, method)
+    runner = _runner(module, rngs, method)
     inspection = runner.inspect(inputs, kwargs)
-    wanted = {array.path for array in inspection.arrays}
-    given, unused = _used(variables, wanted) if method is not None else (variables, ())
-    found = check_variables(given, inspection, runner.name)
+    found, unused = runner.values(variables, inspection)
     fit, pairs, findings = fitted(inspection, TorchTensors(torch_module), names, rules, ignore)
     exact, wrong = audit_arrays(fit, found)
     arrays = unflatten_dict({path: exact.get(path, double(array)) for path, array in found.items()})
@@ -127,11 +127,12 @@ def compare(
     )
 
 
-def _used(variables: Mapping[str, Any], wanted: set[Path]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Returns the variables that a method uses, and the names of the others."""
-    flat: dict[Path, Any] = flatten_dict(meta.unbox(dict(variables)))
-    used = {path: array for path, array in flat.items() if path in wanted}
-    return unflatten_dict(used), tuple("/".join(path) for path in flat if path not in wanted)
+def _runner(module: Any, rngs: Any, method: Method) -> Runner:
+    if not is_nnx(module):
+        return LinenRunner(module, rngs, method)
+    from converters.comparison.run_nnx import NnxRunner
+
+    return NnxRunner(module, method)
 
 
 @dataclass(frozen=True, kw_only=True)

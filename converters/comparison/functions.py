@@ -15,6 +15,7 @@ from jax.extend import core
 
 from converters.comparison.report import Finding
 from converters.comparison.runner import Runner
+from converters.inspection import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +115,14 @@ def _torch_pool(kind: str, given: Mapping[str, Any], out: Any) -> Pool:
     return pool if given.get("count_include_pad", True) else replace(pool, count_include_pad=pool.inside)
 
 
-def flax_layer(found: CallLog, runner: Runner, layer: Any, result: Any) -> None:
+def flax_layer(found: CallLog, runner: Runner, layer: Any, path: Path, result: Any) -> None:
     """Notes one layer of Flax that was called."""
     rate = runner.dropout_rate(layer)
     if rate:
         found.dropouts.append(float(rate))
     low = [leaf.dtype for leaf in jax.tree.leaves(result) if getattr(leaf, "dtype", None) in LOW]
     if low:
-        where = "/".join(layer.path)
+        where = "/".join(path)
         found.low.append(
             Finding(layer=where, setting="the dtype of its output", flax=str(low[0]), torch="float64")
         )

@@ -1,11 +1,12 @@
 """Asks a framework all that `compare` must know: how to run a Flax module, and what its layers are."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Protocol
 
 from jax.extend import core
 
 from converters.comparison.calls import Event
+from converters.comparison.watch import Every
 from converters.inspection import Inspection, Path
 
 
@@ -19,6 +20,13 @@ class Runner(Protocol):
     def inspect(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inspection:
         """Returns the module's layers and arrays."""
 
+    def values(self, variables: Any, inspection: Inspection) -> tuple[Mapping[Path, Any], tuple[str, ...]]:
+        """Returns the arrays of variables by their paths, and names of those that the method does not use.
+
+        Raises:
+            ConversionError: the variables are not those of the module.
+        """
+
     def trace(self, arguments: Any) -> core.Jaxpr:
         """Returns the program of a call; what is no array is part of it.
 
@@ -26,16 +34,14 @@ class Runner(Protocol):
             arguments: Variables, inputs and keyword arguments.
         """
 
-    def run(
-        self, arguments: Any, watched: Container[Path], event: Event, every: Callable[[Any, Any], None]
-    ) -> Any:
+    def run(self, arguments: Any, watched: Container[Path], event: Event, every: Every) -> Any:
         """Calls the module without compilation, so that every layer is seen.
 
         Args:
             arguments: Variables, inputs and keyword arguments.
             watched: Paths of the layers whose calls to tell.
             event: Told of every call of a watched layer.
-            every: Told of every call of any layer: the layer and its result.
+            every: Told of every call of any layer.
 
         Returns:
             The output; where it is all that a recurrent layer returns, in PyTorch's order.

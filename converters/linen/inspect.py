@@ -3,7 +3,7 @@
 With `converters.linen.calls`, all that this package knows about the inside of Flax linen.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from flax import struct
 from flax.core import meta
 from flax.traverse_util import flatten_dict
 
+from converters.errors import ConversionError
 from converters.inspection import Inspection, Lift, Path, Variable
 from converters.linen.calls import in_tree
 from converters.linen.flattened import Marks, find_flattened
@@ -62,7 +63,11 @@ def inspect_module(
         kwargs: keyword arguments of the call. Arrays among them are traced, other values stay as they are.
         rngs: as for `init`; a key for all streams by default.
         method: as for `init`.
+
+    Raises:
+        ConversionError: it is no linen module, or there are texts among the inputs.
     """
+    _check(module, inputs)
     run = _Run(module, inputs, dict(kwargs), rngs, method)
     shapes, seen = run(boxed=False)
     lifts: dict[Path, tuple[Lift, ...]] = {}
@@ -87,6 +92,22 @@ def inspect_module(
         rows=rows,
         flattened=cache(partial(find_flattened, seen.program, seen.marks)),
     )
+
+
+def _check(module: Any, inputs: Sequence[Any]) -> None:
+    if not isinstance(module, nn.Module):
+        if isinstance(module, type):
+            found = f"the class {module.__name__}: call it"
+        else:
+            inner = isinstance(getattr(module, "module", None), nn.Module)
+            found = f"{type(module).__name__}{': pass its attribute `module`' if inner else ''}"
+        raise ConversionError(f"expected a flax.linen or flax.nnx module, found {found}")
+    for at, given in enumerate(inputs):
+        if any(isinstance(leaf, str) for leaf in jax.tree.leaves(given)):
+            raise ConversionError(
+                f"example input {at} has texts in it, expected arrays or jax.ShapeDtypeStructs; names pairs "
+                "and patterns have keywords: names=, ignore=, missing="
+            )
 
 
 @dataclass

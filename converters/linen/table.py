@@ -2,115 +2,39 @@
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
-from converters.errors import ConversionError
-from converters.layers import (
-    AFFINE,
-    BIASES,
-    KERNEL,
-    TWO_BIASES,
-    Leaf,
-    Named,
-    Row,
-    RowFunction,
-    Shape,
-    flat,
-    flipped,
-    gates,
-    halves,
-    prefixed,
-    projection,
+from converters.layers import AFFINE, BIASES, TWO_BIASES, Leaf, Row, RowFunction, Shape, gates, prefixed
+from converters.rows import (
+    BATCH_NORM,
+    EMBED,
+    PRELU,
+    SUMMED,
+    WITH_KERNEL,
+    attention,
+    cell,
+    conv_transpose,
+    general,
+    lstm,
+    over_features,
+    refuse_batch_axes,
+    refuse_residual,
+    refuse_spectral_norm,
+    rows_of,
+    weight_norm,
 )
 
 
-def _conv_transpose(layer: nn.ConvTranspose, shapes: Mapping[str, Shape]) -> Row:
-    """PyTorch keeps (in, out, *spatial) and runs the gradient of a convolution.
-
-    With `transpose_kernel=True` Flax does the same and keeps (*spatial, out, in). Without, it runs a
-    convolution over the dilated input: the same numbers once the spatial axes are flipped.
-    """
-    leaf = Leaf(
-        "weight",
-        lambda weight: flipped(np.moveaxis(weight, (0, 1), (-2, -1)), 0),
-        lambda kernel: np.moveaxis(flipped(kernel, 0), (-2, -1), (0, 1)),
-    )
-    return {"kernel": KERNEL if layer.transpose_kernel else leaf, "bias": Leaf("bias")}
-
-
 def _dense_general(layer: nn.DenseGeneral, shapes: Mapping[str, Shape]) -> Row:
-    if layer.batch_dims:
-        raise ConversionError(
-            "a DenseGeneral with batch_dims has no PyTorch counterpart; give it a torch_row"
-        )
-    inputs = len(layer.axis) if isinstance(layer.axis, Sequence) else 1
-    row: Named = {"kernel": projection("weight", shapes["kernel"], inputs)}
-    return row | ({"bias": flat("bias", shapes["bias"])} if "bias" in shapes else {})
-
-
-def _attention(layer: nn.MultiHeadDotProductAttention, shapes: Mapping[str, Shape]) -> Sequence[Row]:
-    """torch.nn.MultiheadAttention, packed or with separate projections, or three layers and `out`.
-
-    PyTorch packs the three projections where queries, keys and values have the same width.
-    """
-    parts = ("query", "key", "value")
-    kernels = tuple(f"{part}/kernel" for part in parts)
-    biases = tuple(f"{part}/bias" for part in parts)
-    each = [projection("", shapes[name], 1) for name in kernels]
-    packed = Leaf(
-        "in_proj_weight",
-        lambda weight: tuple(leaf.to_flax(w) for leaf, w in zip(each, np.split(weight, 3), strict=True)),
-        lambda *arrays: np.concatenate([leaf.to_torch(a) for leaf, a in zip(each, arrays, strict=True)]),
-    )
-    out: Named = {"out/kernel": projection("out_proj.weight", shapes["out/kernel"], 2)}
-    plain: Named = {
-        f"{part}/kernel": replace(leaf, tensors=f"{part}.weight")
-        for part, leaf in zip(parts, each, strict=True)
-    }
-    plain["out/kernel"] = replace(out["out/kernel"], tensors="out.weight")
-    bias: Named = {}
-    if "out/bias" in shapes:
-        out["out/bias"] = Leaf("out_proj.bias")
-        plain |= {f"{part}/bias": flat(f"{part}.bias", shapes[f"{part}/bias"]) for part in parts}
-        plain["out/bias"] = Leaf("out.bias")
-        bias = {
-            biases: Leaf(
-                "in_proj_bias",
-                lambda bias: tuple(
-                    b.reshape(shapes[n]) for n, b in zip(biases, np.split(bias, 3), strict=True)
-                ),
-                lambda *arrays: np.concatenate([array.reshape(-1) for array in arrays]),
-            )
-        }
-    separate: Named = {
-        name: replace(leaf, tensors=f"{part}_proj_weight")
-        for part, name, leaf in zip("qkv", kernels, each, strict=True)
-    }
-    rows: list[Row] = [{**separate, **bias, **out}, plain]
-    same = len({shapes[name][0] for name in kernels}) == 1
-    return [{kernels: packed, **bias, **out}, *rows] if same else rows
+    refuse_batch_axes(layer, layer.batch_dims, "batch_dims")
+    return general(layer, shapes, len(layer.axis) if isinstance(layer.axis, Sequence) else 1)
 
 
 def _lstm(layer: nn.RNNCellBase, shapes: Mapping[str, Shape]) -> Row:
-    return dict(
-        (
-            gates("weight_ih", [f"i{gate}" for gate in "ifgo"]),
-            gates("weight_hh", [f"h{gate}" for gate in "ifgo"]),
-            (
-                tuple(f"h{gate}/bias" for gate in "ifgo"),
-                Leaf(
-                    BIASES,
-                    lambda ih, hh: tuple(np.split(ih + hh, 4)),
-                    lambda *biases: halves(np.concatenate(biases)),
-                    TWO_BIASES,
-                ),
-            ),
-        )
-    )
+    return lstm([f"i{gate}" for gate in "ifgo"], [f"h{gate}" for gate in "ifgo"])
 
 
 def _gru(layer: nn.GRUCell, shapes: Mapping[str, Shape]) -> Row:
@@ -134,15 +58,8 @@ def _gru(layer: nn.GRUCell, shapes: Mapping[str, Shape]) -> Row:
 
 
 def _simple_cell(layer: nn.SimpleCell, shapes: Mapping[str, Shape]) -> Row:
-    if layer.residual:
-        raise ConversionError(
-            "a SimpleCell with residual=True has no PyTorch counterpart; give it a torch_row"
-        )
-    return {
-        "i/kernel": replace(KERNEL, tensors="weight_ih"),
-        "h/kernel": replace(KERNEL, tensors="weight_hh"),
-        "i/bias": Leaf(BIASES, np.add, halves, TWO_BIASES),
-    }
+    refuse_residual(layer)
+    return cell("i", "h", {"i/bias": SUMMED})
 
 
 def _below(layer: nn.Module, inner: Any, shapes: Mapping[str, Shape]) -> tuple[str, dict[str, Shape]]:
@@ -170,71 +87,25 @@ def _bidirectional(layer: nn.Bidirectional, shapes: Mapping[str, Shape]) -> Row:
 
 
 def _weight_norm(layer: nn.WeightNorm, shapes: Mapping[str, Shape]) -> Sequence[Row]:
-    """torch.nn.utils.parametrizations.weight_norm, or the older torch.nn.utils.weight_norm.
-
-    PyTorch divides by the norm alone, Flax by the root of its square plus `epsilon`: 0 makes them equal.
-    """
     path, inner = _below(layer, layer.layer_instance, shapes)
-    row = dict(rows(layer.layer_instance, inner)[0])
     scale = f"{layer.layer_instance.name}/kernel/scale"
-    axes = layer.feature_axes
-    axis = axes[0] if isinstance(axes, Sequence) and len(axes) == 1 else axes
-    if "kernel" not in row or scale not in shapes or not (axis is None or isinstance(axis, int)):
-        raise ConversionError(
-            "a WeightNorm is known only around the kernel of a layer of the table, over one axis or none"
-        )
-    wrapped = row.pop("kernel")
-    # PyTorch keeps a gain as an axis of the weight, where the kernel's row puts it.
-    kept = [1] * len(inner["kernel"])
-    if axis is not None:
-        kept[axis] = inner["kernel"][axis]
-    gain = Leaf("", lambda g: wrapped.to_flax(g).reshape(-1), lambda s: wrapped.to_torch(s.reshape(kept)))
-    if axis is None:
-        gain = Leaf("")
-
-    def named(v: str, g: str) -> Row:
-        return {
-            **prefixed({**row, "kernel": replace(wrapped, tensors=v)}, path),
-            scale: replace(gain, tensors=g),
-        }
-
-    new = "parametrizations.weight.original"
-    return [named(new + "1", new + "0"), named("weight_v", "weight_g")]
-
-
-def _spectral_norm(layer: nn.SpectralNorm, shapes: Mapping[str, Shape]) -> Row:
-    raise ConversionError(
-        "flax's SpectralNorm divides by another norm than PyTorch's: it iterates in eval mode, too. "
-        "Use the layer inside it alone, which takes the weight that PyTorch computes"
-    )
-
-
-def _features(layer: nn.Module, shapes: Mapping[str, Shape]) -> Row:
-    """A norm over several axes may be over (channels, height, width) in PyTorch."""
-    several = any(len(shapes.get(name, ())) > 1 for name in ("scale", "bias"))
-    return {name: replace(leaf, unsure=several) for name, leaf in AFFINE.items()}
+    row = rows(layer.layer_instance, inner)[0] if scale in shapes else {}
+    return weight_norm(row, inner.get("kernel", ()), layer.feature_axes, path, scale)
 
 
 LAYERS: dict[type, Row | RowFunction] = {
-    nn.Dense: {"kernel": KERNEL, "bias": Leaf("bias")},
-    nn.Conv: {"kernel": KERNEL, "bias": Leaf("bias")},
-    nn.ConvTranspose: _conv_transpose,
+    nn.Dense: WITH_KERNEL,
+    nn.Conv: WITH_KERNEL,
+    nn.ConvTranspose: conv_transpose,
     nn.DenseGeneral: _dense_general,
-    nn.MultiHeadDotProductAttention: _attention,
-    nn.Embed: {"embedding": Leaf("weight")},
-    nn.BatchNorm: {**AFFINE, "mean": Leaf("running_mean"), "var": Leaf("running_var")},
-    nn.LayerNorm: _features,
+    nn.MultiHeadDotProductAttention: attention,
+    nn.Embed: EMBED,
+    nn.BatchNorm: BATCH_NORM,
+    nn.LayerNorm: over_features,
     nn.GroupNorm: AFFINE,
-    nn.InstanceNorm: _features,
-    nn.RMSNorm: _features,
-    nn.PReLU: {
-        "negative_slope": Leaf(
-            "weight",
-            lambda w: w.reshape(()),
-            lambda s: s.reshape(1),
-            advice="flax's PReLU has one slope; a layer with self.param('weight', ...) can have several",
-        )
-    },
+    nn.InstanceNorm: over_features,
+    nn.RMSNorm: over_features,
+    nn.PReLU: PRELU,
     nn.LSTMCell: _lstm,
     nn.OptimizedLSTMCell: _lstm,
     nn.GRUCell: _gru,
@@ -242,7 +113,7 @@ LAYERS: dict[type, Row | RowFunction] = {
     nn.RNN: _rnn,
     nn.Bidirectional: _bidirectional,
     nn.WeightNorm: _weight_norm,
-    nn.SpectralNorm: _spectral_norm,
+    nn.SpectralNorm: refuse_spectral_norm,
 }
 
 
@@ -253,7 +124,4 @@ def rows(layer: Any, shapes: Mapping[str, Shape]) -> Sequence[Row]:
         layer: an instance, bound by the inspection.
         shapes: of the arrays at and below the layer, by their names relative to it.
     """
-    own = getattr(type(layer), "torch_row", None)
-    row = own if own is not None else next((LAYERS[c] for c in type(layer).__mro__ if c in LAYERS), {})
-    found = row(layer, shapes) if callable(row) else row
-    return [found] if isinstance(found, Mapping) else found
+    return rows_of(layer, shapes, LAYERS)

@@ -11,7 +11,7 @@ from converters.matching.grouping import Layer, joined, layers, same_leaves, sho
 from converters.matching.guess import Alignment, guess_pairs
 from converters.matching.links import in_order
 from converters.matching.patterns import write_pairs
-from converters.matching.rules import Fuse, Rule, Split
+from converters.matching.rules import Fuse, Rule, Split, Unflatten
 from converters.tensors import aliases_of
 
 NamesAndRules = tuple[tuple[str, str] | Rule, ...]
@@ -34,15 +34,39 @@ class Draft:
         count = f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
         state = f"{count} remain{'s' * (len(self.problems) == 1)}" if self.problems else "all fits"
         lines = [f"a draft of names= with which {state}; check it before you use it:"]
-        lines += [f"  {_shown(item)}," for item in self.names[:MAX_LINES]]
-        if len(self.names) > MAX_LINES:
-            lines.append(f"  ... and {len(self.names) - MAX_LINES} more, in the error's attribute `draft`")
+        lines.append(written(self.names))
         if self.problems:
             lines.append("what remains:")
             lines += [f"  {problem}" for problem in self.problems[:MAX_REMAINING]]
             if len(self.problems) > MAX_REMAINING:
                 lines.append(f"  ... and {len(self.problems) - MAX_REMAINING} more")
         return "\n".join([*lines, *self.doubts])
+
+
+def written(names: NamesAndRules) -> str:
+    """Returns lines of names pairs and rules, as in Python."""
+    lines = [f"  {_shown(item)}," for item in names[:MAX_LINES]]
+    if len(names) > MAX_LINES:
+        lines.append(f"  ... and {len(names) - MAX_LINES} more, in the error's attribute `draft`")
+    return "\n".join(lines)
+
+
+def with_rules(
+    draft: Draft | None, misfit: Fit, rules: Sequence[Rule], attempt: Callable[[NamesAndRules], Fit]
+) -> Draft | None:
+    """Returns a draft with more rules, or one of these alone; None if there are none that fit."""
+    names: NamesAndRules = (*(draft.names if draft else ()), *rules)
+    try:
+        fit = attempt(names) if rules else misfit
+    except ConversionError:
+        fit = misfit
+    if fit is misfit:
+        return draft
+    kinds = " and ".join(sorted({type(rule).__name__ for rule in rules}))
+    doubts = [*(draft.doubts if draft else ()), f"shapes do not show that the numbers are meant so: {kinds}"]
+    if any(isinstance(rule, Unflatten) for rule in rules):
+        doubts.append("where the file was trained with the channels last, it is Keep instead of Unflatten")
+    return Draft(names=names, problems=fit.problems, doubts=tuple(doubts))
 
 
 def make_draft(misfit: Fit, attempt: Callable[[NamesAndRules], Fit]) -> Draft | None:
@@ -176,4 +200,6 @@ def _doubts(found: Alignment, rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def _shown(item: tuple[str, str] | Rule) -> str:
-    return f"(r{item[0]!r}, r{item[1]!r})".replace("\\\\", "\\") if isinstance(item, tuple) else repr(item)
+    if isinstance(item, tuple):
+        return f"(r{item[0]!r}, r{item[1]!r})".replace("\\\\", "\\")
+    return f"converters.{item!r}"

@@ -50,6 +50,7 @@ class Fit:
             shown = ", ".join(map(str, self.initial[:3])) + (" ..." if len(self.initial) > 3 else "")
             arrays = "1 array" if len(self.initial) == 1 else f"{len(self.initial)} arrays"
             notes.append(f"{arrays} that the file lacks kept the initial values: {shown}")
+        notes += dict.fromkeys(link.note for link in self.links if link.note)
         for lossy, count in Counter(link.lossy for link in self.links if link.lossy).items():
             notes.append(f"{lossy} ({count} times): exact only with like=")
         return tuple(notes)

@@ -30,6 +30,7 @@ class Link:
         settled: If true, a rule says how the axes of the tensors are ordered.
         unsure: If true, the tensors have several axes, whose order only the module's tells.
         advice: Advice for tensors of another shape.
+        note: A sentence for the user of a conversion that succeeded.
     """
 
     arrays: tuple[Variable, ...]
@@ -41,11 +42,12 @@ class Link:
     settled: bool = False
     unsure: bool = False
     advice: str = ""
+    note: str = ""
 
 
 NO_OWNER = (
-    "no linen layer owns it, such as one of nnx in a bridge; convert for a linen module of the same layers, "
-    "and give its arrays to this one"
+    "no linen layer owns it, such as one of nnx in a bridge; convert into that NNX module itself, or for a "
+    "linen module of the same layers, and give its arrays to this one"
 )
 
 
@@ -301,6 +303,7 @@ def _link(arrays: Sequence[Variable], leaf: Leaf, reading: Reading, rename: Rena
         lossy=leaf.lossy,
         unsure=leaf.unsure and sum(size > 1 for size in _inner(arrays[0])) > 1,
         advice=leaf.advice,
+        note=leaf.note,
     )
 
 

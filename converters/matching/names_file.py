@@ -55,17 +55,26 @@ def write_names(
             "write_names(path, names) takes the file first, then the pairs and rules; "
             f"found {type(path).__name__}, then {type(names).__name__}"
         )
-    lines = [HEAD, "names = ["]
-    lines += [f"  [{_literal(pair[0])}, {_literal(pair[1])}]," for pair in names if isinstance(pair, tuple)]
-    lines.append("]")
+    text = f"{HEAD}\n{to_toml(names)}\n"
+    with atomic_write(Path(path), overwrite=overwrite) as file:
+        file.write(text.encode())
+
+
+def to_toml(names: Sequence[tuple[str, str] | Rule]) -> str:
+    """Returns names pairs and rules as the lines of a file.
+
+    Raises:
+        ConversionError: a rule is none of this package's.
+    """
+    lines = [f"  [{_literal(pair[0])}, {_literal(pair[1])}]," for pair in names if isinstance(pair, tuple)]
+    lines = ["names = [", *lines, "]"]
     for rule in names:
         if not isinstance(rule, tuple):
             if type(rule).__name__ not in RULES:
                 raise ConversionError(f"a names file holds {', '.join(RULES)}, found {rule!r}")
             lines += ["", "[[rules]]", f'rule = "{type(rule).__name__}"']
             lines += [f"{name} = {_quoted(value)}" for name, value in vars(rule).items() if value != ()]
-    with atomic_write(Path(path), overwrite=overwrite) as file:
-        file.write("\n".join([*lines, ""]).encode())
+    return "\n".join(lines)
 
 
 def _literal(text: str) -> str:

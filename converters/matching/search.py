@@ -1,21 +1,22 @@
 """Searches the fit of a state dict and a module that leaves the fewest problems."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import flax.linen as nn
 
 from converters.errors import ConversionError
 from converters.formats.tensor_names import are_flax
-from converters.inspection import Inspection
+from converters.inspection import Inspection, Path
 from converters.matching.adapters import refusal
-from converters.matching.draft import make_draft
+from converters.matching.arguments import check_names, check_rules
+from converters.matching.draft import make_draft, with_rules
 from converters.matching.effective import effective
 from converters.matching.fit import Fit, fit_links
 from converters.matching.links import Link, Names, make_links
 from converters.matching.parametrizations import computed_weights
 from converters.matching.rules import Rule
-from converters.matching.suggest import reshaping_rules, shown, with_flattened
+from converters.matching.suggest import reshaping_rules, with_flattened
 from converters.tensors import Tensors
 
 T = TypeVar("T")
@@ -37,14 +38,9 @@ def conversion_error(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fi
         return ConversionError(unmerged)
     text = misfit.explanation(type(module).__name__)
     found = make_draft(misfit, attempt)
-    names: tuple[Any, ...] = found.names if found else ()
-    near = attempt(names) if found else misfit
-    rules = (*reshaping_rules(near), *near.advice)
-    if found:
-        text += f"\n{found}"
-    if rules:
-        text += f"\n{shown(rules)}"
-    return ConversionError(text, (*names, *rules))
+    near = attempt(found.names) if found else misfit
+    found = with_rules(found, misfit, (*reshaping_rules(near), *near.advice), attempt)
+    return ConversionError(f"{text}\n{found}", found.names) if found else ConversionError(text)
 
 
 def best_fit(
@@ -64,6 +60,7 @@ def best_fit(
         def attempt(prefix: str) -> Fit:
             available = {name.removeprefix(prefix) for name in tensors}
             links = links_after_rules(inspection, names, rules, available)
+            links = _once(links, inspection.same, available)
             return fit_links(links, tensors, prefix, ignore, missing)
 
         return fewest_problems(_prefixes(list(tensors)), attempt)[1]
@@ -73,6 +70,19 @@ def best_fit(
     seen = effective(tensors, computed, fit) if computed else None
     fit = fit if seen is None else fit_to(seen)
     return fit if fit.problems else with_flattened(fit, inspection.flattened())
+
+
+def _once(links: list[Link], same: Mapping[Path, Path], available: Container[str]) -> list[Link]:
+    """Returns the links without those of shared arrays that a file has under another name only."""
+    if not same:
+        return links
+    groups: dict[tuple[Path, ...], list[Link]] = {}
+    for link in links:
+        groups.setdefault(tuple(same.get(a.path, a.path) for a in link.arrays), []).append(link)
+    kept = []
+    for group in groups.values():
+        kept += [link for link in group if all(name in available for name in link.tensors)] or group[:1]
+    return kept
 
 
 def _has_transposed(inspection: Inspection) -> bool:
@@ -91,6 +101,8 @@ def fewest_problems(candidates: Iterable[T], attempt: Callable[[T], Fit]) -> tup
 
 
 def _separate(names: NamesAndRules, rules: Sequence[Rule]) -> tuple[Names, Sequence[Rule]]:
+    check_names(names)
+    check_rules(rules)
     pairs = [name for name in names if isinstance(name, tuple)]
     return pairs, [*(rule for rule in names if not isinstance(rule, tuple)), *rules]
 

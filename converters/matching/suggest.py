@@ -17,7 +17,6 @@ from converters.matching.rules import Reshape, Rule, Transpose, Unflatten
 Reshaping: TypeAlias = Reshape | Transpose
 
 MAX_AXES = 6  # of a tensor whose axes are tried in every order
-MAX_SHOWN = 12
 
 
 def with_flattened(fit: Fit, flattened: Iterable[Flattened]) -> Fit:
@@ -120,15 +119,3 @@ def _generalized(found: Mapping[str, Reshaping], wanted: Sequence[str], prefix: 
                 break
         else:
             yield rule
-
-
-def shown(rules: Sequence[Rule]) -> str:
-    """Returns lines that say what to add to names=."""
-    lines = ["rules with which these fit, if the numbers are meant so; add them to names= :"]
-    lines += [f"  converters.{rule}," for rule in rules[:MAX_SHOWN]]
-    if len(rules) > MAX_SHOWN:
-        lines.append(f"  ... and {len(rules) - MAX_SHOWN} more, in the error's attribute `draft`")
-    if any(isinstance(rule, Unflatten) for rule in rules):
-        kept = next(rule.tensor for rule in rules if isinstance(rule, Unflatten))
-        lines.append(f"or converters.Keep({kept!r}) where the file was trained with the channels last")
-    return "\n".join(lines)

@@ -57,6 +57,11 @@ def test_a_call_takes_rngs_mutable_and_the_modules_own_keywords(model):
     assert np.any(changed["batch_stats"]["mean"])
 
 
+def test_variables_without_their_collection_are_told(model):
+    with pytest.raises(zoo.ZooError, match=r"have no collection '\w+', which the call reads; expected a m"):
+        model.replace(variables=model.variables["params"])(np.ones((1, 3), np.float32))
+
+
 def test_train_without_mutable_says_the_call(model):
     call = r"with mutable=\['batch_stats'\] it returns a pair, .* model\(..., train=True, mutable="
     with pytest.raises(zoo.ZooError, match=call):

@@ -64,13 +64,13 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(clock, capsys):
 
 def test_steps_are_printed_with_what_is_said_of_them(clock, capsys):
     with steps_bar("tiny", 90) as report:
-        for step in range(3):
+        for step, seconds in enumerate((600, 60, 60)):  # first it is compiled
             report(step, "accuracy 0.5  loss 1.25" if step else "compiling")
-            clock.now += 60
+            clock.now += seconds
     assert capsys.readouterr().err.splitlines() == [
-        "zoo: tiny: 1 of 90, 1 h 29 min left, accuracy 0.5, loss 1.25",
+        "zoo: tiny: 1 of 90, accuracy 0.5, loss 1.25",
         "zoo: tiny: 2 of 90, 1 h 28 min left, accuracy 0.5, loss 1.25",
-        "zoo: tiny: 2 of 90 in 3 min 0 s, accuracy 0.5, loss 1.25",
+        "zoo: tiny: 2 of 90 in 12 min 0 s, accuracy 0.5, loss 1.25",
     ]
 
 
@@ -124,6 +124,11 @@ def test_a_bar_has_room_on_one_line(width):
             assert label.startswith(start)
             assert label.endswith(end)
         assert text.startswith(said.removesuffix("…"))
+
+
+def test_a_text_comes_before_a_long_label():
+    label, _, _, said = terminal.fitted("resnet20_cifar10-finetuned", "0/6 -:--", "epoch 1/2  compiling", 60)
+    assert (label, said) == ("resnet20…finetuned", "epoch 1/2  compiling")
 
 
 def test_a_terminal_shows_bars_and_what_is_printed_meanwhile_above_them(clock, monkeypatch):

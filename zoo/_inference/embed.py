@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sized
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._inference import text_batches
@@ -21,7 +22,7 @@ def embed(
     batch_size: int | None = None,
     pooling: str | None = None,
     prompt: str | None = None,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Returns a vector for each text, (count, width) float32; their products measure similarity.
 
     Args:
@@ -38,6 +39,17 @@ def embed(
     return embeddings(subject(given), texts, batch_size=batch_size, pooling=pooling, prompt=prompt)
 
 
+def check_embeds(of: Subject, pooling: str | None = None) -> None:
+    """Checks that a model makes vectors of texts, by itself or with a pooling.
+
+    Raises:
+        ZooError: it does not.
+    """
+    makes = of.entry.family is None or of.entry.config.get("head") == "embedding"
+    if not of.entry.takes_tokens or (pooling is None and not makes):
+        raise ZooError(f"{of.entry.name!r} makes no vectors of texts; {purpose(of.entry)}.")
+
+
 def embeddings(
     of: Subject,
     texts: str | Iterable[str],
@@ -45,13 +57,11 @@ def embeddings(
     batch_size: int | None = None,
     pooling: str | None = None,
     prompt: str | None = None,
-) -> np.ndarray:
+) -> NDArray[np.float32]:
     """Returns the same for a model as verbs have it."""
     if batch_size is not None and batch_size < 1:
         raise ZooError(f"batch_size={batch_size}; expected 1 or more.")
-    makes = of.entry.family is None or of.entry.config.get("head") == "embedding"
-    if not of.entry.takes_tokens or (pooling is None and not makes):
-        raise ZooError(f"{of.entry.name!r} makes no vectors of texts; {purpose(of.entry)}.")
+    check_embeds(of, pooling)
     begin = text_settings(of.located).prompt(prompt)
     model = of.load(**({} if pooling is None else {"head": "embedding", "pooling": pooling}))
     reader = text_batches.text_reader(of, model, batch_size)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from converters.linen import LayerCalls
 from zoo._errors import ZooError
+from zoo._loading.given import Given, model_of
 from zoo._model import Model
 from zoo._variables.tree import flatten, matches, unflatten
 
@@ -18,11 +19,11 @@ SHIFTS = "perturbations"  # Flax's own name for the collection, which loops over
 Features = dict[str, Any]
 
 
-def features(model: Model, *inputs: Any, layers: str | Sequence[str], **kwargs: Any) -> Features:
+def features(model: Given, *inputs: Any, layers: str | Sequence[str], **kwargs: Any) -> Features:
     """Path -> what the layer there gives, such as `layer4_1/conv2`; a tuple where it is called repeatedly.
 
     Args:
-        model: Any model.
+        model: Any model, or a name, as for `load`, whose weights are then loaded.
         inputs: As the model takes them.
         layers: A regular expression for whole paths, or several: the names that `converters.compare` prints.
             An index may be left out: `layer4` means each block of the list `layer4`. What the blocks of a
@@ -32,11 +33,11 @@ def features(model: Model, *inputs: Any, layers: str | Sequence[str], **kwargs: 
     Raises:
         ZooError: no layer has such a path.
     """
-    return _captured(model, inputs, layers, kwargs)[1]
+    return _captured(model_of(model), inputs, layers, kwargs)[1]
 
 
 def feature_gradients(
-    model: Model,
+    model: Given,
     objective: Callable[[Any], jax.Array],
     *inputs: Any,
     layers: str | Sequence[str],
@@ -45,19 +46,23 @@ def feature_gradients(
     """Returns `features`, and the gradient of a number made of the model's output with respect to them.
 
     Args:
-        model: Any model.
+        model: As for `features`.
         objective: Makes a number of the output, such as one class's logit.
         inputs, layers, kwargs: As for `features`.
 
     Raises:
-        ZooError: no layer has such a path.
+        ZooError: no layer has such a path, or the objective makes more than a number.
     """
+    model = model_of(model)
     shapes = jax.eval_shape(lambda: features(model, *inputs, layers=layers, **kwargs))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def shifted(shifts: Features) -> tuple[jax.Array, Features]:
         output, found = _captured(model, inputs, layers, kwargs, shifts)
-        return objective(output), found
+        number = objective(output)
+        if jnp.shape(number):
+            raise ZooError(f"the objective gave an array of shape {jnp.shape(number)}, expected one number.")
+        return number, found
 
     gradients, found = jax.grad(shifted, has_aux=True)(zeros)
     return found, gradients

@@ -14,6 +14,7 @@ from converters.inspection import Path
 from converters.linen import LayerCalls
 from zoo._errors import ZooError
 from zoo._inference.batch_norm_pairs import Pair, arguments, find, names
+from zoo._loading.given import Given, model_of
 from zoo._model import Model
 
 ORIGINALS = "unfolded"  # the collection that keeps the arrays as they were
@@ -22,7 +23,7 @@ Flat: TypeAlias = dict[Path, Any]  # arrays by their paths, collection first
 
 
 def fold_batch_norm(
-    model: Model, *inputs: Any, kwargs: Mapping[str, Any] = MappingProxyType({}), partly: bool = False
+    model: Given, *inputs: Any, kwargs: Mapping[str, Any] = MappingProxyType({}), partly: bool = False
 ) -> Model:
     """The model for inference: each batch norm scales the kernel of the layer before it and becomes its bias.
 
@@ -32,7 +33,7 @@ def fold_batch_norm(
     `unfolded`, which no call reads, keeps the original arrays for `unfold_batch_norm`; calls work without.
 
     Args:
-        model: Model of the zoo, or any other.
+        model: Any model, or a name, as for `load`, whose weights are then loaded.
         inputs: Example arrays or `jax.ShapeDtypeStruct`s; by default those of the model's entry.
         kwargs: Keyword arguments of the traced call, for modules that need them for inference.
         partly: Leaves batch norms that cannot be folded as they are, instead of refusing.
@@ -40,6 +41,7 @@ def fold_batch_norm(
     Raises:
         ZooError: batch norms that cannot be folded, each with the reason; or there are none at all.
     """
+    model = model_of(model)
     module, variables = model
     if not inputs:
         inputs = tuple(jax.ShapeDtypeStruct(each.shape, each.dtype) for each in _inputs(model))
@@ -66,6 +68,8 @@ def unfold_batch_norm(model: Model) -> Model:
     Raises:
         ZooError: it is not folded, or its collection `unfolded` is gone.
     """
+    if not isinstance(model, Model):
+        raise ZooError(f"found {type(model).__name__}, expected the model that zoo.fold_batch_norm gave.")
     module, variables = model
     if not isinstance(module, Folded) or ORIGINALS not in variables:
         held = ", ".join(sorted(variables))

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._inference.sampling import Draw, Sampling, adjusted, choices, sample
+from zoo._loading.given import Given, model_of
 from zoo._model import Model
 
 SMALLEST = 128  # columns of the first cache; each further one has twice as many
@@ -38,7 +40,7 @@ class State(NamedTuple):
 
 
 def generate(
-    model: Model,
+    model: Given,
     input_ids: ArrayLike | Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -53,11 +55,11 @@ def generate(
     num_return_sequences: int = 1,
     num_beams: int = 1,
     seed: int = 0,
-) -> np.ndarray:
+) -> NDArray[np.integer]:
     """Continues texts: (batch, prompt) token ids -> (batch, prompt + new).
 
     Args:
-        model: With the head "lm".
+        model: With the head "lm"; or a name, as for `load`, whose weights are then loaded.
         input_ids: The prompts. Lists of several lengths are padded on the left, in the result too, and each
             is continued as it would be alone.
         max_new_tokens: At most as many as the model's `max_length` leaves.
@@ -85,6 +87,7 @@ def generate(
             f"num_return_sequences={num_return_sequences} with temperature={temperature}; expected 1, or "
             "more with a temperature above 0, since the likeliest text is always the same."
         )
+    model = model_of(model)
     ends = getattr(model.module, "eos_token_id", ()) if eos_token_id is None else eos_token_id
     sampling, draw = choices(
         temperature=temperature,

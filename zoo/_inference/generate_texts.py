@@ -5,6 +5,7 @@ from typing import Any, Unpack, overload
 
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._inference import generate as loop
@@ -31,7 +32,7 @@ def generate(
     *,
     max_new_tokens: int,
     **options: Unpack[_Others],
-) -> np.ndarray: ...
+) -> NDArray[np.integer]: ...
 def generate(
     model: Name | Model,
     prompts: Any,
@@ -49,7 +50,7 @@ def generate(
     num_return_sequences: int = 1,
     attention_mask: ArrayLike | None = None,
     batch_size: int | None = None,
-) -> list[str] | np.ndarray:
+) -> list[str] | NDArray[np.integer]:
     """Continues texts, each as it would be continued alone.
 
     Args:
@@ -73,7 +74,9 @@ def generate(
 
     Returns:
         Of texts the prompts with what follows. Of ids (batch, prompt + new) of them; each row begins with its
-        prompt, and is filled on the right with the padding token, or else the first that ends a text.
+        prompt, and is filled on the right with the padding token, or else the first that ends a text. A
+        model with neither never ends a text: each prompt gets all its new tokens, and what is behind them in
+        a row, where others have longer prompts, is 0.
 
     Raises:
         ZooError: the model continues no texts, has no tokenizer for some, or an option is out of its range.
@@ -107,6 +110,8 @@ def generate(
 def _are_texts(prompts: Any) -> bool:
     if isinstance(prompts, str):
         return True
+    if not isinstance(prompts, Sequence) and not np.ndim(prompts):
+        raise ZooError(f"prompts are {prompts!r}; expected texts or token ids, such as [[1, 2, 3]].")
     found = isinstance(prompts, Sequence) and {isinstance(each, str) for each in prompts}
     if found == {True, False}:
         raise ZooError("prompts are texts and token ids; expected all texts, or all ids.")

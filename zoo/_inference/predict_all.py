@@ -16,6 +16,7 @@ from zoo import _progress
 from zoo._errors import ZooError
 from zoo._inference import xla
 from zoo._inference.ahead import ahead
+from zoo._loading.given import Given, model_of
 from zoo._model import Model
 from zoo._nn.calls import check_pixels
 from zoo._processes import is_primary
@@ -27,7 +28,7 @@ AXIS = "data"  # of a mesh, which divides batches
 
 
 def predict_all(
-    model: Model,
+    model: Given,
     examples: Iterable[Any],
     *,
     batch_size: int = 64,
@@ -41,7 +42,7 @@ def predict_all(
     out. Examples are read while the device computes.
 
     Args:
-        model: Its variables may be on a mesh.
+        model: A model, whose variables may be on a mesh; or a name, as for `load`.
         examples: Arrays without the batch's axis, or tuples of several that the model takes; all of one shape
             and dtype. Each of several processes passes the same ones, and gets all outputs.
         batch_size: Examples at a time.
@@ -54,7 +55,7 @@ def predict_all(
         ZooError: there are no examples, or one is not what the model takes or differs from the first; the
             batch or its outputs do not divide.
     """
-    model, mesh = _placed(model, mesh)
+    model, mesh = _placed(model_of(model), mesh)
     shares = _shares(mesh, batch_size)
     rest = iter(examples)
     first = next(rest, None)

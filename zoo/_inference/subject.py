@@ -9,13 +9,12 @@ from typing import Any, TypeAlias
 import flax.linen as nn
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._loading.build import build
+from zoo._loading.given import check_given, known_files, unknown_files
 from zoo._loading.load import load_located
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
-from zoo._model import Model
-from zoo._registry import manifest
+from zoo._model import Model, record_of
 from zoo._registry.entry import Entry
 
 _log = logging.getLogger("zoo")
@@ -44,10 +43,7 @@ class Subject:
             ZooError: nobody knows.
         """
         if self.files is None:
-            raise ZooError(
-                f"nothing says where the tokenizer of {self.entry.name!r} is: take the model as zoo.load "
-                "gives it, or change that by model.replace(variables=...)."
-            )
+            raise unknown_files(self.entry)
         return self.files
 
 
@@ -69,7 +65,11 @@ def subject(
     """
     if isinstance(given, Model):
         return _loaded(given)
-    located = given if isinstance(given, Located) else resolve(given)
+    if isinstance(given, Located):
+        located = given
+    else:
+        check_given(given)
+        located = resolve(given)
 
     def load(**config: Any) -> Model:
         return load_located(located, pretrained=True, dtype=dtype, module=module, config=config)
@@ -78,26 +78,18 @@ def subject(
 
 
 def _loaded(model: Model) -> Subject:
-    if model.entry is None:
-        raise ZooError(
-            f"this {type(model.module).__name__} has no record of what it takes and gives: save it with "
-            "zoo.save(model, directory, inputs=..., preprocess=..., labels=...), and load that with module=."
-        )
+    entry = record_of(model)
     if model.origin.pretrained is False:
         _log.warning(
             "%s has random weights; pretrained=True, or the name instead of the model, loads trained ones.",
-            model.entry.name,
+            entry.name,
         )
-    files = model.origin.located
-    if files is None and model.entry.name in manifest.read().models:
-        files = Located(entry=manifest.read().models[model.entry.name])
-    return Subject(entry=model.entry, files=files, load=partial(_changed, model))
+    return Subject(entry=entry, files=known_files(model), load=partial(_changed, model))
 
 
 def _changed(model: Model, **config: Any) -> Model:
     """Returns the model with the module that a changed config makes, for the same arrays."""
     if not config:
         return model
-    assert model.entry is not None
-    module, entry = build(model.entry, dtype=getattr(model.module, "dtype", None), config=config)
+    module, entry = build(record_of(model), dtype=getattr(model.module, "dtype", None), config=config)
     return replace(model, module=module, entry=entry)

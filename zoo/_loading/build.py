@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
+import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
@@ -47,7 +48,9 @@ def build(
         return _computing_in(module, compute), replace(entry, family=None, config=FrozenMapping())
     if entry.family is None:
         raise ZooError(f"{entry.name!r} is a module of your own, none of the zoo's; pass it as module=.")
-    described = replace(entry, config=FrozenMapping({**entry.config, **config}))
+    # As config.json has them: NumPy's numbers are Python's.
+    plain = {name: each.item() if isinstance(each, np.generic) else each for name, each in config.items()}
+    described = replace(entry, config=FrozenMapping({**entry.config, **plain}))
     created = _create(described, compute, others)
     return created, _adapted(entry, described, created, config)
 
@@ -79,11 +82,22 @@ def _create(entry: Entry, compute: Mapping[str, Any], others: Sequence[str]) -> 
             f"family {entry.family!r} has no {', '.join(map(repr, unknown))}, only {', '.join(keywords)}"
             f"{advice or '.'}"
         )
+    hints = inspect.get_annotations(create, eval_str=True)
+    for name, value in entry.config.items():
+        _check_number(name, value, hints[name])
     try:
         module: nn.Module = create(**entry.config, **compute)
     except (TypeError, ValueError) as error:
         raise ZooError(f"family {entry.family!r} refuses {dict(entry.config)}: {error}") from error
     return module
+
+
+def _check_number(name: str, value: Any, hint: Any) -> None:
+    """Checks a keyword that is a whole number, which Flax would only refuse in a layer."""
+    if hint not in (int, int | None) or (value is None and hint == int | None):
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ZooError(f"{name}={value!r}; expected a whole number, 0 or above.")
 
 
 def _computing_in(module: nn.Module, compute: Mapping[str, Any]) -> nn.Module:

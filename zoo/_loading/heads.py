@@ -103,6 +103,14 @@ def foreign(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
     return shared
 
 
+def unneeded(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers that the weights have for their own head, and a chosen other one lacks."""
+    own, chosen = entry.config.get("head"), config.get("head")
+    if None in (own, chosen) or own == chosen:
+        return ()
+    return tuple(sorted(_layers(entry, own) - _layers(entry, chosen)))
+
+
 def _layers(entry: Entry, head: Any) -> set[str]:
     module, described = build(entry, config={"head": head})
     return {path.split("/")[1] for path in init.shapes(module, described.inputs)}

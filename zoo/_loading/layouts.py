@@ -5,7 +5,7 @@ silently dropped.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,15 @@ import numpy as np
 
 from converters.checkpoints import Checkpoint, as_tensors
 from converters.linen import inspect_module
-from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error, fewest_problems
+from converters.matching import (
+    Conversion,
+    Fit,
+    NamesAndRules,
+    as_patterns,
+    best_fit,
+    conversion_error,
+    fewest_problems,
+)
 from converters.tensors import Tensors, notes_of
 from zoo._errors import WeightsError
 from zoo._loading.heads import without_head
@@ -33,6 +41,15 @@ class Leeway(NamedTuple):
 
     ignore: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, ignore: str | Sequence[str], missing: str | Sequence[str]) -> "Leeway":
+        """Returns the leeway that a caller writes.
+
+        Raises:
+            ConversionError: something is no regular expression.
+        """
+        return cls(as_patterns("ignore", ignore), as_patterns("missing", missing))
 
     def applied(
         self, arrays: Mapping[str, Any], shapes: Mapping[str, Any]
@@ -58,18 +75,10 @@ class Fitted(NamedTuple):
     notes: tuple[str, ...]
     names: NamesAndRules
 
-
-def conversion(
-    entry: Entry,
-    source: Mapping[str, Any],
-    module: nn.Module,
-    head: tuple[str, ...] = (),
-    others: tuple[str, ...] = (),
-    leeway: Leeway = NO_LEEWAY,
-) -> Conversion:
-    """Returns which tensors make which arrays; arguments as for `fitted`."""
-    fit, notes, _ = fitted(entry, source, module, head, others, leeway)
-    return Conversion.of(fit, notes=notes)
+    @property
+    def conversion(self) -> Conversion:
+        """Which tensors make which arrays."""
+        return Conversion.of(self.fit, notes=self.notes)
 
 
 def fitted(

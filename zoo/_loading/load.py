@@ -101,7 +101,7 @@ def load(
         sharding=sharding,
         module=module,
         verify=verify,
-        leeway=Leeway(tuple(ignore), tuple(missing)),
+        leeway=Leeway.of(ignore, missing),
         config=config,
     )
 
@@ -124,6 +124,8 @@ def load_located(
     aloud: bool = True,
 ) -> Model:
     """Builds a model whose name is resolved; arguments as for `load`; `aloud` logs which arrays are new."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ZooError(f"seed={seed!r}; expected a whole number.")
     config = heads.completed(located.entry, config)
     access = weights.Access(sliced=sharding is not None, verify=verify)
     built, described = build(located.entry, module=module, dtype=dtype, config=config, others=KEYWORDS)
@@ -190,9 +192,19 @@ def _fitting(
     head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
     if donor_config == config:
         others = heads.foreign(entry, config)
-        return _pretrained(
-            located.with_inputs(described.inputs), tensors, access, built, head, others, leeway
+        # What PyTorch's files may hold for other heads, their layout says; these arrays are the zoo's own.
+        unneeded = () if entry.layout else heads.unneeded(entry, config)
+        arrays, notes = _pretrained(
+            located.with_inputs(described.inputs),
+            tensors,
+            access,
+            built,
+            head,
+            (*others, *unneeded),
+            leeway,
         )
+        left = f"left out the layers of the head {entry.config.get('head')!r}: {', '.join(unneeded)}"
+        return arrays, (*notes, left) if unneeded else notes
     donor, fitting = build(entry, config=donor_config)
     arrays, notes = _pretrained(
         located.with_inputs(fitting.inputs), tensors, access, donor, head, leeway=leeway
@@ -213,8 +225,8 @@ def _pretrained(
     entry = located.entry
     if entry.layout:
         found = _with_dense_layers(located, tensors)
-        made = layouts.conversion(entry, found, module, head, others, leeway)
-        return _converted(made, sliced=access.sliced)
+        fitted = layouts.fitted(entry, found, module, head, others, leeway)
+        return _converted(fitted.conversion, sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
         raise WeightsError(

@@ -7,6 +7,8 @@ from zoo._errors import WeightsError, ZooError
 from zoo._hub.settings import Token
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights
 
+RUN = "run.json"  # record of a training run, whose directory has a model once it is finished
+
 
 @dataclass(frozen=True, kw_only=True)
 class Located:

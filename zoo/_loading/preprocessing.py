@@ -32,6 +32,8 @@ def preprocessing(how: Preprocessing) -> Preprocess:
     """
     if isinstance(how, Digits | Photos):
         return how
+    if not isinstance(how, str | os.PathLike | Mapping):
+        raise ZooError(f"preprocess={how!r}; expected a name, a file, or a mapping of fields such as resize.")
     if isinstance(how, str | os.PathLike) and not os.path.isfile(how):
         found = info(how).preprocess
         if found is None:

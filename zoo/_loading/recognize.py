@@ -46,6 +46,7 @@ class Target:
     allowed: tuple[str, ...] = ()  # tensors that the family's files may hold besides
     config: Mapping[str, Any] = FrozenMapping()  # what differs from the entry of the manifest
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()  # on how pictures become its input
 
     def fit(
         self, tensors: Tensors, ignore: Sequence[str] = (), missing: Sequence[str] = ()
@@ -171,8 +172,8 @@ class _Try:
             preprocess=None if "in_channels" in config else plain.preprocess,
             classes=self.target.entry.classes if same else None,
         )
-        notes = (*_said(plain, config), *_preprocessed(described, self.entries))
-        return replace(self.target, entry=described, notes=notes)
+        doubts = (*_preprocessed(described, self.entries),)
+        return replace(self.target, entry=described, notes=(*_said(plain, config),), doubts=doubts)
 
 
 def _said(entry: Entry, config: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from zoo._hub.errors import NetworkError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
 from zoo._loading import companions, sentence_transformers, transformers_config
-from zoo._loading.located import Located
+from zoo._loading.located import RUN, Located
 from zoo._registry import manifest
 from zoo._registry.entry import UNATTESTED, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
@@ -41,6 +41,19 @@ def is_one(name: str | os.PathLike[str]) -> bool:
 def holds_model(directory: Path) -> bool:
     """Returns whether a directory says which model it holds; false for what no directory can be."""
     return any(os.path.isfile(directory / file) for file in (CONFIG, sentence_transformers.MODULES))
+
+
+def check_finished(name: str, directory: Path) -> None:
+    """Checks that a directory is not that of a training run without its model.
+
+    Raises:
+        UnknownModelError: it is.
+    """
+    if os.path.isfile(directory / RUN) and not holds_model(directory):
+        raise UnknownModelError(
+            f"the training run in {name!r} has not finished, and has no model yet; what began it goes on "
+            "with resume=True."
+        )
 
 
 def remote(name: str, revision: str | None, token: Token, head: str | None = None) -> Located:
@@ -109,6 +122,7 @@ def local(name: str, directory: Path, token: Token, head: str | None = None) -> 
     Raises:
         ManifestError: it is of no model that the zoo has, or breaks the schema.
     """
+    check_finished(name, directory)
     read = partial(_beside, directory)
     folder = _folder(name, read)
     content = read_config(directory / folder)

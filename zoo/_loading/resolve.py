@@ -12,9 +12,10 @@ import jax
 
 from zoo._errors import UnknownModelError, ZooError
 from zoo._hub.settings import Token, check_token
-from zoo._loading import repositories
+from zoo._loading import lone_file, repositories
 from zoo._loading.build import build
 from zoo._loading.located import Located
+from zoo._model import Model, record_of
 from zoo._registry import manifest
 from zoo._registry.entry import Entry
 from zoo._registry.schema import suggest
@@ -40,13 +41,17 @@ def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[s
     )
 
 
-def info(name: Name) -> Entry:
+def info(name: Name | Model) -> Entry:
     """Returns the record of a model, from the manifest or from the config.json of a directory or repository.
+
+    Args:
+        name: A name, as for `load`; or a model, whose `entry` it is.
 
     Raises:
         UnknownModelError: the manifest has no such name.
+        ZooError: the model is of a module of your own, which has no record yet.
     """
-    return counted(resolve(name)).entry
+    return record_of(name) if isinstance(name, Model) else counted(resolve(name)).entry
 
 
 def resolve(name: Name, revision: str | None = None, token: Token = None, head: str | None = None) -> Located:
@@ -65,7 +70,8 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
     """
     check_token(token)
     if not isinstance(name, str | os.PathLike):
-        raise ZooError(f"{name!r} is no name; expected text such as 'resnet18', or the path of a directory.")
+        found = f"the model {name.name!r}" if isinstance(name, Model) else type(name).__name__
+        raise ZooError(f"found {found}, expected a name, such as 'resnet18', or the path of a directory.")
     if repositories.is_one(name):
         return repositories.remote(str(name), revision, token, head)
     if revision is not None:
@@ -74,10 +80,7 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         directory = Path(name)
         if not os.path.isdir(directory):  # False, too, for names that no file can have
             if os.path.isfile(directory):
-                raise UnknownModelError(
-                    f"{os.fspath(name)!r} is a file, and a model is a directory of weights and "
-                    f"{manifest.CONFIG}; `zoo convert` makes one of a checkpoint."
-                )
+                raise UnknownModelError(f"{os.fspath(name)!r} {lone_file.advice(directory)}")
             raise UnknownModelError(
                 f"there is no directory {os.fspath(name)!r}{repositories.advice(str(name))}."
             )
@@ -91,6 +94,9 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         return Located(entry=models[name], token=token)
     if repositories.holds_model(directory):
         return repositories.local(name, directory, token, head)
+    if os.path.isfile(directory):
+        raise UnknownModelError(f"{name!r} {lone_file.advice(directory)}")
+    repositories.check_finished(name, directory)
     raise UnknownModelError(f"no model named {name!r}{_advice(name, models)}")
 
 

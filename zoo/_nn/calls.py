@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.errors import InvalidRngError, ModifyScopeVariableError
+from flax.errors import InvalidRngError, ModifyScopeVariableError, ScopeCollectionNotFound
 
 from zoo._errors import ZooError
 from zoo._nn.images import check_floats
@@ -53,13 +53,19 @@ def check_pixels(images: Any, entry: Entry) -> None:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Says what a call lacks: a collection that it changes and that is not mutable, or random numbers.
+    """Says what a call lacks: variables, a mutable collection, or random numbers.
 
     Raises:
         ZooError: instead of Flax's error.
     """
     try:
         yield
+    except ScopeCollectionNotFound as error:
+        collection = _quoted(r'from collection "([^"]+)"', error)
+        raise ZooError(
+            f"the variables have no collection {collection!r}, which the call reads; expected a mapping of "
+            "all collections, {'params': ...}, as module.init gives it."
+        ) from error
     except ModifyScopeVariableError as error:
         collection = _quoted(r'collection "([^"]+)"', error)
         raise ZooError(

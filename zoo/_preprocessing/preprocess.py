@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._loading.companions import companion
@@ -29,7 +30,7 @@ class Preprocessor:
     def __repr__(self) -> str:
         return f"<preprocessing for {self.entry.name}: {self.entry.preprocess}>"
 
-    def __call__(self, pictures: "Pictures") -> np.ndarray:
+    def __call__(self, pictures: "Pictures") -> NDArray[np.float32]:
         """One picture or several -> (count, height, width, channels) float32.
 
         Args:

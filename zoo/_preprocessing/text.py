@@ -10,9 +10,11 @@ import numpy as np
 from zoo._errors import ZooError
 from zoo._hub.settings import Token
 from zoo._loading.companions import companion
+from zoo._loading.given import Given, check_given, files_of
 from zoo._loading.located import Located
-from zoo._loading.resolve import Name, resolve
+from zoo._loading.resolve import resolve
 from zoo._loading.text_settings import text_settings
+from zoo._model import Model
 from zoo._preprocessing.tokenizer_files import tokenizer_from
 from zoo._registry import families
 
@@ -24,16 +26,21 @@ SHOWN = 60  # characters of a text in an error
 Text: TypeAlias = str | tuple[str, str]  # one text, or two that belong together
 
 
-def tokenizer(name: Name, *, token: Token = None) -> "Tokenizer":
+def tokenizer(name: Given, *, token: Token = None) -> "Tokenizer":
     """Returns the tokenizer of a model, of the library `tokenizers`; it neither pads nor truncates.
 
     It is read from tokenizer.json, or made of vocab.txt, of vocab.json and merges.txt, or of the
     sentencepiece.bpe.model of XLM-RoBERTa and CamemBERT.
 
+    Args:
+        name: A name, as for `load`, or a model that `load` gave.
+        token: For the Hub, as for `load`.
+
     Raises:
         ZooError: the library is not installed, or the model has no such file.
     """
-    return tokenizer_of(resolve(name, token=token))
+    check_given(name)
+    return tokenizer_of(files_of(name) if isinstance(name, Model) else resolve(name, token=token))
 
 
 def tokenizer_of(located: Located) -> "Tokenizer":

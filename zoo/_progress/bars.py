@@ -28,15 +28,18 @@ def bytes_bar(label: str = "") -> Iterator[BytesReport]:
 
 
 @contextmanager
-def steps_bar(label: str, total: int | None, *, transient: bool = False) -> Iterator[StepsReport]:
+def steps_bar(
+    label: str, total: int | None, *, start: int = 0, transient: bool = False
+) -> Iterator[StepsReport]:
     """Shows how many steps are done, with the remaining time and the text of the last report.
 
     Args:
         label: Text before the bar.
         total: Number of steps, if known.
+        start: Number of steps that are done already.
         transient: If true, nothing is left on a terminal afterwards.
     """
-    work = Work(label)
+    work = Work(label, start=start)
     with _shown(work, transient=transient) as refresh:
 
         def report(done: int, text: str) -> None:

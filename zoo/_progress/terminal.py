@@ -88,7 +88,7 @@ def _drawn(work: Work, width: int) -> Any:
 def fitted(label: str, numbers: str, text: str, width: int) -> tuple[str, int, str, str]:
     """Shortens label and text so that the numbers and a bar have room; returns all, with the bar's width."""
     room = width - len(numbers) - SHORTEST - 4  # a space behind each cell
-    label = _shortened(label, max(room // 2, room - len(text)) if text else room)
+    label = _shortened(label, max(room // 3, room - len(text)) if text else room)
     room -= len(label)
     parts = text.split("  ")
     while len(parts) > 1 and len("  ".join(parts)) > room:

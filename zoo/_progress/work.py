@@ -18,9 +18,10 @@ class Work:
         began: Time at which it began, in seconds.
     """
 
-    def __init__(self, label: str, *, in_bytes: bool = False) -> None:
+    def __init__(self, label: str, *, in_bytes: bool = False, start: int = 0) -> None:
         self.label, self.text = label, ""
-        self.done, self.total = 0, None
+        self.done, self.total = start, None
+        self._start = start
         self.began = time.monotonic()
         self._in_bytes = in_bytes
         self._samples: deque[tuple[float, int]] = deque()  # times, and what was done by then
@@ -31,7 +32,8 @@ class Work:
     def update(self, done: int, total: int | None, text: str = "") -> None:
         """Takes what a report says."""
         now = time.monotonic()
-        if done < self.done:  # it began again
+        # It began again; or the first step is done, whose time is that of its compilation, too.
+        if done < self.done or (self.done == self._start and not self._in_bytes):
             self._samples.clear()
         self.done, self.total, self.text = done, total, text
         if not self._samples or now - self._samples[-1][0] > WINDOW / 100:

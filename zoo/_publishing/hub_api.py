@@ -7,12 +7,16 @@ from typing import Any, TypeVar
 
 from zoo._errors import PublishError
 from zoo._hub import errors
-from zoo._hub.errors import NetworkError, RefusedError
+from zoo._hub.errors import NetworkError, OfflineError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, LOGIN, ODD_TOKEN, Token, endpoint
 from zoo._publishing.hub_client import session
 
 Result = TypeVar("Result")
+
+
+class UnreachableError(PublishError):
+    """A question that the Hub was not asked, or has not answered."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,8 @@ class Api:
         try:
             return Retries().run(lambda: self._attempt(question))
         except NetworkError as trouble:
-            raise PublishError(f"{otherwise}: {trouble}.") from None
+            kind = PublishError if isinstance(trouble, RefusedError) else UnreachableError
+            raise kind(f"{otherwise}: {trouble}.") from None
 
     def once(self, otherwise: str, action: Callable[[Any], Result]) -> Result:
         """Runs an action once, since it changes the repository; `otherwise` begins the error message."""
@@ -188,7 +193,7 @@ class Api:
         from huggingface_hub import HfApi, constants
 
         if constants.HF_HUB_OFFLINE:
-            raise RefusedError("HF_HUB_OFFLINE is set, and publishing needs the network")
+            raise OfflineError("HF_HUB_OFFLINE is set, and publishing needs the network")
         try:
             with session():
                 return action(HfApi(endpoint=endpoint(), token=self.token, library_name="flax-zoo"))

@@ -23,8 +23,11 @@ from zoo._hub import download
 from zoo._hub.errors import NetworkError
 from zoo._hub.hub_file import HubFile
 from zoo._hub.settings import Token, check_token
+from zoo._loading import repositories
+from zoo._loading.resolve import resolve
+from zoo._model import Model
 from zoo._publishing import model_card, stage, staging_directory
-from zoo._publishing.hub_api import Api, State
+from zoo._publishing.hub_api import Api, State, UnreachableError
 from zoo._publishing.hub_client import session
 from zoo._publishing.manifest_entry import ManifestEntry
 from zoo._publishing.plan import KEPT, Plan, Request, make_plan
@@ -101,14 +104,15 @@ def publish(
 def run(subject: Subject, request: Request, options: StageOptions, review: Review) -> Published:
     """Publishes as `publish` does, and adds the entry to `request.manifest`, if given."""
     _check(request, options)
+    if not isinstance(subject, Model) and not repositories.is_one(subject):
+        resolve(subject)  # a directory that is not there is told before the Hub is asked
     api = Api(request.repo, options.token)
-    unseen = request.dry_run and api.anonymous
-    if not unseen:
-        api.check_permission()
-    state = _repository(api, request, must_exist=not unseen)
+    state, unseen = _seen(api, request)
     with staging_directory.directory() as home:
         staged, files = _staged(api, subject, home / "files", options)
-        notes = (*staged.notes, UNSEEN) if unseen else staged.notes
+        if unseen in ("", UNSEEN):
+            api.validate(files[README].read_text(encoding="utf-8"))
+        notes = (*staged.notes, unseen) if unseen else staged.notes
         plan = make_plan(api, request, state, files, verified=stage.hashes(staged), notes=notes)
         listed = ManifestEntry.of(staged.entry, request.repo, request.manifest)
         review(plan)
@@ -126,6 +130,19 @@ def _check(request: Request, options: StageOptions) -> None:
         raise PublishError(f"{request.repo!r} is no repository's name; expected owner/name.")
     if request.tag is not None and not TAG.fullmatch(request.tag):
         raise PublishError(f"{request.tag!r} is no tag's name; choose one such as 'v1.0'.")
+
+
+def _seen(api: Api, request: Request) -> tuple[State | None, str]:
+    """Returns the repository's content, and for a dry run what of it could not be seen, and why."""
+    unseen = request.dry_run and api.anonymous
+    try:
+        if not unseen:
+            api.check_permission()
+        return _repository(api, request, must_exist=not unseen), UNSEEN if unseen else ""
+    except UnreachableError as error:
+        if not request.dry_run:
+            raise
+        return None, f"{error} So neither the repository nor the right to write was seen"
 
 
 def _repository(api: Api, request: Request, *, must_exist: bool) -> State | None:
@@ -156,13 +173,11 @@ def _staged(
     """Prepares the files, and returns them by path in the repository."""
     try:
         staged = stage.stage(subject, target, options)
-        card = str(model_card.card(staged, api.repo))
-        (target / README).write_text(card, encoding="utf-8")
+        (target / README).write_text(str(model_card.card(staged, api.repo)), encoding="utf-8")
     except OSError as error:
         raise PublishError(
             f"the files cannot be prepared: {error}; ZOO_CACHE chooses another place."
         ) from error
-    api.validate(card)
     return staged, stage.files_of(target)
 
 

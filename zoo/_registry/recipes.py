@@ -1,17 +1,15 @@
 """Recipes of the bundled models' training, as data."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import wraps
-from inspect import getdoc
+from numbers import Integral, Real
 from typing import Any, get_type_hints
 
 from zoo._errors import TrainingError
+from zoo._registry import manifest
 from zoo._registry.schema import suggest
 
-# Type of a field -> what messages call its values, and what help does.
-KINDS = {int: ("a whole number", "N"), float: ("a number", "X"), str: ("a word", "NAME")}
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("adamw", "sgd")
 DECAYS = ("constant", "linear", "cosine")
@@ -97,10 +95,13 @@ class Recipe:
         problems = [
             f"\n  {field} is {getattr(self, field)!r}; expected {expected}"
             for field, expected, holds in _RULES
-            if not holds(self)
+            if not (self._is_of_its_type(field) and holds(self))
         ]
         if problems:
             raise TrainingError(f"no such training:{''.join(problems)}")
+
+    def _is_of_its_type(self, field: str) -> bool:
+        return isinstance(getattr(self, field), _TYPES[field])
 
 
 DEFAULTS = {each.name: each.default for each in fields(Recipe) if each.default is not MISSING}
@@ -123,6 +124,8 @@ def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:
 # Wrapped: fields of the former names would be in every recipe, and InitVar breaks dataclasses.replace.
 Recipe.__init__ = _taking_former_names(Recipe.__init__)  # type: ignore[method-assign]
 
+# NumPy's numbers, too.
+_TYPES = {name: {int: Integral, float: Real}.get(kind, kind) for name, kind in get_type_hints(Recipe).items()}
 _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("epochs", "at least 1", lambda r: r.epochs >= 1),
     ("batch_size", "at least 1", lambda r: r.batch_size >= 1),
@@ -257,6 +260,7 @@ FINETUNING = {
         patience=2,
     ),
 }
+FITTED = ("batch_size", "epochs", "patience", "warmup_steps")  # their fields that few examples change
 # A digit that is mirrored is none.
 FINETUNING["digits"] = replace(FINETUNING["pictures"], flip=0.0)
 
@@ -268,50 +272,17 @@ def find_recipe(name: str) -> Recipe:
         TrainingError: there is none.
     """
     if name not in RECIPES:
-        advice = suggest(name, RECIPES) or f"; there are {', '.join(RECIPES)}."
-        raise TrainingError(f"no recipe trains {name!r}{advice}")
+        # A model that there is was not misspelt.
+        near = "" if name in manifest.read().models else suggest(name, RECIPES)
+        raise TrainingError(f"no recipe trains {name!r}{near or f'; there are {listed_recipes()}.'}")
     return RECIPES[name]
+
+
+def listed_recipes() -> str:
+    """Returns the names that have recipes, for a sentence."""
+    return ", ".join(RECIPES)
 
 
 def recipe_of(source: str | None) -> Recipe | None:
     """Returns the recipe that an entry's `source` names, as `zoo train NAME`; None if another made it."""
     return next((recipe for name, recipe in RECIPES.items() if source == f"zoo train {name}"), None)
-
-
-def settable() -> dict[str, Any]:
-    """Returns the types of the fields that a user may set; task and data set stay."""
-    return {name: kind for name, kind in get_type_hints(Recipe).items() if name not in ("task", "dataset")}
-
-
-def described() -> list[tuple[str, str, str]]:
-    """Lists each of these fields: its name, what its values are called, and its meaning."""
-    # A line of the docstring is "name: Meaning"; lines that go on are further to the right.
-    attributes = (getdoc(Recipe) or "").partition("Attributes:\n")[2]
-    entries = re.sub(r"\n {5,}", " ", attributes).splitlines()
-    meanings = dict(entry.strip().split(": ", 1) for entry in entries if ": " in entry)
-    return [(name, KINDS[kind][1], meanings.get(name, "")) for name, kind in settable().items()]
-
-
-def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Returns the recipe with fields replaced, each written as `field=value`; task and data set stay.
-
-    Raises:
-        TrainingError: an unknown field, or a value that is none of its type.
-    """
-    types = settable()
-    changes: dict[str, Any] = {}
-    for setting in settings:
-        field, equals, value = setting.partition("=")
-        field = RENAMED.get(field, field)
-        if not equals and field in types:
-            raise TrainingError(f"{setting!r} gives the field no value; write {setting}=VALUE.")
-        if field not in types:
-            advice = suggest(field, types) or f"; choose from {', '.join(types)}."
-            raise TrainingError(f"{setting!r} sets no field of a recipe{advice}")
-        try:
-            changes[field] = types[field](value)
-        except ValueError as error:
-            raise TrainingError(
-                f"{setting!r}: expected {KINDS[types[field]][0]}, found {value!r}."
-            ) from error
-    return replace(recipe, **changes)

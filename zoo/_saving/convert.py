@@ -90,7 +90,10 @@ def convert(
     )
     arrays: dict[str, Any] = {"/".join(path): array for path, array in planned.conversion.arrays()}
     variables = unflatten(lazy.place_all(arrays, None, None))
-    return Model(planned.module, variables, planned.entry, planned.conversion.notes)
+    notes = planned.conversion.notes
+    if planned.recognized and not any(planned.entry.name in note for note in notes):
+        notes = (f"fits {planned.entry.name!r}", *notes)
+    return Model(planned.module, variables, planned.entry, notes)
 
 
 def convert_to(

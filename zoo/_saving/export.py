@@ -16,10 +16,10 @@ from converters.tensors import Tensors
 from zoo._errors import ZooError
 from zoo._loading import recognize, weights
 from zoo._loading.build import build
-from zoo._loading.load import load, pretrained_arrays
+from zoo._loading.given import Given, model_of
+from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
-from zoo._loading.resolve import Name, resolve
-from zoo._model import Model
+from zoo._loading.resolve import resolve
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry
 from zoo._saving import transformers_folder
@@ -30,7 +30,7 @@ from zoo._variables.tree import unflatten
 
 
 def to_torch(
-    model: Name | Model, *, layout: str | None = None, like: str | os.PathLike[str] | None = None
+    model: Given, *, layout: str | None = None, like: str | os.PathLike[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Returns a model's variables as a PyTorch state dict; `converters.write_checkpoint` writes it.
 
@@ -45,8 +45,7 @@ def to_torch(
         ZooError: the model is of none of the zoo's architectures.
         ConversionError: `like` does not fit.
     """
-    if not isinstance(model, Model):
-        model = load(model, pretrained=True)
+    model = model_of(model)
     if model.entry is None or model.entry.family is None:
         raise ZooError(f"{model} is a module of your own; converters.to_torch takes it with example inputs.")
     tensors = None if like is None else read_checkpoint(like)
@@ -62,6 +61,7 @@ def export(
     module: nn.Module | None = None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
+    ignore: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Writes a model's weights as a PyTorch state dict: the way back of `convert`.
@@ -74,6 +74,8 @@ def export(
         module: A module of your own, for its directory.
         call: The call of that module which finds its arrays; by default the one that it was converted with.
         names: Names pairs and rules, instead of those that it was converted with or the family knows.
+        ignore: Regular expressions for whole names of tensors of `like` that the model has no arrays for;
+            they come back, too.
         overwrite: Replaces what is there.
 
     Raises:
@@ -82,7 +84,8 @@ def export(
     """
     located, built, arrays = _model(name, module)
     if located.directory is not None:
-        if names is None and like is None and layout is None:
+        # With `like`, the zoo's architectures have those of their layouts that fit; other modules have none.
+        if names is None and layout is None and (like is None or module is not None):
             kept = located.directory / NAMES
             names = read_names(kept) if kept.is_file() else None
         if call is None and module is not None:
@@ -95,6 +98,7 @@ def export(
         like=_original(located, like),
         call=call,
         names=names,
+        ignore=ignore,
     )
     write_checkpoint(state_dict, out, overwrite=overwrite)
 
@@ -108,16 +112,16 @@ def _state_dict(
     like: Tensors | None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
+    ignore: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Returns the tensors of a model of the zoo, or of a module of one's own, whose entry has no family."""
     call = call or Call(inputs=entry.inputs)
-    ignore: Sequence[str] = ()
     if layout is not None:
         entry = replace(entry, layout=layout)
     if like is not None:
         own = entry.family is None
         target = own_target(module, call, names) if own else recognize.target(entry, names=names)
-        names, ignore = target.fit(like)[1], target.allowed
+        names, ignore = target.fit(like, ignore)[1], (*ignore, *target.allowed)
     elif names is None and entry.family is not None:
         names = _names(module, entry)
     args, kwargs = call.arguments(module)

@@ -18,7 +18,7 @@ from converters.linen import initial_values
 from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error, doubts
 from converters.tensors import Tensors
 from zoo._errors import ZooError
-from zoo._loading import recognize, repositories
+from zoo._loading import lone_file, recognize, repositories
 from zoo._loading.companions import companion
 from zoo._loading.layouts import Leeway
 from zoo._loading.load import pretrained_fit
@@ -48,6 +48,7 @@ class Plan:
         conversion: Their tensors.
         names: Names pairs and rules of the tensors' names.
         beside: Contents of further files of a folder, by name: a tokenizer's, golden outputs.
+        recognized: If true, nobody said which entry it is.
     """
 
     entry: Entry
@@ -55,6 +56,7 @@ class Plan:
     conversion: Conversion
     names: NamesAndRules
     beside: Mapping[str, bytes] = FrozenMapping()
+    recognized: bool = False
 
 
 def plan(
@@ -80,21 +82,29 @@ def plan(
         ConversionError: it does not fit.
         ZooError: it fits no entry, or several; or the module does not run on its inputs.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise ZooError(
+            f"found {type(source).__name__}, expected the path of a checkpoint, a folder or a repository; "
+            "converters.write_checkpoint makes a file of tensors, and converters.convert takes them so."
+        )
     folder = _folder(source) if module is None and model is None else None
-    leeway = Leeway(tuple(ignore), tuple(missing))
+    leeway = Leeway.of(ignore, missing)
     located = resolve(folder) if folder and names is None and key is None else None
     if located and (located.entry.layout or located.directory is None):
         made = _of_folder(located, config, leeway)
     else:
         tensors = read_checkpoint(source, key=key)
         if are_flax(tensors):
-            raise ZooError(f"{os.fspath(source)!r} {FLAX}")
+            lone = Path(source).is_file() and not (Path(source).parent / CONFIG).is_file()
+            what = lone_file.advice(Path(source)) if lone else FLAX
+            raise ZooError(f"{os.fspath(source)!r} {what}")
         if module is not None:
             target, fit = _own(tensors, module, call or Call(), names, leeway)
         elif model or folder:
             target, fit = _named(tensors, resolve(model or str(folder)).entry, names, leeway, config)
         else:
             target, fit = recognize.recognize(tensors, names=names, leeway=leeway)
+        target = target if preprocess is None else replace(target, doubts=())
         made = _of_target(Path(source), target, fit, call if module is not None else None)
     entry, conversion, beside = made.entry, made.conversion, made.beside
     conversion = replace(conversion, allow_nonfinite=allow_nonfinite)
@@ -106,7 +116,8 @@ def plan(
         entry = replace(entry, preprocess=preprocessing(preprocess))
     if labels is not None:
         entry = replace(entry, classes=None, labels=checked_labels(labels, made.module))
-    return replace(made, conversion=conversion, entry=entry, beside=beside)
+    recognized = located is None and module is None and not (model or folder)
+    return replace(made, conversion=conversion, entry=entry, beside=beside, recognized=recognized)
 
 
 def _folder(source: str | os.PathLike[str]) -> str | None:
@@ -189,7 +200,7 @@ def _refusal(
 
 def _of_target(source: Path, target: recognize.Target, fit: Fit, call: Call | None) -> Plan:
     """The plan of a module that fits; `call` is that of a module of one's own."""
-    notes = (*fit.notes, *target.notes, *(() if call is None else doubts(fit)))
+    notes = (*fit.notes, *target.notes, *target.doubts, *(() if call is None else doubts(fit)))
     conversion = _conversion(fit, notes, target.module, target.entry, call)
     return Plan(
         entry=_described(target.entry, conversion, source),

@@ -8,11 +8,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import flax.linen as nn
 import jax
-import numpy as np
 from jax.typing import ArrayLike
 
 from converters.errors import CheckpointError
@@ -31,12 +30,14 @@ from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards, transformers_folder
 from zoo._saving.call import CALL, NAMES
+from zoo._saving.checks import check_leaves, check_module, note_nonfinite
 from zoo._variables.tree import count_params, flatten
 
 FORMATS = ("zoo", "transformers")
 GOLDEN = "golden.safetensors"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
 ALONE = ProcessGroup()
+ExampleInputs: TypeAlias = ArrayLike | jax.ShapeDtypeStruct | Sequence[ArrayLike | jax.ShapeDtypeStruct]
 _log = logging.getLogger("zoo")
 
 
@@ -44,7 +45,7 @@ def save(
     model: Model,
     directory: str | os.PathLike[str],
     *,
-    inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct] = (),
+    inputs: ExampleInputs = (),
     preprocess: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
     format: str = "zoo",
@@ -60,7 +61,8 @@ def save(
     Args:
         model: The model; a module that is none of the zoo's is passed again to load, as `module=`.
         directory: Made where it is missing, refused where it holds a model.
-        inputs: Example arrays or their shapes, for a module of your own: loading then checks every array.
+        inputs: Example arrays or their shapes, or one, for a module of your own: loading then checks every
+            array.
         preprocess: Preprocessing of pictures, for `zoo.preprocess` and `zoo predict`: the name
             of a model with the same preprocessing, such as "resnet18", a preprocessor_config.json or its
             content, or a mapping of the fields that entries of the manifest have: resize, crop,
@@ -71,7 +73,7 @@ def save(
         overwrite: Whether to replace a model in the directory, instead of refusing.
 
     Raises:
-        WeightsError: the variables cannot be stored, or the files cannot be written.
+        WeightsError: the variables cannot be stored or are not the module's, or the files cannot be written.
         ZooError: the model's batch norms are folded, transformers has no such model, or there are not as many
             labels as classes.
     """
@@ -84,8 +86,10 @@ def save(
             "a folded model is for calls only; save what zoo.unfold_batch_norm gives, and fold after loading."
         )
     flat = flatten(model.variables)
-    _check_leaves(flat)
+    check_leaves(flat)
     entry = replace(recorded(model.entry, model.module, inputs), num_params=count_params(model.variables))
+    check_module(flat, model.module, entry)
+    note_nonfinite(flat, entry.name)
     if preprocess is not None:
         entry = replace(entry, preprocess=preprocessing(preprocess))
     if labels is not None:
@@ -203,16 +207,6 @@ def _move(stage: Path, target: Path, *, new: bool) -> None:
             path.unlink()
 
 
-def _check_leaves(flat: Mapping[str, Any]) -> None:
-    # Random keys have dtypes of jax's own, and Python's numbers none.
-    wrong = {path: leaf for path, leaf in flat.items() if not isinstance(getattr(leaf, "dtype", 0), np.dtype)}
-    if wrong or not flat:
-        lines = "".join(
-            f"\n  {path}: {getattr(leaf, 'dtype', type(leaf).__name__)}" for path, leaf in wrong.items()
-        )
-        raise WeightsError(f"a file holds arrays of numbers, found:{lines or ' none'}")
-
-
 def checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:
     """Returns names of classes, of which the module has as many.
 
@@ -220,22 +214,32 @@ def checked_labels(labels: Sequence[str], module: nn.Module) -> tuple[str, ...]:
         ZooError: it has more or fewer.
     """
     count = getattr(module, "num_classes", None)
-    if isinstance(labels, str) or (count is not None and len(labels) != count):
-        found = repr(labels) if isinstance(labels, str) else f"{len(labels)} names"
+    listed = hasattr(labels, "__len__") and not isinstance(labels, str | Mapping)
+    if not listed or (count is not None and len(labels) != count):
+        found = f"{len(labels)} names" if listed else repr(labels)
         raise ZooError(f"labels={found}; expected a name for each of the {count or 'model'} classes.")
     return tuple(map(str, labels))
 
 
-def recorded(
-    entry: Entry | None, module: nn.Module, inputs: Sequence[ArrayLike | jax.ShapeDtypeStruct]
-) -> Entry:
-    """The entry, or a new one for a module of one's own, with the inputs that are given."""
+def recorded(entry: Entry | None, module: nn.Module, inputs: ExampleInputs) -> Entry:
+    """The entry, or a new one for a module of one's own, with the inputs that are given.
+
+    Raises:
+        ZooError: something else is among them.
+    """
     entry = entry or Entry(type(module).__name__, 0)
-    if not inputs:
+    examples = [inputs] if _is_array(inputs) else inputs
+    if not isinstance(examples, Sequence) or not all(map(_is_array, examples)):
+        raise ZooError(f"inputs={inputs!r}; expected arrays or jax.ShapeDtypeStructs.")
+    if not examples:
         return entry
-    shapes = jax.eval_shape(lambda: tuple(jax.numpy.asarray(each) for each in inputs))
+    shapes = [jax.eval_shape(jax.numpy.asarray, each) for each in examples]
     named = [Input(f"input{index}", each.shape, str(each.dtype)) for index, each in enumerate(shapes)]
     return replace(entry, inputs=tuple(named))
+
+
+def _is_array(given: Any) -> TypeGuard[ArrayLike | jax.ShapeDtypeStruct]:
+    return bool(getattr(given, "shape", ()))
 
 
 def _complete(directory: Path, entry: Entry) -> None:

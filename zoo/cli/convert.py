@@ -4,11 +4,13 @@ import json as codec
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
 
 from converters import ConversionError, read_names, write_names
+from converters.matching import to_toml, written
 from zoo._errors import ZooError
 from zoo._progress import bytes_bar
 from zoo.cli.console import Json, Name, record, table
@@ -150,6 +152,7 @@ def export(
     method: Method = None,
     set_: Set = None,
     names: Names = None,
+    ignore: Ignore = None,
     force: Force = False,
 ) -> None:
     """Write a model's weights as a PyTorch state dict.
@@ -166,6 +169,7 @@ def export(
         module=make(module),
         call=call_of(input_, set_, method) if input_ else None,
         names=None if names is None else read_names(names),
+        ignore=ignore or (),
         overwrite=force,
     )
 
@@ -255,17 +259,16 @@ def _values(texts: list[str] | None) -> dict[str, Any]:
 
 @contextmanager
 def _drafting(path: Path | None, *, overwrite: bool) -> Iterator[None]:
-    """Writes the draft of a refused conversion to a file."""
+    """Shows the draft of a refused conversion as a file for --names has it, and writes it to one."""
     try:
         yield
     except ConversionError as error:
-        if path and error.draft:
+        if not error.draft:
+            raise
+        said = str(error).replace(written(error.draft), indent(to_toml(error.draft), "  "))
+        if path:
             write_names(path, error.draft, overwrite=overwrite)
-            raise ConversionError(
-                f"{error}\nwrote the draft to {str(path)!r}; check it, then --names {path}"
-            ) from error
-        if error.draft:
-            raise ConversionError(
-                f"{error}\n`--write-names names.toml` writes these lines for --names", error.draft
-            ) from error
-        raise
+            more = f"wrote the draft to {str(path)!r}; check it, then --names {path}"
+        else:
+            more = "`--write-names names.toml` writes these lines for --names"
+        raise ConversionError(f"{said}\n{more}") from error

@@ -1,6 +1,7 @@
 """Puts messages of the library into the words of the command line: flags, where Python has keywords."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ RENAMED = {
 # Keywords that are no flag of any verb: what the library says -> what a shell does instead.
 PHRASES = {
     "take a module of your own with converters.convert": "a module of your own with --module",
+    "converters.Transpose changes it, converters.Keep confirms it": (
+        "in the file of --names a rule Transpose changes it, Keep confirms it"
+    ),
     "zoo.embed with pooling='mean'": "`zoo embed --pooling mean`",
     "zoo.embed": "`zoo embed`",
     "zoo.predict": "`zoo predict`",
@@ -21,13 +25,16 @@ PHRASES = {
     "zoo.vae.sample": "`zoo sample`",
     "zoo.list_models()": "`zoo list`",
     "use pretrained=False": "`zoo list` shows which models have some",
+    "goes on with resume=True": "goes on with --resume",
     "pass token=": "set HF_TOKEN",
     "pass private=True": "leave out --public",
     "token=": "HF_TOKEN",
+    ", or None.": ".",
 }
 # What is quoted is the user's own, or code; neither is translated.
 QUOTED = r"(?<!\w)'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`"
 KEYWORD = r"(?<![\w.-])(?P<name>[a-z]\w*)=(?P<value>True\b|False\b)?(?P<more>(?=[\w'\"(\[]))?"
+EXAMPLE = r"(?<![\w.-])(?P<of>[a-z]\w*)=\(r'(?P<example>[^'\n]*)', \.\.\.\)"  # of a list's first item
 
 
 def in_flags(message: str, params: Sequence[Any]) -> str:
@@ -41,10 +48,12 @@ def in_flags(message: str, params: Sequence[Any]) -> str:
     for said, instead in PHRASES.items():
         if said.strip("=") not in flags:
             message = message.replace(said, instead)
-    return re.sub(f"{QUOTED}|{KEYWORD}", lambda match: _translated(match, flags), message)
+    return re.sub(f"{QUOTED}|{EXAMPLE}|{KEYWORD}", lambda match: _translated(match, flags), message)
 
 
 def _translated(match: re.Match[str], flags: Mapping[str, str]) -> str:
+    if match["of"] in flags:
+        return f"{flags[match['of']]} {shlex.quote(match['example'])} ..."
     name, value = match["name"], match["value"] or ""
     known = RENAMED.get(f"{name}={value}") or RENAMED.get(f"{name}=") or name
     if name is None or known not in flags:

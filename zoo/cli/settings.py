@@ -24,7 +24,8 @@ class TrainingVerb(Verb):
     """A verb whose help lists the fields that `--set` takes."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        from zoo._registry.recipes import FINETUNING, described
+        from zoo._registry.recipe_fields import described
+        from zoo._registry.recipes import FINETUNING, FITTED
 
         super().format_options(ctx, formatter)
         defaults = (
@@ -33,7 +34,7 @@ class TrainingVerb(Verb):
             else {}
         )
         rows = [
-            (f"{name}={value}", " ".join([meaning, *_default(name, defaults)]))
+            (f"{name}={value}", " ".join([meaning, *_default(name, defaults, fitted=name in FITTED)]))
             for name, value, meaning in described()
             if not (defaults and name in UNUSED)
         ]
@@ -43,25 +44,27 @@ class TrainingVerb(Verb):
             formatter.write_dl(rows)
 
 
-def changed(recipe: "Recipe", settings: Sequence[str] | None) -> "Recipe":
-    """Returns the recipe with the fields of `--set`.
+def changes(recipe: "Recipe", settings: Sequence[str] | None) -> dict[str, Any]:
+    """Returns the fields of `--set`, whose values the recipe can have.
 
     Raises:
         BadParameter: a field or a value is none.
     """
-    from zoo._registry.recipes import with_settings
+    from zoo._registry.recipe_fields import parsed, with_fields
 
     try:
-        return with_settings(recipe, settings or ())
+        given = parsed(settings or ())
+        with_fields(recipe, given)
     except TrainingError as error:
         raise typer.BadParameter(str(error)) from error
+    return given
 
 
-def _default(name: str, recipes: "dict[str, Recipe]") -> list[str]:
+def _default(name: str, recipes: "dict[str, Recipe]", *, fitted: bool) -> list[str]:
     """Returns the default of a field in brackets; of each kind of data where they differ."""
     values = {kind: getattr(recipe, name) for kind, recipe in recipes.items()}
     if not values:
         return []
     first = values.pop("")
     others = [f"{kind}{value}" for kind, value in values.items() if value != first]
-    return [f"[default: {', '.join([str(first), *others])}]"]
+    return [f"[default: {', '.join([str(first), *others])}{'; fitted to few examples' * fitted}]"]

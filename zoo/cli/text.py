@@ -15,6 +15,8 @@ from zoo._inference.subject import subject
 from zoo._loading.resolve import resolve
 from zoo.cli import console, inputs, modules
 
+SEPARATOR = "---"  # between texts, which have lines of their own
+
 
 def generate(
     name: console.Name,
@@ -44,13 +46,18 @@ def generate(
     ] = 50,
     top_p: Annotated[
         float | None,
-        typer.Option(metavar="P", help="Draw from the likeliest tokens whose probabilities add up to this."),
+        typer.Option(
+            metavar="P",
+            min=0,
+            max=1,
+            help="Draw from the likeliest tokens whose probabilities add up to this, above 0.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random draw.")] = 0,
     dtype: console.Dtype = None,
     json: console.Json = False,
 ) -> None:
-    """Continue a text, and print it token by token; or several, one after the other."""
+    """Continue a text, and print it token by token; or several, with a line of --- between them."""
     from zoo._inference.continue_texts import continued, stream
 
     if prompt is None and file is None:
@@ -72,7 +79,7 @@ def generate(
     if json:
         console.table(("prompt", "text"), zip(prompts, found, strict=True), json=True)
     else:
-        print(*found, sep="\n")
+        print(*found, sep=f"\n{SEPARATOR}\n")
 
 
 def embed(
@@ -109,7 +116,7 @@ def embed(
 
     Vectors are printed as JSON, one a line, or written as NumPy, CSV or JSON.
     """
-    from zoo._inference.embed import embeddings
+    from zoo._inference.embed import check_embeds, embeddings
 
     if out is not None and out.suffix not in WRITERS:
         raise ZooError(
@@ -121,6 +128,7 @@ def embed(
         dtype=dtype,
         module=modules.make(module),
     )
+    check_embeds(of, pooling)  # before inputs of another kind are called wrong
     lines = inputs.texts(arguments, file, f"embed {name}")
     vectors = embeddings(of, lines, pooling=pooling, prompt=prompt)
     if out is None:

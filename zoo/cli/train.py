@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,7 @@ from zoo._loading.resolve import info
 from zoo._processes import is_primary, leave_at_exit
 from zoo._progress import is_terminal
 from zoo.cli.console import NAME_HELP, Json, Name, complete_name, table
-from zoo.cli.settings import Setting, changed
+from zoo.cli.settings import Setting, changes
 
 if TYPE_CHECKING:
     from zoo.training.run import Report
@@ -61,7 +60,7 @@ def train(
     with _stoppable():
         from zoo import training
 
-        recipe = changed(training.find_recipe(name), setting)
+        recipe = changes(training.find_recipe(name), setting)
         _join(process)
         training.train(
             name,
@@ -71,9 +70,9 @@ def train(
             mesh=mesh,
             resume=resume,
             overwrite=force,
-            report=_report(recipe.epochs),
+            report=_report(out),
         )
-    _finish(out, recipe.task, ("--data", str(data)) if data else (), json=json)
+    _finish(out, ("--data", str(data)) if data else (), json=json)
 
 
 def finetune(
@@ -111,8 +110,8 @@ def finetune(
     with _stoppable():
         from zoo import training
 
-        recipe = changed(training.finetuning_recipe(name), setting)
-        recipe = replace(recipe, backbone_rate=0.0) if freeze else recipe
+        frozen = {"backbone_rate": 0.0} if freeze else {}
+        recipe = changes(training.finetuning_recipe(name), setting) | frozen
         _join(process)
         training.finetune(
             name,
@@ -123,28 +122,34 @@ def finetune(
             mesh=mesh,
             resume=resume,
             overwrite=force,
-            report=_report(recipe.epochs),
+            report=_report(out),
         )
-    _finish(out, recipe.task, ("--data", str(data)), json=json)
+    _finish(out, ("--data", str(data)), json=json)
 
 
 def evaluate(name: Name, data: Data = None, json: Json = False) -> None:
-    """Measure a model on its whole test set, or a finetuned one on the held-out part of your data."""
+    """Measure a model on its whole test set, or a classifier on your own data.
+
+    Your data are what `zoo finetune` takes, of the same classes. A finetuned model is measured on the part
+    that it held out; another one on all of them, or on their val/ alone.
+    """
     from zoo import training
 
     table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()], json=json)
 
 
-def _finish(out: Path, task: str, data: Sequence[str], *, json: bool) -> None:
+def _finish(out: Path, data: Sequence[str], *, json: bool) -> None:
     """Prints the metrics, where the model is, and the commands that take it."""
-    from zoo.training.run_directory import CONFUSION, CURVES
+    from zoo.training.run_directory import CONFUSION, CURVES, recorded_recipe
 
     if not is_primary():
         return
+    recipe = recorded_recipe(out)
+    assert recipe is not None  # the run is done
     table(("metric", "value"), [*info(out).metrics.items()], json=json)
     pictures = [name for name in (CURVES, CONFUSION) if (out / name).exists()]
     drawn = f", with {' and '.join(pictures)}" if pictures else ""
-    use, *options = USES[task]
+    use, *options = USES[recipe.task]
     then = ([use, str(out), *options], ["eval", str(out), *data], ["publish", str(out), "OWNER/NAME"])
     lines = [
         f"zoo: the model is in {out}{drawn}; next:",
@@ -163,13 +168,20 @@ def _join(process: str | None) -> None:
         logging.getLogger("zoo").setLevel(logging.ERROR)
 
 
-def _report(epochs: int) -> "Report":
+def _report(out: Path) -> "Report":
     """Returns what prints the metrics of each epoch, which a terminal's bar shows."""
+    from zoo.training.run_directory import recorded_recipe
+
+    recipe = None
 
     def report(epoch: int, measures: Mapping[str, float]) -> None:
+        nonlocal recipe
         if measures and is_primary() and not is_terminal(sys.stderr):
+            # Known once the run has begun: how many epochs there are depends on the data.
+            recipe = recipe or recorded_recipe(out)
+            of = f" of {recipe.epochs}" if recipe else ""
             shown = ", ".join(f"{measure} {value:.4f}" for measure, value in measures.items())
-            typer.echo(f"zoo: epoch {epoch} of {epochs}: {shown}", err=True)
+            typer.echo(f"zoo: epoch {epoch}{of}: {shown}", err=True)
 
     return report
 

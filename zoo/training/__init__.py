@@ -1,7 +1,8 @@
 """Training: the recipes of the bundled weights, and the code that runs and measures them."""
 
 from zoo._errors import DataError, TrainingError
-from zoo._registry.recipes import RECIPES, Recipe, find_recipe, with_settings
+from zoo._registry.recipe_fields import with_settings
+from zoo._registry.recipes import RECIPES, Recipe, find_recipe
 from zoo.training.curves import draw_curves
 from zoo.training.data import DataFile, Dataset, Examples, IdxFile, load_split
 from zoo.training.datasets import DATASETS

@@ -1,12 +1,12 @@
 """Orbax checkpoints of a run: one per epoch, written while the next epoch runs."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import clear_frames
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import orbax.checkpoint as ocp
@@ -23,22 +23,24 @@ from zoo._errors import TrainingError
 from zoo.training.state import TrainState
 
 WHILE_TRAINING = 2  # checkpoints that are there even if none is to be kept: one may turn out to be damaged
+# From an epoch's metrics to what is higher for a better one.
+Score: TypeAlias = Callable[[Mapping[str, float]], tuple[float, ...]]
 FULL = ("RESOURCE_EXHAUSTED", "No space left", "Disk quota exceeded", "File too large")
 
 
 class Checkpoints:
-    """The checkpoints in a directory: the last few and, where `best` names a metric, the best one."""
+    """The checkpoints in a directory: the last few and, where there is a score, the best one."""
 
-    def __init__(self, directory: Path, *, keep: int, best: str | None, highest: bool) -> None:
+    def __init__(self, directory: Path, *, keep: int, score: Score | None = None) -> None:
         self._directory = directory
-        self._best = best
-        self._sign = 1 if highest else -1
+        self._score = score
         self._count = keep or WHILE_TRAINING
         policies: list[PreservationPolicy] = [LatestN(self._count)]
-        if best:
-            policies.append(BestN(get_metric_fn=self._score, n=1))
+        ranked: Any = score  # Orbax only compares; its annotation says float
+        if score:
+            policies.append(BestN(get_metric_fn=ranked, n=1))
         options = ocp.CheckpointManagerOptions(
-            best_fn=self._score if best else None,  # without it Orbax does not store metrics
+            best_fn=ranked,  # without it Orbax does not store metrics
             preservation_policy=AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
         )
@@ -64,7 +66,7 @@ class Checkpoints:
             TrainingError: it has not.
         """
         # One more while the oldest is not yet removed.
-        most = self._count + bool(self._best) + 1
+        most = self._count + bool(self._score) + 1
         found = sum(path.stat().st_size for path in self._directory.rglob("*") if path.is_file())
         self._check_free(max(_bytes(state), most * _bytes(state) - found))
 
@@ -76,6 +78,7 @@ class Checkpoints:
     @property
     def best(self) -> int:
         """Returns the best epoch; of equally good ones the last, which is the one that Orbax keeps."""
+        assert self._score is not None  # else none is the best
         self._manager.wait_until_finished()
         epochs: list[int] = self._manager.all_steps()
         measured = {epoch: self._manager.metrics(epoch) for epoch in epochs}
@@ -110,9 +113,6 @@ class Checkpoints:
                 "remove that directory to continue from the checkpoint before it."
             ) from error
         return state
-
-    def _score(self, metrics: Any) -> float:
-        return self._sign * float(metrics[self._best])
 
     def _check_free(self, size: int) -> None:
         try:

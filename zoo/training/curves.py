@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from zoo._errors import TrainingError
+from zoo._loading.located import RUN
 from zoo.training.drawing import figure, write
 from zoo.training.metrics import Row, read_rows
-from zoo.training.run_directory import CURVES, METRICS, RUN
-from zoo.training.tasks import TASKS
+from zoo.training.run_directory import CURVES, METRICS
+from zoo.training.tasks import TASKS, VALIDATION
 
 MOST_MARKERS = 40  # epochs; with more, their markers would cover the line
 
@@ -65,9 +66,7 @@ def _record(directory: Path) -> Mapping[str, Any]:
 def _best(rows: Sequence[Row], record: Mapping[str, Any]) -> int | None:
     """Returns the epoch whose weights the run keeps; None if it is the last, since nothing is held out."""
     task = TASKS.get(record.get("recipe", {}).get("task", ""))
-    measure = f"validation_{task.best}" if task else ""
-    scores = [(row[measure], row["epoch"]) for row in rows if measure in row]
-    if task is None or not scores:
+    if task is None:
         return None
-    sign = 1 if task.highest else -1
-    return int(max(scores, key=lambda each: (sign * each[0], each[1]))[1])
+    scores = [(task.score(row), row["epoch"]) for row in rows if f"{VALIDATION}{task.best}" in row]
+    return int(max(scores)[1]) if scores else None

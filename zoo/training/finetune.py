@@ -2,17 +2,18 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
 from zoo._errors import TrainingError
 from zoo._loading.build import build
 from zoo._loading.heads import head_layers
-from zoo._loading.load import load, load_located
+from zoo._loading.load import load_located
 from zoo._loading.located import Located
 from zoo._loading.resolve import Name, resolve
 from zoo._loading.text_settings import text_files
@@ -22,7 +23,8 @@ from zoo._preprocessing.preprocess import preprocess_located
 from zoo._processes import all_or_none, is_primary
 from zoo._registry import families
 from zoo._registry.entry import Digits, Entry, FrozenMapping
-from zoo._registry.recipes import FINETUNING, Recipe
+from zoo._registry.recipe_fields import with_fields
+from zoo._registry.recipes import FINETUNING, Recipe, renamed
 from zoo._variables import init
 from zoo._variables.sharding import Placement
 from zoo._variables.tree import flatten, unflatten
@@ -30,17 +32,35 @@ from zoo.training.confusion_matrix import draw_confusion
 from zoo.training.curves import draw_curves
 from zoo.training.drawing import attempt, can_draw
 from zoo.training.evaluate import confusion, evaluate
+from zoo.training.example_files import SPLITS
+from zoo.training.fitting import fitted
 from zoo.training.labelled_data import Labelled, describe, pictures, texts
 from zoo.training.metrics import append_rows
 from zoo.training.partitioning import Partitioner, make_partitioner
 from zoo.training.progress import Follow
-from zoo.training.run import Report, run, write_result
-from zoo.training.run_directory import CONFUSION, CURVES, METRICS, claim
+from zoo.training.remarks import say
+from zoo.training.run import Report, complete_run, run, write_result
+from zoo.training.run_directory import (
+    CONFUSION,
+    CURVES,
+    METRICS,
+    check_directory,
+    claim,
+    recipe_to_resume,
+)
+from zoo.training.tasks import VALIDATION
 
 
-def finetuning_recipe(name: Name) -> Recipe:
-    """Returns the default recipe to finetune a model."""
-    return _recipe_for(resolve(name).entry)
+def finetuning_recipe(name: Name, *, examples: int | None = None) -> Recipe:
+    """Returns the default recipe to finetune a model.
+
+    Args:
+        name: A name that `load` takes.
+        examples: Number of examples to train on, which batches, epochs and warm-up are fitted to, as by
+            `finetune` without a recipe; by default thousands.
+    """
+    recipe = _recipe_for(resolve(name).entry)
+    return recipe if examples is None else fitted(recipe, examples)
 
 
 def _recipe_for(entry: Entry) -> Recipe:
@@ -54,7 +74,7 @@ def finetune(
     directory: str | os.PathLike[str],
     *,
     data: str | os.PathLike[str],
-    recipe: Recipe | None = None,
+    recipe: Recipe | Mapping[str, Any] | None = None,
     num_classes: int | None = None,
     mesh: Mesh | str | None = None,
     sharding: Placement | None = None,
@@ -76,7 +96,8 @@ def finetune(
         data: A folder with pictures in `train/CLASS/` and `val/CLASS/`, or with the tables `train` and `val`
             (.csv or .jsonl) of fields `text` and `label`. Of pictures in `CLASS/` alone, or of one table, the
             recipe's `validation_share` is held out: the same examples on every machine.
-        recipe: Training recipe; by default `finetuning_recipe(name)`.
+        recipe: Training recipe, or fields of one such as {"epochs": 5}. What is not given is as in
+            `finetuning_recipe(name)`, fitted to the number of examples; or as in the run that is resumed.
         num_classes: Expected number of classes; by default the number found in the data.
         mesh: As for `train`.
         sharding: As for `train`.
@@ -98,20 +119,36 @@ def finetune(
         raise TrainingError(
             f"{entry.name!r} has no head that could be replaced; {families.having('head')} have one."
         )
-    recipe = recipe or _recipe_for(entry)
     with all_or_none():
-        partitioner = make_partitioner(mesh, sharding, recipe, entry.family)
-        labelled = read(located, data, recipe)
-        # Data with a val of their own are not split, whatever the recipe would do with others.
-        recipe = replace(recipe, validation_share=labelled.share)
+        if is_primary():
+            check_directory(directory, resume=resume, overwrite=overwrite)
+            _check_apart(directory, data, entry)
+        before = recipe_to_resume(directory, _recipe_for(entry)) if resume else None
+        recipe, labelled, partitioner, fit = _prepared(
+            located,
+            data,
+            recipe,
+            before,
+            lambda recipe: make_partitioner(mesh, sharding, recipe, entry.family),
+        )
         _check(labelled, data, recipe, num_classes)
         # Read before training, as everything that its end needs.
         companions = text_files(located) if entry.takes_tokens else {}
     (examined or describe)(labelled)
+    if fit:
+        say(f"fitted to so many examples: {fit}")
     drawing = is_primary() and can_draw(CURVES, CONFUSION)
-    with claim(directory, entry, recipe, labelled.digests, resume=resume, overwrite=overwrite) as complete:
+    with claim(
+        directory,
+        entry,
+        recipe,
+        labelled.digests,
+        counts=labelled.counts,
+        resume=resume,
+        overwrite=overwrite,
+    ) as complete:
         if complete:
-            return load(str(directory.resolve()), pretrained=True, sharding=partitioner.sharding)
+            return complete_run(directory, partitioner)
         model = _with_head(located, labelled, recipe, partitioner.sharding, data)
         variables = run(
             model, recipe, directory, labelled.training, labelled.held_back, report, partitioner, progress
@@ -128,6 +165,44 @@ def finetune(
     return made
 
 
+class _Prepared(NamedTuple):
+    """A run's recipe, data and devices, and what of the recipe was fitted to the data, for a person."""
+
+    recipe: Recipe
+    labelled: Labelled
+    partitioner: Partitioner
+    fit: str
+
+
+def _prepared(
+    located: Located,
+    data: Path,
+    given: Recipe | Mapping[str, Any] | None,
+    before: Recipe | None,
+    partitioner_for: Callable[[Recipe], Partitioner],
+) -> _Prepared:
+    """Reads the data, and fits to them what of the recipe is not given.
+
+    Args:
+        located: The pretrained model.
+        data: The user's data.
+        given: The recipe, or fields of one.
+        before: The recipe of the run that is resumed, which stays.
+        partitioner_for: Returns the devices for a recipe.
+    """
+    plain = with_fields(before or _recipe_for(located.entry), given)
+    partitioner = partitioner_for(plain)
+    labelled = read(located, data, plain)
+    made, parts = plain, partitioner.shares * plain.accumulate_steps
+    if before is None and not isinstance(given, Recipe):
+        count = len(labelled.training.labels)
+        made = fitted(plain, count, given=renamed(given or {}), multiple=parts)
+    changes = [f"{name}={value}" for name, value in vars(made).items() if value != getattr(plain, name)]
+    # Data with a val of their own are not split, whatever the recipe would do with others.
+    made = replace(made, validation_share=labelled.share)
+    return _Prepared(made, labelled, partitioner, ", ".join(changes))
+
+
 def read(located: Located, data: Path, recipe: Recipe) -> Labelled:
     """Reads the user's data as a model takes them.
 
@@ -140,6 +215,17 @@ def read(located: Located, data: Path, recipe: Recipe) -> Labelled:
         return pictures(data, preprocess_located(located).entry, share=share, seed=seed)
     module, _ = build(entry)
     return texts(data, text.tokenizer_of(located), text.limit(located, module), share=share, seed=seed)
+
+
+def _check_apart(directory: Path, data: Path, entry: Entry) -> None:
+    """Refuses a run in a folder whose folders are classes: it would become one."""
+    splits = [data / split for split in SPLITS if (data / split).is_dir()]
+    for folder in splits or [data]:
+        if not entry.takes_tokens and folder.resolve() in directory.resolve().parents:
+            raise TrainingError(
+                f"{str(directory)!r} is in {str(folder)!r}, whose folders are the classes, and would be one "
+                "of them; choose a directory outside of the data."
+            )
 
 
 def _check(labelled: Labelled, data: Path, recipe: Recipe, num_classes: int | None) -> None:
@@ -156,7 +242,7 @@ def _check(labelled: Labelled, data: Path, recipe: Recipe, num_classes: int | No
 def _measured(model: Model, labelled: Labelled, recipe: Recipe, partitioner: Partitioner) -> Model:
     """Returns the model with an entry that has its metrics on the held-out examples."""
     measured = evaluate(model, labelled.held_back, recipe, partitioner=partitioner)
-    metrics = FrozenMapping({f"validation_{name}": value for name, value in measured.items()})
+    metrics = FrozenMapping({f"{VALIDATION}{name}": value for name, value in measured.items()})
     assert model.entry is not None  # it was loaded
     return replace(model, entry=replace(model.entry, metrics=metrics))
 
@@ -191,4 +277,5 @@ def _with_head(
         scores=None,
     )
     # Its tokenizer is that of the pretrained model.
-    return Model(model.module, unflatten(variables), record, model.notes, Origin(located=located))
+    origin = Origin(pretrained=True, located=located)
+    return Model(model.module, unflatten(variables), record, model.notes, origin)

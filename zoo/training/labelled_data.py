@@ -4,7 +4,6 @@ All problems are found before training begins, and reported together.
 """
 
 import hashlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from zoo._errors import ZooError
-from zoo._processes import is_primary
 from zoo._registry.entry import Entry
 from zoo.training.data import Examples
 from zoo.training.example_files import SPLITS, Findings, Found, find_pictures, find_texts
+from zoo.training.remarks import say
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -41,6 +40,11 @@ class Labelled(NamedTuple):
     digests: Mapping[str, str]
     share: float = 0.0
     skipped: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of examples of each split."""
+        return {split: len(each.labels) for split, each in zip(SPLITS, self[:2], strict=True)}
 
     def balance(self) -> list[tuple[str, int, int]]:
         """Returns each class with its numbers of examples to train and to measure on."""
@@ -69,11 +73,7 @@ class Labelled(NamedTuple):
 
 def describe(labelled: Labelled) -> None:
     """Prints how many examples there are of each class, from one process."""
-    if is_primary():
-        # A notebook shows standard error in red, as if something were wrong.
-        stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
-        text = labelled.described().replace("\nleft out", "\nzoo: left out")
-        print(f"zoo: {text}", file=stream, flush=True)
+    say(labelled.described().replace("\nleft out", "\nzoo: left out"))
 
 
 def pictures(data: Path, entry: Entry, *, share: float = 0.0, seed: int = 0) -> Labelled:
@@ -98,7 +98,8 @@ def pictures(data: Path, entry: Entry, *, share: float = 0.0, seed: int = 0) -> 
             try:
                 arrays[split].append(images.pixels(data / example.place, entry))
             except ZooError as error:
-                findings.problems.append(str(error))
+                named = example.place in str(error)
+                findings.problems.append(str(error) if named else f"{example.place}: {error}")
     findings.check(data)
     batches = {split: photos.stacked(each) for split, each in arrays.items()}
     return _labelled(found, batches, findings)

@@ -57,9 +57,10 @@ def shown(label: str, follow: Follow | None) -> Iterator[Follow]:
 
         def draw(now: Progress) -> None:
             nonlocal show
+            done = (now.epoch - 1) * now.steps + now.step
             # Not before the number of updates is known.
-            show = show or opened.enter_context(steps_bar(label, now.epochs * now.steps))
-            show((now.epoch - 1) * now.steps + now.step, str(now))
+            show = show or opened.enter_context(steps_bar(label, now.epochs * now.steps, start=done))
+            show(done, str(now))
 
         yield draw
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from jax.sharding import Mesh
 
@@ -16,8 +16,9 @@ from zoo._loading.heads import head_layers
 from zoo._loading.load import load, load_located
 from zoo._loading.resolve import resolve
 from zoo._model import Model
-from zoo._processes import all_or_none, is_primary
+from zoo._processes import all_or_none, from_primary, is_primary
 from zoo._registry.entry import Entry, FrozenMapping
+from zoo._registry.recipe_fields import with_fields
 from zoo._registry.recipes import RECIPES, Recipe, find_recipe
 from zoo._saving.save import save
 from zoo._saving.shards import are_spread
@@ -30,14 +31,24 @@ from zoo.training.data import Dataset, Examples, load_split
 from zoo.training.datasets import DATASETS
 from zoo.training.drawing import attempt, can_draw
 from zoo.training.evaluate import evaluate, named
+from zoo.training.fitting import check
 from zoo.training.loop import compile_epoch
 from zoo.training.metrics import Row, append_rows, forget_after, window_rows
 from zoo.training.optimizer import optimizer, trained
 from zoo.training.partitioning import SINGLE_DEVICE, Partitioner, make_partitioner
 from zoo.training.progress import Follow, Watcher, shown
-from zoo.training.run_directory import CHECKPOINTS, CURVES, METRICS, claim
+from zoo.training.remarks import say
+from zoo.training.run_directory import (
+    CHECKPOINTS,
+    CURVES,
+    METRICS,
+    check_directory,
+    claim,
+    last_extension,
+    recipe_to_resume,
+)
 from zoo.training.state import TrainState
-from zoo.training.tasks import TASKS, Task, Variables
+from zoo.training.tasks import TASKS, VALIDATION, Task, Variables
 
 Report: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
@@ -46,7 +57,7 @@ def train(
     name: str,
     directory: str | os.PathLike[str],
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | Mapping[str, Any] | None = None,
     data: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     mesh: Mesh | str | None = None,
@@ -66,7 +77,8 @@ def train(
     Args:
         name: A name of the manifest.
         directory: Directory of the run; created if missing.
-        recipe: Training recipe; by default that of the published weights.
+        recipe: Training recipe, or the fields in which it differs from that of the published weights, or
+            from that of the run that is resumed.
         data: Directory of the data set's files; by default they are downloaded.
         dataset: Data set; by default the recipe's.
         mesh: Mesh whose axis `data` divides each batch, such as "data=4,model=2" of all devices; by default
@@ -90,9 +102,11 @@ def train(
     directory, data = Path(directory), None if data is None else Path(data)
     located = resolve(name)
     entry = located.entry
-    recipe = recipe or find_recipe(name)
+    recipe = with_fields(_default(name, recipe, directory, resume=resume), recipe)
     dataset = dataset or DATASETS[recipe.dataset]
     with all_or_none():
+        if is_primary():
+            check_directory(directory, resume=resume, overwrite=overwrite)
         partitioner = make_partitioner(mesh, sharding, recipe, entry.family)
         splits = {split: load_split(dataset, split, data) for split in ("train", "test")}
         training, held_back = _split(splits["train"], recipe)
@@ -102,7 +116,7 @@ def train(
     data_files = {file.name: file.sha256 for split in dataset.splits.values() for file in split}
     with claim(directory, entry, recipe, data_files, resume=resume, overwrite=overwrite) as complete:
         if complete:
-            return load(str(directory.resolve()), pretrained=True, sharding=partitioner.sharding)
+            return complete_run(directory, partitioner)
         model = load_located(located, seed=recipe.seed, sharding=partitioner.sharding)
         check_temperature(recipe, entry, model.variables)
         variables = run(model, recipe, directory, training, held_back, report, partitioner, progress)
@@ -118,6 +132,20 @@ def train(
         if drawing:
             attempt(partial(draw_curves, directory))
     return trained
+
+
+def _default(name: str, given: Recipe | Mapping[str, Any] | None, directory: Path, *, resume: bool) -> Recipe:
+    """Returns the recipe to take where a field is not given: that of the resumed run, or of the name."""
+    if isinstance(given, Recipe):
+        return given
+    recipe = find_recipe(name)
+    return (recipe_to_resume(directory, recipe) if resume else None) or recipe
+
+
+def complete_run(directory: Path, partitioner: Partitioner) -> Model:
+    """Returns the model of a run that has nothing left to train, and says so."""
+    say(f"the run in {str(directory)!r} is complete; more epochs would go on with it.")
+    return load(str(directory.resolve()), pretrained=True, sharding=partitioner.sharding)
 
 
 def _trained_entry(entry: Entry, recipe: Recipe) -> Entry:
@@ -164,12 +192,11 @@ def run(
     """Trains; returns the variables after the last epoch, or after the best one if examples are held back."""
     count, task = len(training.labels), TASKS[recipe.task]
     steps = count // recipe.batch_size
+    check(recipe, count)
     state = _initial(model, recipe, steps * recipe.epochs, partitioner)
-    best = f"validation_{task.best}" if len(held_back.labels) else None
+    score = task.score if len(held_back.labels) else None
     with (
-        Checkpoints(
-            directory / CHECKPOINTS, keep=recipe.keep, best=best, highest=task.highest
-        ) as checkpoints,
+        Checkpoints(directory / CHECKPOINTS, keep=recipe.keep, score=score) as checkpoints,
         shown(model.entry.name if model.entry else "training", progress) as follow,
     ):
         done = checkpoints.latest
@@ -178,20 +205,25 @@ def run(
             if is_primary() and done < recipe.epochs:
                 checkpoints.check_room(state)
         known = forget_after(directory / METRICS, done)
+        since = from_primary(last_extension(directory) if is_primary() else 0)
         report(done, {})
         train_epoch = compile_epoch(model, recipe, count, partitioner, partitioner.out_shardings(state))
         on_device = partitioner.examples(training)
         watcher = Watcher(recipe, steps, follow)
         with watcher.note_stop():
             for epoch in range(done + 1, recipe.epochs + 1):
-                if best and recipe.patience and _stale(known, best, task) >= recipe.patience:
+                if score and recipe.patience and _stale(known, task, since) >= recipe.patience:
+                    say(
+                        f"stopped early: no better {task.best} for {recipe.patience} epochs, nor an equal "
+                        f"one with a lower loss (patience=0 trains all {recipe.epochs})."
+                    )
                     break
                 start = time.monotonic()
                 watcher.begin(epoch)
                 state, measures = train_epoch(state, on_device, watcher)
                 rows = window_rows(measures, epoch)
                 seconds = round(time.monotonic() - start, 3)
-                validation = _validation(model, state, held_back, recipe, partitioner) if best else {}
+                validation = _validation(model, state, held_back, recipe, partitioner) if score else {}
                 ending = {"epoch": epoch, "step": epoch * steps, **validation, "seconds": seconds}
                 # The rows before the checkpoint: who finds the checkpoint finds them too.
                 append_rows(directory / METRICS, [*rows, ending])
@@ -200,7 +232,7 @@ def run(
                 ended = {name: rows[-1][name] for name in measures} | validation
                 watcher.end(ended)
                 report(epoch, ended)
-        return (checkpoints.restore(checkpoints.best, state) if best else state).result
+        return (checkpoints.restore(checkpoints.best, state) if score else state).result
 
 
 def _initial(model: Model, recipe: Recipe, updates: int, partitioner: Partitioner) -> TrainState:
@@ -231,11 +263,13 @@ def _validation(
     model: Model, state: TrainState, examples: Examples, recipe: Recipe, partitioner: Partitioner
 ) -> dict[str, float]:
     measured = evaluate(model.replace(variables=state.result), examples, recipe, partitioner=partitioner)
-    return {f"validation_{name}": value for name, value in measured.items()}
+    return {f"{VALIDATION}{name}": value for name, value in measured.items()}
 
 
-def _stale(rows: Sequence[Row], best: str, task: Task) -> int:
-    """Counts the epochs since the measure reached its best for the first time."""
-    scores = [row[best] for row in rows if best in row]
-    top = (max if task.highest else min)(scores, default=None)
-    return len(scores) - 1 - scores.index(top) if top is not None else 0
+def _stale(rows: Sequence[Row], task: Task, since: int) -> int:
+    """Counts the epochs since the first of the best ones, or since an epoch if that is later.
+
+    Who extends a run that has stopped early wants it to go on, with its patience anew.
+    """
+    scores = [task.score(row) for row in rows if f"{VALIDATION}{task.best}" in row]
+    return len(scores) - max(scores.index(max(scores)) + 1, since) if scores else 0

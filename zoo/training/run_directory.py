@@ -14,16 +14,18 @@ from filelock import lock_descriptor
 
 from converters.io import atomic_write
 from zoo._errors import TrainingError
+from zoo._loading.located import RUN
 from zoo._processes import all_or_none, from_primary, is_primary
-from zoo._registry.entry import Entry
+from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.manifest import CONFIG
 from zoo._registry.recipes import DEFAULTS, Recipe, renamed
 from zoo.training.processes import report_lost_process
 
-RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoints"
+METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
 CURVES, CONFUSION = "curves.png", "confusion.png"
 REMOVED = ".removed"  # checkpoints that are being removed
-CHANGES = "changes"  # of a run's record: what it was resumed with instead
+# Parts of a run's record: what it was resumed with instead, and numbers of examples, to say what differs.
+CHANGES, COUNTS = "changes", "examples"
 EXTENDING = ("epochs", "patience", "keep")  # fields of a recipe that may differ when a run is resumed
 # Names of a run's files: its own, those of `zoo.save`, and those of a tokenizer.
 OWN = re.compile(
@@ -43,6 +45,7 @@ def claim(
     recipe: Recipe,
     data: Mapping[str, str],
     *,
+    counts: Mapping[str, int] = FrozenMapping(),
     resume: bool,
     overwrite: bool = False,
 ) -> Iterator[bool]:
@@ -55,13 +58,14 @@ def claim(
         entry: The model's entry.
         recipe: The training recipe; a run that is resumed may have other numbers of EXTENDING.
         data: The SHA-256 of each file of the data, or of many files together.
+        counts: Numbers of examples, where `data` has many files together.
         resume: If true, continues the run in the directory.
         overwrite: If true, replaces the run in the directory.
 
     Raises:
         TrainingError: the directory holds something else, or another process is using it.
     """
-    wanted, complete = _description(entry, recipe, data), False
+    wanted, complete = _description(entry, recipe, data, counts), False
     with ExitStack() as held:
         with all_or_none():
             if is_primary():
@@ -73,20 +77,30 @@ def claim(
             _remove_checkpoints(directory)
 
 
-@contextmanager
-def _claimed(directory: Path, wanted: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[bool]:
+def check_directory(directory: Path, *, resume: bool, overwrite: bool) -> None:
+    """Checks that a directory may be that of a run, before anything takes time.
+
+    Raises:
+        TrainingError: it holds something else, or a run that is neither continued nor replaced.
+    """
     if resume and overwrite:
         raise TrainingError("a run is continued or replaced; choose resume=True or overwrite=True.")
-    record = directory / RUN
-    if new := not record.exists():
+    if not (directory / RUN).exists():
         _check_empty(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        _write(record, wanted)
     elif not (resume or overwrite):
         raise TrainingError(
             f"{str(directory)!r} holds a run; choose another directory, resume=True to continue it, or "
             "overwrite=True to replace it."
         )
+
+
+@contextmanager
+def _claimed(directory: Path, wanted: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[bool]:
+    check_directory(directory, resume=resume, overwrite=overwrite)
+    record = directory / RUN
+    if new := not record.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(record, wanted)
     with ExitStack() as locks:
         found = locks.enter_context(_locked(record))
         if overwrite and not new:
@@ -113,6 +127,23 @@ def _locked(record: Path) -> Iterator[Mapping[str, Any]]:
 def _write(record: Path, content: Mapping[str, Any]) -> None:
     with atomic_write(record, overwrite=True) as file:
         file.write(f"{json.dumps(content, indent=2)}\n".encode())
+
+
+def recipe_to_resume(directory: Path, like: Recipe) -> Recipe | None:
+    """Returns the recipe of the run in a directory; None if there is no run, or one of another task.
+
+    Raises:
+        TrainingError: the record is of another version, or damaged.
+    """
+    found = recorded_recipe(directory)
+    alike = found and (found.task, found.dataset) == (like.task, like.dataset)
+    return found if alike else None
+
+
+def last_extension(directory: Path) -> int:
+    """Returns the epoch after which the run was last resumed with other settings; 0 if it never was."""
+    changes = json.loads((directory / RUN).read_text(encoding="utf-8")).get(CHANGES, ())
+    return int(changes[-1]["after_epoch"]) if changes else 0
 
 
 def recorded_recipe(directory: Path) -> Recipe | None:
@@ -162,14 +193,17 @@ def _remove_run(directory: Path) -> None:
             path.unlink()
 
 
-def _description(entry: Entry, recipe: Recipe, data: Mapping[str, str]) -> dict[str, Any]:
+def _description(
+    entry: Entry, recipe: Recipe, data: Mapping[str, str], counts: Mapping[str, int]
+) -> dict[str, Any]:
     """Returns the settings that determine a run's result, for JSON."""
     described: dict[str, Any] = json.loads(
         json.dumps(
             {
                 "model": {"name": entry.name, "family": entry.family, **entry.config},
                 "recipe": asdict(recipe),
-                "data": data,
+                "data": dict(data),
+                **({COUNTS: dict(counts)} if counts else {}),
             }
         )
     )
@@ -189,20 +223,40 @@ def _continued(directory: Path, found: Mapping[str, Any], wanted: Mapping[str, A
     changes = {
         (part, name): (before.get(part, {}).get(name), values.get(name))
         for part, values in wanted.items()
+        if part != COUNTS
         for name in {**values, **before.get(part, {})}
         if before.get(part, {}).get(name) != values.get(name)
     }
-    others = [
-        f"\n  {part}.{name}: {was!r}, now {now!r}"
+    others = {
+        (part, name): "\n  "
+        + (
+            _in_words(name, was, now, found, wanted)
+            if part == "data"
+            else f"{part}.{name}: {was!r}, now {now!r}"
+        )
         for (part, name), (was, now) in changes.items()
         if part != "recipe" or name not in EXTENDING
-    ]
+    }
     if others:
+        what = "data" if {part for part, _ in others} == {"data"} else "settings"
         raise TrainingError(
-            f"the run in {str(directory)!r} was started with other settings; "
-            f"use them again, or another directory:{''.join(others)}"
+            f"the run in {str(directory)!r} was started with other {what}; "
+            f"use them again, or another directory:{''.join(others.values())}"
         )
     return _extended(directory, found, wanted, changes) if changes else found
+
+
+def _in_words(
+    name: str, was: str | None, now: str | None, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> str:
+    """Returns what has changed of a part of the data, whose hashes say nothing to a person."""
+    before, count = (record.get(COUNTS, {}).get(name) for record in (found, wanted))
+    if was is None or now is None:
+        return f"data: {name!r} is {'new' if was is None else 'missing'}"
+    if count is None:
+        return f"data: {name!r} has other content"
+    more = "other content or labels" if before in (None, count) else f"{before:,} examples, now {count:,}"
+    return f"data: {name} has {more}"
 
 
 def _extended(

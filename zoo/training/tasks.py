@@ -27,6 +27,9 @@ Measure: TypeAlias = Callable[..., Measured]
 IMAGE_AXES = 4  # batch, height, width, channels
 
 
+VALIDATION = "validation_"  # before the names of measures of held-out examples
+
+
 @dataclass(frozen=True)
 class Task:
     """A function that measures examples, and the measure that selects the best epoch."""
@@ -34,6 +37,18 @@ class Task:
     measure: Measure
     best: str
     highest: bool
+
+    def score(self, measures: Mapping[str, float]) -> tuple[float, float]:
+        """Returns what is higher for a better epoch.
+
+        Of equal accuracies the lower loss is better: of few examples many epochs have the same accuracy, and
+        the loss says which one is surer.
+
+        Args:
+            measures: Measures of the held-out examples, by their names in a run's metrics.
+        """
+        best = measures[f"{VALIDATION}{self.best}"]
+        return (best if self.highest else -best, -measures[f"{VALIDATION}loss"])
 
 
 def image_logits(module: nn.Module, variables: Variables, images: jax.Array, **options: Any) -> Logits:

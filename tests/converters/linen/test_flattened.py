@@ -116,7 +116,7 @@ def test_a_conversion_asks_for_the_line_and_is_right_with_it() -> None:
     theirs, net = torch_net(), Net(lambda x: fc(flat(conv(x))))
     tensors = theirs.state_dict()
     with pytest.raises(
-        ConversionError, match=r"flattened  fc\.weight.*\n.*\n.*Unflatten.*\n.*Keep"
+        ConversionError, match=r"flattened  fc\.weight.*\n.*\n.*Unflatten.*\n.*\n.*Keep"
     ) as refused:
         convert(tensors, net, X)
     assert refused.value.draft == (Unflatten("fc.weight", (4, 8, 10)),)

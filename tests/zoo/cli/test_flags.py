@@ -13,7 +13,13 @@ SAID = [
     ("convert", "a draft of names= with which all fit", "a draft of --names with which all fit"),
     ("convert", "key= chooses among the mappings", "--key chooses among the mappings"),
     ("convert", "leave dtype= out.", "leave --dtype out."),
+    ("convert", r"pass ignore=(r'a\.b', ...)", r"pass --ignore 'a\.b' ..."),
     ("finetune", "num_classes=37 was expected", "--num-classes 37 was expected"),
+    (
+        "convert",
+        "not said; converters.Transpose changes it, converters.Keep confirms it",
+        "in the file of --names a rule Transpose changes it, Keep confirms it",
+    ),
     ("export", "exact only with like=", "exact only with --like"),
     ("verify", "is a module of your own; pass it as module=.", "pass it as --module."),
     ("publish", "pass create=True.", "pass --create."),
@@ -23,8 +29,10 @@ SAID = [
         "log in with `hf auth login`, or pass token=",
         "log in with `hf auth login`, or set HF_TOKEN",
     ),
+    ("generate", "top_k=0; expected 1 or more, or None.", "--top-k 0; expected 1 or more."),
     ("generate", "max_new_tokens=0 adds nothing", "--tokens 0 adds nothing"),
     ("info", "; zoo.list_models() names the 109 there are.", "; `zoo list` names the 109 there are."),
+    ("info", "what began it goes on with resume=True.", "goes on with --resume."),
     ("predict", "no weights; use pretrained=False.", "no weights; `zoo list` shows which models have some."),
 ]
 

@@ -94,7 +94,7 @@ def test_lines_of_a_file_are_texts_and_json_has_whole_numbers(classifiers, tmp_p
     assert [each["prompt"] for each in found] == ["ROMEO:", "I"]
     alone = run("generate", "gpt_shakespeare", "ROMEO:", *options)
     assert alone == found[0]["text"] + "\n"
-    assert run("generate", "gpt_shakespeare", "-", *options, stdin="ROMEO:\nI\n").startswith(alone)
+    assert run("generate", "gpt_shakespeare", "-", *options, stdin="ROMEO:\nI\n").startswith(f"{alone}---\nI")
 
 
 def test_texts_that_are_none_are_refused(encoder, tmp_path):
@@ -125,6 +125,8 @@ def test_a_file_is_not_taken_for_a_text(encoder, classifiers, tmp_path):
     for verb, name in (("predict", classifiers["a value"]), ("embed", encoder)):
         said = run(verb, name, file, code=1)
         assert f"is a file, not a text; for its lines, `zoo {verb} {name} --file {file}`" in said
+    said = run("embed", "cnn_mnist", file, code=1)
+    assert "'cnn_mnist' makes no vectors of texts; it classifies pictures: `zoo predict`" in said
 
 
 def test_models_for_other_things_say_for_which(encoder, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zoo import info, training
-from zoo._registry import recipes
+from zoo._registry import recipe_fields
 from zoo.cli.app import app
 from zoo.training import DATASETS
 
@@ -51,11 +51,13 @@ def test_help_lists_what_can_be_set_at_sixty_columns(zoo_command, verb):
     text = CliRunner().invoke(app, [verb, "--help"], terminal_width=60).stdout
     fields = text.partition("Fields of --set")[2]
     assert max(map(len, text.splitlines())) <= 60
-    for name in recipes.settable():
+    for name in recipe_fields.settable():
         assert (f"  {name}=" in fields) == (verb == "train" or name not in ("kl_weight", "validation"))
     assert "dataset" not in fields
-    assert ("[default: 20, of texts 4]" in fields) == (verb == "finetune")
-    assert all(meaning for _, _, meaning in recipes.described())
+    assert ("[default: 20, of texts 4; fitted to few examples]" in " ".join(fields.split())) == (
+        verb == "finetune"
+    )
+    assert all(meaning for _, _, meaning in recipe_fields.described())
 
 
 def test_refusals_are_one_line_and_exit_code_one(zoo_command, data, tmp_path):
@@ -82,7 +84,8 @@ def test_a_mesh_that_there_is_not_is_refused_before_anything_is_written(zoo_comm
 def test_resume_is_asked_for(zoo_command, data, tmp_path):
     out = tmp_path / "run"
     first = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS)
-    resumed = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, *SETTINGS, "--resume")
+    # With the settings that it has.
+    resumed = zoo_command("train", "mlp_mnist", "--data", data, "--out", out, "--resume")
     assert resumed.exit_code == 0
     assert resumed.stdout == first.stdout
 

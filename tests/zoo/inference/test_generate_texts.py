@@ -52,6 +52,7 @@ def test_draws_are_repeated_by_their_seed(model):
 
 
 REFUSED = {
+    "a number": (3, {}, r"prompts are 3; expected texts or token ids, such as \[\[1, 2, 3\]\]"),
     "too many tokens": (["a"], {"max_new_tokens": 10**6}, "max_new_tokens=1000000; expected 1 to 128"),
     "both": (["a", [1]], {}, "prompts are texts and token ids"),
     "mask": (["a"], {"attention_mask": [[1]]}, "attention_mask= goes with token ids"),

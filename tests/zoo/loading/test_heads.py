@@ -94,9 +94,9 @@ def test_only_without_a_head_may_one_be_left_over():
     tensors = converters.to_torch(model.variables, model.module, images(1, 32, 32, 3))
     tensors["linear.weight"] = np.ones((10, 64), np.float32)
     with pytest.raises(converters.ConversionError, match=r"left over  linear\.weight"):
-        layouts.conversion(entry, tensors, model.module)
+        layouts.fitted(entry, tensors, model.module)
     features = zoo.load("resnet20_cifar10", num_classes=0).module
-    assert layouts.conversion(entry, tensors, features, ("fc",)).notes == (
+    assert layouts.fitted(entry, tensors, features, ("fc",)).notes == (
         "left out 3 tensors, the head: fc.weight, fc.bias, linear.weight",
     )
 
@@ -131,6 +131,10 @@ def test_a_classifiers_head_gives_way_to_another(bert, tmp_path):
     whole, model = (zoo.load(directory, pretrained=True, **c) for c in ({}, {"num_classes": 3}))
     assert same(model, whole, but=("classifier",))  # the pooler stays
     assert [note for note in model.notes if "classifier" in note and "pooler" not in note]
+    zoo.save(whole, tmp_path / "saved")
+    saved, states = (zoo.load(each, pretrained=True, head="none") for each in (tmp_path / "saved", directory))
+    assert same(saved, states, but=())
+    assert saved.notes == ("left out the layers of the head 'classification': classifier, pooler",)
 
 
 def test_a_vision_transformers_head_and_stem_are_adapted(tmp_path):

@@ -167,7 +167,7 @@ def test_a_misspelt_keyword_may_be_loads_own(module):
     ("name", "message"),
     [
         ("google/vit-base-patch16-224", "; .* is written 'hf://google/vit-base-patch16-224'."),
-        (3, "3 is no name; expected text such as 'resnet18', or the path of a directory."),
+        (3, "found int, expected a name, such as 'resnet18', or the path of a directory."),
         (
             __file__,
             "test_load.py' is a file, and a model is a directory of weights and config.json; .zoo conv",

@@ -12,6 +12,7 @@ from tests.equivalence import state_dict
 from tests.reference import published
 from zoo._loading import recognize
 from zoo._loading.recognize import entry_of_variables, similar_entry
+from zoo._saving.plan import plan
 
 ENTRY = """
   {name}:
@@ -78,10 +79,13 @@ def test_entries_that_differ_in_their_weights_only_are_one_architecture(tmp_path
     assert (target.entry.name, fit.problems) == ("resnet18", [])
     assert target.entry.preprocess == zoo.info("resnet18").preprocess
     assert target.entry.class_names[0] == "tench"
-    (note,) = target.notes
+    (note,) = target.doubts
     assert re.fullmatch(
         r"takes the preprocessing of 'resnet18'; resnet18\.a1_in1k.* with .*model= or .*", note
     )
+    for chosen, doubts in ((None, (note,)), ("resnet18.microsoft", ())):
+        notes = plan(tmp_path / "resnet18.pth", preprocess=chosen).conversion.notes
+        assert notes[1:] == doubts, notes
 
 
 def test_the_hash_tells_whose_weights_they_are(checkpoints, use_manifest):
@@ -104,8 +108,8 @@ def test_a_head_for_other_classes_and_a_stem_for_other_channels_are_recognised()
     wrapped = {f"module.model.{name}": tensor for name, tensor in state_dict(twin).items()}
     target, fit = recognize.recognize(tensors_of(wrapped))
     assert target.entry.inputs[0].shape == (1, 224, 224, 1)
-    assert target.notes[0] == "fits 'resnet18' with num_classes=37 and in_channels=1"
-    assert "does not know how pictures" in target.notes[1]
+    assert target.notes == ("fits 'resnet18' with num_classes=37 and in_channels=1",)
+    assert "does not know how pictures" in target.doubts[0]
     assert target.entry.preprocess is None
 
 

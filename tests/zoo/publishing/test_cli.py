@@ -70,6 +70,16 @@ def test_a_dry_run_needs_no_token(run, hub, monkeypatch):
     assert "set HF_TOKEN" in run("mlp_mnist", REPO, "--public", "--force", "--yes", code=1).err
 
 
+def test_a_dry_run_needs_no_network_and_a_missing_directory_none_either(run, hub, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = run("mlp_mnist", REPO, "--dry-run")
+    assert {line.split("\t")[0] for line in done.out.splitlines()} == {"added"}
+    assert "HF_HUB_OFFLINE is set, and publishing needs the network. So neither the repository" in done.err
+    assert "HF_HUB_OFFLINE is set" in run("mlp_mnist", REPO, "--yes", code=1).err
+    assert "there is no directory" in run(tmp_path / "nowhere", REPO, "--yes", code=1).err
+    assert hub.count("GET", "") + hub.count("POST", "") == 0
+
+
 def test_the_entry_goes_into_a_manifest(run, hub, tmp_path):
     done = run("mlp_mnist", REPO, "--create", "--yes", "--manifest", tmp_path / "models.yaml")
     assert done.out.count("\n") == 1

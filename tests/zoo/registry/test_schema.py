@@ -7,7 +7,7 @@ import re
 import pytest
 
 import zoo
-from tests.zoo.registry.test_manifest import COMMIT, FILE, HEAD, MORE, SHA, TAGS, URL
+from tests.zoo.registry.manifests import COMMIT, FILE, HEAD, MORE, SHA, TAGS, URL
 from zoo._registry import manifest
 
 ENTRY = {

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,8 +129,14 @@ def test_a_module_of_ones_own_is_converted_with_names_and_inputs(changed, tmp_pa
     convert_to(source, tmp_path / "out", module=Mine(), call=Call(inputs=inputs), names=names)
     model = zoo.load(tmp_path / "out", module=Mine(), pretrained=True)
     assert model.entry.name == "Mine"
-    export(tmp_path / "out", tmp_path / "back.pth", module=Mine(), names=names)
-    assert (tmp_path / "back.pth").read_bytes() == source.read_bytes()
+    for way in ({"names": names}, {"like": source}, {}):  # the directory keeps the names
+        export(tmp_path / "out", tmp_path / "back.pth", module=Mine(), overwrite=True, **way)
+        assert (tmp_path / "back.pth").read_bytes() == source.read_bytes()
+    more = changed(lambda tensors: {**tensors, "teacher.weight": np.ones(3, np.float32)}, "more.pth")
+    with pytest.raises(converters.ConversionError, match=r"left over  teacher\.weight"):
+        export(tmp_path / "out", tmp_path / "like.pth", module=Mine(), like=more)
+    export(tmp_path / "out", tmp_path / "like.pth", module=Mine(), like=more, ignore=[r"teacher\..*"])
+    assert (tmp_path / "like.pth").read_bytes() == more.read_bytes()
 
 
 def test_another_model_than_named_is_told(checkpoints, tmp_path):
@@ -171,6 +178,13 @@ def test_flax_weights_are_not_converted_again(saved, tmp_path):
                 module=module,
                 call=Call(inputs=inputs),
             )
+    lone = tmp_path / "lone.safetensors"
+    shutil.copy(saved["mlp_mnist"] / "model.safetensors", lone)
+    for refused in (lambda: convert_to(lone, tmp_path / "out"), lambda: zoo.load(lone)):
+        with pytest.raises(zoo.ZooError, match=r"without the config\.json .* put both into one directory"):
+            refused()
+    with pytest.raises(zoo.UnknownModelError, match=r"holds the variables of the model in .*; name that dir"):
+        zoo.load(saved["mlp_mnist"] / "model.safetensors")
     flat = dict(converters.read_checkpoint(saved["mlp_mnist"] / "model.safetensors"))
     with pytest.raises(converters.ConversionError, match="holds Flax variables already"):
         converters.convert(flat, nn.Dense(3), np.ones((1, 3), np.float32))

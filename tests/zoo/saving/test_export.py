@@ -79,7 +79,7 @@ def test_a_model_in_memory_is_that_of_the_file_and_goes_back_like_it(checkpoints
     }
     converters.write_checkpoint(tensors, tmp_path / "wrapped.pth")
     model = zoo.convert(tmp_path / "wrapped.pth", labels=[*"abcdefghij"], preprocess="resnet18")
-    assert model.notes == ("took the prefix 'module.' off every name",)
+    assert model.notes == ("fits 'cnn_mnist'", "took the prefix 'module.' off every name")
     assert same(model.variables, zoo.load(saved["cnn_mnist"], pretrained=True).variables)
     assert (model.entry.class_names, model.entry.preprocess.resize) == (tuple("abcdefghij"), 256)
     assert same(zoo.to_torch(model, like=tmp_path / "wrapped.pth"), tensors)

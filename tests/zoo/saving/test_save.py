@@ -72,6 +72,24 @@ def test_a_module_of_ones_own_comes_back_with_module(model, tmp_path):
         zoo.load(tmp_path / "model", module=nn.Dense(5), pretrained=True)
 
 
+def test_one_example_input_needs_no_list_and_what_is_none_is_refused(model, tmp_path):
+    zoo.save(model, tmp_path / "model", inputs=np.ones((1, 3), np.float32))
+    assert zoo.info(tmp_path / "model").inputs[0].shape == (1, 3)
+    for wrong in ([(1, 3)], "x", 3, [3.0]):
+        with pytest.raises(zoo.ZooError, match=r"inputs=.*; expected arrays or jax\.ShapeDtypeStructs"):
+            zoo.save(model, tmp_path / "other", inputs=wrong)
+
+
+@pytest.mark.parametrize("wrong", [3, "ab", {0: "a", 1: "b"}])
+def test_labels_that_are_no_list_and_preprocessing_that_is_code_are_refused(wrong, model, tmp_path):
+    with pytest.raises(zoo.ZooError, match=r"labels=.*; expected a name for each of the .* classes"):
+        zoo.save(model, tmp_path / "model", labels=wrong)
+    with pytest.raises(zoo.ZooError, match=r"preprocess=<.*; expected a name, a file, or a mapping of fie"):
+        zoo.save(model, tmp_path / "model", preprocess=lambda pixels: pixels)
+    zoo.save(model, tmp_path / "model", labels=np.array(["a", "b"]))
+    assert zoo.info(tmp_path / "model").class_names == ("a", "b")
+
+
 def test_without_inputs_a_module_of_ones_own_cannot_be_initialised(model, tmp_path):
     zoo.save(model, tmp_path / "model")
     zoo.load(tmp_path / "model", module=nn.Dense(2), pretrained=True)
@@ -117,6 +135,35 @@ def test_what_a_file_cannot_hold_is_refused(variables, message, tmp_path):
     with pytest.raises(zoo.WeightsError, match=message):
         zoo.save(zoo.Model(nn.Dense(1), variables), tmp_path / "model")
     assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            lambda variables: variables["params"],
+            "missing params/layers_0/.*these are its params alone: variables=",
+        ),
+        (
+            lambda variables: {"params": {"layers_0": variables["params"]["layers_0"]}},
+            "missing params/layers_1/kernel, and 1 more",
+        ),
+        (lambda variables: variables | {"cache": {"k": np.ones(3)}}, "MLP: left over cache/k; init gives"),
+        (lambda variables: jax.tree.map(lambda leaf: leaf[:1], variables), r"misshapen params/.* \(1,.* and"),
+    ],
+    ids=["params alone", "a layer less", "a collection more", "shapes"],
+)
+def test_variables_that_are_not_the_modules_are_refused(changed, message, tmp_path):
+    model = zoo.load("mlp_mnist", hidden=[4])
+    with pytest.raises(zoo.WeightsError, match=message):
+        zoo.save(model.replace(variables=changed(dict(model.variables))), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_numbers_that_are_none_are_saved_and_told(model, tmp_path, caplog):
+    variables = {"params": {**model.variables["params"], "bias": np.array([1, np.nan], np.float32)}}
+    zoo.save(model.replace(variables=variables), tmp_path / "model")
+    assert caplog.messages == ["Dense is saved with NaN or infinity in params/bias"]
 
 
 @pytest.mark.parametrize("value", [object(), {"a": {3: 4}}], ids=["object", "numbers as keys"])

@@ -21,10 +21,10 @@ def kept(directory) -> list[str]:
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
-    with Checkpoints(tmp_path, keep=1, best=None, highest=True) as checkpoints:
+    with Checkpoints(tmp_path, keep=1, score=None) as checkpoints:
         assert checkpoints.latest == 0
         checkpoints.save(1, state(1.5), {})
-    with Checkpoints(tmp_path, keep=1, best=None, highest=True) as checkpoints:
+    with Checkpoints(tmp_path, keep=1, score=None) as checkpoints:
         assert checkpoints.latest == 1
         restored = checkpoints.restore(1, state(0.0))
     assert isinstance(restored, TrainState)
@@ -35,7 +35,9 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     ("highest", "best", "left"), [(True, 4, ["4", "5", "6"]), (False, 3, ["3", "5", "6"])]
 )
 def test_the_last_ones_and_the_best_are_kept_and_the_later_of_two_equal(tmp_path, highest, best, left):
-    with Checkpoints(tmp_path, keep=2, best="score", highest=highest) as checkpoints:
+    with Checkpoints(
+        tmp_path, keep=2, score=lambda metrics: (metrics["score"] if highest else -metrics["score"],)
+    ) as checkpoints:
         for epoch, score in enumerate([1.0, 3.0, 1.0, 3.0, 2.0, 2.0], start=1):
             checkpoints.save(epoch, state(epoch), {"score": score})
         assert checkpoints.best == best
@@ -43,22 +45,22 @@ def test_the_last_ones_and_the_best_are_kept_and_the_later_of_two_equal(tmp_path
 
 
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
-    with Checkpoints(tmp_path, keep=2, best=None, highest=True) as checkpoints:
+    with Checkpoints(tmp_path, keep=2, score=None) as checkpoints:
         checkpoints.save(1, state(1.0), {})
     (tmp_path / "2.orbax-checkpoint-tmp").mkdir()
-    with Checkpoints(tmp_path, keep=2, best=None, highest=True) as checkpoints:
+    with Checkpoints(tmp_path, keep=2, score=None) as checkpoints:
         assert checkpoints.latest == 1
         checkpoints.save(2, state(2.0), {})
     assert kept(tmp_path) == ["1", "2"]
 
 
 def test_what_was_being_removed_when_a_process_was_killed_is_not_the_best(tmp_path):
-    with Checkpoints(tmp_path, keep=3, best="score", highest=True) as checkpoints:
+    with Checkpoints(tmp_path, keep=3, score=lambda metrics: (metrics["score"],)) as checkpoints:
         for epoch in (1, 2, 3):
             checkpoints.save(epoch, state(epoch), {"score": 1.0 / epoch})
     shutil.rmtree(tmp_path / "1" / "metrics")
     (tmp_path / "1" / "_CHECKPOINT_METADATA").unlink()
-    with Checkpoints(tmp_path, keep=3, best="score", highest=True) as checkpoints:
+    with Checkpoints(tmp_path, keep=3, score=lambda metrics: (metrics["score"],)) as checkpoints:
         assert checkpoints.best == 2
 
 
@@ -68,7 +70,7 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(where, tmp_path, monk
         raise ValueError("RESOURCE_EXHAUSTED: Error writing ... [os_error_code='28']")
 
     with (
-        Checkpoints(tmp_path, keep=0, best=None, highest=True) as checkpoints,
+        Checkpoints(tmp_path, keep=0, score=None) as checkpoints,
         monkeypatch.context() as failing,
     ):
         failing.setattr(checkpoints._manager, where, fail)
@@ -77,13 +79,13 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(where, tmp_path, monk
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    with Checkpoints(tmp_path, keep=2, best=None, highest=True) as checkpoints:
+    with Checkpoints(tmp_path, keep=2, score=None) as checkpoints:
         checkpoints.save(1, state(1.0), {})
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.stat().st_size and "default" in path.parts:
             path.write_bytes(b"\0" * 10)
     with (
-        Checkpoints(tmp_path, keep=2, best=None, highest=True) as checkpoints,
+        Checkpoints(tmp_path, keep=2, score=None) as checkpoints,
         pytest.raises(TrainingError, match=r"cannot be read.*remove that directory"),
     ):
         checkpoints.restore(1, state(0.0))

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.training import Examples, evaluate, evaluate_pretrained, find_recipe, load_split
+from zoo.training import (
+    Examples,
+    TrainingError,
+    evaluate,
+    evaluate_pretrained,
+    find_recipe,
+    load_split,
+)
 from zoo.training.tasks import TASKS, as_input
 
 
@@ -81,3 +88,14 @@ def test_padding_cannot_reach_the_measures(recipe):
     images = np.full((3, 28, 28, 1), 255, np.uint8)
     labels = np.asarray(model(images / np.float32(255))).argmax(-1).astype(np.int32)
     assert evaluate(model, Examples(images, labels), recipe, batch_size=2)["accuracy"] == 1.0
+
+
+def test_a_model_without_a_recipe_names_those_that_can_be_measured():
+    with pytest.raises(
+        TrainingError, match=r"no data set is known .* 'resnet50' on; there is one for mlp_mnist,"
+    ):
+        evaluate_pretrained("resnet50")
+    with pytest.raises(TrainingError, match=r"'bert-tiny' has no names of its classes, by which your data"):
+        evaluate_pretrained("bert-tiny", data="reviews.csv")
+    with pytest.raises(TrainingError, match="no recipe trains 'resnet50'; there are mlp_mnist, cnn_mnist"):
+        find_recipe("resnet50")

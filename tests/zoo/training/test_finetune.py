@@ -107,6 +107,19 @@ def test_a_run_is_measured_by_its_recipe_on_data_of_its_classes_only(pictures, r
         evaluate_pretrained(tmp_path, data=pictures)
 
 
+def test_a_classifier_of_ones_own_is_measured_on_all_of_its_data(pictures, tmp_path):
+    """Whatever the order of its classes; of data with a `val`, on that."""
+    model = zoo.load("resnet20_cifar10", num_classes=3)
+    zoo.save(model, tmp_path, labels=("red", "blue", "green"))
+    for data in (pictures / "train", pictures):
+        paths = sorted((data / "val" if data == pictures else data).glob("*/*.png"))
+        logits = jax.jit(model)(zoo.preprocess("resnet20_cifar10")(paths))
+        wanted = [("red", "blue", "green").index(path.parent.name) for path in paths]
+        measured = evaluate_pretrained(tmp_path, data=data)
+        assert {*measured} == {"accuracy", "loss"}
+        assert measured["accuracy"] == pytest.approx((logits.argmax(-1) == np.array(wanted)).mean())
+
+
 def test_the_export_loads_into_pytorch_and_is_as_good(pictures, recipe, tmp_path):
     model = finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe=recipe)
     export(tmp_path / "run", tmp_path / "it.pth", layout="cifar")
@@ -219,16 +232,26 @@ def test_texts_are_learnt(texts, bert, tmp_path):
     assert result.stdout.splitlines()[0].split("\t")[1] == "nine"
 
 
-def test_a_run_ends_when_nothing_gets_better(pictures, recipe, tmp_path):
-    # So slow that the accuracy stays the same, as statistics do; that is not better.
-    settings = replace(recipe, epochs=9, patience=2, backbone_rate=0.0, learning_rate=1e-12)
-    finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe=settings)
-    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
-    accuracies = [
-        row["validation_accuracy"] for row in rows if "epoch" in row and "validation_accuracy" in row
-    ]
-    assert len(set(accuracies)) == 1
-    assert len(accuracies) == 1 + 2
+def test_a_run_ends_when_nothing_gets_better_and_goes_on_if_extended(pictures, recipe, tmp_path, capsys):
+    # So slow that accuracy and loss stay the same, as statistics do; that is not better.
+    slow = {"epochs": 9, "patience": 2, "backbone_rate": 0.0, "learning_rate": 1e-12, "keep": 1}
+    train = partial(finetune, "resnet20_cifar10", tmp_path / "run", data=pictures)
+    train(recipe=slow | {"batch_size": 16})
+    assert len(accuracies(tmp_path / "run")) == 1 + 2
+    said = "stopped early: no better accuracy for 2 epochs, nor an equal one with a lower loss (patience=0"
+    assert f"zoo: {said} trains all 9).\n" in capsys.readouterr().err
+    # What is not said again is as before.
+    train(recipe={"epochs": 10}, resume=True)
+    assert len(accuracies(tmp_path / "run")) == 1 + 2 + 2
+    assert f"zoo: {said} trains all 10).\n" in capsys.readouterr().err
+    train(resume=True)
+    assert len(accuracies(tmp_path / "run")) == 1 + 2 + 2
+    assert said in capsys.readouterr().err
+
+
+def accuracies(run: Path) -> list[float]:
+    rows = read_rows(run / "metrics.jsonl")
+    return [row["validation_accuracy"] for row in rows if "epoch" in row and "validation_accuracy" in row]
 
 
 def test_a_killed_run_is_resumed_to_the_same_arrays(pictures, tmp_path):
@@ -268,3 +291,36 @@ def test_what_cannot_be_finetuned_is_refused(pictures, bert, tmp_path):
         )
     with pytest.raises(TrainingError, match="'vae_mnist' has no head that could be replaced"):
         finetune("vae_mnist", tmp_path / "run", data=pictures)
+    with pytest.raises(TrainingError, match="recipe= has no field 'epoch'; did you mean 'epochs'"):
+        finetune("resnet20_cifar10", tmp_path / "run", data=pictures, recipe={"epoch": 1})
+    for inside in (pictures / "train" / "run", pictures / "val" / "red" / "run"):
+        with pytest.raises(TrainingError, match="whose folders are the classes, and would be one of them"):
+            finetune("resnet20_cifar10", inside, data=pictures)
+        assert not inside.exists()
+
+
+def test_other_data_are_told_in_words_and_a_directory_in_use_before_any_are_read(pictures, bert, tmp_path):
+    """The few settings that are not given are fitted to the data."""
+    out, table = tmp_path / "run", tmp_path / "reviews.csv"
+    lines = [f"w{index} w9,{'nine' if index % 2 else 'five'}\n" for index in range(20)]
+    table.write_text("text,label\n" + "".join(lines))
+
+    def stop(epoch, measures):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        finetune(bert, out, data=table, recipe={"epochs": 1}, report=stop)
+    recipe = json.loads((out / "run.json").read_text())["recipe"]
+    assert (recipe["batch_size"], recipe["epochs"], recipe["warmup_steps"]) == (4, 1, 0)
+    with pytest.raises(TrainingError, match="holds a run; choose another directory"):
+        finetune(bert, out, data=tmp_path / "nowhere.csv")
+    for name in (out, str(out)):
+        with pytest.raises(
+            zoo.UnknownModelError, match=r"run' has not finished, .* goes on with resume=True"
+        ):
+            zoo.load(name)
+    table.write_text("text,label\n" + "".join([*lines, "w3 w9,nine\n"]))
+    with pytest.raises(
+        TrainingError, match=r"started with other data; .*\n  data: train has 16 examples, now 17"
+    ):
+        finetune(bert, out, data=table, resume=True)

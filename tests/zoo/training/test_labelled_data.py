@@ -173,3 +173,12 @@ def test_everything_wrong_with_tables_is_named(case, tmp_path):
         texts(tmp_path, zoo.tokenizer("gpt_shakespeare"), 16)
     for line in expected:
         assert f"\n  {line}" in str(error.value)
+
+
+def test_a_picture_that_a_model_does_not_take_is_named(tmp_path):
+    for label in "12":
+        (tmp_path / label).mkdir()
+        for shade in (20, 30):
+            Image.new("L", (9, 9), shade).save(tmp_path / label / f"{shade}.png")
+    with pytest.raises(DataError, match=r"\n  1/20\.png: a picture shows no strokes"):
+        pictures(tmp_path, zoo.info("cnn_mnist"), share=0.5)

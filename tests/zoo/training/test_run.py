@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(run):
     assert files[0] != files[2]
 
 
-def test_an_existing_run_is_neither_overwritten_nor_resumed_unasked(run):
+def test_an_existing_run_is_neither_overwritten_nor_resumed_unasked(run, capsys):
     before = contents(run())
     with pytest.raises(
         TrainingError, match=r"choose another directory, resume=True .*, or overwrite=True to"
@@ -83,7 +83,8 @@ def test_an_existing_run_is_neither_overwritten_nor_resumed_unasked(run):
         run()
     with pytest.raises(TrainingError, match="choose resume=True or overwrite=True"):
         run(resume=True, overwrite=True)
-    assert contents(run(resume=True)) == before  # it is complete
+    assert contents(run(resume=True)) == before
+    assert "run' is complete; more epochs would go on with it." in capsys.readouterr().err
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -163,7 +164,7 @@ def test_another_configuration_is_refused_on_resume_with_every_difference(run):
 def test_other_data_are_refused_on_resume(run, tmp_path, data, recipe):
     directory = run()
     other = tiny.write(data, train=80)
-    with pytest.raises(TrainingError, match=r"data\.train-images-idx3-ubyte"):
+    with pytest.raises(TrainingError, match=r"other data; .*\n  data: 'train-images-idx3-ubyte' has other"):
         train("mlp_mnist", directory, recipe=recipe, data=data, dataset=other, resume=True)
 
 
@@ -191,13 +192,15 @@ def test_two_processes_do_not_train_in_one_directory(run, tmp_path, data, datase
 
 
 def test_the_best_epoch_on_held_back_examples_is_the_result(run, tmp_path):
-    # So high a learning rate that later epochs are worse.
+    # So high a learning rate that later epochs are worse, or as good with a higher loss.
     directory = run(validation=32, epochs=5, learning_rate=3.0, decay="constant", average=0.0, keep=1)
     scores = {
-        row["epoch"]: row["validation_accuracy"] for row in rows(directory) if "validation_accuracy" in row
+        row["epoch"]: (row["validation_accuracy"], -row["validation_loss"])
+        for row in rows(directory)
+        if "validation_accuracy" in row
     }
     assert len(scores) == 5
-    best = max(scores, key=lambda epoch: (scores[epoch], epoch))
+    best = max(scores, key=scores.__getitem__)
     kept = sorted(path.name for path in (directory / "checkpoints").iterdir())
     assert kept == sorted({str(best), "5"})
     # A run to that epoch alone, of which the last is the result, ends with the same params.

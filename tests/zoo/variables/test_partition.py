@@ -85,5 +85,23 @@ def test_a_part_that_is_not_what_is_there_is_refused(backbone):
         zoo.graft(variables, backbone, at="backbone")
     assert "missing" in str(error.value)
     assert "left over" in str(error.value)
-    with pytest.raises(zoo.ZooError, match="left over  params/head/conv1/kernel"):
-        zoo.graft(variables, backbone, at="head")
+    with pytest.raises(zoo.ZooError, match=r"no layer is 'bakbone'; did you mean 'backbone'\?$"):
+        zoo.graft(variables, backbone, at="bakbone")
+    with pytest.raises(zoo.ZooError, match=r"no layer is 'x'; there are backbone, heads_0, heads_1\.$"):
+        zoo.graft(variables, backbone, at="x")
+
+
+def test_a_model_stands_for_its_variables_and_a_name_does_not(backbone):
+    whole = zoo.Model(nn.Dense(1), {"params": {"net": backbone.variables["params"]}})
+    part = backbone.replace(variables={"params": backbone.variables["params"]})
+    assert zoo.graft(whole, part, at="net") == zoo.graft(whole.variables, part.variables, at="net")
+    assert zoo.partition(part, {"all": ".*"}) == zoo.partition(part.variables, {"all": ".*"})
+    for call in (zoo.partition, lambda given, _: zoo.graft(given, part, at="net")):
+        with pytest.raises(
+            zoo.ZooError, match="found the name 'resnet18', expected a model or its variables"
+        ):
+            call("resnet18", {"all": ".*"})
+    with pytest.raises(zoo.ZooError, match="have no collection 'params'; pass all variables of a model"):
+        zoo.partition(part.variables["params"], {"all": ".*"})
+    with pytest.raises(zoo.ZooError, match=r"groups are \['fc'\]; expected a mapping, such as "):
+        zoo.partition(part, ["fc"])

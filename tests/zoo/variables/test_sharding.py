@@ -145,7 +145,7 @@ def test_every_layout_is_read_by_slices(tmp_path, family, more, suffix):
         path = tmp_path / f"{layout}{suffix}"
         converters.write_checkpoint(tensors, path)
         entry = replace(entry, layout=layout)
-        found = layouts.conversion(entry, converters.read_checkpoint(path), module).in_files()
+        found = layouts.fitted(entry, converters.read_checkpoint(path), module).conversion.in_files()
         assert {"/".join(path) for path in found} == variables.keys()
         for key, array in found.items():
             assert isinstance(array, slices.Moved), (layout, key)

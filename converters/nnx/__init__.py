@@ -1,0 +1,7 @@
+"""Flax NNX: the inspection of its modules, the table of its layers, and their states."""
+
+from converters.nnx.inspect import inspect_nnx
+from converters.nnx.table import LAYERS
+from converters.nnx.target import NnxTarget
+
+__all__ = ["LAYERS", "NnxTarget", "inspect_nnx"]
