@@ -10,7 +10,7 @@ from converters.porting.capture import captured
 from converters.porting.graph import Operation, Scope, Value, leaves
 
 # Functions whose handlers know what training changes in them.
-_KNOWN = {"dropout", "dropout_", "batch_norm", "rrelu"}
+_KNOWN = {"dropout", "dropout_", "batch_norm", "scaled_dot_product_attention"}
 
 
 def only_in_training(
