@@ -45,7 +45,7 @@ def _differing(scope: Scope, trained: Scope) -> Iterator[str]:
         children = {each.path: each.scope for each in two if each.scope is not None}
         for each in one:
             if each.scope is not None and each.path in children:
-                yield from _differing(each.scope, children[each.path])  # type: ignore[arg-type]
+                yield from _differing(each.scope, children[each.path])
         return
     for operation, other in zip(one, two, strict=True):
         operation.trained = other
