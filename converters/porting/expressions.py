@@ -26,7 +26,8 @@ def literal(value: Any, role: str = "") -> ast.expr:
         return value
     if isinstance(value, tuple | list) and any(isinstance(each, ast.expr) for each in value):
         kind: Any = ast.Tuple if isinstance(value, tuple) else ast.List
-        return kind(elts=[literal(each, role) for each in value], ctx=ast.Load())
+        several: ast.expr = kind(elts=[literal(each, role) for each in value], ctx=ast.Load())
+        return several
     if isinstance(value, list):
         return ast.List(elts=[literal(each, role) for each in value], ctx=ast.Load())
     if isinstance(value, np.generic):
@@ -42,7 +43,8 @@ def literal(value: Any, role: str = "") -> ast.expr:
 
 def expression(template: str, **parts: Any) -> ast.expr:
     """Returns an expression: the template, in which the names of `parts` stand for these."""
-    return _Filled(parts).visit(copy.deepcopy(_parsed(template)))
+    filled: ast.expr = _Filled(parts).visit(copy.deepcopy(_parsed(template)))
+    return filled
 
 
 @cache
@@ -66,7 +68,8 @@ class _Filled(ast.NodeTransformer):
         for each in node.keywords:
             if isinstance(each.value, ast.Name) and each.value.id in self._parts and each.arg:
                 each.value = literal(self._parts[each.value.id], each.arg)
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        return node
 
 
 def reference(value: Any) -> ast.Name:

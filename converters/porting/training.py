@@ -10,7 +10,7 @@ from converters.porting.capture import captured
 from converters.porting.graph import Operation, Scope, Value, leaves
 
 # Functions whose handlers know what training changes in them.
-_KNOWN = {"dropout", "dropout_", "batch_norm", "rrelu"}
+_KNOWN = {"dropout", "dropout_", "batch_norm", "scaled_dot_product_attention"}
 
 
 def only_in_training(
@@ -45,7 +45,7 @@ def _differing(scope: Scope, trained: Scope) -> Iterator[str]:
         children = {each.path: each.scope for each in two if each.scope is not None}
         for each in one:
             if each.scope is not None and each.path in children:
-                yield from _differing(each.scope, children[each.path])  # type: ignore[arg-type]
+                yield from _differing(each.scope, children[each.path])
         return
     for operation, other in zip(one, two, strict=True):
         operation.trained = other

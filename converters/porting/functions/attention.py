@@ -14,7 +14,7 @@ HEADS = (0, 2, 1, 3)  # (batch, length, heads, features), as Flax's attention
 
 def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
     """Writes torch's attention as Flax's, with the axis of the heads after that of the length."""
-    g = bound(op, "query key value attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False")
+    g = _arguments(op)
     q, k, v, mask = g["query"], g["key"], g["value"], g["attn_mask"]
     order = HEADS if q.ndim == 4 else plain(q.ndim)
     query, key, value = (_heads(e, each) for each in (q, k, v))
@@ -25,15 +25,28 @@ def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
     if q.ndim == 4 and k.shape[-3] != q.shape[-3]:  # with enable_gqa, or one head for all
         times = q.shape[-3] // k.shape[-3]
         key, value = (expression("jnp.repeat(x, n, axis=2)", x=x, n=times) for x in (key, value))
+    rate = _arguments(op.trained)["dropout_p"] if op.trained else 0.0
+    e.code.uses_train |= bool(rate)
     made = expression(
-        "nn.dot_product_attention(q, k, v, bias=b, mask=m)",
+        "nn.dot_product_attention(q, k, v, bias=b, mask=m, broadcast_dropout=p, dropout_rng=r, "
+        "dropout_rate=d, deterministic=t)",
         q=query,
         k=key,
         v=value,
         b=unless(mask is None or mask.dtype == "bool", _over_heads(e, q, mask)),
         m=unless(not g["is_causal"] and (mask is None or mask.dtype != "bool"), _mask(e, g)),
+        p=unless(not rate, False),  # noqa: FBT003 - the value of a keyword
+        r=unless(not rate, expression('self.make_rng("dropout") if train else None')),
+        d=unless(not rate, rate),
+        t=unless(not rate, expression("not train")),
     )
     return made if q.ndim == 4 else expression("x[..., 0, :]", x=made), order
+
+
+def _arguments(op: Operation) -> dict[str, Any]:
+    return bound(
+        op, "query key value attn_mask=None dropout_p=0.0 is_causal=False scale=None enable_gqa=False"
+    )
 
 
 def _heads(e: Emitter, x: Value) -> ast.expr:

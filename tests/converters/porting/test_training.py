@@ -115,3 +115,21 @@ def test_what_only_training_does_is_told(make, words):
     made = ported(make(), (4, 6), (5, 6))
     assert words in made.eval_only[0]
     assert not made.uses_train
+
+
+class Attends(nn.Module):
+    def forward(self, x):
+        return F.scaled_dot_product_attention(
+            x, x, torch.ones_like(x), dropout_p=0.5 if self.training else 0.0
+        )
+
+
+def test_attention_drops_its_weights_in_training():
+    made = ported(Attends(), (2, 3, 5, 4), (3, 3, 6, 4))
+    assert made.uses_train
+    ours = loaded(made.source, made.root, "<written>")
+    x = jnp.ones((2, 16, 3, 4))
+    assert np.allclose(ours.apply({}, x), 1)
+    found = np.asarray(ours.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}))
+    assert abs(float(found.mean()) - 1) < 0.2
+    assert found.std() > 0.1
