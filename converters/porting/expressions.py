@@ -24,7 +24,7 @@ def literal(value: Any, role: str = "") -> ast.expr:
     """
     if isinstance(value, ast.expr):
         return value
-    if isinstance(value, tuple | list) and any(isinstance(each, ast.expr) for each in value):
+    if isinstance(value, tuple | list) and _holds_expression(value):
         kind: Any = ast.Tuple if isinstance(value, tuple) else ast.List
         several: ast.expr = kind(elts=[literal(each, role) for each in value], ctx=ast.Load())
         return several
@@ -39,6 +39,13 @@ def literal(value: Any, role: str = "") -> ast.expr:
     made = ast.Constant(value=value)
     made.role = role  # type: ignore[attr-defined]
     return made
+
+
+def _holds_expression(value: Any) -> bool:
+    """Returns whether a nesting has an expression in it."""
+    return isinstance(value, ast.expr) or (
+        isinstance(value, tuple | list) and any(map(_holds_expression, value))
+    )
 
 
 def expression(template: str, **parts: Any) -> ast.expr:

@@ -153,6 +153,7 @@ FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], ...]] = {
         lambda x: F.pad(x, (1, 2, 3, 0), mode="replicate"),
         lambda x: F.pad(x, (1, 2, 3, 0), mode="circular"),
         nn.ZeroPad2d((1, 2, 0, -1)),
+        lambda x: F.pad(x, (0, x.shape[3] % 5, 0, x.shape[2] % 4)),
     ),
     "normalization": (
         lambda x: F.local_response_norm(x, 3),
