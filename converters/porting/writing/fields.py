@@ -309,7 +309,7 @@ class Fields:
 def _factor(pairs: Sequence[tuple[Any, Any]]) -> int | None:
     """Returns the small number of which all second numbers are that multiple of the first."""
     if len({a for a, _ in pairs if type(a) is int}) < 2 or not all(
-        type(a) is int and a > 1 for a, _ in pairs
+        type(a) is type(b) is int and a > 1 for a, b in pairs
     ):
         return None
     found = {b // a for a, b in pairs if b % a == 0} if all(b % a == 0 for a, b in pairs) else set()
