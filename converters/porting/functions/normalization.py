@@ -126,10 +126,10 @@ def group_norm(e: Emitter, op: Operation) -> Result:
 
 def instance_norm(e: Emitter, op: Operation) -> Result:
     """Writes torch.nn.functional.instance_norm with the statistics of each image."""
-    names = "x mean=None var=None weight=None bias=None use_input_stats=True momentum=0.1 eps=1e-5"
-    g = bound(op, names)
+    names = "x running_mean=None running_var=None weight=None bias=None use_input_stats=True"
+    g = bound(op, f"{names} momentum=0.1 eps=1e-5")
     x = g["x"]
-    if g["mean"] is not None:
+    if g["running_mean"] is not None:
         raise ConversionError(f"{e.where}instance_norm with running statistics is not known.")
     order = channels_last(x.ndim)
     made = expression(
