@@ -13,13 +13,13 @@ from converters.porting.graph import Operation, Value, bound
 
 def batch_norm(e: Emitter, op: Operation) -> Result:
     """Writes torch.nn.functional.batch_norm: a layer, or the formula where the arrays are no layer's."""
-    g = bound(op, "x mean var weight=None bias=None training=False momentum=0.1 eps=1e-5")
+    g = bound(op, "x running_mean running_var weight=None bias=None training=False momentum=0.1 eps=1e-5")
     x = g["x"]
     name = owner(
         e,
         nn.modules.batchnorm._BatchNorm,
-        running_mean=g["mean"],
-        running_var=g["var"],
+        running_mean=g["running_mean"],
+        running_var=g["running_var"],
         weight=g["weight"],
         bias=g["bias"],
     )
@@ -38,7 +38,7 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
         ), order
     axis = e.axis(x, 1)
     axes = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
-    if g["training"] and g["mean"] is None:
+    if g["training"] and g["running_mean"] is None:
         made = expression(
             "nn.standardize(x, axis=a, variance=x.var(a, keepdims=True), epsilon=e)",
             x=e.get(x),
@@ -51,8 +51,8 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
         made = expression(
             "(x - m) * jax.lax.rsqrt(v + e)",
             x=e.get(x),
-            m=along(e, g["mean"], x),
-            v=along(e, g["var"], x),
+            m=along(e, g["running_mean"], x),
+            v=along(e, g["running_var"], x),
             e=g["eps"],
         )
     return scaled(e, made, g["weight"], g["bias"], x), e.order(x)
