@@ -11,8 +11,9 @@ from converters.porting.emit import Code
 from converters.porting.expressions import literal
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, lists, loops, merging, trees
+from converters.porting.writing.columns import MISSING
 from converters.porting.writing.defaults import completed
-from converters.porting.writing.fields import Field, Fields
+from converters.porting.writing.fields import Fields
 from converters.porting.writing.heads import head
 from converters.porting.writing.merging import Body
 from converters.porting.writing.trees import Function
@@ -39,13 +40,7 @@ class Made:
     @property
     def defaults(self) -> dict[str, Any]:
         """Returns the defaults of its fields."""
-        return {each.name: _shown(each.default) for each in self.fields.fields if _has_default(each)}
-
-
-def _has_default(each: Field) -> bool:
-    from converters.porting.writing.fields import MISSING
-
-    return each.default is not MISSING
+        return {each.name: _shown(each.default) for each in self.fields.fields if each.default is not MISSING}
 
 
 def _shown(value: Any) -> Any:

@@ -3,7 +3,8 @@
 import ast
 from typing import Any
 
-from converters.porting.writing.fields import MISSING, Field, Fields
+from converters.porting.writing.columns import MISSING, Field
+from converters.porting.writing.fields import Fields
 from converters.porting.writing.trees import dotted
 
 NAMES = ("fc", "head", "heads.head", "classifier", "linear")  # of layers that give logits

@@ -8,8 +8,8 @@ from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, layout, trees
 from converters.porting.writing.classes import Made
+from converters.porting.writing.columns import MISSING, Field
 from converters.porting.writing.defaults import trimmed
-from converters.porting.writing.fields import MISSING, Field
 from converters.porting.writing.shorthand import shortened
 from converters.porting.writing.trees import Function, Loop
 

@@ -269,3 +269,9 @@ def copied_statement(statement: Statement) -> Statement:
         made.variables = copied(made.variables)
         made.body = [copied_statement(each) for each in made.body]
     return made
+
+
+def become(node: Any, other: Any) -> None:
+    """Turns a node into another one, in place."""
+    node.__class__ = other.__class__
+    node.__dict__ = dict(other.__dict__)
