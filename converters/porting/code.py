@@ -16,7 +16,7 @@ class Statement:
     """An assignment.
 
     Attributes:
-        targets: What is assigned to: a value, or several that the expression gives.
+        targets: Values that are assigned to; several if the expression gives several.
         expression: The right side.
         statement: Number of the torch statement that it comes from.
     """
@@ -34,11 +34,11 @@ class Code:
         scope: The call that it comes from.
         parameters: Names of the arguments, with what they stand for.
         statements: In order.
-        result: What it returns.
+        result: Expression that it returns.
         uses_train: If true, it does other things in training.
         uses_random: If true, it draws random numbers in eval mode, too.
         constants: Arrays that the weights do not have, by name, for the buffers that hold them.
-        orders: Of the axes of each value of the output.
+        orders: Order of the axes of each value of the output.
         stands: Values of the parameters that are no tensors but lists of them, say.
     """
 

@@ -43,8 +43,8 @@ class Emitter(Body):
     Args:
         scope: The scope.
         orders: Orders of the axes of the values that it is given.
-        functions: How each function is written.
-        layers: How each layer is written.
+        functions: Handlers that write the functions, by name.
+        layers: Handlers that write the layers, by class.
         parent: Writes the scope that calls this one; None for the whole module's.
         partial: If true, modules that cannot be written are left out, all but the root.
     """

@@ -19,7 +19,7 @@ class Change:
     """Other sizes of the inputs.
 
     Attributes:
-        free: What may differ, in words; "" if nothing does.
+        free: Sizes that differ, in words; "" if none does.
         sizes: The size of each axis that changes, and its new one: ((input, axis), size).
     """
 

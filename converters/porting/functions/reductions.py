@@ -25,7 +25,7 @@ def reduced(e: Emitter, template: str, x: Value, dim: Any, keepdim: bool, **part
         x: The array.
         dim: As torch takes it.
         keepdim: If true, the axes stay, with size 1.
-        **parts: What else the template names.
+        **parts: Expressions for the other names of the template.
     """
     order = e.order(x)
     axes = axes_of(x, dim)

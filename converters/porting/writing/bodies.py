@@ -101,7 +101,7 @@ def nested(rows: list[Row], uses: Counter[Value]) -> list[Row]:
 
     Args:
         rows: Statements of several bodies that are one; the last of them may be what is returned.
-        uses: How often each value is read.
+        uses: Number of times that each value is read.
     """
     kept: list[Row] = []
     for row in rows:

@@ -47,7 +47,7 @@ class Column:
 
     Attributes:
         values: By instance; MISSING where an instance does not have the place.
-        nodes: Of the syntax trees of those that have it.
+        nodes: Syntax trees of those that have it.
         row: Number of the statement.
         looped: If true, that is a loop.
     """

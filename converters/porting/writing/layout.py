@@ -116,7 +116,7 @@ def document(node: ast.expr, tight: int = CONDITION) -> Document:
 
     Args:
         node: The expression.
-        tight: How tightly its surroundings bind.
+        tight: Binding strength of its surroundings.
     """
     made, own = _parts(node)
     return ("(", made, ")") if own < tight else made

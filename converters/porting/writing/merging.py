@@ -23,7 +23,7 @@ class Body:
     Attributes:
         codes: The bodies that it is made of.
         rows: Its statements; each is that of one or more of the bodies. The last one is what is returned.
-        names: Of the variables.
+        names: Names of the variables.
     """
 
     codes: list[Code]

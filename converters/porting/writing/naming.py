@@ -70,7 +70,7 @@ class Names:
         """Names the variables of a body.
 
         Args:
-            parameters: Of the body, by their names.
+            parameters: Parameters of the body, by their names.
             rows: The statements, each with its condition; None if it always runs.
         """
         lives = _Lives(self)

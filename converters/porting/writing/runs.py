@@ -23,7 +23,7 @@ class Run:
         start: The first one's number.
         size: Statements of a turn.
         turns: Number of turns.
-        shapes: Of each turn's statements, one after the other.
+        shapes: Shapes of each turn's statements, one after the other.
         columns: For each number that differs between turns, or that is the same: its values by turn; the
             numbers in a text are columns of their own.
         named: Columns that are numbers in the names of layers.

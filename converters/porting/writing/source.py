@@ -21,7 +21,7 @@ def class_source(made: Made, defaults: Defaults, *, note: str = "") -> str:
 
     Args:
         made: The class.
-        defaults: Of the fields of the classes that it calls.
+        defaults: Defaults of the fields of the classes that it calls.
         note: Second paragraph of its docstring.
     """
     code = made.body.codes[0]

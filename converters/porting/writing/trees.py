@@ -33,7 +33,7 @@ class Loop(Statement):
     """Statements that run several times.
 
     Attributes:
-        variables: What the loop counts or takes from a table: its targets, as an expression of values.
+        variables: Targets of the loop, as an expression of values: a count, or columns of a table.
         body: The statements.
         carried: For what each turn hands to the next: the value before the loop, the one that the body
             reads, and the one that it makes; the loop's targets are the last ones of these.
@@ -51,7 +51,7 @@ class Shape:
     Attributes:
         tokens: All that has to be equal in trees that are one.
         constants: Nodes of numbers, texts and activations.
-        values: What names stand for.
+        values: Values that names stand for.
     """
 
     tokens: list[Any] = field(default_factory=list)
