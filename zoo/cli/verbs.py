@@ -82,6 +82,8 @@ class Verbs(Group):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:  # as `zoo help list`
+            args = [*args[1:], "--help"]
         with _ending(debug=DEBUG in args):  # help and version are printed here
             # The root's option is what one adds at the end of a line that failed.
             return super().parse_args(ctx, sorted(args, key=lambda each: each != DEBUG))

@@ -260,6 +260,11 @@ def test_the_version_and_the_verbs(run, monkeypatch):
     assert all(name.split()[1] in shown for name in VERBS)
 
 
+@pytest.mark.parametrize("name", ["", "list", "manifest add"])
+def test_help_is_a_verb_too(name, run):
+    assert run("help", *name.split()).stdout == run(*name.split(), "-h").stdout != ""
+
+
 def test_names_and_directories_are_completed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("resnets", "plain"):
