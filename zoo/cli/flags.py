@@ -26,6 +26,7 @@ PHRASES = {
     "zoo.list_models()": "`zoo list`",
     "use pretrained=False": "`zoo list` shows which models have some",
     "goes on with resume=True": "goes on with --resume",
+    "pass it as module=": "this verb takes none, `zoo predict --module` does",
     "pass token=": "set HF_TOKEN",
     "pass private=True": "leave out --public",
     "token=": "HF_TOKEN",
@@ -46,7 +47,7 @@ def in_flags(message: str, params: Sequence[Any]) -> str:
     """
     flags = {each.name.strip("_"): _flag(each) for each in params if _is_flag(each)}
     for said, instead in PHRASES.items():
-        if said.strip("=") not in flags:
+        if said.split()[-1].strip("=") not in flags:
             message = message.replace(said, instead)
     return re.sub(f"{QUOTED}|{EXAMPLE}|{KEYWORD}", lambda match: _translated(match, flags), message)
 

@@ -22,6 +22,11 @@ SAID = [
     ),
     ("export", "exact only with like=", "exact only with --like"),
     ("verify", "is a module of your own; pass it as module=.", "pass it as --module."),
+    (
+        "eval",
+        "is a module of your own; pass it as module=.",
+        "this verb takes none, `zoo predict --module` does.",
+    ),
     ("publish", "pass create=True.", "pass --create."),
     ("publish", "it is public; pass private=False", "it is public; pass --public"),
     (
