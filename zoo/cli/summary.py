@@ -47,6 +47,8 @@ def use(located: Located) -> str:
     entry, name = located.entry, located.directory or located.entry.name
     if entry.family is None:
         return "a module of your own: give it with --module, or as module= in Python"
+    if entry.weights is None and not located.directory:
+        return "has no weights: zoo.load makes it with random ones, to be trained"
     if entry.takes_tokens:
         return in_flags(purpose(entry).removeprefix("it "), ())
     if families.family(entry).sample is not None:

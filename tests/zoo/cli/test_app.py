@@ -77,6 +77,7 @@ def test_info_shows_a_summary_and_on_request_the_layers(run, saved):
     known = dict(rows(run("info", "cnn_mnist")))
     assert known["preprocess"] == "grey, light ink, pixels in [0, 1]"
     assert known["use"] == "classifies digits: `zoo predict cnn_mnist PICTURE`"
+    assert json.loads(run("info", "resnet50d", "--json").stdout)["use"].startswith("has no weights: ")
 
 
 def test_info_in_json_is_whole(run):
