@@ -158,10 +158,21 @@ def _nested(before: Statement, after: Statement, uses: Counter[Value]) -> ast.ex
     activation = isinstance(after.expression, ast.Call) and is_activation(after.expression.func)
     if before.statement != after.statement and not activation and not bare:
         return None
-    if has_layer(before.expression) and is_layer(after.expression):
+    if has_layer(before.expression) and (is_layer(after.expression) or _follows(before, after)):
         return None
     made: ast.expr = replaced(after.expression, {target: before.expression})
     return made if bare or width(made) <= WIDEST else None
+
+
+def _follows(before: Statement, after: Statement) -> bool:
+    """Returns whether both have layers of a Sequential, which are one after the other, and so numbered."""
+    return has_layer(after.expression) and any(
+        isinstance(node, ast.keyword)
+        and isinstance(node.value, ast.Constant)
+        and node.arg == "name"
+        and str(node.value.value).rpartition(".")[2].isdecimal()
+        for node in ast.walk(before.expression)
+    )
 
 
 def width(node: ast.AST) -> int:

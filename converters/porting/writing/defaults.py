@@ -1,6 +1,7 @@
 """Keywords of layers that have a default: said while classes are compared, left out of what is written."""
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,18 @@ def trimmed(node: ast.AST, more: Mapping[str, Mapping[str, Any]]) -> None:
             name = dotted(each.func)
             known = DEFAULTS.get(name) or more.get(name) or {}
             each.keywords = [keyword for keyword in each.keywords if not _default(keyword, known)]
+            if name == "nn.Conv" and _is_pointwise(each):  # which Flax's "SAME" does not pad
+                each.keywords = [keyword for keyword in each.keywords if not _unpadded(keyword)]
+
+
+def _is_pointwise(call: ast.Call) -> bool:
+    """Returns whether the kernel of a convolution is of ones."""
+    kernel = text(call.args[1]) if len(call.args) > 1 else ""
+    return re.fullmatch(r"\((1, ?)*1?\)", kernel) is not None
+
+
+def _unpadded(keyword: ast.keyword) -> bool:
+    return keyword.arg == "padding" and text(keyword.value) == "0"
 
 
 def _default(keyword: ast.keyword, known: Mapping[str, Any]) -> bool:

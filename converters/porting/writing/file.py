@@ -82,6 +82,8 @@ def _head(module: Any) -> str:
     package = kind.__module__.partition(".")[0]
     what = (
         f"Its classes and layers have the names of those in PyTorch's `{kind.__module__}`. {_origin(package)}"
+        if package != "__main__"  # a script or notebook
+        else "Its classes and layers have the names of those in PyTorch."
     )
     return "\n".join([f'"""{kind.__name__} in Flax.', "", *textwrap.wrap(what, 100), '"""'])
 

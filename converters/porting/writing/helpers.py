@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def adaptive_pool(x: jax.Array, sizes: Sequence[int | None], *, largest: bool = False) -> jax.Array:
-    """(batch, *spatial, features) -> means, or maxima, of as many windows of each axis as `sizes` says."""
+    """(batch, *spatial, features) -> means, or maxima, of `sizes` windows of each axis."""
     for axis, (size, length) in enumerate(zip(sizes, x.shape[1:-1], strict=True), 1):
         count = size or length
         windows = [
@@ -27,7 +27,7 @@ def max_pool(
     dilation: Sequence[int] | None = None,
     ceil_mode: bool = False,
 ) -> jax.Array:
-    """(batch, *spatial, features) -> maxima of windows, of which the last may end after the image."""
+    """(batch, *spatial, features) -> maxima of windows; the last may end after the image."""
     dilation = dilation or (1,) * len(window)
     pads = [(0, 0)]
     for length, size, stride, pad, step in zip(
@@ -62,7 +62,7 @@ def avg_pool(
     count_include_pad: bool = True,
     divisor: int | None = None,
 ) -> jax.Array:
-    """(batch, *spatial, features) -> means of windows, of which the last may end after the image."""
+    """(batch, *spatial, features) -> means of windows; the last may end after the image."""
     pads, counts = [(0, 0)], jnp.ones(())
     for length, size, stride, pad in zip(x.shape[1:-1], window, strides, padding, strict=True):
         last = length + 2 * pad - size
@@ -94,7 +94,7 @@ def conv_transpose(
     dilation: Sequence[int] | None = None,
     groups: int = 1,
 ) -> jax.Array:
-    """(batch, *spatial, in), torch's weights (in, out / groups, *spatial) -> (batch, *spatial, out)."""
+    """(batch, *spatial, in), weights (in, out / groups, *spatial) -> (batch, *spatial, out)."""
     axes = len(strides)
     more, dilation = output_padding or (0,) * axes, dilation or (1,) * axes
     width, features = weight.shape[0] // groups, weight.shape[1] * groups
@@ -117,7 +117,7 @@ def conv_transpose(
 def local_response_norm(
     x: jax.Array, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> jax.Array:
-    """(..., features) -> the same shape, divided by a mean of squares over `size` neighboring features."""
+    """(..., features) -> the same shape, divided by a mean over `size` neighboring features."""
     padded = jnp.pad(x**2, (*((0, 0),) * (x.ndim - 1), (size // 2, (size - 1) // 2)))
     squares = [padded[..., i : i + x.shape[-1]] for i in range(size)]
     return x / (k + alpha * sum(squares) / size) ** beta

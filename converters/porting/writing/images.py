@@ -50,7 +50,7 @@ def resize(
 def resize_antialias(
     x: jax.Array, sizes: Sequence[int], method: str, *, align_corners: bool = False
 ) -> jax.Array:
-    """(batch, *spatial, features) -> (batch, *sizes, features), smoothed where they become smaller."""
+    """(batch, *spatial, features) -> (batch, *sizes, features), smoothed if made smaller."""
     for axis, size in enumerate(sizes, 1):
         length = x.shape[axis]
         step = (length - 1) / max(size - 1, 1) if align_corners else length / size
@@ -66,7 +66,8 @@ def resize_antialias(
             weights = jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0))
         else:
             weights = jnp.maximum(1 - distance, 0)
-        weights = jnp.where((pixel >= first) & (pixel < jnp.trunc(center + reach + 0.5)), weights, 0)
+        end = jnp.trunc(center + reach + 0.5)
+        weights = jnp.where((pixel >= first) & (pixel < end), weights, 0)
         weights = (weights / weights.sum(1, keepdims=True)).astype(x.dtype)
         x = jnp.moveaxis(jnp.tensordot(weights, x, (1, axis)), 0, axis)
     return x
@@ -80,7 +81,7 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool = False,
 ) -> jax.Array:
-    """(batch, height, width, features), (batch, rows, columns, 2) -> (batch, rows, columns, features)."""
+    """(batch, h, w, features), points (batch, *grid, 2) -> (batch, *grid, features)."""
     height, width = x.shape[1:3]
 
     def place(at: jax.Array, size: int) -> jax.Array:
@@ -117,25 +118,26 @@ def affine_grid(theta: jax.Array, size: Sequence[int], *, align_corners: bool = 
         for n in size
     )
     y, x = jnp.meshgrid(rows, columns, indexing="ij")
-    return jnp.einsum("hwc,bdc->bhwd", jnp.stack([x, y, jnp.ones_like(x)], -1).astype(theta.dtype), theta)
+    points = jnp.stack([x, y, jnp.ones_like(x)], -1).astype(theta.dtype)
+    return jnp.einsum("hwc,bdc->bhwd", points, theta)
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
-    """(batch, height, width, features * factor**2) -> (batch, height * factor, width * factor, features)."""
+    """(batch, h, w, features * factor**2) -> (batch, h * factor, w * factor, features)."""
     batch, height, width, _ = x.shape
     x = x.reshape(batch, height, width, -1, factor, factor).transpose(0, 1, 4, 2, 5, 3)
     return x.reshape(batch, height * factor, width * factor, -1)
 
 
 def pixel_unshuffle(x: jax.Array, factor: int) -> jax.Array:
-    """(batch, height, width, features) -> (batch, height / factor, width / factor, features * factor**2)."""
+    """(batch, h, w, features) -> (batch, h / factor, w / factor, features * factor**2)."""
     batch, height, width, features = x.shape
     x = x.reshape(batch, height // factor, factor, width // factor, factor, features)
     return x.transpose(0, 1, 3, 5, 2, 4).reshape(batch, height // factor, width // factor, -1)
 
 
 def channel_shuffle(x: jax.Array, groups: int) -> jax.Array:
-    """(..., features) -> the same shape: the first feature of each group, the second of each, and so on."""
+    """(..., features) -> the same shape: the first of each group, the second of each, and so on."""
     return x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape)
 
 
@@ -169,7 +171,7 @@ def fold(
     padding: Sequence[int] = (0, 0),
     dilation: Sequence[int] = (1, 1),
 ) -> jax.Array:
-    """(batch, windows, features * pixels of a window) -> (batch, height, width, features), their sums."""
+    """(batch, windows, features * pixels of a window) -> sums (batch, height, width, features)."""
     height, width = (size + 2 * pad for size, pad in zip(output_size, padding, strict=True))
     rows, columns = (
         (size - d * (k - 1) - 1) // s + 1

@@ -1,6 +1,7 @@
 """Statements as text, laid out as ruff and black do."""
 
 import ast
+import math
 from collections.abc import Sequence
 
 from converters.porting.writing.documents import (
@@ -16,6 +17,7 @@ from converters.porting.writing.documents import (
 )
 
 WIDTH = 100
+FEW_DIGITS = 8  # of a number that a person writes
 
 OPERATORS: dict[type, tuple[str, int]] = {
     ast.Or: ("or", 1),
@@ -98,13 +100,54 @@ def _target(node: ast.expr) -> Document:
 def _right(node: ast.expr) -> Document:
     """Returns an expression, in parentheses if it needs several lines and has no brackets to break in."""
     inner = document(node)
+    if _is_chain(node):
+        return _parenthesized(inner)
     match node:
         case ast.BinOp(left=left, op=op, right=right) if _simple(left) and _ends_open(right):
             symbol, own = OPERATORS[type(op)]
-            return (document(left), f" {symbol} ", document(right, own + 1))
+            # Its methods keep their line, which no parentheses let break.
+            return (
+                document(left),
+                f" {symbol} ",
+                _linked(right, "") if _links(right) else document(right, own + 1),
+            )
         case ast.BinOp() | ast.IfExp() | ast.Compare() | ast.BoolOp():
-            return Group((Broken("("), Indented((SOFT, inner)), SOFT, Broken(")")))
+            return _parenthesized(inner)
     return inner
+
+
+def _parenthesized(inner: Document) -> Document:
+    return Group((Broken("("), Indented((SOFT, inner)), SOFT, Broken(")")))
+
+
+def _is_chain(node: ast.expr) -> bool:
+    """Returns whether each method in an expression may have its line."""
+    return _links(node) > 1
+
+
+def _links(node: ast.expr) -> int:
+    """Returns how many methods of what calls or indices give an expression has."""
+    links = 0
+    while isinstance(node, ast.Attribute | ast.Call | ast.Subscript):
+        inner = node.func if isinstance(node, ast.Call) else node.value
+        links += isinstance(node, ast.Attribute) and isinstance(inner, ast.Call | ast.Subscript)
+        node = inner
+    return links
+
+
+def _linked(node: ast.expr, between: Document) -> Document:
+    """Returns attributes, calls and indices, with something before each method of a call's or index's."""
+    match node:
+        case ast.Attribute(value=value):
+            method = isinstance(value, ast.Call | ast.Subscript)
+            return (_linked(value, between), between if method else "", f".{node.attr}")
+        case ast.Call():
+            items = [*map(document, node.args), *map(_keyword, node.keywords)]
+            return (_linked(node.func, between), bracketed("(", items, ")", lined=True))
+        case ast.Subscript():
+            inner = bracketed("[", _indices(node.slice), "]", lined=False)
+            return (_linked(node.value, between), inner)
+    return document(node, ATOM)
 
 
 def _ends_open(node: ast.expr) -> bool:
@@ -128,13 +171,8 @@ def _parts(node: ast.expr) -> tuple[Document, int]:
             return text(node), ATOM
         case ast.Name():
             return node.id, ATOM
-        case ast.Attribute():
-            return (document(node.value, ATOM), f".{node.attr}"), ATOM
-        case ast.Call():
-            items = [*map(document, node.args), *map(_keyword, node.keywords)]
-            return (document(node.func, ATOM), bracketed("(", items, ")", lined=True)), ATOM
-        case ast.Subscript():
-            return (document(node.value, ATOM), bracketed("[", _indices(node.slice), "]", lined=False)), ATOM
+        case ast.Attribute() | ast.Call() | ast.Subscript():
+            return (Group(_linked(node, SOFT)) if _is_chain(node) else _linked(node, "")), ATOM
         case ast.Tuple():
             return _tuple([document(each) for each in node.elts]), ATOM
         case ast.List():
@@ -254,8 +292,14 @@ def number(value: object) -> str:
     """Returns a number, or a tuple of numbers."""
     if isinstance(value, tuple):
         return f"({', '.join(map(number, value))}{',' if len(value) == 1 else ''})"
-    shown = repr(value)
+    shown = repr(_rounded(value)) if isinstance(value, float) else repr(value)
     if isinstance(value, float) and "e" in shown:
         digits, _, exponent = shown.partition("e")
         return f"{digits}e{int(exponent)}"
     return f'float("{shown}")' if shown in ("inf", "-inf", "nan") else shown
+
+
+def _rounded(value: float) -> float:
+    """Returns 0.075 for 0.07500000000000001, which is what arithmetic makes of it."""
+    short = float(f"{value:.{FEW_DIGITS}g}")
+    return short if math.isclose(short, value, rel_tol=1e-14) else value

@@ -1,4 +1,4 @@
-"""Modules and functions on sequences that Flax and JAX lack; a file that needs one gets its source."""
+"""Modules and functions on sequences that Flax lacks; a file that needs one gets its source."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 class Recurrent(nn.Module):
-    """Stack of recurrent layers in one or two directions, with the weights of torch.nn.LSTM, GRU or RNN.
+    """Recurrent layers in one or two directions, with the weights of torch.nn.LSTM, GRU or RNN.
 
     Attributes:
         mode: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU".
@@ -29,8 +29,13 @@ class Recurrent(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, *states: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """(batch, length, features), states of all layers and directions -> outputs, last states."""
+    def __call__(
+        self,
+        x: jax.Array,
+        *states: jax.Array,
+        train: bool = False,
+    ) -> tuple[jax.Array, ...]:
+        """(batch, length, features), states of layers and directions -> outputs, last states."""
         finals: list[tuple[jax.Array, ...]] = []
         for layer in range(self.num_layers):
             outputs = []
@@ -68,7 +73,10 @@ class Recurrent(nn.Module):
         )
         projection = weight("weight_hr", size, self.hidden_size) if self.proj_size else None
 
-        def step(state: tuple[jax.Array, ...], given: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        def step(
+            state: tuple[jax.Array, ...],
+            given: jax.Array,
+        ) -> tuple[tuple[jax.Array, ...], jax.Array]:
             state = self._step(given, state[0] @ state_weight.T + state_bias, state)
             if projection is not None:
                 state = (state[0] @ projection.T, *state[1:])
@@ -79,14 +87,20 @@ class Recurrent(nn.Module):
         final, output = jax.lax.scan(step, initial, given, reverse=reverse)
         return final, output.swapaxes(0, 1)
 
-    def _step(self, given: jax.Array, past: jax.Array, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def _step(
+        self,
+        given: jax.Array,
+        past: jax.Array,
+        state: tuple[jax.Array, ...],
+    ) -> tuple[jax.Array, ...]:
         """Returns the next state, from what the input and the last state give to the gates."""
         if self.mode == "LSTM":
             i, f, g, o = jnp.split(given + past, 4, axis=-1)
             c = nn.sigmoid(f) * state[1] + nn.sigmoid(i) * jnp.tanh(g)
             return nn.sigmoid(o) * jnp.tanh(c), c
         if self.mode == "GRU":
-            (r, z, n), (past_r, past_z, past_n) = (jnp.split(each, 3, axis=-1) for each in (given, past))
+            r, z, n = jnp.split(given, 3, axis=-1)
+            past_r, past_z, past_n = jnp.split(past, 3, axis=-1)
             z = nn.sigmoid(z + past_z)
             return ((1 - z) * jnp.tanh(n + nn.sigmoid(r + past_r) * past_n) + z * state[0],)
         return (nn.relu(given + past) if self.mode == "RNN_RELU" else jnp.tanh(given + past),)

@@ -39,7 +39,8 @@ def class_source(made: Made, defaults: Defaults, *, note: str = "") -> str:
 
 def _docstring(code: Code, note: str) -> list[str]:
     kind = type(code.scope.module)
-    first = f'    """`{kind.__module__}.{kind.__qualname__}` of PyTorch'
+    module = "" if kind.__module__ == "__main__" else f"{kind.__module__}."
+    first = f'    """`{module}{kind.__qualname__}` of PyTorch'
     return (
         [f'{first}."""']
         if not note

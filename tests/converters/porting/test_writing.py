@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from converters.porting.port import written
-from converters.porting.writing import layout
+from converters.porting.writing import helpers, images, layout, normalization, sequences
 
 
 class Residual(nn.Module):
@@ -127,12 +127,13 @@ def test_the_source_is_clean_for_ruff(tmp_path: Any) -> None:
     file = tmp_path / "net.py"
     file.write_text(source(nn.Sequential(Inverted(4, 8), Inverted(4, 8, 2), Residual(4, 4), Dense(3))))
     settings = ["--isolated", "--line-length", "100"]
+    copied = [each.__file__ for each in (helpers, images, normalization, sequences)]
     subprocess.run(
-        [*ruff, "format", "--check", *settings, file], check=True, capture_output=True, cwd=tmp_path
+        [*ruff, "format", "--check", *settings, file, *copied], check=True, capture_output=True, cwd=tmp_path
     )
     rules = "E,F,I,B,UP,N8,SIM,RUF,C4,PIE,RET"
     found = subprocess.run(
-        [*ruff, "check", *settings, "--select", rules, file], capture_output=True, cwd=tmp_path
+        [*ruff, "check", *settings, "--select", rules, file, *copied], capture_output=True, cwd=tmp_path
     )
     assert not found.returncode, found.stdout.decode()
 
@@ -146,12 +147,39 @@ LAYOUTS = [
     "for i, (features, strides) in enumerate(\n    ("
     + ", ".join(["(160, 2)"] * 8)
     + ")\n):\n    x = (1,) + [*x, 2]",
+    # Two methods of what calls or indices give have parentheses, and a line each if they need them.
+    "mask = (\n    " + "x.at[0].set(100)" + ".at[1].set(2)" * 6 + "\n)",
+    "x = (\n    x.at[0]"
+    + "".join(f"\n    .set({'1' * 40})\n    .at[1]" for _ in range(2))
+    + "\n    .set(2)\n)",
+    "x = jnp.zeros((" + "7 * 7, " * 9 + "7 * 7)).reshape(\n    " + "7 * 7, " * 3 + "7 * 7\n)",
+    "x = " + "x" * 40 + " + " + "y.f().g().h(\n    " + "z" * 60 + "\n)",
+    "x = (0.075, 0.1234567890123, 1.5e-7)",
 ]
 
 
 @pytest.mark.parametrize("text", LAYOUTS)
 def test_lines_are_broken_as_ruff_breaks_them(text: str) -> None:
     assert "\n".join(layout.laid_out(ast.parse(text).body, 0)) == text
+
+
+def test_numbers_are_as_a_person_writes_them() -> None:
+    values = (0.2 * 3 / 8, 0.1 + 0.2, 2**-0.5, float(torch.tensor(0.1)))
+    assert layout.number(values) == "(0.075, 0.3, 0.7071067811865476, 0.10000000149011612)"
+
+
+def test_a_kernel_of_ones_needs_no_padding() -> None:
+    text = source(nn.Sequential(nn.Conv2d(4, 4, 1, stride=3), nn.Conv2d(4, 6, 3)))
+    assert 'nn.Conv(4, (1, 1), strides=3, name="0")' in text
+    assert 'nn.Conv(6, (3, 3), padding=0, name="1")' in text
+
+
+def test_a_module_of_a_script_has_no_package() -> None:
+    module = type("Net", (nn.Conv2d,), {"__module__": "__main__"})(4, 4, 1)
+    assert "Derived from the" in " ".join(source(nn.Sequential(module)).split())  # torch's Sequential
+    made = type("Net", (nn.Sequential,), {"__module__": "__main__"})(module)
+    assert "__main__" not in source(made)
+    assert "Derived" not in source(made)
 
 
 def test_the_number_of_classes_is_a_field_of_a_classifier() -> None:
