@@ -142,7 +142,7 @@ def write(
     calls = [call(module, each) for each in (arguments, others)]
     runs = [captured(fresh(module), *each, leaves, functions, partial=partial)[0] for each in calls]
     scope = unified(*runs, partial=partial)
-    eval_only = only_in_training(module, scope, *calls[0], leaves, functions)
+    trained = only_in_training(module, scope, *calls[0], leaves, functions)
     scope.inputs = {name: each for name, each in scope.inputs.items() if any(True for _ in values(each))}
     orders = {
         value: channels_last(value.ndim) if value.ndim >= 4 and value.floating else plain(value.ndim)
@@ -150,15 +150,15 @@ def write(
     }
     code = Emitter(scope, orders, FUNCTIONS, layers, partial=partial).run()
     orders |= dict(zip(values(scope.output), code.orders, strict=True))
-    text, root = file_source(code, batch_norm=batch_norm)
+    text, root = file_source(code, batch_norm=batch_norm, left_out=[each.what for each in trained])
     return Written(
         source=raised(text),
         root=root,
         inputs=scope.inputs,
         outputs=scope.output,
         orders=orders,
-        uses_train=code.uses_train and not eval_only,
-        eval_only=eval_only,
+        uses_train=code.uses_train and not trained,
+        eval_only=tuple(map(str, trained)),
         scope=scope,
         constants=code.constants,
     )

@@ -1,16 +1,33 @@
 """Finds what a module does in training that it does not do in eval mode, and that its layers do not tell."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from converters.porting.caches import fresh
 from converters.porting.capture import captured
-from converters.porting.graph import Operation, Scope, Value, leaves
+from converters.porting.graph import Operation, Scope, Value, leaves, values
 
 # Functions whose handlers know what training changes in them.
 _KNOWN = {"dropout", "dropout_", "batch_norm", "scaled_dot_product_attention"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Something that training does and eval mode does not.
+
+    Attributes:
+        what: The module and what it does, in words.
+        where: The place in the torch code, or the error; "" if there is none.
+    """
+
+    what: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}{self.where}"
 
 
 def only_in_training(
@@ -20,8 +37,8 @@ def only_in_training(
     kwargs: Mapping[str, Any],
     kinds: frozenset[type],
     functions: frozenset[str],
-) -> tuple[str, ...]:
-    """Returns the modules that do other things in training, each with the reason, in words.
+) -> tuple[Difference, ...]:
+    """Returns what modules do in training that the source leaves out.
 
     Args:
         module: The module, in eval mode; a copy runs.
@@ -34,14 +51,14 @@ def only_in_training(
     try:
         trained, _ = captured(fresh(module).train(), args, kwargs, kinds, functions)
     except Exception as error:  # whatever a module raises that cannot be trained with these inputs
-        return (f"{type(module).__name__} did not run in training: {error}",)
+        return (Difference(what=f"{type(module).__name__} did not run", where=f": {error}"),)
     return tuple(dict.fromkeys(_differing(scope, trained)))
 
 
-def _differing(scope: Scope, trained: Scope) -> Iterator[str]:
+def _differing(scope: Scope, trained: Scope) -> Iterator[Difference]:
     one, two = scope.operations, trained.operations
     if [_key(each) for each in one] != [_key(each) for each in two]:
-        yield f"{_name(scope)} does other things"
+        yield Difference(what=f"{_name(scope)} does other things{_more(scope, trained)}")
         children = {each.path: each.scope for each in two if each.scope is not None}
         for each in one:
             if each.scope is not None and each.path in children:
@@ -53,7 +70,18 @@ def _differing(scope: Scope, trained: Scope) -> Iterator[str]:
             yield from _differing(operation.scope, other.scope)
         elif operation.function not in _KNOWN and _numbers(operation) != _numbers(other):
             file, line = operation.place
-            yield f"{_name(scope)} calls {operation.function} with other numbers ({file}:{line})"
+            what = f"{_name(scope)} calls {operation.function} with other numbers"
+            yield Difference(what=what, where=f" ({file}:{line})")
+
+
+def _more(scope: Scope, trained: Scope) -> str:
+    """Returns the layers that only training calls, and how much it returns, in words."""
+    ours = {each.path for each in scope.operations}
+    called = dict.fromkeys(each.path for each in trained.operations if each.path and each.path not in ours)
+    words = [f"calls {', '.join(called)}"] if called else []
+    count, fewer = (sum(True for _ in values(each.output)) for each in (trained, scope))
+    words += [f"returns {count} arrays instead of {fewer}"] if count != fewer else []
+    return f": it {' and '.join(words)}" if words else ""
 
 
 def _key(operation: Operation) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import importlib.metadata
 import inspect
 import re
 import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from converters.porting.emit import Code
@@ -12,6 +13,7 @@ from converters.porting.writing.classes import Classes
 from converters.porting.writing.heads import created
 from converters.porting.writing.source import class_source
 
+MOST_WORDS = 4  # modules whose training is told
 IMPORTS = {  # what a file imports, if its name is in it
     "Callable": "from collections.abc import Callable",
     "Mapping": "from collections.abc import Mapping",
@@ -22,12 +24,13 @@ IMPORTS = {  # what a file imports, if its name is in it
 }
 
 
-def file_source(root: Code, *, batch_norm: str = "copy") -> tuple[str, str]:
+def file_source(root: Code, *, batch_norm: str = "copy", left_out: Sequence[str] = ()) -> tuple[str, str]:
     """Returns the text of a file, and the name of the root's class.
 
     Args:
         root: The body of the whole module.
         batch_norm: "copy" writes the class into the file, "zoo" imports it.
+        left_out: Words for what modules do in training that the bodies do not have.
     """
     classes = Classes()
     made = classes.add(root)
@@ -36,7 +39,7 @@ def file_source(root: Code, *, batch_norm: str = "copy") -> tuple[str, str]:
     parts.append(created(made.name, made.fields.fields))
     own = _helpers("\n".join(parts), batch_norm)
     body = "\n\n\n".join(each for each in [*own, *parts] if each)
-    return f"{_head(root.scope.module)}\n\n{_imports(body, batch_norm)}\n\n\n{body}\n", made.name
+    return f"{_head(root.scope.module, left_out)}\n\n{_imports(body, batch_norm)}\n\n\n{body}\n", made.name
 
 
 def _helpers(text: str, batch_norm: str) -> list[str]:
@@ -77,7 +80,7 @@ def _imports(body: str, batch_norm: str) -> str:
     return "\n\n".join("\n".join(each) for each in (standard, [*flax, *own]) if each)
 
 
-def _head(module: Any) -> str:
+def _head(module: Any, left_out: Sequence[str]) -> str:
     kind = type(module)
     package = kind.__module__.partition(".")[0]
     what = (
@@ -85,7 +88,17 @@ def _head(module: Any) -> str:
         if package != "__main__"  # a script or notebook
         else "Its classes and layers have the names of those in PyTorch."
     )
-    return "\n".join([f'"""{kind.__name__} in Flax.', "", *textwrap.wrap(what, 100), '"""'])
+    paragraphs = [what, *_training(left_out)]
+    lines = [line for each in paragraphs for line in ("", *textwrap.wrap(each, 100))]
+    return "\n".join([f'"""{kind.__name__} in Flax.', *lines, '"""'])
+
+
+def _training(left_out: Sequence[str]) -> Iterator[str]:
+    """Yields a sentence on what training does in PyTorch and not here, if that is something."""
+    if left_out:
+        more = [f"and {len(left_out) - MOST_WORDS} more do"] if len(left_out) > MOST_WORDS else []
+        told = "; ".join([*left_out[:MOST_WORDS], *more])
+        yield f"What only training does in PyTorch is left out; there, {told}."
 
 
 def _origin(package: str) -> str:

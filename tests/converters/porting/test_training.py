@@ -109,11 +109,15 @@ def test_random_numbers_come_from_streams():
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(Auxiliary, "Auxiliary does other things"), (Leaks, "Leaks calls leaky_relu with other numbers")],
+    [
+        (Auxiliary, "Auxiliary does other things: it calls aux and returns 2 arrays instead of 1"),
+        (Leaks, "Leaks calls leaky_relu with other numbers"),
+    ],
 )
 def test_what_only_training_does_is_told(make, words):
     made = ported(make(), (4, 6), (5, 6))
     assert words in made.eval_only[0]
+    assert f"is left out; there, {words}." in " ".join(made.source.split())
     assert not made.uses_train
 
 
