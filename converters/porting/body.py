@@ -10,7 +10,7 @@ from converters.porting.code import Code, Order, Statement, plain
 from converters.porting.expressions import expression, literal, reference
 from converters.porting.graph import Operation, Scope, Value, leaves
 from converters.porting.homes import Homes, is_constant
-from converters.porting.sizes import written
+from converters.porting.sizes import MeasuredError, written
 from converters.porting.unify import Varying
 
 
@@ -67,6 +67,15 @@ class Body:
         """Returns the values that are at hand, the newest last, with their orders of axes."""
         return self._orders
 
+    def measure(self, found: Sequence[Value]) -> None:
+        """Asks for arrays of other modules whose sizes are needed; once."""
+        needed = [(value, self._scopes()) for value in found]
+        if any(each not in self._homes.measured for each in needed):
+            raise MeasuredError(needed)
+
+    def _scopes(self) -> tuple[Scope, ...]:
+        return (self.code.scope, *(self._parent._scopes() if self._parent else ()))
+
     def shape(self, value: Value, axis: int) -> ast.expr:
         """Returns the size of one of PyTorch's axes, as read from the array."""
         return expression("x.shape[i]", x=self.get(value), i=self.order(value).index(axis % value.ndim))
@@ -90,7 +99,7 @@ class Body:
         """Writes or asks for what no operation of this scope gives."""
         if value.parameter:
             self._homes.arrays.setdefault(value.parameter, self.code.scope.path)
-        if is_constant(value) and not self._is_around(value):
+        if is_constant(value) and not self.is_around(value):
             made = constant(value)
             if made is not None:
                 self._assign([value], made, [plain(value.ndim)])
@@ -110,9 +119,14 @@ class Body:
             name += "_"
         self.code.parameters[name] = value
 
-    def _is_around(self, value: Value) -> bool:
+    def is_known(self, value: Value) -> bool:
+        """Returns whether a value is at hand."""
+        return value in self._orders
+
+    def is_around(self, value: Value) -> bool:
+        """Returns whether a body around this one has a value at hand."""
         parent = self._parent
-        return parent is not None and (value in parent._orders or parent._is_around(value))
+        return parent is not None and (value in parent._orders or parent.is_around(value))
 
     def _keep(self, value: Value) -> None:
         """Makes a buffer of a constant that is too large to be written out."""

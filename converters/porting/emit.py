@@ -11,7 +11,8 @@ from converters.porting.body import Body, identifier
 from converters.porting.code import Code, Order, Statement, agree, channels_last, last, plain
 from converters.porting.expressions import DROP, expression, literal
 from converters.porting.graph import Operation, Scope, Value, mapped, values
-from converters.porting.homes import homes, is_constant
+from converters.porting.homes import Measured, homes, is_constant
+from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import stub
 from converters.porting.unify import Varying
 
@@ -47,6 +48,7 @@ class Emitter(Body):
         layers: Handlers that write the layers, by class.
         parent: Writes the scope that calls this one; None for the whole module's.
         partial: If true, modules that cannot be written are left out, all but the root.
+        measured: Values whose sizes are needed where they are not at hand, as in `Homes`.
     """
 
     def __init__(
@@ -58,11 +60,14 @@ class Emitter(Body):
         parent: "Emitter | None" = None,
         *,
         partial: bool = False,
+        measured: Measured = (),
     ) -> None:
         self._partial: bool = parent._partial if parent else partial
         self._functions, self._layers = functions, layers
-        super().__init__(scope, orders, parent._homes if parent else homes(scope, self._is_inline), parent)
+        found = parent._homes if parent else homes(scope, self._is_inline, measured)
+        super().__init__(scope, orders, found, parent)
         self._modules: dict[str, Value] = {}
+        self._calls: dict[str, int] = {}
 
     def run(self) -> Code:
         """Writes all of them."""
@@ -132,7 +137,7 @@ class Emitter(Body):
                 self._inline(operation)
                 return
             except ConversionError as error:
-                if not self._partial:
+                if not self._partial or isinstance(error, MeasuredError):
                     raise
                 self._operation, scope.missing = operation, str(error)
         self._child(operation)
@@ -162,7 +167,7 @@ class Emitter(Body):
         self.code.uses_train |= child.uses_train
         self.code.uses_random |= child.uses_random
         made = ast.Call(
-            func=layer(child, operation.path, self.code.scope.path),
+            func=layer(child, self._name(operation), self.code.scope.path),
             args=[self.tree(each) for each in child.parameters.values()],
             keywords=[ast.keyword(arg="train", value=expression("train"))] if child.uses_train else [],
         )
@@ -170,13 +175,21 @@ class Emitter(Body):
         whole = self._shared(operation, made) if self._is_shared(operation) else made
         self._assign(outputs, whole, child.orders)
 
+    def _name(self, operation: Operation) -> str:
+        """Returns the path of a module; one without weights is another module in another call."""
+        path = operation.path
+        if self._is_shared(operation):
+            return path
+        number = self._calls[path] = self._calls.get(path, 0) + 1
+        return path if number == 1 else f"{path}_{number}"
+
     def _of_child(self, scope: Scope, given: Mapping[Value, Order]) -> Code:
         reason = scope.missing
         if not reason:
             try:
                 return Emitter(scope, given, self._functions, self._layers, self).run()
             except ConversionError as error:
-                if not self._partial:
+                if not self._partial or isinstance(error, MeasuredError):
                     raise
                 reason = str(error)
         return stub(scope, given, self._results(scope), reason)
@@ -211,7 +224,11 @@ class Emitter(Body):
         return self.get(emitter._modules[name])
 
     def _tied(self, operation: Operation) -> Result | None:
-        """Returns the call of a linear layer that has an embedding's weight."""
+        """Returns what a layer does whose weight others have: a linear one an embedding's, say."""
+        table = self._homes.tables.get(f"{operation.path}.weight")
+        if table is not None and operation.kind is torch.nn.Embedding:
+            x = input_of(operation)
+            return expression("w[x]", w=self.get(table), x=self.get(x)), (*self.order(x), x.ndim)
         owner = self._homes.names.get(operation.path, "")
         embedding = self._homes.modules.get(owner)
         if operation.kind is not torch.nn.Linear or not isinstance(embedding, torch.nn.Embedding):

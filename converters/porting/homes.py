@@ -4,13 +4,15 @@ A value is at hand in the scope that makes it and in those that it is given to. 
 comes to it over the scopes between them: as a result of those that it leaves, as an argument of those below.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from converters.porting.graph import Operation, Scope, Value, values
+
+Measured: TypeAlias = Sequence[tuple[Value, tuple[Scope, ...]]]
 
 
 @dataclass
@@ -25,6 +27,9 @@ class Homes:
         modules: All modules by name.
         constants: Arrays that no operation gives and that are too large to be written out, by name.
         twins: What each shared module does in each of its calls, by name.
+        measured: Values whose sizes are needed where they are not at hand, each with the scope that needs
+            it and those around it.
+        tables: Weights of embeddings that functions take, too, by name.
     """
 
     arrays: dict[str, str] = field(default_factory=dict)
@@ -34,6 +39,8 @@ class Homes:
     modules: dict[str, torch.nn.Module] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     twins: dict[str, list[Any]] = field(default_factory=dict)
+    measured: Measured = ()
+    tables: dict[str, Value] = field(default_factory=dict)
 
 
 def is_constant(value: Value) -> bool:
@@ -47,28 +54,38 @@ def is_constant(value: Value) -> bool:
     )
 
 
-def homes(root: Scope, inlined: Callable[[Scope], bool]) -> Homes:
+def homes(root: Scope, inlined: Callable[[Scope], bool], measured: Measured = ()) -> Homes:
     """Finds where everything of a run belongs.
 
     Args:
         root: The scope of the whole module.
         inlined: Tells of a scope whether it is written into the one that calls it.
+        measured: Of the result.
     """
-    found = Homes(names=_tied(root.module), modules=dict(root.module.named_modules()))
+    found = Homes(names=_tied(root.module), modules=dict(root.module.named_modules()), measured=measured)
     uses: dict[str, list[tuple[Scope, ...]]] = {}
     calls: dict[str, list[tuple[Scope, ...]]] = {}
     made: dict[Value, tuple[Scope, ...]] = {}
+    lookups: dict[str, list[tuple[Scope, ...]]] = {}
     for chain, operation in _operations((root,), inlined):
         if operation is not None and operation.path and _has_arrays(operation.module):
             calls.setdefault(found.names.get(operation.path, operation.path), []).append(chain)
+        if operation is not None and operation.kind is torch.nn.Embedding:
+            lookups.setdefault(f"{operation.path}.weight", []).append(chain)
         taken = (operation.arguments, operation.keywords) if operation is not None else chain[-1].output
         for value in values(taken):
             if value.parameter:
                 uses.setdefault(value.parameter, []).append(chain)
+                found.tables[value.parameter] = value
             else:
                 _leave(value, made, chain, found.leaving)
         if operation is not None:
             made |= dict.fromkeys(values(operation.output), chain)
+    for value, around in measured:
+        _leave(value, made, around, found.leaving)
+    found.tables = {name: each for name, each in found.tables.items() if name in lookups}
+    for name in found.tables:
+        uses[name] += lookups[name]
     found.arrays = {name: _home(name, chains) for name, chains in uses.items()}
     for name, chains in calls.items():
         if len({chain[-1].path for chain in chains}) > 1 or len({*chains}) < len(chains):
@@ -97,7 +114,7 @@ def _inside(scope: Scope, chain: tuple[Scope, ...], inlined: Callable[[Scope], b
 def _leave(
     value: Value,
     made: dict[Value, tuple[Scope, ...]],
-    chain: tuple[Scope, ...],
+    chain: Sequence[Scope],
     leaving: dict[Scope, list[Value]],
 ) -> None:
     """Notes the scopes that a value leaves on its way to the one that uses it."""

@@ -11,11 +11,12 @@ import torch
 
 from converters.porting.caches import fresh
 from converters.porting.capture import captured
-from converters.porting.emit import Emitter, Order, channels_last, plain
+from converters.porting.emit import Code, Emitter, Handler, Order, channels_last, plain
 from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
 from converters.porting.layers import LAYERS
 from converters.porting.layers.packages import imported
+from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import raised
 from converters.porting.training import only_in_training
 from converters.porting.unify import unified
@@ -148,7 +149,7 @@ def write(
         value: channels_last(value.ndim) if value.ndim >= 4 and value.floating else plain(value.ndim)
         for value in values(scope.inputs)
     }
-    code = Emitter(scope, orders, FUNCTIONS, layers, partial=partial).run()
+    code = _emitted(scope, orders, layers, partial=partial)
     orders |= dict(zip(values(scope.output), code.orders, strict=True))
     text, root = file_source(code, batch_norm=batch_norm, left_out=[each.what for each in trained])
     return Written(
@@ -164,10 +165,13 @@ def write(
     )
 
 
-def written(
-    module: torch.nn.Module, inputs: Sequence[Any], others: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[str, str]:
-    """Returns the source of a module, and the name of its class; arguments by position."""
-    bind = inspect.signature(module.forward).bind
-    made = write(module, bind(*inputs, **kwargs).arguments, bind(*others, **kwargs).arguments)
-    return made.source, made.root
+def _emitted(
+    scope: Scope, orders: Mapping[Value, Order], layers: Mapping[type, Handler], *, partial: bool
+) -> Code:
+    """Writes a run; anew, with one array more handed on, where a module needs the size of another's."""
+    measured: list[tuple[Value, tuple[Scope, ...]]] = []
+    while True:
+        try:
+            return Emitter(scope, orders, FUNCTIONS, layers, partial=partial, measured=measured).run()
+        except MeasuredError as error:
+            measured += [each for each in error.needed if each not in measured]

@@ -1,13 +1,25 @@
 """Sizes that depend on the inputs' as expressions of the shapes that are at hand."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from converters.errors import ConversionError
 from converters.porting.expressions import expression, literal
-from converters.porting.graph import Value
+from converters.porting.graph import Scope, Value
 from converters.porting.unify import Varying
+
+
+class MeasuredError(ConversionError):
+    """A size of an array that is not at hand, and can be if the module that makes it hands it on.
+
+    Args:
+        needed: Such arrays, each with the scope that needs it and those around it.
+    """
+
+    def __init__(self, needed: Sequence[tuple[Value, tuple[Scope, ...]]]) -> None:
+        super().__init__("needs the size of an array of another module")
+        self.needed = needed
 
 
 class Known(Protocol):
@@ -19,6 +31,15 @@ class Known(Protocol):
 
     def known(self) -> Iterable[Value]:
         """Returns them, the newest last."""
+
+    def is_known(self, value: Value) -> bool:
+        """Returns whether a value is at hand."""
+
+    def is_around(self, value: Value) -> bool:
+        """Returns whether a body around this one has a value at hand."""
+
+    def measure(self, found: Sequence[Value]) -> None:
+        """Asks for arrays of other modules whose sizes are needed; once."""
 
     def given_sizes(self) -> Iterable[tuple[ast.expr, Varying]]:
         """Returns the arguments that are sizes, or parts of one."""
@@ -35,7 +56,10 @@ def written(body: Known, number: Any) -> ast.expr:
     """
     if not isinstance(number, Varying):
         return literal(number)
-    found = _by_origin(body, number) or _by_search(body, number)
+    found = _by_origin(body, number)
+    if found is None:
+        body.measure([value for value in _origins(number) if not body.is_known(value)])
+        found = _by_search(body, number)
     if found is None:
         raise ConversionError(
             f"{body.where}{int(number)} depends on the sizes of the inputs ({number.other} at other ones), "
@@ -44,12 +68,27 @@ def written(body: Known, number: Any) -> ast.expr:
     return found
 
 
+def _origins(number: Any) -> Iterator[Value]:
+    """Yields the values whose sizes a size is made of."""
+    match number:
+        case Varying(origin=("axis", Value() as value, _)):
+            yield value
+        case Varying(origin=(_, left, right)):
+            yield from _origins(left)
+            yield from _origins(right)
+
+
 def _by_origin(body: Known, number: Any) -> ast.expr | None:
+    """Returns a size as it came about; None if an array that it is of is not at hand."""
     if not isinstance(number, Varying):
         return literal(int(number))
+    for found, size in body.given_sizes():
+        if (int(size), size.other, size.origin) == (int(number), number.other, number.origin):
+            return found
     match number.origin:
-        case ("axis", Value() as value, axis) if value in body.known():
-            return body.shape(value, axis)
+        case ("axis", Value() as value, axis):
+            like = value if body.is_known(value) else _alike(body, value)
+            return body.shape(like, axis) if like is not None else None
         case ("+" | "-" | "*" | "//" | "%" as symbol, left, right):
             parts = _by_origin(body, left), _by_origin(body, right)
             if symbol == "-" and left == 0 and parts[1] is not None:
@@ -57,6 +96,15 @@ def _by_origin(body: Known, number: Any) -> ast.expr | None:
             if parts[0] is not None and parts[1] is not None:
                 return expression(f"a {symbol} b", a=parts[0], b=parts[1])
     return None
+
+
+def _alike(body: Known, value: Value) -> Value | None:
+    """Returns an array at hand that has all of another's sizes, in both runs, or that one from outside."""
+    sizes = (value.shape, value.other_shape)
+    for each in reversed([*body.known()]):
+        if value.ndim > 1 and (each.shape, each.other_shape) == sizes:
+            return each
+    return value if body.is_around(value) else None
 
 
 def _by_search(body: Known, number: Varying) -> ast.expr | None:

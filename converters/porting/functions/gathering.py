@@ -94,6 +94,23 @@ def scatter(method: str) -> Handler:
     return handler
 
 
+def scatter_reduce(e: Emitter, op: Operation) -> Result:
+    """Writes the sum, product, mean or extreme of what comes together where an index says."""
+    g = bound(op, "x dim index src reduce include_self=True")
+    x = g["x"]
+    if not x.floating:
+        raise ConversionError(f"{e.where}scatter_reduce of whole numbers; cast them to float before")
+    return expression(
+        "scatter_reduce(x, dim, index, src, reduce=r, include_self=i)",
+        x=e.plain(x),
+        dim=g["dim"] % x.ndim,
+        index=e.plain(g["index"]),
+        src=e.plain(g["src"]),
+        r=g["reduce"],
+        i=DROP if g["include_self"] else expression("False"),
+    ), plain(x.ndim)
+
+
 def one_hot(e: Emitter, op: Operation) -> Result:
     """Writes one_hot with a number of classes; without, it would depend on the values."""
     g = bound(op, "x num_classes=-1")
@@ -275,6 +292,7 @@ FUNCTIONS: dict[str, Handler] = {
     "take": take,
     **dict.fromkeys(("scatter", "scatter_"), scatter("set")),
     **dict.fromkeys(("scatter_add", "scatter_add_"), scatter("add")),
+    **dict.fromkeys(("scatter_reduce", "scatter_reduce_"), scatter_reduce),
     "one_hot": one_hot,
     "cumsum": cumsum,
     "cumprod": along("jnp.cumprod(x, axis=a)", "x dim dtype=None"),

@@ -4,6 +4,7 @@ import ast
 import math
 from typing import Any
 
+from converters.errors import ConversionError
 from converters.porting.emit import (
     Emitter,
     Handler,
@@ -13,7 +14,15 @@ from converters.porting.emit import (
 from converters.porting.expressions import DROP, expression
 from converters.porting.functions.advanced import by_arrays
 from converters.porting.graph import Operation, Value, bound
+from converters.porting.homes import is_constant
 from converters.porting.unify import Varying
+
+ARITHMETIC = {
+    **dict.fromkeys(("add", "__add__", "__radd__"), "a + b"),
+    **dict.fromkeys(("sub", "__sub__"), "a - b"),
+    **dict.fromkeys(("rsub", "__rsub__"), "b - a"),
+    **dict.fromkeys(("mul", "__mul__", "__rmul__"), "a * b"),
+}
 
 
 def spread(index: Any, ndim: int) -> list[Any]:
@@ -64,7 +73,10 @@ def index_text(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
         if value is None:
             return ""
         name = f"i{len(named)}"
-        named[name] = e.plain(value) if isinstance(value, Value) else e.tree(value)
+        if isinstance(value, ast.expr):
+            named[name] = value
+        else:
+            named[name] = e.plain(value) if isinstance(value, Value) else e.tree(value)
         return name
 
     texts = []
@@ -72,11 +84,36 @@ def index_text(e: Emitter, parts: list[Any]) -> tuple[str, dict[str, Any]]:
         if part is None:
             texts.append("None")
         elif isinstance(part, slice):
-            step = f":{shown(part.step)}" if part.step not in (None, 1) else ""
-            texts.append(f"{shown(part.start)}:{shown(part.stop)}{step}")
+            start, stop, step = (_whole(e, end) for end in (part.start, part.stop, part.step))
+            texts.append(
+                f"{shown(start)}:{shown(stop)}" + (f":{shown(step)}" if part.step not in (None, 1) else "")
+            )
         else:
             texts.append(shown(part))
     return ", ".join(texts), named
+
+
+def _whole(e: Emitter, end: Any) -> Any:
+    """Returns the end of a part; one that is a tensor made of sizes, as an expression of these.
+
+    Raises:
+        ConversionError: it depends on other numbers.
+    """
+    if not isinstance(end, Value):
+        return end
+    if is_constant(end):
+        return int(end.constant)
+    made = next((each for each in e.code.scope.operations if each.output is end), None)
+    if made is not None and made.function in ("tensor", "as_tensor"):
+        return e.size(made.arguments[0])
+    if made is not None and made.function in ARITHMETIC:
+        a, b = (_whole(e, each) for each in made.arguments[:2])
+        a, b = (each if isinstance(each, ast.expr) else e.size(each) for each in (a, b))
+        return expression(ARITHMETIC[made.function], a=a, b=b)
+    raise ConversionError(
+        f"{e.where}a part of an array ends where the numbers of a tensor say, and JAX needs to know each "
+        "shape before; write it with torch.where or a mask of the full shape."
+    )
 
 
 def split(e: Emitter, op: Operation) -> Any:

@@ -51,7 +51,7 @@ def merged(one: Body, two: Body) -> Body | None:
     """Returns two bodies as one; None if they have too little in common."""
     pairs = _aligned([_shape(each) for each in one.rows], [_shape(each) for each in two.rows])
     both = sum(a is not None and b is not None for a, b in pairs)
-    if both - 1 < LEAST * (len(pairs) - 1) or both < 2:
+    if both - 1 < LEAST * (len(pairs) - 1) or both < 2 or None in pairs[-1]:  # what they return
         return None
     made = _joined(one, two, pairs)
     trial = copied(made)

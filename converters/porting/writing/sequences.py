@@ -111,3 +111,33 @@ def scatter_add(x: jax.Array, axis: int, index: jax.Array, source: jax.Array) ->
     where: Sequence[jax.Array] = jnp.meshgrid(*map(jnp.arange, index.shape), indexing="ij")
     places = (*where[:axis], index, *where[axis + 1 :])
     return jnp.asarray(x).at[places].add(source[tuple(map(slice, index.shape))])
+
+
+def scatter_reduce(
+    x: jax.Array,
+    axis: int,
+    index: jax.Array,
+    source: jax.Array,
+    *,
+    reduce: str,
+    include_self: bool = True,
+) -> jax.Array:
+    """Reduces numbers to where an index says along one axis, as torch's scatter_reduce."""
+    where: Sequence[jax.Array] = jnp.meshgrid(*map(jnp.arange, index.shape), indexing="ij")
+    places = (*where[:axis], index, *where[axis + 1 :])
+    source = source[tuple(map(slice, index.shape))]
+    if not include_self:
+        neutral = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "amax": -jnp.inf, "amin": jnp.inf}
+        x = x.at[places].set(neutral[reduce])
+    match reduce:
+        case "prod":
+            return x.at[places].multiply(source)
+        case "amax":
+            return x.at[places].max(source)
+        case "amin":
+            return x.at[places].min(source)
+    total = x.at[places].add(source)
+    if reduce == "sum":
+        return total
+    count = jnp.full(x.shape, int(include_self)).at[places].add(1)
+    return total / jnp.maximum(count, 1)

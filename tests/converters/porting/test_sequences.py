@@ -29,8 +29,16 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "gather": lambda x, y, i, m: torch.gather(x, 2, i[..., None]) + x.gather(-1, i[:, :1, None]),
     "scatter": lambda x, y, i, m: torch.zeros_like(x).scatter(2, i[..., None], 1.5),
     "scatter_add": lambda x, y, i, m: x.scatter_add(2, torch.cat([i[..., None]] * 2, -1), y[..., :2]),
+    "scatter_reduce": lambda x, y, i, m: [
+        x.scatter_reduce(2, torch.cat([i[..., None]] * 2, -1), y[..., :2], reduce=each, include_self=own)
+        for each in ("sum", "mean", "prod", "amax", "amin")
+        for own in (True, False)
+    ],
     "index": lambda x, y, i, m: (
         x[:, i[0], 1] + x[torch.arange(x.shape[0])[:, None], i][..., 0].sum(1, keepdim=True)
+    ),
+    "ends that are tensors of sizes": lambda x, y, i, m: (
+        x[:, torch.tensor(x.shape[1]) - 3 :] + y[:, 1 : 5 - torch.tensor(1)]
     ),
     "index_select": lambda x, y, i, m: x.index_select(2, i[0, :2]),
     "topk": lambda x, y, i, m: [*x.topk(2, dim=-1)],

@@ -1,6 +1,7 @@
 """The written source: classes, loops, fields, names of variables, layout."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from converters.porting.port import written
+from converters.porting.port import write
 from converters.porting.writing import helpers, images, layout, normalization, sequences
 
 
@@ -59,8 +60,9 @@ class Dense(nn.Module):
 
 
 def source(module: nn.Module) -> str:
-    images = [torch.zeros(2, 4, 8, 8)], [torch.zeros(3, 4, 12, 12)]
-    return written(module.eval(), *images, {})[0]
+    name = next(iter(inspect.signature(module.forward).parameters))
+    images = torch.zeros(2, 4, 8, 8), torch.zeros(3, 4, 12, 12)
+    return write(module.eval(), *({name: each} for each in images)).source
 
 
 def test_a_block_with_an_optional_shortcut_is_one_class() -> None:
