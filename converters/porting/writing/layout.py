@@ -100,17 +100,14 @@ def _target(node: ast.expr) -> Document:
 def _right(node: ast.expr) -> Document:
     """Returns an expression, in parentheses if it needs several lines and has no brackets to break in."""
     inner = document(node)
-    if _is_chain(node):
+    if _links(node) > 1:
         return _parenthesized(inner)
     match node:
         case ast.BinOp(left=left, op=op, right=right) if _simple(left) and _ends_open(right):
             symbol, own = OPERATORS[type(op)]
             # Its methods keep their line, which no parentheses let break.
-            return (
-                document(left),
-                f" {symbol} ",
-                _linked(right, "") if _links(right) else document(right, own + 1),
-            )
+            made = _linked(right, "") if _links(right) else document(right, own + 1)
+            return (document(left), f" {symbol} ", made)
         case ast.BinOp() | ast.IfExp() | ast.Compare() | ast.BoolOp():
             return _parenthesized(inner)
     return inner
@@ -118,11 +115,6 @@ def _right(node: ast.expr) -> Document:
 
 def _parenthesized(inner: Document) -> Document:
     return Group((Broken("("), Indented((SOFT, inner)), SOFT, Broken(")")))
-
-
-def _is_chain(node: ast.expr) -> bool:
-    """Returns whether each method in an expression may have its line."""
-    return _links(node) > 1
 
 
 def _links(node: ast.expr) -> int:
@@ -172,7 +164,7 @@ def _parts(node: ast.expr) -> tuple[Document, int]:
         case ast.Name():
             return node.id, ATOM
         case ast.Attribute() | ast.Call() | ast.Subscript():
-            return (Group(_linked(node, SOFT)) if _is_chain(node) else _linked(node, "")), ATOM
+            return (Group(_linked(node, SOFT)) if _links(node) > 1 else _linked(node, "")), ATOM
         case ast.Tuple():
             return _tuple([document(each) for each in node.elts]), ATOM
         case ast.List():
