@@ -1,5 +1,6 @@
 """Tiny models of transformers with random weights, by model type, and texts, images and sounds for them."""
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -86,7 +87,7 @@ def _two(kinds: list[str]) -> list[str]:
 
 def _inputs(model: Any) -> Iterator[str]:
     """Names of the arguments that a model is called with."""
-    takes = model.forward.__code__.co_varnames
+    takes = inspect.signature(model.forward).parameters
     has_images = "pixel_values" in takes and "input_ids" in takes
     first = "input_ids" if has_images else model.main_input_name
     yield first
