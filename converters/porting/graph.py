@@ -111,6 +111,7 @@ class Operation:
         statement: Number of the run of the statement that calls it; what one statement did has one number.
         scope: What a module that is no leaf did.
         trained: The same operation in training, where that is known.
+        follows: If true, it is no call, but follows from a change in place of another view.
     """
 
     function: str
@@ -124,6 +125,7 @@ class Operation:
     path: str = ""
     scope: "Scope | None" = None
     trained: "Operation | None" = None
+    follows: bool = False
 
 
 @dataclass(eq=False, kw_only=True)

@@ -54,7 +54,9 @@ class Record:
     def _follow(self, function: str, arguments: list[Any], keywords: dict[str, Any], like: Any) -> Value:
         """Notes an operation that follows from a change in place."""
         value = _value(like)
-        self._append(Operation(function=function, arguments=arguments, keywords=keywords, output=value))
+        self._append(
+            Operation(function=function, arguments=arguments, keywords=keywords, output=value, follows=True)
+        )
         return value
 
     # Operations.

@@ -56,7 +56,8 @@ def only_in_training(
 
 
 def _differing(scope: Scope, trained: Scope) -> Iterator[Difference]:
-    one, two = scope.operations, trained.operations
+    # What follows from a change in place does so in training alone, if that is a dropout's.
+    one, two = ([op for op in run.operations if not op.follows] for run in (scope, trained))
     if [_key(each) for each in one] != [_key(each) for each in two]:
         yield Difference(what=f"{_name(scope)} does other things{_more(scope, trained)}")
         children = {each.path: each.scope for each in two if each.scope is not None}

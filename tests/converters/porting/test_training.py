@@ -121,6 +121,13 @@ def test_what_only_training_does_is_told(make, words):
     assert not made.uses_train
 
 
+def test_a_dropout_in_place_of_a_view_is_nothing_else_in_training():
+    layers = nn.Flatten(), nn.Dropout(0.5, inplace=True), nn.Linear(6, 2)
+    made = ported(nn.Sequential(*layers), (4, 6, 1, 1), (5, 6, 1, 1))
+    assert made.eval_only == ()
+    assert made.uses_train
+
+
 class Attends(nn.Module):
     def forward(self, x):
         return F.scaled_dot_product_attention(
