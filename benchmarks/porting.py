@@ -62,7 +62,7 @@ def known(which: str) -> Sequence[str]:
 
 
 def in_a_process(which: str, name: str) -> dict[str, Any]:
-    """What `ported` gives, or the reason why it does not."""
+    """Returns what `ported` gives, or the reason for which it does not."""
     command = [sys.executable, __file__, which, name, "--one"]
     root = str(Path(__file__).parents[1])
     try:

@@ -206,7 +206,7 @@ def general(layer: Any, shapes: Mapping[str, Shape], inputs: int) -> Row:
 
     Args:
         layer: The layer.
-        shapes: Of its arrays.
+        shapes: Shapes of its arrays.
         inputs: Number of its input axes.
     """
     row: Named = {"kernel": projection("weight", shapes["kernel"], inputs)}
@@ -220,7 +220,7 @@ def rows_of(
 
     Args:
         layer: The layer.
-        shapes: Of the arrays at and below it, by their names relative to it.
+        shapes: Shapes of the arrays at and below it, by their names relative to it.
         table: Rows, or functions that make them, by the class of the layer.
     """
     own = getattr(type(layer), "torch_row", None)

@@ -1,4 +1,4 @@
-"""What is told of each call of a Flax layer, whichever its framework."""
+"""Tells of each call of a Flax layer, whichever its framework."""
 
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field

@@ -17,7 +17,7 @@ def after_flatten(layers: Mapping[Path, Any], links: Sequence[Link]) -> Iterator
 
     Args:
         layers: Modules by path.
-        links: Of the module with the state dict.
+        links: Links of the module with the state dict.
     """
     kinds = (nnx.Conv, nnx.ConvTranspose)
     features = [layer.out_features for layer in layers.values() if isinstance(layer, kinds)]

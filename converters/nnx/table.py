@@ -162,6 +162,6 @@ def rows(layer: Any, shapes: Mapping[str, Shape]) -> Sequence[Row]:
 
     Args:
         layer: An NNX module.
-        shapes: Of the arrays at and below the layer, by their names relative to it.
+        shapes: Shapes of the arrays at and below the layer, by their names relative to it.
     """
     return rows_of(layer, shapes, LAYERS)

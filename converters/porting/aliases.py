@@ -16,11 +16,11 @@ class Alias:
 
     Attributes:
         tensor: The tensor; kept, else its id would be given to another.
-        value: What it holds, as far as it is known.
+        value: Value that it holds, as far as it is known.
         version: Number of changes of its memory at which `value` was right.
         parent: The tensor that it is a view of.
-        origin: What the parent held when the view was made.
-        seen: What the parent held when `value` was right.
+        origin: Value of the parent when the view was made.
+        seen: Value of the parent when `value` was right.
         made: The operation that made the view.
     """
 
@@ -157,7 +157,7 @@ class Tensors:
 def _memory(tensor: torch.Tensor) -> int:
     try:
         return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):  # has none
+    except (NotImplementedError, RuntimeError):  # torch raises either for tensors that have no storage
         return id(tensor)
 
 

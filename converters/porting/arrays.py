@@ -2,6 +2,7 @@
 
 import ast
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -74,9 +75,9 @@ def _python(number: Any) -> ast.expr:
     return ast.Constant(value=number)
 
 
-def _nested(tensor: torch.Tensor, shown: Any) -> ast.expr:
+def _nested(tensor: torch.Tensor, shown: Callable[[torch.Tensor], ast.expr]) -> ast.expr:
     if tensor.ndim == 0:
-        return shown(tensor)  # type: ignore[no-any-return]
+        return shown(tensor)
     return ast.List(elts=[_nested(each, shown) for each in tensor], ctx=ast.Load())
 
 

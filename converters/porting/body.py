@@ -15,7 +15,7 @@ from converters.porting.unify import Varying
 
 
 class Body:
-    """What is known while a scope is written.
+    """Knowledge of a scope while it is written.
 
     Args:
         scope: The scope.

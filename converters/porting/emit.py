@@ -9,7 +9,7 @@ import torch
 from converters.errors import ConversionError
 from converters.porting.body import Body, identifier
 from converters.porting.code import Code, Order, Statement, agree, channels_last, last, plain
-from converters.porting.expressions import DROP, expression, literal
+from converters.porting.expressions import DROP, expression, literal, marked
 from converters.porting.graph import Operation, Scope, Value, mapped, values
 from converters.porting.homes import Measured, homes, is_constant
 from converters.porting.sizes import MeasuredError
@@ -202,7 +202,7 @@ class Emitter(Body):
         name = self._homes.names.get(operation.path, operation.path)
         for each in ast.walk(call):
             if isinstance(each, ast.Call) and _is_made(each.func):
-                each.calls = getattr(each.func, "child", None)  # type: ignore[attr-defined]
+                marked(each, calls=getattr(each.func, "child", None))
                 each.func = self._module(name, each.func)
                 break
         return call
@@ -251,8 +251,7 @@ class Emitter(Body):
 def layer(child: "Code", path: str, parent: str) -> ast.expr:
     """Returns the expression that makes the module of a child; its class is decided later."""
     made = ast.Call(func=ast.Name(id="?", ctx=ast.Load()), args=[], keywords=[])
-    made.child, made.path, made.parent_path = child, path, parent  # type: ignore[attr-defined]
-    return made
+    return marked(made, child=child, path=path, parent_path=parent)
 
 
 def size_of(x: Value, axis: int) -> int:

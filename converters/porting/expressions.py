@@ -4,9 +4,11 @@ import ast
 import copy
 import math
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+N = TypeVar("N", bound=ast.AST)
 
 LOWEST = {  # numbers that torch code gets from torch.finfo
     float(np.finfo(np.float32).min): "jnp.finfo(jnp.float32).min",
@@ -36,9 +38,13 @@ def literal(value: Any, role: str = "") -> ast.expr:
         return _parsed("jnp.nan" if math.isnan(value) else "jnp.inf" if value > 0 else "-jnp.inf")
     if isinstance(value, float) and value in LOWEST:
         return _parsed(LOWEST[value])
-    made = ast.Constant(value=value)
-    made.role = role  # type: ignore[attr-defined]
-    return made
+    return marked(ast.Constant(value=value), role=role)
+
+
+def marked(node: N, **marks: Any) -> N:
+    """Returns a node, with attributes on it that are not of the syntax."""
+    vars(node).update(marks)
+    return node
 
 
 def _holds_expression(value: Any) -> bool:
@@ -81,9 +87,7 @@ class _Filled(ast.NodeTransformer):
 
 def reference(value: Any) -> ast.Name:
     """Returns an expression that stands for a value."""
-    made = ast.Name(id=f"value{id(value)}", ctx=ast.Load())
-    made.value = value  # type: ignore[attr-defined]
-    return made
+    return marked(ast.Name(id=f"value{id(value)}", ctx=ast.Load()), value=value)
 
 
 def unless(condition: bool, value: Any) -> Any:

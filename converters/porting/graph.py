@@ -109,7 +109,7 @@ class Operation:
         output: The same of what it returned.
         place: Where in the torch code it is called.
         statement: Number of the run of the statement that calls it; what one statement did has one number.
-        scope: What a module that is no leaf did.
+        scope: Operations of a module that is no leaf.
         trained: The same operation in training, where that is known.
         follows: If true, it is no call, but follows from a change in place of another view.
     """
@@ -137,7 +137,7 @@ class Scope:
         module: The module.
         inputs: Names of the parameters of its `forward`, with what they were given.
         operations: In order.
-        output: What `forward` returned.
+        output: Value that `forward` returned.
         missing: Reason why it cannot be ported, in a port that leaves such modules out; "" if it can.
     """
 

@@ -17,7 +17,7 @@ Measured: TypeAlias = Sequence[tuple[Value, tuple[Scope, ...]]]
 
 @dataclass
 class Homes:
-    """What the scopes of a run have in common.
+    """Parameters and modules that the scopes of a run have in common.
 
     Attributes:
         arrays: Path of the scope that each parameter and buffer is declared in, by the array's name.
@@ -26,7 +26,7 @@ class Homes:
         names: Name of the module whose arrays a module has, for those that have another's.
         modules: All modules by name.
         constants: Arrays that no operation gives and that are too large to be written out, by name.
-        twins: What each shared module does in each of its calls, by name.
+        twins: Scopes of each shared module, one for each of its calls, by name.
         measured: Values whose sizes are needed where they are not at hand, each with the scope that needs
             it and those around it.
         tables: Weights of embeddings that functions take, too, by name.

@@ -31,7 +31,7 @@ class Written:
         source: Text of the file.
         root: Name of the class of the whole module.
         inputs: Names of the arguments that hold arrays, with their values.
-        outputs: What the module returns.
+        outputs: Values that the module returns.
         orders: Order of the axes of each value in `inputs` and `outputs`.
         uses_train: If true, the module does other things in training, and the source does them, too.
         eval_only: Modules that do in training what the source does not do, with the reason.
@@ -133,7 +133,7 @@ def write(
 
     Args:
         module: In eval mode.
-        arguments: What `forward` takes, by name.
+        arguments: Arguments of `forward`, by name.
         others: The same at other sizes.
         partial: If true, the modules in it that cannot be ported raise a NotImplementedError.
         batch_norm: "copy" writes PyTorch's batch norm into the file, "zoo" imports it.

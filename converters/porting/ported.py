@@ -26,7 +26,7 @@ class Ported:
         names: Names pairs and rules for `convert`, which fill the module from the torch module's checkpoints.
         ignore: Regular expressions of the tensors that the module did not use in the run, for `convert`.
         inputs: The inputs given, as the module takes them: images with their channels last.
-        outputs: What the torch module makes of them in float64, as the module returns it.
+        outputs: Outputs of the torch module for them in float64, as the module returns them.
         report: Comparison with the torch module, layer by layer, on the inputs given.
         proof: Differences with random weights at other sizes: of outputs, gradients and running statistics.
         notes: Sentences about what holds only for the inputs given, and what was left out.

@@ -30,7 +30,7 @@ class Proof:
         gradients: Of the gradients of parameters and inputs, in training if it differs from eval mode, as a
             part of the largest of the whole model.
         statistics: Of the running statistics after a step in training; 0 if there are none.
-        reordered: What PyTorch differs from itself with the batch in reverse, of gradients and statistics; 0
+        reordered: Difference of PyTorch from itself with the batch in reverse, of gradients and statistics; 0
             if the outputs depend on its order.
     """
 

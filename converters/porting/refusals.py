@@ -1,4 +1,4 @@
-"""What cannot be ported, told with the line of torch code that does it."""
+"""Refuses what cannot be ported, with the line of torch code that does it."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn

@@ -1,4 +1,4 @@
-"""What stands in place of a module that cannot be ported: its class, for a person to write."""
+"""Writes the class that stands in place of a module that cannot be ported, for a person to fill in."""
 
 import ast
 import json

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.nn.utils import parametrize
@@ -45,11 +46,8 @@ def calls_of_modules(call: Callable[[torch.nn.Module, Any, Any, Any], Any]) -> I
     def handed(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         return call(module, original, args, kwargs)
 
-    torch.nn.Module.__call__ = handed  # type: ignore[method-assign]
-    try:
+    with mock.patch.object(torch.nn.Module, "__call__", handed):
         yield
-    finally:
-        torch.nn.Module.__call__ = original  # type: ignore[method-assign]
 
 
 @contextmanager

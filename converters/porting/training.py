@@ -42,7 +42,7 @@ def only_in_training(
 
     Args:
         module: The module, in eval mode; a copy runs.
-        scope: What it does in eval mode; its operations learn what they are in training.
+        scope: Run in eval mode; its operations learn what they are in training.
         args: As it is called.
         kwargs: The same.
         kinds: Classes of layers.

@@ -51,7 +51,8 @@ def divide(e: Emitter, op: Operation) -> Result:
     """Writes a quotient, rounded as asked."""
     mode = op.keywords.get("rounding_mode")
     template = {None: "a / b", "floor": "a // b", "trunc": "jnp.trunc(a / b)"}[mode]
-    return binary(template)(e, op)  # type: ignore[no-any-return]
+    made: Result = binary(template)(e, op)
+    return made
 
 
 FUNCTIONS: dict[str, Handler] = {

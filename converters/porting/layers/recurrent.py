@@ -1,5 +1,6 @@
 """Recurrent layers and their cells."""
 
+import ast
 from typing import Any
 
 from torch import nn
@@ -58,10 +59,11 @@ def recurrent(e: Emitter, op: Operation) -> Any:
         n=name_of(e, op),
         x=e.get(x, order),
     )
-    made.args += [e.plain(each) for each in states]  # type: ignore[attr-defined]
+    assert isinstance(made, ast.Call)
+    made.args += [e.plain(each) for each in states]
     if m.dropout:
         e.code.uses_train = True
-        made.keywords.append(expression("f(train=train)").keywords[0])  # type: ignore[attr-defined]
+        made.keywords.append(ast.keyword(arg="train", value=expression("train")))
     return [(made, [order, *(plain(3) for _ in finals)])]
 
 

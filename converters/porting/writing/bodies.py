@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any, TypeAlias
 
 from converters.porting.emit import Code, Statement
-from converters.porting.expressions import reference
+from converters.porting.expressions import marked, reference
 from converters.porting.graph import Value
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.simplify import simplified
@@ -66,7 +66,7 @@ def _with_parameters(node: ast.expr, parameters: dict[str, Value]) -> ast.expr:
     """Returns an expression in which the name of a parameter stands for its value."""
     for each in ast.walk(node):
         if isinstance(each, ast.Name) and not hasattr(each, "value") and each.id in parameters:
-            each.value = parameters[each.id]  # type: ignore[attr-defined]
+            marked(each, value=parameters[each.id])
     return node
 
 
@@ -108,11 +108,12 @@ def nested(rows: list[Row], uses: Counter[Value]) -> list[Row]:
         if all(isinstance(each, Loop) for each in row.values()):
             _nest_loops([each for each in row.values() if isinstance(each, Loop)], [*row], uses)
         while kept and kept[-1].keys() == row.keys():
-            found = {code: _nested(kept[-1][code], each, uses) for code, each in row.items()}
-            if not all(found.values()):
+            nested = {code: _nested(kept[-1][code], each, uses) for code, each in row.items()}
+            found = {code: each for code, each in nested.items() if each is not None}
+            if found.keys() != row.keys():
                 break
             for code, each in row.items():
-                each.expression = found[code]  # type: ignore[assignment]
+                each.expression = found[code]
                 each.statement = kept[-1][code].statement if not each.targets else each.statement
             kept.pop()
         kept.append(row)

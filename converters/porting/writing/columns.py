@@ -87,7 +87,7 @@ class Column:
 
 @dataclass(eq=False, kw_only=True)
 class Choices:
-    """What is decided about a class.
+    """Decisions about a class.
 
     Attributes:
         body: Its statements.

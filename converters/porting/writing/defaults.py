@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from converters.porting.expressions import marked
 from converters.porting.writing.trees import dotted, text
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -36,9 +37,9 @@ def completed(node: ast.AST) -> None:
                 if name not in given:
                     each.keywords.append(ast.keyword(arg=name, value=ast.Constant(value=value)))
             for keyword in each.keywords:
-                keyword.value.role = keyword.arg  # type: ignore[attr-defined]
+                marked(keyword.value, role=keyword.arg)
                 if keyword.arg in known and isinstance(keyword.value, ast.Constant):
-                    keyword.value.default = known[keyword.arg]  # type: ignore[attr-defined]
+                    marked(keyword.value, default=known[keyword.arg])
             each.keywords.sort(key=lambda keyword: (_place(keyword.arg), given and keyword.arg == "name"))
 
 

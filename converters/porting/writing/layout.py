@@ -207,8 +207,10 @@ def _operation(node: ast.expr) -> tuple[Document, int]:
 def _chain(node: ast.BinOp, tight: int) -> list[Document]:
     """Returns operands that bind alike, each with its operator; lines break before all of these."""
     symbol, own = OPERATORS[type(node.op)]
-    alike = isinstance(node.left, ast.BinOp) and OPERATORS[type(node.left.op)][1] == own
-    before = _chain(node.left, tight) if alike else [document(node.left, own)]  # type: ignore[arg-type]
+    if isinstance(node.left, ast.BinOp) and OPERATORS[type(node.left.op)][1] == own:
+        before = _chain(node.left, tight)
+    else:
+        before = [document(node.left, own)]
     return [*before, Line(), f"{symbol} ", document(node.right, own + 1)]
 
 

@@ -22,9 +22,9 @@ def _list(node: ast.AST | None) -> tuple[ast.List, list[Value]] | None:
     """Returns the one list of values in an expression."""
     assert node is not None
     found = [each for each in ast.walk(node) if isinstance(each, ast.List)]
-    if len(found) != 1 or not found[0].elts or not all(hasattr(each, "value") for each in found[0].elts):
-        return None
-    return found[0], [each.value for each in found[0].elts]  # type: ignore[attr-defined]
+    held = [getattr(each, "value", None) for each in found[0].elts] if len(found) == 1 else []
+    values = [each for each in held if isinstance(each, Value)]
+    return (found[0], values) if values and len(values) == len(held) else None
 
 
 def _end(code: Code, start: int, first: Sequence[Value]) -> int:
@@ -54,21 +54,33 @@ def _write(code: Code, start: int, end: int, first: Sequence[Value]) -> None:
     items = ast.List(elts=[reference(each) for each in first], ctx=ast.Load())
     made = [Statement(targets=[features], expression=items, statement=-1)]
     for statement in code.statements[start:end]:
-        _refer(statement.expression, features)
         append = ast.Attribute(value=reference(features), attr="append", ctx=ast.Load())
-        call = ast.Call(func=append, args=[statement.expression], keywords=[])
+        call = ast.Call(func=append, args=[_referring(statement.expression, features)], keywords=[])
         made.append(Statement(targets=[], expression=call, statement=statement.statement))
     rest = code.statements[end:]
+    for each in rest:
+        if _begins_with(each.expression, first):
+            each.expression = _referring(each.expression, features)
     assert code.result is not None
-    for each in [*(each.expression for each in rest), code.result]:
-        if (found := _list(each)) is not None and found[1][: len(first)] == [*first]:
-            _refer(each, features)
+    if _begins_with(code.result, first):
+        code.result = _referring(code.result, features)
     code.statements[start:] = [*made, *rest]
 
 
-def _refer(node: ast.expr, features: Value) -> None:
+def _begins_with(node: ast.expr, first: Sequence[Value]) -> bool:
     found = _list(node)
-    assert found is not None
-    own = reference(features)
-    found[0].__class__ = own.__class__  # type: ignore[assignment]
-    found[0].__dict__ = own.__dict__
+    return found is not None and found[1][: len(first)] == [*first]
+
+
+def _referring(node: ast.expr, features: Value) -> ast.expr:
+    """Returns an expression with a name in place of its one list."""
+    made: ast.expr = _Referring(features).visit(node)
+    return made
+
+
+class _Referring(ast.NodeTransformer):
+    def __init__(self, features: Value) -> None:
+        self._features = features
+
+    def visit_List(self, node: ast.List) -> ast.expr:
+        return reference(self._features)

@@ -202,7 +202,8 @@ class _Replacing(ast.NodeTransformer):
         self._known = known
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        found = self._known.get(getattr(node, "value", None))  # type: ignore[arg-type]
+        value = getattr(node, "value", None)
+        found = self._known.get(value) if isinstance(value, Value) else None
         return node if found is None else copied(found)
 
 
