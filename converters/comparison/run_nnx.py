@@ -2,9 +2,10 @@
 
 import functools
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -135,19 +136,17 @@ def _watched(classes: set[type], watch: Watch) -> Iterator[None]:
 
         return call
 
-    kinds: list[Any] = [kind for kind in classes if hasattr(kind, "__call__")]  # noqa: B004 - not of its class
-    own = {kind: kind.__dict__.get("__call__") for kind in kinds}
-    found = {kind: kind.__call__ for kind in kinds}  # before any is replaced, as others inherit it
-    for kind, original in found.items():
-        kind.__call__ = around(original)
-    try:
+    # All are found before any is replaced, as others inherit it.
+    calls = {kind: found for kind in classes if (found := _call(kind)) is not None}
+    with ExitStack() as stack:
+        for kind, original in calls.items():
+            stack.enter_context(mock.patch.object(kind, "__call__", around(original)))
         yield
-    finally:
-        for kind, replaced in own.items():
-            if replaced is None:
-                del kind.__call__
-            else:
-                kind.__call__ = replaced
+
+
+def _call(kind: type) -> Any:
+    """Returns the function that a call of an instance runs; of the class itself NNX has another one."""
+    return next((vars(base)["__call__"] for base in kind.__mro__ if "__call__" in vars(base)), None)
 
 
 @contextmanager
@@ -174,8 +173,5 @@ def _exact_attention() -> Iterator[None]:
             scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
         return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value)
 
-    jax.nn.dot_product_attention = attention
-    try:
+    with mock.patch.object(jax.nn, "dot_product_attention", attention):
         yield
-    finally:
-        jax.nn.dot_product_attention = original
