@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import converters
 from converters.porting.loading import loaded
 from converters.porting.port import Written, write
 
@@ -119,6 +120,8 @@ def test_what_only_training_does_is_told(make, words):
     assert words in made.eval_only[0]
     assert f"is left out; there, {words}." in " ".join(made.source.split())
     assert not made.uses_train
+    notes = converters.port(make(), torch.randn(4, 6), others=[torch.randn(5, 6)]).notes
+    assert any(f"holds for eval mode; in training, {words}" in note for note in notes)
 
 
 def test_a_dropout_in_place_of_a_view_is_nothing_else_in_training():
