@@ -64,8 +64,7 @@ def port_to(
         ZooError: the directory has a model already.
     """
     out = Path(out)
-    if (out / SOURCE).exists() and not overwrite:
-        raise ZooError(f"{str(out)!r} has {SOURCE} already; choose another directory, or overwrite=True.")
+    save.check_target(out, overwrite=overwrite, also=(SOURCE,))
     if call.method is not None:
         raise ZooError("method= is for modules of Flax; port takes what `forward` does.")
     args, keywords = _drawn(torch_module, call)
@@ -75,7 +74,7 @@ def port_to(
         if not error.source:
             raise
         out.mkdir(parents=True, exist_ok=True)
-        (out / SOURCE).write_text(error.source)
+        (out / SOURCE).write_text(error.source, encoding="utf-8")
         advice = f"wrote all else to {str(out / SOURCE)!r}; what is yours to write raises NotImplementedError"
         raise converters.ConversionError(f"{error}\n{advice}") from error
     notes = list(ported.notes)

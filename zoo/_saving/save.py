@@ -152,17 +152,7 @@ def write(
         config: Content of config.json, instead of the record.
         processes: The processes that do so together.
     """
-    if target.suffix.lower() in ALL_SUFFIXES and not target.is_dir():
-        raise ZooError(
-            f"{str(target)!r} is the name of a file, and a model is saved as a directory; "
-            f"choose a name such as {str(target.with_suffix(''))!r}."
-        )
-    taken = [name for name in (WEIGHTS_FILE, INDEX_FILE, CONFIG) if os.path.lexists(target / name)]
-    if taken and not overwrite:
-        raise ZooError(
-            f"{str(target)!r} has {' and '.join(taken)} already; "
-            "choose another directory, or replace them with overwrite=True."
-        )
+    check_target(target, overwrite=overwrite)
     stage = target
     try:
         new = not target.exists()
@@ -189,6 +179,31 @@ def write(
         # Not the name of the directory that would have become this one.
         reason = getattr(error, "strerror", None) or str(error).replace(str(stage), str(target))
         raise WeightsError(f"{str(target)!r} cannot be saved: {reason}") from error
+
+
+def check_target(target: Path, *, overwrite: bool, also: Sequence[str] = ()) -> None:
+    """Checks that a model can become this directory, which is worth knowing before it is made.
+
+    Args:
+        target: The directory.
+        overwrite: Whether a model in it may be replaced.
+        also: Names of further files that would be replaced.
+
+    Raises:
+        ZooError: it has a model already, or is the name of a file.
+    """
+    if target.suffix.lower() in ALL_SUFFIXES and not target.is_dir():
+        raise ZooError(
+            f"{str(target)!r} is the name of a file, and a model is saved as a directory; "
+            f"choose a name such as {str(target.with_suffix(''))!r}."
+        )
+    names = (WEIGHTS_FILE, INDEX_FILE, CONFIG, *also)
+    taken = [name for name in names if os.path.lexists(target / name)]
+    if taken and not overwrite:
+        raise ZooError(
+            f"{str(target)!r} has {' and '.join(taken)} already; "
+            "choose another directory, or replace them with overwrite=True."
+        )
 
 
 def _move(stage: Path, target: Path, *, new: bool) -> None:

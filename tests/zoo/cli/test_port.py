@@ -81,7 +81,15 @@ def test_publication_takes_the_source_along(home, result, tmp_path):
 def test_what_is_there_is_kept_without_force(result):
     again = run("port", "ported_by_test:Net", *SHAPES, "-o", "net_flax")
     assert again.exit_code == 1
-    assert "has net.py already; choose another directory, or --force" in again.stderr
+    assert "and net.py already; choose another directory, or replace them with --force" in again.stderr
+
+
+def test_a_directory_with_a_model_is_refused_before_the_module_runs(home):
+    (home / "taken").mkdir()
+    (home / "taken" / "config.json").write_text("{}")
+    refused = run("port", "ported_by_test:Net", "--input", "9,9,9", "-o", "taken")  # which Net does not take
+    assert refused.exit_code == 1
+    assert "'taken' has config.json already" in refused.stderr
 
 
 @pytest.mark.parametrize(
