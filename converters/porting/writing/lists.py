@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from converters.porting.emit import Code, Statement
 from converters.porting.expressions import reference
@@ -10,11 +11,15 @@ from converters.porting.writing.trees import is_layer, references
 
 
 def grown(code: Code) -> None:
-    """Writes [x], [x, a], [x, a, b] as one list, if nobody reads a and b but from it."""
+    """Writes [x], [x, a], [x, a, b] as one list, if nobody reads a and b but from it, once it is whole."""
     for start, statement in enumerate(code.statements):
-        items = _list(statement.expression)
-        if items is not None and len(items[1]) >= 1 and (end := _end(code, start, items[1])) > start + 1:
-            _write(code, start, end, items[1])
+        first = _list(statement.expression)
+        if first is None:
+            continue
+        items = _items(code, start, first[1])
+        count = len(items) - len(first[1])
+        if count > 1 and _is_only_read_whole(code, start + count, items, {*items[len(first[1]) :]}):
+            _write(code, start, start + count, items)
             return
 
 
@@ -27,49 +32,51 @@ def _list(node: ast.AST | None) -> tuple[ast.List, list[Value]] | None:
     return (found[0], values) if values and len(values) == len(held) else None
 
 
-def _end(code: Code, start: int, first: Sequence[Value]) -> int:
-    """Returns where the statements end of which each adds its value to the list."""
-    items, at = [*first], start
-    while at < len(code.statements):
-        statement = code.statements[at]
+def _items(code: Code, start: int, first: Sequence[Value]) -> list[Value]:
+    """Returns the list after the statements, from one on, each of which adds its value to what it reads."""
+    items = [*first]
+    for statement in code.statements[start:]:
         found = _list(statement.expression)
         if found is None or found[1] != items or not is_layer(statement.expression):
             break
         items.append(statement.targets[0])
-        at += 1
-    added = {*items[len(first) :]}
-    for each in [*(each.expression for each in code.statements), code.result]:
-        assert each is not None
+    return items
+
+
+def _is_only_read_whole(code: Code, end: int, items: Sequence[Value], added: AbstractSet[Value]) -> bool:
+    """Returns whether what was added is read from the whole list only: in the growth, and after its end."""
+    assert code.result is not None
+    for index, each in enumerate([*(each.expression for each in code.statements), code.result]):
         found = _list(each)
-        outside = [value for value in references(each) if value in added]
-        if outside and (found is None or len(outside) != sum(value in added for value in found[1])):
-            return start
-        if outside and found is not None and found[1] != items[: len(found[1])]:
-            return start
-    return at
+        listed = [] if found is None else found[1]
+        if sum(value in added for value in references(each)) != sum(value in added for value in listed):
+            return False
+        if index >= end and added & {*listed} and listed != items:
+            return False
+    return True
 
 
-def _write(code: Code, start: int, end: int, first: Sequence[Value]) -> None:
+def _write(code: Code, start: int, end: int, items: list[Value]) -> None:
     features = Value(shape=(), dtype="", name="features")
-    items = ast.List(elts=[reference(each) for each in first], ctx=ast.Load())
-    made = [Statement(targets=[features], expression=items, statement=-1)]
+    first = ast.List(elts=[reference(each) for each in items[: start - end]], ctx=ast.Load())
+    made = [Statement(targets=[features], expression=first, statement=-1)]
     for statement in code.statements[start:end]:
         append = ast.Attribute(value=reference(features), attr="append", ctx=ast.Load())
         call = ast.Call(func=append, args=[_referring(statement.expression, features)], keywords=[])
         made.append(Statement(targets=[], expression=call, statement=statement.statement))
     rest = code.statements[end:]
     for each in rest:
-        if _begins_with(each.expression, first):
+        if _is_list(each.expression, items):
             each.expression = _referring(each.expression, features)
     assert code.result is not None
-    if _begins_with(code.result, first):
+    if _is_list(code.result, items):
         code.result = _referring(code.result, features)
     code.statements[start:] = [*made, *rest]
 
 
-def _begins_with(node: ast.expr, first: Sequence[Value]) -> bool:
+def _is_list(node: ast.expr, items: list[Value]) -> bool:
     found = _list(node)
-    return found is not None and found[1][: len(first)] == [*first]
+    return found is not None and found[1] == items
 
 
 def _referring(node: ast.expr, features: Value) -> ast.expr:

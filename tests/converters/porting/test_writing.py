@@ -7,10 +7,13 @@ import sys
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import converters
+from converters.porting.loading import loaded
 from converters.porting.port import write
 from converters.porting.writing import helpers, images, layout, normalization, sequences
 
@@ -116,6 +119,45 @@ def test_a_value_that_is_read_after_a_loop_keeps_its_name() -> None:
     text = source(Skip())
     assert "for i in range(3):" in text
     assert "return x + y" in text
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda f, x: [f[0], x], lambda f, x: f[:2], lambda f, x: f],
+    ids=["its first", "a part", "whole"],
+)
+def test_only_the_whole_of_a_grown_list_is_read_by_its_name(read: Any) -> None:
+    class Joins(nn.Module):
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4 * count, 4, 1)
+
+        def forward(self, features: Any) -> Any:
+            return self.conv(torch.cat(features, 1))
+
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(Joins(i + 1) for i in range(3))
+
+        def forward(self, x: Any) -> Any:
+            features = [x]
+            for layer in self.layers:
+                features.append(layer(features))
+            other = torch.sigmoid(x)
+            out = torch.cat(read(features, other), 1)
+            whole = torch.cat(features, 1)
+            return whole, out, other
+
+    module = Reads().eval()
+    arguments, others = ({"x": torch.randn(n, 4, 5, 6)} for n in (2, 3))
+    made = write(module, arguments, others)
+    assert "features.append(" in made.source
+    arrays = made.arrays({"x": arguments["x"].numpy()})
+    ours = loaded(made.source, made.root, "<grown>")
+    variables = converters.convert(made.tensors(module), ours, *arrays)
+    for found, wanted in zip(ours.apply(variables, *arrays), module(**arguments), strict=True):
+        np.testing.assert_allclose(np.moveaxis(found, -1, 1), wanted.detach().numpy(), atol=1e-6)
 
 
 def test_the_source_is_the_same_twice() -> None:
