@@ -95,7 +95,7 @@ class Conversion:
             tensors = tuple(self.source[name] for name in link.tensors)
             if not self.allow_nonfinite:
                 bad |= {name: nonfinite(tensor) for name, tensor in zip(link.tensors, tensors, strict=True)}
-            values = [*zip(link.arrays, link.to_flax(self._widened(link, tensors)), strict=True)]
+            values = [*zip(link.arrays, _made(link, self._widened(link, tensors)), strict=True)]
             del tensors
             while values:
                 array, value = values.pop(0)
@@ -140,10 +140,19 @@ class Conversion:
         return found
 
     def _read(self, link: Link) -> tuple[np.ndarray, ...]:
-        return link.to_flax(tuple(self.source[name] for name in link.tensors))
+        return _made(link, tuple(self.source[name] for name in link.tensors))
 
     def variables(self) -> dict[str, Any]:
         """The nested dict of NumPy arrays that `module.apply` takes."""
         return cast(
             dict[str, Any], unflatten_dict({path: contiguous(array) for path, array in self.arrays()})
         )
+
+
+def _made(link: Link, tensors: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Returns a link's arrays; an error names them and their tensors."""
+    try:
+        return link.to_flax(tensors)
+    except ConversionError as error:
+        names, arrays = " and ".join(link.tensors), " and ".join(map(str, link.arrays))
+        raise ConversionError(f"{names}, for {arrays}: {error}") from error

@@ -36,11 +36,16 @@ def _matrices(layer: nnx.LoRA) -> dict[str, Shape]:
     return {"lora_a": (layer.in_features, rank), "lora_b": (rank, layer.out_features)}
 
 
+def _einsum(layer: nnx.Einsum) -> dict[str, Shape]:
+    return {"kernel": tuple(layer.kernel_shape), "bias": tuple(layer.bias_shape or ())}
+
+
 # The shapes that layers' settings say; what an array has more was added to it.
 SHAPES: dict[type, Any] = {
     nnx.Linear: _dense,
     nnx.LoRA: _matrices,
     nnx.LinearGeneral: _general,
+    nnx.Einsum: _einsum,
     nnx.Conv: _convolution,
     nnx.ConvTranspose: _convolution,
     nnx.Embed: lambda layer: {"embedding": (layer.num_embeddings, layer.features)},

@@ -9,6 +9,7 @@ from flax import nnx
 
 from converters.errors import ConversionError
 from converters.layers import AFFINE, BIASES, KERNEL, TWO_BIASES, Leaf, Row, RowFunction, Shape, prefixed
+from converters.nnx.einsum import einsum
 from converters.rows import (
     BATCH_NORM,
     EMBED,
@@ -32,13 +33,6 @@ from converters.rows import (
 def _linear_general(layer: nnx.LinearGeneral, shapes: Mapping[str, Shape]) -> Row:
     refuse_batch_axes(layer, layer.batch_axis, "batch_axis")
     return general(layer, shapes, len(layer.in_features))
-
-
-def _einsum(layer: nnx.Einsum, shapes: Mapping[str, Shape]) -> Row:
-    raise ConversionError(
-        f"an Einsum of {layer.einsum_str!r} may be kept in any order of axes; give a subclass of it a "
-        "`torch_row` that says which"
-    )
 
 
 def _lstm(layer: nnx.LSTMCell, shapes: Mapping[str, Shape]) -> Row:
@@ -137,7 +131,7 @@ LAYERS: dict[type, Row | RowFunction] = {
     nnx.Conv: WITH_KERNEL,
     nnx.ConvTranspose: conv_transpose,
     nnx.LinearGeneral: _linear_general,
-    nnx.Einsum: _einsum,
+    nnx.Einsum: einsum,
     nnx.MultiHeadAttention: attention,
     nnx.Embed: EMBED,
     nnx.BatchNorm: BATCH_NORM,

@@ -51,17 +51,106 @@ class GroupedAttention(T.Module):
         return self.out(made.transpose(1, 2).flatten(2))
 
 
-class Adapted(T.Module):
-    """A linear layer with a LoRA under the names that PEFT gives them."""
+class Adapter(T.Module):
+    """A LoRA under the names that PEFT gives its matrices."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.base_layer = T.Linear(3, 4)
         self.lora_A = T.ModuleDict({"default": T.Linear(3, 2, bias=False)})
         self.lora_B = T.ModuleDict({"default": T.Linear(2, 4, bias=False)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.base_layer(x) + self.lora_B["default"](self.lora_A["default"](x))
+        return self.lora_B["default"](self.lora_A["default"](x))
+
+
+class Adapted(Adapter):
+    """A linear layer with one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base_layer = T.Linear(3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(x) + super().forward(x)
+
+
+class TorchNet(T.Module):
+    """A list of sequences, the first of which is used again, a dictionary, and a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = T.ModuleList(T.Sequential(T.Linear(3, 3), T.Tanh(), T.Linear(3, 3)) for _ in range(2))
+        self.heads = T.ModuleDict({"mean": T.Linear(3, 2), "scale": T.Linear(3, 2)})
+        self.gain = T.Parameter(torch.ones(3))
+        self.last, self.dropout = self.blocks[0], T.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.last(self.blocks[1](self.blocks[0](x)))
+        x = self.dropout(x * self.gain)
+        return self.heads["mean"](x) * self.heads["scale"](x)
+
+
+class Net(nnx.Module):
+    """The same."""
+
+    def __init__(self, *, rngs: nnx.Rngs, param_dtype: Any) -> None:
+        linear = partial(nnx.Linear, rngs=rngs, param_dtype=param_dtype)
+        self.blocks = nnx.List(nnx.Sequential(linear(3, 3), jnp.tanh, linear(3, 3)) for _ in range(2))
+        self.heads = nnx.Dict(mean=linear(3, 2), scale=linear(3, 2))
+        self.gain = nnx.Param(jnp.ones(3, param_dtype))
+        self.last, self.dropout = self.blocks[0], nnx.Dropout(0.5, deterministic=True)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.last(self.blocks[1](self.blocks[0](x)))
+        x = self.dropout(x * self.gain)
+        return self.heads["mean"](x) * self.heads["scale"](x)
+
+
+class TorchTied(T.Module):
+    """Embeddings that are the weights of the head, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = T.Embedding(5, 4), T.Linear(4, 5, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.embed(ids)))
+
+
+class Tied(nnx.Module):
+    """The same."""
+
+    def __init__(self, **keywords: Any) -> None:
+        self.embed = nnx.Embed(5, 4, **keywords)
+
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        return self.embed.attend(jnp.tanh(self.embed(ids)))
+
+
+class Stacked(nnx.Module):
+    """Three layers as one."""
+
+    def __init__(self, *, rngs: nnx.Rngs, param_dtype: Any) -> None:
+        made = nnx.vmap(lambda rngs: nnx.Linear(3, 3, rngs=rngs, param_dtype=param_dtype))
+        self.layers = nnx.split_rngs(splits=3)(made)(rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        run = nnx.scan(lambda x, layer: jnp.tanh(layer(x)), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
+        return run(x, self.layers)
+
+
+class TorchStacked(T.Module):
+    """The same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = T.ModuleList(T.Linear(3, 3) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return x
 
 
 def first(module: Any, x: Any) -> Any:
@@ -79,9 +168,11 @@ class Layer:
     Attributes:
         torch: Makes torch's.
         nnx: Makes NNX's, of keywords `rngs` and `param_dtype`.
-        shape: Shape of the input, channels last; of ids where there is no float.
+        shape: Shape of the input, channels last.
         call: Calls torch's.
         lossy: Names that are given back exactly only with `like=`.
+        ids: If true, the inputs are numbers of rows.
+        spatial: If true, torch has the channels first; by default where there are four axes or more.
     """
 
     torch: Callable[[], T.Module]
@@ -89,10 +180,12 @@ class Layer:
     shape: tuple[int, ...] = (2, 3)
     call: Callable[..., Any] | None = None
     lossy: frozenset[str] = frozenset()
+    ids: bool = False
+    spatial: bool | None = None
 
     @property
-    def spatial(self) -> bool:
-        return len(self.shape) > 3
+    def channels_first(self) -> bool:
+        return len(self.shape) > 3 if self.spatial is None else self.spatial
 
 
 BIASES = frozenset({"bias_ih_l0", "bias_hh_l0"})
@@ -125,6 +218,25 @@ LAYERS = {
         (2, 2, 3),
         lambda module, x: module(x.flatten(1)).unflatten(1, (4, 5)),
     ),
+    "Einsum": Layer(
+        lambda: T.Linear(3, 4, bias=False), partial(nnx.Einsum, "...d,fd->...f", (4, 3)), (2, 5, 3)
+    ),
+    "Einsum to heads": Layer(
+        lambda: T.Linear(3, 20),
+        partial(nnx.Einsum, "btd,ndh->btnh", (4, 3, 5), (4, 5)),
+        (2, 6, 3),
+        lambda module, x: module(x).unflatten(-1, (4, 5)),
+    ),
+    "Einsum from heads": Layer(
+        lambda: T.Linear(20, 3, bias=False),
+        partial(nnx.Einsum, "btnh,nhd->btd", (4, 5, 3)),
+        (2, 6, 4, 5),
+        lambda module, x: module(x.flatten(2)),
+        spatial=False,
+    ),
+    "Conv 1-d": Layer(
+        lambda: T.Conv1d(3, 4, 3, 2, 1), conv(3, 4, (3,), strides=2, padding=1), (2, 7, 3), spatial=True
+    ),
     "Conv": Layer(
         lambda: T.Conv2d(3, 4, (3, 2), 2, 1), conv(3, 4, (3, 2), strides=2, padding=1), (2, 7, 8, 3)
     ),
@@ -147,6 +259,12 @@ LAYERS = {
     "BatchNorm": Layer(
         lambda: T.BatchNorm2d(4), partial(nnx.BatchNorm, 4, use_running_average=True), (2, 5, 6, 4)
     ),
+    "BatchNorm in training": Layer(
+        lambda: T.BatchNorm2d(4),
+        partial(nnx.BatchNorm, 4, use_running_average=False, **SHARP),
+        (2, 5, 6, 4),
+        lambda module, x: module.train()(x),
+    ),
     "LayerNorm": Layer(lambda: T.LayerNorm(4), partial(nnx.LayerNorm, 4, **SHARP), (2, 5, 4)),
     "RMSNorm": Layer(
         lambda: T.RMSNorm(4, eps=1e-6), partial(nnx.RMSNorm, 4, use_fast_variance=False), (2, 4)
@@ -155,7 +273,7 @@ LAYERS = {
     "InstanceNorm": Layer(
         lambda: T.InstanceNorm2d(4, affine=True), partial(nnx.InstanceNorm, 4, **SHARP), (2, 5, 6, 4)
     ),
-    "Embed": Layer(lambda: T.Embedding(5, 4), partial(nnx.Embed, 5, 4), (3, 7)),
+    "Embed": Layer(lambda: T.Embedding(5, 4), partial(nnx.Embed, 5, 4), (3, 7), ids=True),
     "PReLU": Layer(lambda: T.PReLU(), lambda rngs, **k: nnx.PReLU(**k)),
     "MultiHeadAttention": Layer(
         lambda: T.MultiheadAttention(8, 2, batch_first=True),
@@ -202,6 +320,10 @@ LAYERS = {
         lambda **k: nnx.WeightNorm(nnx.Linear(3, 4, **k), epsilon=0.0, **k),
     ),
     "LoRALinear": Layer(Adapted, partial(nnx.LoRALinear, 3, 4, lora_rank=2, lora_param_dtype=jnp.float64)),
+    "LoRA": Layer(Adapter, partial(nnx.LoRA, 3, 2, 4)),
+    "List, Dict, Sequential, shared, own Param": Layer(TorchNet, Net),
+    "tied": Layer(TorchTied, Tied, (3, 7), ids=True),
+    "vmap and scan": Layer(TorchStacked, Stacked),
 }
 
 
@@ -211,8 +333,8 @@ def test_layer(name: str) -> None:
     twin = layer.torch()
     twin = (twin if name == "GRUCell" else randomise(twin)).eval()
     rng = np.random.default_rng(1)
-    x = rng.integers(0, 5, layer.shape) if name == "Embed" else rng.normal(size=layer.shape)
-    theirs = np.moveaxis(x, -1, 1) if layer.spatial else x
+    x = rng.integers(0, 5, layer.shape) if layer.ids else rng.normal(size=layer.shape)
+    theirs = np.moveaxis(x, -1, 1) if layer.channels_first else x
     with jax.enable_x64(True):
         module = layer.nnx(rngs=nnx.Rngs(0), **DOUBLE)
         given = state_dict(twin)
@@ -223,27 +345,30 @@ def test_layer(name: str) -> None:
         alone = converters.to_torch(module)
         if KEYS < 4 or layer.torch is not GroupedAttention:  # else it would be given back packed
             assert {n for n in alone if alone[n].tobytes() != given[n].tobytes()} <= layer.lossy
-        graph, params, rest = nnx.split(module, nnx.Param, ...)
+        # The gains of a WeightNorm are no params of NNX.
+        graph, params, rest = nnx.split(module, nnx.Any(nnx.Param, nnx.PathContains("scales")), ...)
 
         def forward(params: Any, x: Any) -> Any:
             # Copied, since a stream of random numbers counts in the trace that it was made in.
             return nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, rest))(x)
 
-        if name == "Embed":
-            output, pull = jax.vjp(lambda params: forward(params, x), params)
-        else:
-            output, pull = jax.vjp(forward, params, x)
-        cotangent = rng.normal(size=output.shape)
-        grads = pull(jnp.asarray(cotangent))
-        given_back = np.moveaxis(cotangent, -1, 1) if layer.spatial else cotangent
+        @jax.jit
+        def both(params: Any, x: Any, cotangent: Any) -> Any:
+            if layer.ids:
+                output, pull = jax.vjp(lambda params: forward(params, x), params)
+            else:
+                output, pull = jax.vjp(forward, params, x)
+            return output, pull(cotangent)
+
+        cotangent = rng.normal(size=jax.eval_shape(forward, params, x).shape)
+        output, grads = both(params, x, cotangent)
+        given_back = np.moveaxis(cotangent, -1, 1) if layer.channels_first else cotangent
         wanted = run_torch(twin, [theirs], [given_back], layer.call)
-        expected = np.moveaxis(wanted.outputs[0], 1, -1) if layer.spatial else wanted.outputs[0]
+        expected = np.moveaxis(wanted.outputs[0], 1, -1) if layer.channels_first else wanted.outputs[0]
         assert difference(np.asarray(output), expected) <= FORWARD
         if wanted.inputs:
-            grad = np.moveaxis(wanted.inputs[0], 1, -1) if layer.spatial else wanted.inputs[0]
+            grad = np.moveaxis(wanted.inputs[0], 1, -1) if layer.channels_first else wanted.inputs[0]
             assert difference(np.asarray(grads[1]), grad) <= FORWARD
-        if name == "WeightNorm":  # its gains are no params of NNX, and are not trained
-            return
         nnx.update(module, grads[0])
         found = converters.to_torch(module, like=given)
     # The second of two biases that are summed has the gradient of the sum; NNX's GRU lacks a part of it.
@@ -258,14 +383,16 @@ def test_layer(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (lambda rngs: nnx.Einsum("ab,bc->ac", (3, 4), rngs=rngs), "an Einsum of 'ab,bc->ac' may be kept"),
+        *(
+            (lambda rngs, way=way: nnx.Einsum(way, (3, 4), rngs=rngs), f"an Einsum of '{way}' may be kept")
+            for way in ("ab,bc->abc", "ab,bc->a", "a,bc->abc", "ab,bc->acb", "abc,cb->a", "a,bc->acb")
+        ),
         (lambda rngs: nnx.SpectralNorm(nnx.Linear(3, 4, rngs=rngs), rngs=rngs), "divides by another norm"),
         (
             lambda rngs: nnx.LinearGeneral(3, 4, batch_axis={0: 2}, rngs=rngs),
             "a LinearGeneral with batch_axis has no PyTorch counterpart",
         ),
     ],
-    ids=["Einsum", "SpectralNorm", "batch_axis"],
 )
 def test_refused(module: Callable[[nnx.Rngs], nnx.Module], message: str) -> None:
     with pytest.raises(converters.ConversionError, match=message):
@@ -274,7 +401,8 @@ def test_refused(module: Callable[[nnx.Rngs], nnx.Module], message: str) -> None
 
 def test_gru_with_a_bias_that_nnx_lacks() -> None:
     gru = state_dict(randomise(T.GRU(3, 4)).float())
-    with pytest.raises(converters.ConversionError, match=r"no bias for the hidden state .*b_hn"):
+    names = "^bias_ih_l0 and bias_hh_l0, for params/cell/dense_i/bias: "
+    with pytest.raises(converters.ConversionError, match=f"{names}.*no bias for the hidden state .*b_hn"):
         converters.convert(gru, rnn(nnx.GRUCell, rngs=nnx.Rngs(0)))
 
 
@@ -283,7 +411,7 @@ def test_einsum_with_a_row() -> None:
         torch_row: ClassVar = {"kernel": converters.layers.KERNEL}
 
     weight = np.arange(12, dtype=np.float32).reshape(4, 3)
-    state = converters.convert({"weight": weight}, Projection("ab,bc->ac", (3, 4), rngs=nnx.Rngs(0)))
+    state = converters.convert({"weight": weight}, Projection("ab,bc->abc", (3, 4), rngs=nnx.Rngs(0)))
     np.testing.assert_array_equal(state["kernel"].get_value(), weight.T)
 
 
