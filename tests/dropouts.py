@@ -1,4 +1,4 @@
-"""Dropout that drops the same numbers in both frameworks: those at certain places of an array."""
+"""Dropout and stochastic depth that drop the same in both frameworks: what is at certain places."""
 
 import math
 from collections.abc import Iterator
@@ -49,7 +49,13 @@ def _flax_dropout(
 ) -> jax.Array:
     if nn.merge_param("deterministic", self.deterministic, deterministic) or not self.rate:
         return inputs
-    return inputs * _factors(inputs.shape, self.rate)
+    shape = tuple(1 if axis in self.broadcast_dims else size for axis, size in enumerate(inputs.shape))
+    return inputs * _factors(shape, self.rate)
+
+
+def _torch_bernoulli(self: Tensor, p: float = 0.5) -> Tensor:
+    """Fills the mask of torchvision's StochasticDepth, or of timm's DropPath, which divide it by p."""
+    return self.copy_(torch.from_numpy(_factors(tuple(self.shape), 1 - p) > 0))
 
 
 @contextmanager
@@ -59,5 +65,6 @@ def same_dropout() -> Iterator[None]:
         patch.object(F, "dropout", _torch_dropout),
         patch.object(F, "scaled_dot_product_attention", _torch_attention),
         patch.object(nn.Dropout, "__call__", _flax_dropout),
+        patch.object(Tensor, "bernoulli_", _torch_bernoulli),
     ):
         yield

@@ -63,6 +63,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu_tanh": nn.gelu,
     "quick_gelu": _quick_gelu,
     "silu": nn.silu,
+    "hard_sigmoid": nn.hard_sigmoid,
     "hard_swish": nn.hard_swish,
     "mish": _mish,
     "tanh": nn.tanh,

@@ -1,6 +1,6 @@
 """The blocks of a residual network, with torchvision's names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -9,25 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from zoo._nn.convolutions import conv, run
 from zoo._nn.layers import BatchNorm
 
 Layer: TypeAlias = Callable[..., Any]
-
-_KAIMING = nn.initializers.variance_scaling(2, "fan_out", "normal")
-Conv = partial(nn.Conv, use_bias=False, kernel_init=_KAIMING)
-
-
-def conv(channels: int, size: int, stride: int = 1, groups: int = 1, *, dtype: DTypeLike | None) -> nn.Conv:
-    """Builds a convolution, padded by half its size on both sides, as PyTorch pads."""
-    sides, strides = (size, size), (stride, stride)
-    return Conv(channels, sides, strides, size // 2, feature_group_count=groups, dtype=dtype)
-
-
-def run(layers: Sequence[Layer], x: jax.Array, train: bool) -> jax.Array:
-    """Applies layers and functions one after the other."""
-    for layer in layers:
-        x = layer(x, use_running_average=not train) if isinstance(layer, BatchNorm) else layer(x)
-    return x
 
 
 def halve(x: jax.Array) -> Any:
@@ -84,7 +69,7 @@ class BasicBlock(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         inner: list[Layer] = [self.conv1, self.bn1, nn.relu, self.conv2, self.bn2]
-        return nn.relu(run(inner, x, train) + run(self.downsample, x, train))
+        return nn.relu(run(inner, x, train=train) + run(self.downsample, x, train=train))
 
 
 class Bottleneck(nn.Module):
@@ -121,7 +106,7 @@ class Bottleneck(nn.Module):
             self.conv3,
             self.bn3,
         ]
-        return nn.relu(run(inner, x, train) + run(self.downsample, x, train))
+        return nn.relu(run(inner, x, train=train) + run(self.downsample, x, train=train))
 
 
 class Stem(NamedTuple):

@@ -14,11 +14,12 @@ import jax
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
+from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images
 from zoo._nn.layers import BatchNorm
 from zoo._nn.stages import stage_indices
 from zoo._registry.entry import Input
-from zoo.resnet.layers import SHORTCUTS, STEMS, BasicBlock, Bottleneck, run, stem_layers
+from zoo.resnet.layers import SHORTCUTS, STEMS, BasicBlock, Bottleneck, stem_layers
 
 HEAD, STEM = ("fc",), ("conv1", "conv1_0")
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
@@ -87,7 +88,7 @@ class ResNet(nn.Module):
         """
         x = checked_images(x, (None, None, self.in_channels))
         stem = self.conv1 if isinstance(self.conv1, Sequence) else [self.conv1]
-        x = run([*stem, self.bn1, nn.relu], x, train)
+        x = run([*stem, self.bn1, nn.relu], x, train=train)
         if STEMS[self.stem].stride == 2:
             # padding=1 on both sides, as PyTorch pads; "SAME" would pad only one side here.
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
