@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from converters.errors import ConversionError
@@ -32,6 +33,8 @@ class Body:
         given = {name: each for name, each in scope.inputs.items() if _is_passed(each)}
         self.code = Code(scope=scope, parameters=given, constants=homes.constants)
         self._operation: Operation | None = None
+        self._when: bool | None = None  # the mode that is written, if it is only one
+        self._modes: dict[Value, bool] = {}  # of the values that only one has
 
     @property
     def where(self) -> str:
@@ -43,6 +46,9 @@ class Body:
         """Returns the order of a value's axes in memory."""
         if value not in self._orders:
             self._obtain(value)
+        if self._modes.get(value, self._when) != self._when:
+            mode = "training" if self._modes[value] else "eval mode"
+            raise ConversionError(f"{self.where}uses in both modes what is there only in {mode}.")
         return self._orders[value]
 
     def axis(self, value: Value, axis: int) -> int:
@@ -52,10 +58,8 @@ class Body:
 
     def get(self, value: Value, order: Order | None = None) -> ast.expr:
         """Returns the expression of a value, with its axes in an order; by default as they lie."""
-        if value not in self._orders:
-            self._obtain(value)
-        own = reference(value)
-        if order is None or order == self.order(value):
+        own, found = reference(value), self.order(value)
+        if order is None or order == found:
             return own
         moves = tuple(self.order(value).index(axis) for axis in order)
         swapped = [i for i, j in enumerate(moves) if i != j]
@@ -63,9 +67,24 @@ class Body:
             return expression("x.swapaxes(a, b)", x=own, a=swapped[0], b=swapped[1])
         return expression("x.transpose(moves)", x=own, moves=moves)
 
+    @contextmanager
+    def mode(self, *, when: bool) -> Iterator[None]:
+        """Writes what one mode alone does."""
+        before, self._when = self._when, when
+        try:
+            yield
+        finally:
+            self._when = before
+
     def known(self) -> Mapping[Value, Order]:
         """Returns the values that are at hand, the newest last, with their orders of axes."""
-        return self._orders
+        if not self._modes:
+            return self._orders
+        return {
+            value: order
+            for value, order in self._orders.items()
+            if self._modes.get(value, self._when) == self._when
+        }
 
     def measure(self, found: Sequence[Value]) -> None:
         """Asks for arrays of other modules whose sizes are needed; once."""
@@ -84,14 +103,20 @@ class Body:
         """Returns the expression of a value with its axes as in PyTorch."""
         return self.get(value, plain(value.ndim))
 
-    def _assign(self, targets: list[Value], whole: ast.expr, orders: Sequence[Order]) -> None:
+    def _assign(
+        self, targets: list[Value], whole: ast.expr, orders: Sequence[Order], *, when: bool | None = None
+    ) -> None:
         for value, order in zip(targets, orders, strict=True):
             self._orders[value] = order
+            if when is not None:
+                self._modes[value] = when
         self.code.statements.append(
             Statement(
                 targets=targets,
                 expression=whole,
                 statement=self._operation.statement if self._operation else -1,
+                when=when,
+                arrays=when is not None and has_arrays(whole, self._operation),
             )
         )
 
@@ -121,7 +146,7 @@ class Body:
 
     def is_known(self, value: Value) -> bool:
         """Returns whether a value is at hand."""
-        return value in self._orders
+        return value in self._orders and self._modes.get(value, self._when) == self._when
 
     def is_around(self, value: Value) -> bool:
         """Returns whether a body around this one has a value at hand."""
@@ -163,7 +188,8 @@ class Body:
             case Varying():
                 return self.size(tree)
             case tuple() | list():
-                return literal(type(tree)(self.tree(each) for each in tree))
+                items = [self.tree(each) for each in tree]
+                return literal(tuple(items) if isinstance(tree, tuple) else items)
             case dict():
                 return ast.Dict(
                     keys=[literal(key) for key in tree], values=[self.tree(e) for e in tree.values()]
@@ -183,6 +209,20 @@ class Body:
             for index, part in enumerate(given if isinstance(given, tuple | list) else ()):
                 if isinstance(part, Varying):
                     yield expression("x[i]", x=whole, i=index), part
+
+
+def has_arrays(whole: ast.expr, operation: Operation | None) -> bool:
+    """Returns whether an expression calls a layer that has arrays."""
+    if operation is not None and operation.module is not None:
+        return bool(operation.module.state_dict())
+    return any(is_made(node) for node in ast.walk(whole))
+
+
+def is_made(node: ast.AST) -> bool:
+    """Returns whether an expression makes a module that has a name."""
+    return isinstance(node, ast.Call) and (
+        hasattr(node, "child") or any(each.arg == "name" for each in node.keywords)
+    )
 
 
 def _is_passed(argument: Any) -> bool:

@@ -19,11 +19,15 @@ class Statement:
         targets: Values that are assigned to; several if the expression gives several.
         expression: The right side.
         statement: Number of the torch statement that it comes from.
+        when: True if only training does it, False if only eval mode does, None if both do.
+        arrays: If true, it calls a layer that has arrays, which have to be there after either mode.
     """
 
     targets: list[Value]
     expression: ast.expr
     statement: int
+    when: bool | None = None
+    arrays: bool = False
 
 
 @dataclass(eq=False, kw_only=True)
@@ -38,7 +42,7 @@ class Code:
         uses_train: If true, it does other things in training.
         uses_random: If true, it draws random numbers in eval mode, too.
         constants: Arrays that the weights do not have, by name, for the buffers that hold them.
-        orders: Order of the axes of each value of the output.
+        orders: Order of the axes of each value of the output, and of what training returns in its stead.
         stands: Values of the parameters that are no tensors but lists of them, say.
     """
 
@@ -91,5 +95,5 @@ def _shown(code: Code) -> str:
                 node.id = seen.setdefault(node.value, f"value{len(seen)}")
             elif hasattr(node, "child"):
                 shown.append(_shown(node.child))
-        shown.append(ast.dump(each.expression))
+        shown += [ast.dump(each.expression), str(each.when)]
     return "\n".join(shown)

@@ -26,8 +26,8 @@ class Wide(TorchFunctionMode):
     """Reads float32 as float64 wherever torch code says it; without `chance`, nothing is dropped.
 
     Args:
-        chance: If false, dropout gives its input, and what is drawn to be kept with a probability is that
-            probability, as in `certain`.
+        chance: If false, dropout gives its input, and what is drawn at random is `DRAWN`, or the probability
+            that it is to be kept with, as in `certain`.
     """
 
     def __init__(self, *, chance: bool = True) -> None:
@@ -57,6 +57,30 @@ class Wide(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+DRAWN = 0.25  # in place of numbers from the normal distribution, and of those between 0 and 1
+
+
+def _drawn(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    return func(*args, **kwargs).fill_(DRAWN)
+
+
+def _normal(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    mean, std = (args[at] if len(args) > at else kwargs.get(n, at) for at, n in enumerate(("mean", "std")))
+    return mean + std * DRAWN
+
+
+def _normal_in_place(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    x, *rest = args
+    return x.copy_(_normal(func, rest, kwargs) * torch.ones_like(x))
+
+
+def _uniform_in_place(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    x, *rest = args
+    low = rest[0] if rest else kwargs.get("from", 0.0)
+    high = rest[1] if len(rest) > 1 else kwargs.get("to", 1.0)
+    return x.fill_(low + (high - low) * DRAWN)
+
+
 def _undropped(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
     return args[0] if args else kwargs["input"]
 
@@ -80,6 +104,10 @@ SDPA = ("query", "key", "value", "attn_mask", "dropout_p")  # whose signature to
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 CERTAIN = {
     **dict.fromkeys((*DROPOUTS, *(f"{name}_" for name in DROPOUTS)), _undropped),
+    **dict.fromkeys(("rand", "randn", "rand_like", "randn_like"), _drawn),
+    "normal": _normal,
+    "normal_": _normal_in_place,
+    "uniform_": _uniform_in_place,
     "bernoulli_": _filled,
     "bernoulli": _probabilities,
     "scaled_dot_product_attention": _attended,
@@ -99,7 +127,22 @@ def certain() -> Iterator[None]:
     def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, **kwargs: Any) -> jax.Array:
         return jnp.full(() if shape is None else shape, p, jnp.float64)
 
-    with mock.patch.object(jax.random, "bernoulli", bernoulli), nn.intercept_methods(intercept):
+    def normal(key: Any, shape: Any = (), dtype: Any = float) -> jax.Array:
+        return jnp.full(shape, DRAWN, dtype)
+
+    def uniform(
+        key: Any, shape: Any = (), dtype: Any = float, minval: Any = 0.0, maxval: Any = 1.0
+    ) -> jax.Array:
+        return jnp.full(shape, minval + (maxval - minval) * DRAWN, dtype)
+
+    def key(module: nn.Module, name: str = "params") -> jax.Array:
+        return jax.random.key(0)
+
+    with (
+        mock.patch.multiple(jax.random, bernoulli=bernoulli, normal=normal, uniform=uniform),
+        mock.patch.object(nn.Module, "make_rng", key),
+        nn.intercept_methods(intercept),
+    ):
         yield
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 
 from converters.errors import ConversionError
-from converters.porting.body import Body, identifier
+from converters.porting.body import Body, identifier, is_made
 from converters.porting.code import Code, Order, Statement, agree, channels_last, last, plain
 from converters.porting.expressions import DROP, expression, literal, marked
 from converters.porting.graph import Operation, Scope, Value, mapped, values
@@ -73,10 +73,11 @@ class Emitter(Body):
         """Writes all of them."""
         scope = self.code.scope
         for operation in scope.operations:
-            self._operation = operation
+            self._operation, self._when = operation, operation.when
             self._emit(operation)
+        self._when = None
         if self._parent is None:
-            self._return(scope.output)
+            self._return(scope.output, scope.trained_output)
             for name, calls in self._homes.twins.items():
                 agree(name, calls)
             return self.code
@@ -86,16 +87,25 @@ class Emitter(Body):
         self.code.orders = [self._orders[each] for each in outputs]
         return self.code
 
-    def _return(self, output: Any) -> None:
-        """Writes what the whole module returns: images with their channels last, all else as in PyTorch."""
+    def _return(self, output: Any, trained: Any) -> None:
+        """Writes what the whole module returns, and what it does in training if that is another nesting."""
+        self.code.result = self._returned(output, when=None if trained is None else False)
+        if trained is not None:
+            self.code.uses_train = True
+            made = self._returned(trained, when=True)
+            self.code.result = expression("a if train else b", a=made, b=self.code.result)
+
+    def _returned(self, output: Any, *, when: bool | None) -> ast.expr:
+        """Returns what the whole module returns: images with their channels last, all else as in PyTorch."""
+        self._when = when
         usual = {
             each: self.order(each)
             if each.ndim >= 4 and self.order(each) == channels_last(each.ndim)
             else plain(each.ndim)
             for each in values(output)
         }
-        self.code.orders = [usual[each] for each in values(output)]
-        self.code.result = self.tree(
+        self.code.orders += [usual[each] for each in values(output)]
+        return self.tree(
             mapped(output, lambda each: self.get(each, usual[each]) if isinstance(each, Value) else each)
         )
 
@@ -124,10 +134,10 @@ class Emitter(Body):
             results = [(self._shared(operation, whole), order) for whole, order in results]
         if len(results) == 1 and len(outputs) > 1:  # one expression that gives several arrays
             ((whole, orders),) = results
-            self._assign(outputs, whole, orders)
+            self._assign(outputs, whole, orders, when=self._when)
             return
         for value, (whole, order) in zip(outputs, results, strict=True):
-            self._assign([value], whole, [order])
+            self._assign([value], whole, [order], when=self._when)
 
     # Modules within this one.
 
@@ -150,14 +160,15 @@ class Emitter(Body):
         return not own and len(scope.operations) <= FEW and not any(each.scope for each in scope.operations)
 
     def _inline(self, operation: Operation) -> None:
-        scope = operation.scope
+        scope, around = operation.scope, self._when
         assert scope is not None
         for each in scope.operations:
             self._operation = each
+            self._when = each.when if around is None else around
             self._emit(each)
-        self._operation = operation
+        self._operation, self._when = operation, around
         for outer, inner in zip(values(operation.output), values(scope.output), strict=True):
-            self._assign([outer], self.get(inner), [self.order(inner)])
+            self._assign([outer], self.get(inner), [self.order(inner)], when=around)
 
     def _child(self, operation: Operation) -> None:
         scope = operation.scope
@@ -173,7 +184,7 @@ class Emitter(Body):
         )
         outputs = [*values(operation.output), *self._homes.leaving.get(scope, ())]
         whole = self._shared(operation, made) if self._is_shared(operation) else made
-        self._assign(outputs, whole, child.orders)
+        self._assign(outputs, whole, child.orders, when=self._when)
 
     def _name(self, operation: Operation) -> str:
         """Returns the path of a module; one without weights is another module in another call."""
@@ -201,7 +212,7 @@ class Emitter(Body):
         """Returns a call of a module that other calls share, of one that makes it."""
         name = self._homes.names.get(operation.path, operation.path)
         for each in ast.walk(call):
-            if isinstance(each, ast.Call) and _is_made(each.func):
+            if isinstance(each, ast.Call) and is_made(each.func):
                 marked(each, calls=getattr(each.func, "child", None))
                 each.func = self._module(name, each.func)
                 break
@@ -264,13 +275,6 @@ def name_of(e: Emitter, op: Operation) -> Any:
     """Returns the name of a layer, relative to the scope that calls it; none if the root does not hold it."""
     path = e.code.scope.path
     return op.path.removeprefix(f"{path}." if path else "") or DROP
-
-
-def _is_made(node: ast.expr) -> bool:
-    """Returns whether an expression makes a module that has a name."""
-    return isinstance(node, ast.Call) and (
-        hasattr(node, "child") or any(each.arg == "name" for each in node.keywords)
-    )
 
 
 def _renamed(made: Any, path: str, home: str) -> None:

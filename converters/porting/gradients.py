@@ -60,7 +60,7 @@ def torch_step(
     with Wide(chance=False), torch.enable_grad():
         # Modules may change their inputs in place, which leaves of the graph do not allow.
         args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
-        found = written.results(twin(*args, **kwargs))
+        found = written.results(twin(*args, **kwargs), train=written.uses_train)
     twin.eval()
     floats = [each for each in found if each.is_floating_point()]
     if cotangents is None:
@@ -110,7 +110,7 @@ def flax_step(
             rngs=jax.random.key(0),
             **options,
         )
-        outputs = written.returned(found)
+        outputs = written.returned(found, train=written.uses_train)
         return [each for each in outputs if _floating(each)], (outputs, changed)
 
     @partial(jax.jit, compiler_options=QUICK)

@@ -110,7 +110,8 @@ class Operation:
         place: Where in the torch code it is called.
         statement: Number of the run of the statement that calls it; what one statement did has one number.
         scope: Operations of a module that is no leaf.
-        trained: The same operation in training, where that is known.
+        trained: The same operation in training, where that is known; itself, if only training does it.
+        when: True if only training does it, False if only eval mode does, None if both do.
         follows: If true, it is no call, but follows from a change in place of another view.
     """
 
@@ -125,6 +126,7 @@ class Operation:
     path: str = ""
     scope: "Scope | None" = None
     trained: "Operation | None" = None
+    when: bool | None = None
     follows: bool = False
 
 
@@ -138,6 +140,7 @@ class Scope:
         inputs: Names of the parameters of its `forward`, with what they were given.
         operations: In order.
         output: Value that `forward` returned.
+        trained_output: The same in training, if that is another nesting; None otherwise.
         missing: Reason why it cannot be ported, in a port that leaves such modules out; "" if it can.
     """
 
@@ -146,6 +149,7 @@ class Scope:
     inputs: dict[str, Any] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     output: Any = None
+    trained_output: Any = None
     missing: str = ""
 
 

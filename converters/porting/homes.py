@@ -72,7 +72,12 @@ def homes(root: Scope, inlined: Callable[[Scope], bool], measured: Measured = ()
             calls.setdefault(found.names.get(operation.path, operation.path), []).append(chain)
         if operation is not None and operation.kind is torch.nn.Embedding:
             lookups.setdefault(f"{operation.path}.weight", []).append(chain)
-        taken = (operation.arguments, operation.keywords) if operation is not None else chain[-1].output
+        last = chain[-1]
+        taken = (
+            (operation.arguments, operation.keywords)
+            if operation is not None
+            else (last.output, last.trained_output)
+        )
         for value in values(taken):
             if value.parameter:
                 uses.setdefault(value.parameter, []).append(chain)

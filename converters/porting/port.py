@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from converters.errors import ConversionError
 from converters.porting.caches import fresh
 from converters.porting.capture import captured
 from converters.porting.emit import Code, Emitter, Handler, Order, channels_last, plain
@@ -18,8 +19,9 @@ from converters.porting.layers import LAYERS
 from converters.porting.layers.packages import imported
 from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import raised
-from converters.porting.training import only_in_training
+from converters.porting.training import Difference, only_in_training
 from converters.porting.unify import unified
+from converters.porting.weaving import woven
 from converters.porting.writing.file import file_source
 
 
@@ -32,6 +34,7 @@ class Written:
         root: Name of the class of the whole module.
         inputs: Names of the arguments that hold arrays, with their values.
         outputs: Values that the module returns.
+        trained_outputs: The same in training.
         orders: Order of the axes of each value in `inputs` and `outputs`.
         uses_train: If true, the module does other things in training, and the source does them, too.
         eval_only: Modules that do in training what the source does not do, with the reason.
@@ -43,6 +46,7 @@ class Written:
     root: str
     inputs: Mapping[str, Any]
     outputs: Any
+    trained_outputs: Any
     orders: Mapping[Value, Order]
     uses_train: bool
     eval_only: tuple[str, ...]
@@ -77,13 +81,14 @@ class Written:
             np.transpose(each, np.argsort(self.orders[value])) for value, each in leaves if each is not None
         ]
 
-    def results(self, output: Any) -> list[Any]:
+    def results(self, output: Any, *, train: bool = False) -> list[Any]:
         """Returns the tensors of the torch module's output, with their axes as the Flax module has them."""
-        return [each.permute(self.orders[value]) for value, each in _pairs(self.outputs, output)]
+        tree = self.trained_outputs if train else self.outputs
+        return [each.permute(self.orders[value]) for value, each in _pairs(tree, output)]
 
-    def returned(self, output: Any) -> list[Any]:
+    def returned(self, output: Any, *, train: bool = False) -> list[Any]:
         """Returns the arrays of the Flax module's output, in the order of `results`."""
-        return [each for _, each in _pairs(self.outputs, output)]
+        return [each for _, each in _pairs(self.trained_outputs if train else self.outputs, output)]
 
     def nested(self, output: Any) -> Any:
         """Returns NumPy arrays of the torch module's output as the Flax module returns them."""
@@ -139,27 +144,71 @@ def write(
         batch_norm: "copy" writes PyTorch's batch norm into the file, "zoo" imports it.
     """
     layers = {**LAYERS, **imported()}
-    leaves, functions = frozenset(layers), frozenset(FUNCTIONS)
     calls = [call(module, each) for each in (arguments, others)]
-    runs = [captured(fresh(module), *each, leaves, functions, partial=partial)[0] for each in calls]
-    scope = unified(*runs, partial=partial)
-    trained = only_in_training(module, scope, *calls[0], leaves, functions)
+    evaluated = _run(module, calls, layers, partial=partial)
+    if not partial:  # a part that is left out has no mode
+        try:
+            both = woven(evaluated, _run(module, calls, layers, train=True))
+            return _written(both, layers, batch_norm=batch_norm)
+        except ConversionError as error:
+            reason = error
+        evaluated = _run(module, calls, layers)
+    alone = only_in_training(module, evaluated, *calls[0], frozenset(layers), frozenset(FUNCTIONS))
+    if not partial and not any(str(reason) in str(each) for each in alone):
+        alone = (*alone, Difference(what=f"{type(module).__name__} is other", where=f": {reason}"))
+    return _written(evaluated, layers, partial=partial, batch_norm=batch_norm, left_out=alone)
+
+
+def _run(
+    module: torch.nn.Module,
+    calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]],
+    layers: Mapping[type, Handler],
+    *,
+    train: bool = False,
+    partial: bool = False,
+) -> Scope:
+    """Returns what a module does for several calls of it, at two sizes of the inputs."""
+    leaves, functions = frozenset(layers), frozenset(FUNCTIONS)
+    try:
+        runs = [
+            captured(fresh(module).train(train), *each, leaves, functions, partial=partial)[0]
+            for each in calls
+        ]
+    except ConversionError:
+        raise
+    except Exception as error:  # whatever a module raises that cannot be trained with these inputs
+        if not train:
+            raise
+        raise ConversionError(f"{type(module).__name__} did not run in training: {error}") from error
+    return unified(*runs, partial=partial)
+
+
+def _written(
+    scope: Scope,
+    layers: Mapping[type, Handler],
+    *,
+    batch_norm: str,
+    partial: bool = False,
+    left_out: Sequence[Difference] = (),
+) -> Written:
+    """Writes a run."""
     scope.inputs = {name: each for name, each in scope.inputs.items() if any(True for _ in values(each))}
     orders = {
         value: channels_last(value.ndim) if value.ndim >= 4 and value.floating else plain(value.ndim)
         for value in values(scope.inputs)
     }
     code = _emitted(scope, orders, layers, partial=partial)
-    orders |= dict(zip(values(scope.output), code.orders, strict=True))
-    text, root = file_source(code, batch_norm=batch_norm, left_out=[each.what for each in trained])
+    orders |= dict(zip(values((scope.output, scope.trained_output)), code.orders, strict=True))
+    text, root = file_source(code, batch_norm=batch_norm, left_out=[each.what for each in left_out])
     return Written(
         source=raised(text),
         root=root,
         inputs=scope.inputs,
         outputs=scope.output,
+        trained_outputs=scope.output if scope.trained_output is None else scope.trained_output,
         orders=orders,
-        uses_train=code.uses_train and not trained,
-        eval_only=tuple(map(str, trained)),
+        uses_train=code.uses_train and not left_out,
+        eval_only=tuple(map(str, left_out)),
         scope=scope,
         constants=code.constants,
     )

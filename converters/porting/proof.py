@@ -12,7 +12,17 @@ import torch
 
 from converters.comparison.compare import Comparison, compare
 from converters.errors import ConversionError
-from converters.porting.doubling import QUICK, Wide, doubled, mapped, numbers, randomized, wide, wide_module
+from converters.porting.doubling import (
+    QUICK,
+    Wide,
+    certain,
+    doubled,
+    mapped,
+    numbers,
+    randomized,
+    wide,
+    wide_module,
+)
 from converters.porting.gradients import Step, flax_step, torch_step
 from converters.porting.port import Written, call
 from converters.state_dict import convert
@@ -51,7 +61,7 @@ def compared(
     args, kwargs = call(module, arguments)
     inputs = written.arrays(numbers(arguments))
     theirs = dict(arguments) if kwargs else args
-    with Wide():
+    with Wide(chance=False), certain():
         return compare(module, wide_module(written), variables, *inputs, torch_inputs=theirs, ignore=ignore)
 
 
@@ -84,7 +94,8 @@ def proven_output(
     inputs = written.arrays(numbers(wide(dict(arguments))))
     with jax.enable_x64(True):
         variables = convert(written.tensors(twin), ours, *inputs, ignore=ignore)
-        found = written.returned(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
+        with certain():
+            found = written.returned(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
     output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
     if not output <= FORWARD:
         raise ConversionError(
@@ -109,7 +120,7 @@ def _twin(
 def run_wide(twin: torch.nn.Module, written: Written, arguments: Mapping[str, Any]) -> Any:
     """Returns the output of a module in float64, as the written module has it."""
     args, kwargs = call(twin, wide(dict(arguments)))
-    with Wide(), torch.no_grad():
+    with Wide(chance=False), torch.no_grad():
         return written.nested(numbers(twin(*args, **kwargs)))
 
 

@@ -54,17 +54,21 @@ def calls_of_modules(call: Callable[[torch.nn.Module, Any, Any, Any], Any]) -> I
 def exporting(module: torch.nn.Module) -> Iterator[None]:
     """Lets torch code take the paths that do not depend on numbers; keeps buffers and random numbers."""
     compiler: Any = torch.compiler
+    distributions: Any = torch.distributions.Distribution
+    checks = distributions._validate_args  # which read the numbers of parameters
     flags = compiler._is_compiling_flag, compiler._is_exporting_flag
     fast = torch.backends.mha.get_fastpath_enabled()
     buffers = {name: copy.deepcopy(each) for name, each in module.named_buffers()}
     compiler._is_compiling_flag = compiler._is_exporting_flag = True
     torch.backends.mha.set_fastpath_enabled(False)
+    distributions.set_default_validate_args(False)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         compiler._is_compiling_flag, compiler._is_exporting_flag = flags
         torch.backends.mha.set_fastpath_enabled(fast)
+        distributions.set_default_validate_args(checks)
         with torch.no_grad():
             for name, each in module.named_buffers():
                 if name in buffers and each.shape == buffers[name].shape:

@@ -29,13 +29,14 @@ def dropout(e: Emitter, op: Operation) -> Result:
     """Writes torch.nn.functional.dropout; a rate of 0 is nothing."""
     g = bound(op, "x p=0.5 training=True inplace=False")
     x = g["x"]
-    trained = bound(op.trained, "x p=0.5 training=True inplace=False") if op.trained else {"training": True}
-    if not g["p"] or not trained["training"]:
+    trained = bound(op.trained, "x p=0.5 training=True inplace=False") if op.trained else g
+    rate = trained["p"] if op.trained else g["p"]
+    if not rate or (op.trained and not trained["training"]):
         return e.get(x), e.order(x)
-    if g["training"]:  # in eval mode, too
+    if g["training"] and op.trained is not op:  # in eval mode, too
         return expression("nn.Dropout(rate, deterministic=False)(x)", rate=g["p"], x=e.get(x)), e.order(x)
     e.code.uses_train = True
-    return expression("nn.Dropout(rate)(x, deterministic=not train)", rate=g["p"], x=e.get(x)), e.order(x)
+    return expression("nn.Dropout(rate)(x, deterministic=not train)", rate=rate, x=e.get(x)), e.order(x)
 
 
 def gelu(e: Emitter, op: Operation) -> Result:

@@ -11,6 +11,7 @@ from converters.porting.graph import Value
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.simplify import simplified
 from converters.porting.writing.trees import (
+    Branch,
     Loop,
     copied,
     has_layer,
@@ -49,7 +50,7 @@ def _forget_aliases(code: Code) -> None:
             _reach(reference(parameters[name]), each, known)
     kept = []
     for statement in code.statements:
-        statement.expression = replaced(_with_parameters(statement.expression, parameters), known)
+        statement.expression = _one(replaced(_with_parameters(statement.expression, parameters), known))
         if isinstance(statement.expression, ast.Name) and len(statement.targets) == 1:
             known[statement.targets[0]] = statement.expression
             source = getattr(statement.expression, "value", None)
@@ -60,6 +61,13 @@ def _forget_aliases(code: Code) -> None:
     code.statements = kept
     assert code.result is not None
     code.result = replaced(_with_parameters(code.result, parameters), known)
+
+
+def _one(node: ast.expr) -> ast.expr:
+    """Returns the one of two expressions that either mode has, if they are the same."""
+    if isinstance(node, ast.IfExp) and hasattr(node, "chosen") and text(node.body) == text(node.orelse):
+        return node.body
+    return node
 
 
 def _with_parameters(node: ast.expr, parameters: dict[str, Value]) -> ast.expr:
@@ -107,6 +115,8 @@ def nested(rows: list[Row], uses: Counter[Value]) -> list[Row]:
     for row in rows:
         if all(isinstance(each, Loop) for each in row.values()):
             _nest_loops([each for each in row.values() if isinstance(each, Loop)], [*row], uses)
+        if all(isinstance(each, Branch) for each in row.values()):
+            _nest_branches([each for each in row.values() if isinstance(each, Branch)], [*row], uses)
         while kept and kept[-1].keys() == row.keys():
             nested = {code: _nested(kept[-1][code], each, uses) for code, each in row.items()}
             found = {code: each for code, each in nested.items() if each is not None}
@@ -129,6 +139,15 @@ def _nest_loops(loops: list[Loop], codes: list[Code], uses: Counter[Value]) -> N
         loop.body = [row[code] for row in found]
 
 
+def _nest_branches(branches: list[Branch], codes: list[Code], uses: Counter[Value]) -> None:
+    for name in ("body", "orelse"):
+        arms = [getattr(each, name) for each in branches]
+        inner = [dict(zip(codes, each, strict=True)) for each in zip(*arms, strict=True)]
+        found = nested(inner, uses)
+        for code, each in zip(codes, branches, strict=True):
+            setattr(each, name, [row[code] for row in found])
+
+
 def counted(rows: list[Row]) -> Counter[Value]:
     """Returns how often each value is read."""
     uses: Counter[Value] = Counter()
@@ -138,6 +157,11 @@ def counted(rows: list[Row]) -> Counter[Value]:
             uses.update(references(statement.expression))
             uses.update({turn[0]: 2 for turn in statement.carried})
             for each in statement.body:
+                count(each)
+        elif isinstance(statement, Branch):
+            uses.update(value for end in statement.ends for value in end)
+            uses.update(statement.targets)
+            for each in (*statement.body, *statement.orelse):
                 count(each)
         else:
             uses.update(references(statement))
@@ -150,7 +174,7 @@ def counted(rows: list[Row]) -> Counter[Value]:
 
 def _nested(before: Statement, after: Statement, uses: Counter[Value]) -> ast.expr | None:
     """Returns the expression of the second with the first written into it; None if they are better apart."""
-    if len(before.targets) != 1 or isinstance(before, Loop) or isinstance(after, Loop):
+    if len(before.targets) != 1 or isinstance(before, Loop | Branch) or isinstance(after, Loop | Branch):
         return None
     target = before.targets[0]
     if uses[target] != 1 or target not in references(after.expression):

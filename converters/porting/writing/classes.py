@@ -10,7 +10,7 @@ from converters.errors import ConversionError
 from converters.porting.emit import Code
 from converters.porting.expressions import literal
 from converters.porting.graph import Value
-from converters.porting.writing import bodies, lists, loops, merging, trees
+from converters.porting.writing import bodies, branches, lists, loops, merging, trees
 from converters.porting.writing.columns import MISSING
 from converters.porting.writing.defaults import completed
 from converters.porting.writing.fields import Fields
@@ -73,7 +73,10 @@ class Classes:
             completed(each.expression)
         assert code.result is not None
         completed(code.result)
-        lists.grown(code)
+        if any(each.when is not None or branches.is_choice(each) for each in code.statements):
+            branches.branched(code)
+        else:
+            lists.grown(code)
 
     def _called(self, code: Code, node: Any) -> Any:
         """Returns an expression with the classes of children in it."""

@@ -8,7 +8,7 @@ from itertools import chain, count
 
 from converters.porting.emit import Statement
 from converters.porting.graph import Value
-from converters.porting.writing.trees import Loop, references
+from converters.porting.writing.trees import Branch, Loop, references
 
 RESERVED = {"self", "train", "nn", "jnp", "jax", "norm", "partial", *keyword.kwlist}
 PLAINER = {"input": "x", "inputs": "x", "hidden_states": "x"}  # torch's words for what Flax code calls x
@@ -43,6 +43,11 @@ class Names:
                 self.join([*turn, target])
             for each in statement.body:
                 self.join_loops(each)
+        if isinstance(statement, Branch):
+            for end in statement.ends:
+                self.join(end)
+            for each in (*statement.body, *statement.orelse):
+                self.join_loops(each)
 
     def right(self, parameters: Sequence[Value], statements: Sequence[Statement]) -> bool:
         """Returns whether every name stands for what it should when the statements run."""
@@ -62,8 +67,27 @@ class Names:
                 return False
             if any(holds.get(self.find(value)) is not value for value in outer):
                 return False
+        if isinstance(statement, Branch) and not self._runs_in_both(statement, holds):
+            return False
         for value in statement.targets:
             holds[self.find(value)] = value
+        return True
+
+    def _runs_in_both(self, branch: Branch, holds: dict[Value, Value]) -> bool:
+        """Returns whether the statements of either mode read what they should, and keeps what both leave."""
+        after: list[dict[Value, Value]] = []
+        for number, arm in enumerate((branch.body, branch.orelse), 1):
+            own = {**holds}
+            if not all(self._runs(each, own) for each in arm):
+                return False
+            if any(own.get(self.find(end[number])) is not end[number] for end in branch.ends):
+                return False
+            after.append(own)
+        for key in {*after[0], *after[1]}:
+            if after[0].get(key) is not after[1].get(key):
+                holds.pop(key, None)
+            else:
+                holds[key] = after[0][key]
         return True
 
     def choose(self, parameters: Mapping[str, Value], rows: Sequence[tuple[Statement, object]]) -> None:
@@ -180,9 +204,23 @@ class _Lives:
             self.read(value)
         if isinstance(statement, Loop):
             self._loop(statement)
+        if isinstance(statement, Branch):
+            self._branches(statement)
         sources = [self._names.find(value) for value in references(statement)]
         for value in statement.targets:
             self.made(value, sources)
+
+    def _branches(self, branch: Branch) -> None:
+        around = self._branch
+        for arm in (branch.body, branch.orelse):
+            self._branch = self._at + 1
+            for each in arm:
+                self._at += 1
+                self._statement(each)
+        self._at += 1
+        self._branch = around
+        for value in [*(each for end in branch.ends for each in end), *branch.targets, *references(branch)]:
+            self.read(value)
 
     def _loop(self, loop: Loop) -> None:
         branch, self._branch = self._branch, 0

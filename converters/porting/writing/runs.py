@@ -9,7 +9,7 @@ from typing import Any
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, trees
-from converters.porting.writing.trees import Loop, Shape, constant, digits_apart, references
+from converters.porting.writing.trees import Branch, Loop, Shape, constant, digits_apart, references
 
 WIDEST_TABLE = 4  # columns of a loop's table, if it has few rows
 MANY = 5  # rows that may have more
@@ -176,6 +176,8 @@ def lines(statement: Statement) -> int:
     """Returns about how many lines a statement has."""
     if isinstance(statement, Loop):
         return 1 + sum(map(lines, statement.body))
+    if isinstance(statement, Branch):
+        return 1 + bool(statement.orelse) + sum(map(lines, (*statement.body, *statement.orelse)))
     found = bodies.width(statement.expression)
     if found <= 75:
         return 1

@@ -6,12 +6,12 @@ from typing import Any
 
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
-from converters.porting.writing import bodies, layout, trees
+from converters.porting.writing import bodies, layout, modes, trees
 from converters.porting.writing.classes import Made
 from converters.porting.writing.columns import MISSING, Field
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.shorthand import shortened
-from converters.porting.writing.trees import Function, Loop
+from converters.porting.writing.trees import Branch, Function, Loop
 
 Defaults = Mapping[str, Mapping[str, Any]]  # of the fields of each class of the file
 
@@ -87,7 +87,9 @@ def _returned(code: Code) -> str:
     if code.scope.path:  # what a part gives to the whole is a row of arrays
         count = len(code.orders)
         return "jax.Array" if count == 1 else f"tuple[{', '.join(['jax.Array'] * count)}]"
-    return _nesting(code.scope.output)
+    trained, usual = code.scope.trained_output, _nesting(code.scope.output)
+    kinds = [usual] if trained is None else [usual, _nesting(trained)]
+    return " | ".join(dict.fromkeys(kinds))
 
 
 def _nesting(tree: Any) -> str:
@@ -117,15 +119,15 @@ def _statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
         written.append(ast.parse("index = count()").body[0])
     for index, statement in enumerate(statements):
         final = index == len(statements) - 1
-        part = _written(statement, made, returned=final)
         condition = conditions[index]
-        if condition is None:
-            written.append(part)
-        else:
-            _add(written, condition, part)
+        for part in _written(statement, made, returned=final):
+            if condition is None:
+                written.append(part)
+            else:
+                _add(written, condition, part)
     for each in written:
         trimmed(each, defaults)
-    return shortened(written)
+    return shortened(modes.joined(written))
 
 
 def _add(written: list[ast.stmt], condition: str, part: ast.stmt) -> None:
@@ -142,20 +144,28 @@ def _add(written: list[ast.stmt], condition: str, part: ast.stmt) -> None:
     written.append(ast.If(test=test, body=[part], orelse=[]))
 
 
-def _written(statement: Statement, made: Made, *, returned: bool = False) -> ast.stmt:
+def _written(statement: Statement, made: Made, *, returned: bool = False) -> list[ast.stmt]:
     names = made.body.names
+    if isinstance(statement, Branch):
+        body, orelse = (
+            [part for each in arm for part in _written(each, made)]
+            for arm in (statement.body, statement.orelse)
+        )
+        return modes.by_mode(body, orelse, statement.fills)
     names.write(statement.expression)
     if isinstance(statement, Loop):
         names.write(statement.variables)
-        body = [_written(each, made) for each in statement.body]
-        return ast.For(target=statement.variables, iter=statement.expression, body=body, orelse=[])
+        body = [part for each in statement.body for part in _written(each, made)]
+        return [ast.For(target=statement.variables, iter=statement.expression, body=body, orelse=[])]
     if returned:
-        return ast.Return(value=statement.expression)
+        return modes.returned(statement.expression)
     targets = [_target(names.of[names.find(each)]) for each in statement.targets]
     if not targets:
-        return ast.Expr(value=statement.expression)
+        return [ast.Expr(value=statement.expression)]
     target = targets[0] if len(targets) == 1 else ast.Tuple(elts=targets, ctx=ast.Store())
-    return ast.Assign(targets=[target], value=statement.expression)
+    if trees.text(target) == trees.text(statement.expression):  # a choice of what has its name
+        return []
+    return [ast.Assign(targets=[target], value=statement.expression)]
 
 
 def _target(name: str) -> ast.expr:

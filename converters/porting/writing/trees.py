@@ -45,6 +45,26 @@ class Loop(Statement):
 
 
 @dataclass(eq=False, kw_only=True)
+class Branch(Statement):
+    """Statements of training, and others of eval mode.
+
+    Its targets are the values that it ends with, and those that only one mode has and goes on to read.
+
+    Attributes:
+        body: Statements of training.
+        orelse: Statements of eval mode.
+        ends: What it ends with in either mode: the value after it, in training, in eval mode. That of one
+            mode may be from before.
+        fills: In which modes it calls layers that have arrays: in training, in eval mode.
+    """
+
+    body: list[Statement]
+    orelse: list[Statement]
+    ends: list[tuple[Value, Value, Value]]
+    fills: tuple[bool, bool] = (False, False)
+
+
+@dataclass(eq=False, kw_only=True)
 class Shape:
     """A tree without its constants and values, and these in order.
 
@@ -84,6 +104,13 @@ def _walk(node: Any, found: Shape) -> None:
             for turn in node.carried:
                 found.values += turn
             for each in node.body:
+                _walk(each, found)
+            found.values += node.targets
+        case Branch():
+            found.tokens += ["branch", len(node.body), len(node.orelse), len(node.ends), node.fills]
+            for end in node.ends:
+                found.values += end
+            for each in (*node.body, *node.orelse):
                 _walk(each, found)
             found.values += node.targets
         case Statement():
@@ -179,6 +206,11 @@ def references(node: Any) -> list[Value]:
             inner = {*made(node)}
             inside = [v for each in node.body for v in references(each) if v not in inner]
             return [*references(node.expression), *(turn[0] for turn in node.carried), *inside]
+        case Branch():
+            inner = {*made(node)}
+            inside = [value for each in (*node.body, *node.orelse) for value in references(each)]
+            inside += [value for _, *arms in node.ends for value in arms]
+            return [value for value in inside if value not in inner]
         case Statement():
             return references(node.expression)
     return [each.value for each in ast.walk(node) if isinstance(each, ast.Name) and hasattr(each, "value")]
@@ -186,6 +218,9 @@ def references(node: Any) -> list[Value]:
 
 def made(statement: Statement) -> list[Value]:
     """Returns the values that a statement makes, those inside a loop first."""
+    if isinstance(statement, Branch):
+        inside = [value for each in (*statement.body, *statement.orelse) for value in made(each)]
+        return [*inside, *(value for value in statement.targets if value not in inside)]
     if not isinstance(statement, Loop):
         return statement.targets
     inside = [value for each in statement.body for value in made(each)]
@@ -214,6 +249,14 @@ def replaced(node: Any, known: Mapping[Value, ast.expr]) -> Any:
         node.carried = [
             (getattr(known.get(before), "value", before), inside, out) for before, inside, out in node.carried
         ]
+    if isinstance(node, Branch):
+        node.body = [replaced(each, known) for each in node.body]
+        node.orelse = [replaced(each, known) for each in node.orelse]
+        node.ends = [
+            (end, getattr(known.get(one), "value", one), getattr(known.get(two), "value", two))
+            for end, one, two in node.ends
+        ]
+        return node
     if isinstance(node, Statement):
         node.expression = replaced(node.expression, known)
         return node
@@ -269,6 +312,10 @@ def copied_statement(statement: Statement) -> Statement:
     if isinstance(made, Loop):
         made.variables = copied(made.variables)
         made.body = [copied_statement(each) for each in made.body]
+    if isinstance(made, Branch):
+        made.body, made.orelse = (
+            [copied_statement(each) for each in arm] for arm in (made.body, made.orelse)
+        )
     return made
 
 

@@ -5,7 +5,6 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -47,18 +46,70 @@ class Sampled(nn.Module):
         return mean + torch.randn_like(std) * std, torch.rand_like(mean), torch.bernoulli(torch.sigmoid(mean))
 
 
-class Auxiliary(nn.Module):
+def drop_path(x, rate, training):
+    if rate == 0 or not training:
+        return x
+    kept = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - rate)
+    return x * kept.div_(1 - rate)
+
+
+class Block(nn.Module):
+    def __init__(self, rate):
+        super().__init__()
+        self.rate, self.norm, self.fc = rate, nn.BatchNorm1d(6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return x + drop_path(self.fc(self.norm(x)), self.rate, self.training)
+
+
+class Modes(nn.Module):
+    """Does other things in training in all ways: heads, layers, numbers, noise, what it returns."""
+
     def __init__(self):
         super().__init__()
-        self.fc, self.aux = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.blocks = nn.ModuleList([Block(rate) for rate in (0, 0.1, 0.2)])
+        self.one, self.two, self.more = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6)
+        self.aux, self.fc = nn.Linear(6, 3), nn.Linear(6, 3)
 
     def forward(self, x):
-        return (self.fc(x), self.aux(x)) if self.training else self.fc(x)
+        for block in self.blocks:
+            x = block(x)
+        mean, std = self.one(x).chunk(2, 1)
+        if self.training:
+            noise = torch.randn_like(std)
+            z = mean + noise * std.exp()
+        else:
+            z = mean
+        h = torch.cat([z, mean], 1)
+        h = self.two(h) if self.training else self.more(h)
+        if self.training:
+            aux = self.aux(h)
+        h = F.leaky_relu(h, 0.3 if self.training else 0.1)
+        if self.training:
+            h = h + F.dropout(h * 2, 0.5)
+        y = self.fc(h)
+        return (y, aux) if self.training else y.softmax(-1)
 
 
-class Leaks(nn.Module):
+class Leaves(nn.Module):
+    """Makes in training what another module reads, which would have no value in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.fc = nn.Linear(6, 6), nn.Linear(6, 6)
+
     def forward(self, x):
-        return F.leaky_relu(x, 0.3 if self.training else 0.1)
+        return (self.inner(x), self.fc(x)) if self.training else self.inner(x)
+
+
+class Around(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = Leaves()
+
+    def forward(self, x):
+        x = self.net(x)
+        return x[0] + x[1] if self.training else x
 
 
 def ported(module: nn.Module, *sizes: tuple[int, ...], count: int = 1) -> Written:
@@ -108,20 +159,42 @@ def test_random_numbers_come_from_streams():
     assert np.array_equal(normal, again[0])
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (Auxiliary, "Auxiliary does other things: it calls aux and returns 2 arrays instead of 1"),
-        (Leaks, "Leaks calls leaky_relu with other numbers"),
-    ],
-)
-def test_what_only_training_does_is_told(make, words):
-    made = ported(make(), (4, 6), (5, 6))
-    assert words in made.eval_only[0]
-    assert f"is left out; there, {words}." in " ".join(made.source.split())
-    assert not made.uses_train
-    notes = converters.port(make(), torch.randn(4, 6), others=[torch.randn(5, 6)]).notes
-    assert any(f"holds for eval mode; in training, {words}" in note for note in notes)
+def test_what_only_training_does_is_under_a_condition():
+    made = converters.port(Modes(), torch.randn(4, 6))
+    assert made.notes == ()
+    assert made.proof.gradients < 1e-12
+    body = made.source[made.source.index("class Modes") :]
+    for each in (
+        """
+        if train:
+            noise = jax.random.normal(self.make_rng("noise"), std.shape, std.dtype)
+            z = mean + noise * jnp.exp(std)
+        else:
+            z = mean
+""",
+        """
+        if train or self.is_initializing():
+            h2 = nn.Dense(6, name="two")(h)
+            aux = nn.Dense(3, name="aux")(h2)
+""",
+        """
+        if not train or self.is_initializing():
+            h2 = nn.leaky_relu(nn.Dense(6, name="more")(h), 0.1)
+""",
+        """
+        if train:
+            return (y, aux)
+        return nn.softmax(y)
+""",
+    ):
+        assert each in body, body
+
+
+def test_what_leaves_a_module_in_training_alone_is_left_out():
+    found = converters.port(Around(), torch.randn(4, 6), others=[torch.randn(5, 6)])
+    assert "net\\.fc" in found.notes[-1]
+    assert any("holds for eval mode; in training, " in note for note in found.notes)
+    assert "What only training does in PyTorch is left out; there, " in found.source
 
 
 def test_a_dropout_in_place_of_a_view_is_nothing_else_in_training():
