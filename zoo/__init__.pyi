@@ -5,6 +5,7 @@ from . import cnn as cnn
 from . import gpt2 as gpt2
 from . import mlp as mlp
 from . import resnet as resnet
+from . import swin as swin
 from . import training as training
 from . import transformer as transformer
 from . import vae as vae

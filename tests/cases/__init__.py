@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.cases import resnets, small, texts, vits
+from tests.cases import resnets, small, swins, texts, vits
 from tests.cases.case import Case, images, labels
 from tests.cases.texts import DROPOUT_CASES, HEAD_CASES
 from tests.cases.vits import VIT
 
 __all__ = ["CASES", "DROPOUT_CASES", "HEAD_CASES", "VIT", "Case", "each_case", "images", "labels"]
 
-CASES = {**small.CASES, **resnets.CASES, **texts.CASES, **vits.CASES}
+CASES = {**small.CASES, **resnets.CASES, **texts.CASES, **vits.CASES, **swins.CASES}
 
 each_case = pytest.mark.parametrize(
     "case",

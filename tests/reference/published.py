@@ -113,6 +113,36 @@ def torchvision_vit(**options: Any) -> nn.Module:
     return vision_transformer.VisionTransformer(**{**sizes, **options})
 
 
+def torchvision_swin(version: int = 1, **options: Any) -> nn.Module:
+    """Without the buffers that it computes: Flax has no arrays for them."""
+    declare_operators()
+    from torchvision.models import swin_transformer as swin
+
+    parts = {
+        1: {},
+        2: {"block": swin.SwinTransformerBlockV2, "downsample_layer": swin.PatchMergingV2},
+    }
+    sizes = {"patch_size": [4, 4], "embed_dim": 8, "depths": [2, 1], "num_heads": [2, 2]}
+    more = {"window_size": [3, 3], "stochastic_depth_prob": 0.0, **parts[version]}
+    return without_buffers(swin.SwinTransformer(**{**sizes, **more, **options}))
+
+
+def without_buffers(module: nn.Module) -> nn.Module:
+    """The same, whose state dict lacks all buffers but running statistics."""
+    for part in module.modules():
+        part._non_persistent_buffers_set |= {n for n in part._buffers if not n.startswith(("running", "num"))}
+    return module
+
+
+def timm_swin(version: int = 1, **options: Any) -> nn.Module:
+    declare_operators()
+    from timm.models import swin_transformer, swin_transformer_v2
+
+    make = {1: swin_transformer.SwinTransformer, 2: swin_transformer_v2.SwinTransformerV2}[version]
+    sizes = {"embed_dim": 8, "depths": (2, 1), "num_heads": (2, 2), "window_size": 3}
+    return make(**{**sizes, "drop_path_rate": 0.0, **options})
+
+
 def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) -> nn.Module:
     """A model by its class's name, with the outputs of `visual_output`.
 

@@ -22,6 +22,7 @@ def attention(
     mask: jax.Array | None = None,
     is_causal: bool = False,
     scale: float | None = None,
+    bias: jax.Array | None = None,
     dropout: Dropout | None = None,
 ) -> jax.Array:
     """Averages the values, weighted by the products of their keys with the query.
@@ -37,6 +38,7 @@ def attention(
         mask: True where to attend; broadcasts to (batch, heads, queries, keys).
         is_causal: Whether to let query i attend to the keys 0 to i only.
         scale: Factor of the products; by default 1 / sqrt(head_dim).
+        bias: Numbers to add to the scaled products; broadcasts to (batch, heads, queries, keys).
         dropout: Function that drops some of the (batch, heads, queries, keys) weights, in training.
 
     Returns:
@@ -45,8 +47,8 @@ def attention(
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     # The library's softmax is in float32 and knows no dropout; compiled for CPUs, it refuses float16.
     if query.dtype in (jnp.float64, jnp.float16) or dropout is not None:
-        return _attention(query, key, value, mask, is_causal, scale, dropout)
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=scale, is_causal=is_causal)
+        return _attention(query, key, value, mask, is_causal, scale, bias, dropout)
+    return jax.nn.dot_product_attention(query, key, value, bias, mask, scale=scale, is_causal=is_causal)
 
 
 def _attention(
@@ -56,11 +58,13 @@ def _attention(
     mask: jax.Array | None,
     is_causal: bool,
     scale: float,
+    bias: jax.Array | None,
     dropout: Dropout | None,
 ) -> jax.Array:
     """Computes attention in plain operations, with a softmax in float32, or in float64 for float64."""
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     logits = scale * jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=dtype)
+    logits = logits if bias is None else logits + bias
     for allowed in (mask, _causal(logits.shape) if is_causal else None):
         if allowed is not None:
             logits = jnp.where(allowed, logits, jnp.finfo(dtype).min)

@@ -1,0 +1,31 @@
+"""Swin transformers: attention in windows of images of any size, shifted in every second block."""
+
+from zoo.swin.layouts import IGNORED, REPLACED_HEAD, TORCH_NAMES
+from zoo.swin.model import (
+    CLASSIFIER,
+    CLASSIFYING,
+    HEAD,
+    HEADS,
+    SIZES,
+    STEM,
+    WINDOWS,
+    Swin,
+    create,
+    inputs,
+)
+
+__all__ = [
+    "CLASSIFIER",
+    "CLASSIFYING",
+    "HEAD",
+    "HEADS",
+    "IGNORED",
+    "REPLACED_HEAD",
+    "SIZES",
+    "STEM",
+    "TORCH_NAMES",
+    "WINDOWS",
+    "Swin",
+    "create",
+    "inputs",
+]
