@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ARROW = re.compile(r"^ +(\w+) --> (\w+)$", re.MULTILINE)
 EVERYWHERE = {"__init__", "__main__", "_errors", "_model", "_package", "_processes", "_progress", "errors"}
-ARCHITECTURES = {"mlp", "cnn", "resnet", "vae", "transformer", "bert", "gpt2", "vit"}
+OTHERS = {"cli", "training"}  # what is public and no architecture
 
 
 def room(module: str, package: str) -> str | None:
@@ -26,7 +26,8 @@ def room(module: str, package: str) -> str | None:
         there = (ROOT / top / name).is_dir() or (ROOT / top / f"{name}.py").is_file()
         if not name or not there or name in EVERYWHERE:
             return None
-        return "architectures" if name in ARCHITECTURES else name
+        architecture = package == "zoo" and not name.startswith("_") and name not in OTHERS
+        return "architectures" if architecture else name
     return "converters" if top == "converters" else None
 
 
