@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from flax.errors import TraceContextError
 
 from converters.errors import ConversionError
 from converters.inspection import Inspection, Path
@@ -34,11 +35,17 @@ class NnxTarget:
         """Returns the target of a module, or of what a function makes, of which nothing is allocated.
 
         Raises:
-            ConversionError: the function makes something else.
+            ConversionError: the function makes something else, or draws from random streams made outside it.
         """
         if isinstance(module, nnx.Module):
             return cls(module=module)
-        made = nnx.eval_shape(module)
+        try:
+            made = _abstract(module)
+        except TraceContextError as error:
+            raise ConversionError(
+                "the function changes what was made outside it; make the random streams inside, as in "
+                "`lambda: Net(rngs=nnx.Rngs(0))`"
+            ) from error
         if not isinstance(made, nnx.Module):
             raise ConversionError(
                 f"the function makes a {type(made).__name__}, no nnx.Module; give a linen module itself"
@@ -100,3 +107,25 @@ class NnxTarget:
 
 def _is_shape(value: Any) -> bool:
     return isinstance(value, jax.ShapeDtypeStruct)
+
+
+def _abstract(build: Callable[[], Any]) -> Any:
+    """Returns what a function makes, without values; the attributes of its modules in their own order.
+
+    `nnx.eval_shape` sorts them, and a draft goes by their order.
+    """
+    orders: list[list[str]] = []
+
+    def built() -> Any:
+        made = build()
+        if isinstance(made, nnx.Module):
+            orders.extend(list(vars(module)) for _, module in nnx.iter_modules(made))
+        return made
+
+    made = nnx.eval_shape(built)
+    if isinstance(made, nnx.Module):
+        for (_, module), order in zip(nnx.iter_modules(made), orders, strict=True):
+            attributes = vars(module)
+            ordered = {name: attributes.pop(name) for name in order if name in attributes}
+            attributes |= ordered
+    return made

@@ -1,6 +1,7 @@
 """NNX modules as people write them: lists, shared and stacked layers, foreign names, abstract modules."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -188,6 +189,8 @@ def test_errors_drafts_and_initial_values(given: dict[str, np.ndarray]) -> None:
         converters.convert(given, make(), X)  # type: ignore[call-overload]
     with pytest.raises(converters.ConversionError, match="found the class Net: call it"):
         converters.convert(given, Net)  # type: ignore[call-overload]
+    with pytest.raises(converters.ConversionError, match=r"make the random streams inside, as in `lambda"):
+        converters.convert(given, partial(Net, nnx.Rngs(0)))
 
 
 def test_compare(twin: T.Module, given: dict[str, np.ndarray]) -> None:
@@ -242,3 +245,26 @@ def test_a_flattened_map_is_asked_about() -> None:
         turned.fc1.kernel[...], given["fc1.weight"].reshape(16, 8, 2, 3).transpose(2, 3, 1, 0).reshape(48, 16)
     )
     converters.convert(given, made, rules=[converters.Keep("fc1.weight")])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pooled_map_is_not_asked_about() -> None:
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            self.stem, self.norm = nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(8, rngs=rngs)
+            self.conv, self.fc = nnx.Conv(4, 8, (3, 3), rngs=rngs), nnx.Linear(8, 2, rngs=rngs)
+
+    given = {"stem": T.Conv2d(3, 4, 3), "norm": T.BatchNorm2d(8), "conv": T.Conv2d(4, 8, 3)}
+    converters.convert(state_dict(T.ModuleDict({**given, "fc": T.Linear(8, 2)})), lambda: Net(nnx.Rngs(0)))
+
+
+def test_a_draft_takes_layers_in_the_order_of_their_definition() -> None:
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            self.up, self.down, self.across = (nnx.Linear(3, 3, rngs=rngs) for _ in range(3))
+
+    given = state_dict(T.Sequential(*(T.Linear(3, 3) for _ in range(3))))
+    with pytest.raises(converters.ConversionError) as error:
+        converters.convert(given, lambda: Net(nnx.Rngs(0)))
+    assert [replacement for _, replacement in error.value.draft] == ["0.", "1.", "2."]
+    assert [pattern for pattern, _ in error.value.draft] == [r"^up\.", r"^down\.", r"^across\."]
