@@ -3,9 +3,9 @@
     python -m benchmarks.real.bonsai DIR
 
 DIR is a checkout of github.com/jax-ml/bonsai (Apache-2.0; measured at 3628425), which needs jaxtyping, etils
-and tqdm. transformers' models have random weights that float32 holds, and are small where a config can say so.
-Bonsai's loader reads the file that they save; `converters.convert` gets what its error drafts. Both models are
-then widened, and compared with PyTorch in float64; once more with all that either side computes in fewer
+and tqdm. transformers' models have random weights that float32 holds, and are small where a config says so.
+Bonsai's loader reads the file that they save; `converters.convert` gets what its error drafts. Both models
+are then widened, and compared with PyTorch in float64; once more with all that either side computes in fewer
 digits (attention, rotary embeddings) in float64, and GELU not approximated, so that only weights count.
 """
 
