@@ -1,14 +1,21 @@
 """The public names and where they are, read by type checkers and by `zoo/__init__.py`."""
 
+from . import alexnet as alexnet
 from . import bert as bert
 from . import cnn as cnn
+from . import densenet as densenet
+from . import googlenet as googlenet
 from . import gpt2 as gpt2
+from . import inception as inception
 from . import mlp as mlp
 from . import resnet as resnet
+from . import shufflenet as shufflenet
+from . import squeezenet as squeezenet
 from . import swin as swin
 from . import training as training
 from . import transformer as transformer
 from . import vae as vae
+from . import vgg as vgg
 from . import vit as vit
 from ._errors import ManifestError as ManifestError
 from ._errors import PublishError as PublishError

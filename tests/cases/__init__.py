@@ -2,14 +2,15 @@
 
 import pytest
 
-from tests.cases import resnets, small, swins, texts, vits
+from tests.cases import classics, resnets, small, swins, texts, vits
 from tests.cases.case import Case, images, labels
 from tests.cases.texts import DROPOUT_CASES, HEAD_CASES
 from tests.cases.vits import VIT
 
 __all__ = ["CASES", "DROPOUT_CASES", "HEAD_CASES", "VIT", "Case", "each_case", "images", "labels"]
 
-CASES = {**small.CASES, **resnets.CASES, **texts.CASES, **vits.CASES, **swins.CASES}
+FILES = (small, classics, resnets, swins, texts, vits)
+CASES = {name: case for file in FILES for name, case in file.CASES.items()}
 
 each_case = pytest.mark.parametrize(
     "case",

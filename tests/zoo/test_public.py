@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo._registry import families
 
 NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
@@ -34,7 +35,7 @@ assert not found, found
 """
 
 
-FAMILIES = ["bert", "cnn", "gpt2", "mlp", "resnet", "transformer", "vae", "vit"]
+FAMILIES = families.names()
 # All that PyPI's converters 0.0.1 has; as files of its own, or over those of this one.
 FOREIGN = '__version__ = "0.0.1"\n'
 

@@ -12,6 +12,8 @@ from zoo._nn.layers import ACTIVATIONS, BatchNorm
 
 # Keeps the variance of gradients: He et al., https://arxiv.org/abs/1502.01852, section 2.2.
 KAIMING = nn.initializers.variance_scaling(2, "fan_out", "normal")
+# Variance 1 / (3 * inputs), that of torch.nn.Conv2d and torch.nn.Linear where a network chooses none.
+torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 # Words of layers for the mode that they are in -> their value in training.
 MODES = {"train": True, "deterministic": False, "use_running_average": False}
 

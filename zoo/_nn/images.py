@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from zoo._errors import ZooError
+from zoo._registry.entry import Input
 
 Shape: TypeAlias = tuple[int | None, int | None, int | None]  # height, width, channels; None for any
 Fits: TypeAlias = Callable[[Any, Any], bool]  # of a height and a width
@@ -44,6 +46,7 @@ def checked_images(
     example: tuple[int, int] | None = None,
     fits: Fits = lambda height, width: True,
     rule: str = "",
+    smallest: int = 0,
     name: str = "images",
 ) -> jax.Array:
     """Returns (batch, height, width, channels) images as an array, checked.
@@ -54,12 +57,15 @@ def checked_images(
         example: A height and width that fit, if few do.
         fits: Returns whether a height and width fit.
         rule: Condition of `fits` in words, to put behind the expected shape.
+        smallest: Least height and width, in pixels, instead of both.
         name: Name of the argument, for errors.
 
     Raises:
         ZooError: images of another shape, with what makes the right one of it; integers, since those have
             not been preprocessed; or no numbers.
     """
+    if smallest:
+        rule, fits = f" of at least {smallest} pixels each way", lambda *sides: min(sides) >= smallest
     x = numbers(x, name)
     check_floats(x.dtype, name)
     if len(x.shape) == 4 and _matches("nhwc", x.shape, shape, fits):
@@ -166,3 +172,8 @@ def kernel_shape(layer: nn.Module) -> tuple[int, ...] | None:
         return None
     kernel: jax.Array = layer.get_variable("params", "kernel")
     return kernel.shape
+
+
+def image_inputs(module: Any, examples: tuple[Input, ...]) -> tuple[Input, ...]:
+    """Returns the inputs of a family's entry with the module's number of channels."""
+    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

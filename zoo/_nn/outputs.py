@@ -1,7 +1,8 @@
-"""The outputs of models of text."""
+"""The outputs of models that give several arrays."""
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 
@@ -48,3 +49,15 @@ class TextOutput:
     last_hidden_state: jax.Array | None = None
     pooler_output: jax.Array | None = None
     embeddings: jax.Array | None = None
+
+
+class TrainingLogits(NamedTuple):
+    """A classifier's logits in training, with those of its auxiliary heads.
+
+    Attributes:
+        logits: (batch, num_classes), what it gives otherwise, too.
+        auxiliary: The same of each auxiliary head, in PyTorch's order.
+    """
+
+    logits: jax.Array
+    auxiliary: tuple[jax.Array, ...]

@@ -67,7 +67,8 @@ def confusion(
 
     def taken(model: Model, inputs: jax.Array) -> jax.Array:
         known = as_input(Examples(inputs, inputs), model.entry).inputs
-        return logits_of(*model, jnp.asarray(known), train=False, rngs={})[0].argmax(-1)
+        logits: jax.Array = logits_of(*model, jnp.asarray(known), train=False, rngs={})[0]
+        return logits.argmax(-1)
 
     inputs = np.asarray(examples.inputs)
     size = partitioner.round_up(min(batch_size, len(inputs)))

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from zoo._nn.outputs import TrainingLogits
 from zoo._registry.entry import Entry, Photos
 from zoo._registry.recipes import Recipe
 from zoo.training.data import Examples
@@ -22,9 +23,12 @@ from zoo.training.data import Examples
 Variables: TypeAlias = Mapping[str, Any]
 # Measures, each (batch,), and the collections that the model changed, such as batch_stats.
 Measured: TypeAlias = tuple[dict[str, jax.Array], Variables]
-Logits: TypeAlias = tuple[jax.Array, Variables]
+Logits: TypeAlias = tuple[Any, Variables]
 Measure: TypeAlias = Callable[..., Measured]
 IMAGE_AXES = 4  # batch, height, width, channels
+AUXILIARY = (
+    0.3  # weight of an auxiliary head's loss: Szegedy et al., https://arxiv.org/abs/1409.4842, section 5
+)
 
 
 VALIDATION = "validation_"  # before the names of measures of held-out examples
@@ -52,7 +56,7 @@ class Task:
 
 
 def image_logits(module: nn.Module, variables: Variables, images: jax.Array, **options: Any) -> Logits:
-    """Returns a classifier's logits, and the collections that it changed."""
+    """Returns a classifier's logits, or TrainingLogits, and the collections that it changed."""
     return _apply(module, variables, images, **options)
 
 
@@ -72,14 +76,21 @@ def classification(
     train: bool,
     logits_of: Callable[..., Any] = image_logits,
 ) -> Measured:
-    """Computes cross-entropy in nats, with smoothed labels in training only, and accuracy."""
+    """Computes cross-entropy in nats, with smoothed labels in training only, and accuracy.
+
+    In training, that of auxiliary heads is added, weighted.
+    """
     inputs, mode = jnp.asarray(examples.inputs), train and recipe.backbone_rate > 0
-    logits, changed = logits_of(module, variables, inputs, train=mode, rngs={"dropout": key})
+    output, changed = logits_of(module, variables, inputs, train=mode, rngs={"dropout": key})
+    logits, auxiliary = output if isinstance(output, TrainingLogits) else (output, ())
     targets = jax.nn.one_hot(examples.labels, logits.shape[-1], dtype=logits.dtype)
     if train:
         targets = optax.smooth_labels(targets, recipe.label_smoothing)
+    loss = optax.softmax_cross_entropy(logits, targets)
+    for each in auxiliary:
+        loss += AUXILIARY * optax.softmax_cross_entropy(each, targets)
     return {
-        "loss": optax.softmax_cross_entropy(logits, targets),
+        "loss": loss,
         "accuracy": (logits.argmax(-1) == examples.labels).astype(logits.dtype),
     }, changed
 

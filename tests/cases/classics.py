@@ -1,0 +1,80 @@
+"""Cases of torchvision's early families."""
+
+from functools import partial
+
+from tests.cases.case import Case, images
+from tests.reference.published import classic, classic_of, short_googlenet, short_inception
+
+SEVEN = {"num_classes": 7}
+DENSENET = {"growth_rate": 4, "block_config": (2, 1, 3), "num_init_features": 6, "bn_size": 2}
+CASES = {
+    "alexnet": Case(
+        "alexnet",
+        {**SEVEN, "channels": (4, 12, 24, 16, 16), "hidden": 256, "dropout": 0.0},
+        partial(classic, "alexnet", narrow=16, dropout=0.0, **SEVEN),
+        [images(2, 71, 99, 3)],
+        layout="torchvision",
+    ),
+    "vgg13": Case(
+        "vgg",
+        {
+            **SEVEN,
+            "depth": 13,
+            "widths": (4, 8, 16, 32, 32),
+            "hidden": 256,
+            "dropout": 0.0,
+            "batch_norm": True,
+        },
+        partial(classic, "vgg13_bn", narrow=16, dropout=0.0, **SEVEN),
+        [images(2, 71, 39, 3)],
+        layout="torchvision",
+    ),
+    "squeezenet": Case(
+        "squeezenet",
+        {**SEVEN, "version": "1_1", "dropout": 0.0},
+        partial(classic, "squeezenet1_1", dropout=0.0, **SEVEN),
+        [images(2, 41, 30, 3)],
+        layout="torchvision",
+    ),
+    "densenet": Case(
+        "densenet",
+        {**SEVEN, "blocks": (2, 1, 3), "growth": 4, "channels": 6, "bottleneck": 2},
+        partial(classic_of, "densenet", "DenseNet", **DENSENET, **SEVEN),
+        [images(2, 71, 39, 3)],
+        layout="torchvision",
+    ),
+    "shufflenet": Case(
+        "shufflenet",
+        {**SEVEN, "blocks": (2, 1, 1), "widths": (6, 12, 20, 36, 40)},
+        partial(classic_of, "shufflenetv2", "ShuffleNetV2", (2, 1, 1), (6, 12, 20, 36, 40), **SEVEN),
+        [images(2, 71, 39, 3)],
+        layout="torchvision",
+    ),
+    "googlenet": Case(
+        "googlenet",
+        {
+            **SEVEN,
+            "blocks": ("3a", "4a", "4d", "5b"),
+            "aux_logits": True,
+            "transform_input": True,
+            "dropout": 0.0,
+            "aux_dropout": 0.0,
+        },
+        partial(short_googlenet, transform_input=True, dropout=0.0, dropout_aux=0.0, **SEVEN),
+        [images(2, 71, 39, 3)],
+        layout="torchvision",
+    ),
+    "inception": Case(
+        "inception",
+        {
+            **SEVEN,
+            "blocks": ("Mixed_5b", "Mixed_6a", "Mixed_6e", "Mixed_7a", "Mixed_7c"),
+            "aux_logits": False,
+            "transform_input": True,
+            "dropout": 0.0,
+        },
+        partial(short_inception, aux_logits=False, transform_input=True, dropout=0.0, **SEVEN),
+        [images(2, 81, 97, 3)],
+        layout="torchvision",
+    ),
+}

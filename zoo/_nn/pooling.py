@@ -1,0 +1,45 @@
+"""Pooling as PyTorch's: of windows that may reach over the edge, and to outputs of a given size."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def max_pool(x: jax.Array, size: int, stride: int, *, padding: int = 0, ceil_mode: bool = False) -> jax.Array:
+    """Takes the largest numbers of windows, as torch.nn.MaxPool2d.
+
+    Args:
+        x: (batch, height, width, channels)
+        size: Side of a window, in pixels.
+        stride: Step between windows, in pixels.
+        padding: Pixels of padding on each side.
+        ceil_mode: If true, a last window that begins inside the image may reach over its edge.
+    """
+    over = [_over(side, size, stride, padding) if ceil_mode else 0 for side in x.shape[1:3]]
+    out: jax.Array = nn.max_pool(
+        x, (size, size), (stride, stride), [(padding, padding + beyond) for beyond in over]
+    )
+    return out
+
+
+def _over(side: int, size: int, stride: int, padding: int) -> int:
+    """Returns by how many pixels the last window reaches over the padding."""
+    last = -(-(side + 2 * padding - size) // stride) * stride  # where it begins, of the padded side
+    if last >= side + padding:
+        last -= stride
+    return max(last + size - side - 2 * padding, 0)
+
+
+def adaptive_avg_pool(x: jax.Array, height: int, width: int) -> jax.Array:
+    """(batch, any, any, channels) -> (batch, height, width, channels), as torch.nn.AdaptiveAvgPool2d.
+
+    Window i of n begins at the floor of i / n of the old side and ends at the ceiling of (i + 1) / n, so that
+    neighbors overlap where n does not divide it.
+    """
+    for axis, count in ((1, height), (2, width)):
+        size = x.shape[axis]
+        if size != count:
+            windows = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+            means = [jax.lax.slice_in_dim(x, *window, axis=axis).mean(axis) for window in windows]
+            x = jnp.stack(means, axis)
+    return x
