@@ -1,6 +1,6 @@
 """Models of others, ported, and compared with PyTorch in float64 with random weights at two sizes of inputs.
 
-    python benchmarks/porting.py [torchvision|timm|transformers [NAMES...]]
+    python benchmarks/porting.py [torchvision|timm|transformers [NAMES...]] [--target nnx]
 
 Each model is ported in a process of its own. "difference" is the largest of the outputs, as a part of the
 largest number. Without arguments: the first five models of each set.
@@ -31,14 +31,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("which", choices=SETS, nargs="?")
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--target", choices=("linen", "nnx"), default="linen")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(ported(options.which, options.names[0])))
+        print(json.dumps(ported(options.which, options.names[0], options.target)))
         return
     for which in [options.which] if options.which else SETS:
         names = options.names or known(which)[: None if options.which else FEW]
-        found = {name: in_a_process(which, name) for name in names}
+        found = {name: in_a_process(which, name, options.target) for name in names}
         print(_harness.table((which, *HEADER), [*rows(found)]))
         print(totals([*found.values()]), flush=True)
         for name, each in found.items():
@@ -61,9 +62,9 @@ def known(which: str) -> Sequence[str]:
     return _port_vision.TIMM if which == "timm" else _port_vision.torchvision_names()
 
 
-def in_a_process(which: str, name: str) -> dict[str, Any]:
+def in_a_process(which: str, name: str, target: str) -> dict[str, Any]:
     """Returns what `ported` gives, or the reason for which it does not."""
-    command = [sys.executable, __file__, which, name, "--one"]
+    command = [sys.executable, __file__, which, name, "--one", "--target", target]
     root = str(Path(__file__).parents[1])
     try:
         made = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=root)
@@ -76,11 +77,11 @@ def in_a_process(which: str, name: str) -> dict[str, Any]:
     return found
 
 
-def ported(which: str, name: str) -> dict[str, Any]:
+def ported(which: str, name: str, target: str) -> dict[str, Any]:
     """Ports one model, and measures it."""
     try:
         module, first, second = model_of(which, name)
-        return compared(module.eval(), first, second)
+        return compared(module.eval(), first, second, target)
     except Exception as error:  # whatever it is that a model fails with
         first_line = str(error).strip().partition("\n")[0]
         return {"reason": f"{type(error).__name__}: {re.sub(r'/.*/site-packages/', '', first_line)}"}
@@ -103,14 +104,17 @@ def model_of(which: str, name: str) -> tuple[Any, dict[str, Any], dict[str, Any]
     return module, first, second
 
 
-def compared(module: Any, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def compared(
+    module: Any, first: Mapping[str, Any], second: Mapping[str, Any], target: str
+) -> dict[str, Any]:
     """Writes the source, and runs it beside the module at both sizes."""
+    from converters.porting.dialects import DIALECTS
     from converters.porting.port import write
     from converters.porting.proof import proven_output
     from converters.porting.work import unused
 
     start = time.perf_counter()
-    made = write(module, first, second)
+    made = write(module, first, second, dialect=DIALECTS[target])
     seconds = time.perf_counter() - start
     ignore = unused(module, made.scope)
     apart = max(proven_output(module, made, each, ignore)[-1] for each in (first, second))

@@ -47,6 +47,11 @@ def walk(module: nnx.Module) -> Walk:
     return found
 
 
+def layers_of(module: nnx.Module) -> list[nnx.Module]:
+    """Returns the modules in a module, and it itself first."""
+    return [*walk(module).layers.values()]
+
+
 def _module(found: Walk, first: dict[int, Path], module: nnx.Module, path: Path, place: Place) -> None:
     if len(path) > 100:
         raise ConversionError(f"the module holds itself, at {'/'.join(path[:4])} ...")

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 import torch
 
 from converters.porting.doubling import QUICK, STATISTICS, Wide, certain, mapped, wide
 from converters.porting.port import Written, call
-from converters.state_dict import to_torch
+from converters.porting.running import runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +84,9 @@ def torch_step(
 
 
 def flax_step(
-    ours: nn.Module,
+    ours: Any,
     written: Written,
-    variables: Mapping[str, Any],
+    variables: Any,
     arguments: Mapping[str, Any],
     cotangents: Sequence[np.ndarray],
     ignore: Sequence[str],
@@ -96,20 +95,15 @@ def flax_step(
     inputs = written.arrays(mapped(lambda each: each.numpy(), wide(dict(arguments))))
     leaves, structure = jax.tree.flatten(jax.tree.map(jax.numpy.asarray, inputs))
     chosen = [index for index, each in enumerate(leaves) if _floating(each)]
-    rest = {name: tree for name, tree in variables.items() if name != "params"}
-    options: dict[str, Any] = {"train": True} if written.uses_train else {}
+    run = runtime(written.dialect)
+    whole = run.forward(ours, train=written.uses_train)
+    params, rest = run.parts(variables)
 
     def forward(params: Any, floats: Sequence[Any]) -> Any:
         full = [*leaves]
         for index, each in zip(chosen, floats, strict=True):
             full[index] = each
-        found, changed = ours.apply(
-            {"params": params, **rest},
-            *jax.tree.unflatten(structure, full),
-            mutable=[name for name in rest if name == "batch_stats"],
-            rngs=jax.random.key(0),
-            **options,
-        )
+        found, changed = whole(params, rest, jax.tree.unflatten(structure, full))
         outputs = written.returned(found, train=written.uses_train)
         return [each for each in outputs if _floating(each)], (outputs, changed)
 
@@ -118,11 +112,10 @@ def flax_step(
         _, pull, (outputs, changed) = jax.vjp(forward, params, floats, has_aux=True)
         return outputs, *pull([*cotangents]), changed
 
-    with certain():
-        found = step(variables.get("params", {}), [leaves[index] for index in chosen])
+    with certain(run):
+        found = step(params, [leaves[index] for index in chosen])
     outputs, of_params, of_inputs, changed = jax.tree.map(np.asarray, found)
-    after = {**variables, **changed, "params": of_params}
-    tensors = to_torch(after, ours, *inputs, ignore=ignore) if variables else {}
+    tensors = run.tensors(run.changed(variables, of_params, changed), ours, inputs, ignore)
     statistics = {n: each for n, each in tensors.items() if n.rpartition(".")[2] in STATISTICS}
     gradients = {n: each for n, each in tensors.items() if n not in statistics}
     slots: list[Any] = [None] * len(leaves)
