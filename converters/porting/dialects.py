@@ -35,11 +35,15 @@ NNX = Dialect(
     name="nnx",
     package="nnx",
     statement="from flax import nnx",
-    layers={"nn.Dense": "nnx.Linear", "nn.MultiHeadDotProductAttention": "nnx.MultiHeadAttention"},
+    layers={
+        "nn.Dense": "nnx.Linear",
+        "nn.MultiHeadDotProductAttention": "nnx.MultiHeadAttention",
+        "nn.GRUCell": "GRUCell",  # of the file: NNX's has no bias of the hidden state
+    },
     inputs={
         **dict.fromkeys(("nn.Dense", "nn.Conv", "nn.ConvTranspose", "BatchNorm", "Recurrent"), ""),
         **dict.fromkeys(("nn.LayerNorm", "nn.GroupNorm", "nn.InstanceNorm", "nn.RMSNorm"), ""),
-        **dict.fromkeys(("nn.OptimizedLSTMCell", "nn.SimpleCell"), ""),
+        **dict.fromkeys(("nn.OptimizedLSTMCell", "nn.SimpleCell", "nn.GRUCell"), ""),
         "nn.MultiHeadDotProductAttention": "in_features",
     },
     unlike=frozenset({"nn.GRUCell"}),  # without a bias of the hidden state

@@ -61,7 +61,7 @@ def compared(
     args, kwargs = call(module, arguments)
     inputs = written.arrays(numbers(arguments))
     theirs = dict(arguments) if kwargs else args
-    with Wide(chance=False), certain():
+    with Wide(chance=False), certain(runtime(written.dialect)):
         return compare(module, wide_module(written), variables, *inputs, torch_inputs=theirs, ignore=ignore)
 
 

@@ -143,7 +143,6 @@ class Nnx:
         return nnx.merge(nnx.graphdef(module), variables)
 
     def run(self, module: Any, variables: Any, inputs: Sequence[Any]) -> Any:
-        module.eval()
         with exact_attention():
             return nnx.merge(nnx.graphdef(module), variables)(*inputs)
 

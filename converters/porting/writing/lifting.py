@@ -128,6 +128,8 @@ class Lifter(ast.NodeTransformer):
         node.keywords = [e for e in node.keywords if e.arg != "name" and e.arg != "deterministic"]
         if dropout:
             node.keywords.append(ast.keyword(arg="deterministic", value=ast.Constant(value=False)))
+        if "MultiHead" in function:
+            node.keywords.append(ast.keyword(arg="decode", value=ast.Constant(value=False)))
         for each in [node, *(part for part in node.args if isinstance(part, ast.Call))]:
             self._told(each)
         kind = CALLABLE if known else function
