@@ -104,9 +104,7 @@ def model_of(which: str, name: str) -> tuple[Any, dict[str, Any], dict[str, Any]
     return module, first, second
 
 
-def compared(
-    module: Any, first: Mapping[str, Any], second: Mapping[str, Any], target: str
-) -> dict[str, Any]:
+def compared(module: Any, first: Mapping[str, Any], second: Mapping[str, Any], target: str) -> dict[str, Any]:
     """Writes the source, and runs it beside the module at both sizes."""
     from converters.porting.dialects import DIALECTS
     from converters.porting.port import write

@@ -1,4 +1,4 @@
-"""What NNX's layers have to be told when they are made: how many features they read, and what they are called."""
+"""What NNX's layers have to be told when they are made: how many features they read, and their names."""
 
 import ast
 from typing import Any, Protocol

@@ -161,9 +161,7 @@ def write(
     alone = only_in_training(module, evaluated, *calls[0], frozenset(layers), frozenset(FUNCTIONS))
     if not partial and not any(str(reason) in str(each) for each in alone):
         alone = (*alone, Difference(what=f"{type(module).__name__} is other", where=f": {reason}"))
-    return _written(
-        evaluated, layers, dialect, partial=partial, batch_norm=batch_norm, left_out=alone
-    )
+    return _written(evaluated, layers, dialect, partial=partial, batch_norm=batch_norm, left_out=alone)
 
 
 def _run(

@@ -9,8 +9,8 @@ import flax.linen as nn
 
 from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
-from converters.porting.dialects import DIALECTS
 from converters.matching.search import NamesAndRules
+from converters.porting.dialects import DIALECTS
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -24,7 +24,7 @@ class Ported:
 
     Attributes:
         source: Text of a file of Python with one class for each class of the torch module that ran.
-        module: The module, an instance made from that source. One of NNX has its weights, and is in eval mode:
+        module: The module, an instance made from that source. One of NNX has its weights and is in eval mode:
             call it, or train it after `module.train()`.
         variables: Its weights, in the torch module's own dtypes: NumPy arrays for `module.apply`; of a module
             of NNX its `nnx.State`, for `nnx.update` of another instance.

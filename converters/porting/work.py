@@ -10,9 +10,9 @@ import torch
 
 from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
+from converters.porting.dialects import LINEN, Dialect
 from converters.porting.doubling import doubled
 from converters.porting.graph import Scope, leaves, values
-from converters.porting.dialects import LINEN, Dialect
 from converters.porting.port import Written, call, write
 from converters.porting.ported import Ported
 from converters.porting.proof import compared, prove, run_wide

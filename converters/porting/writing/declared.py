@@ -148,7 +148,8 @@ def _or_none(statement: ast.stmt, target: str) -> ast.stmt:
             statement.annotation = ast.BinOp(left=kind, op=ast.BitOr(), right=ast.Constant(value=None))
         case ast.Assign(targets=[held], value=ast.Call(func=function) as value) if text(held) == target:
             shown = ast.BinOp(left=function, op=ast.BitOr(), right=ast.Constant(value=None))
-            return ast.AnnAssign(target=held, annotation=shown, value=value, simple=0)
+            place: Any = held
+            return ast.AnnAssign(target=place, annotation=shown, value=value, simple=0)
     return statement
 
 
@@ -173,7 +174,11 @@ def _stored(
     for each in call:
         for node in ast.walk(each):
             name = dotted(node).removeprefix("self.") if isinstance(node, ast.Attribute) else ""
-            if isinstance(node, ast.Attribute) and dotted(node) == f"self.{name}" and name in fields - {*absent}:
+            if (
+                isinstance(node, ast.Attribute)
+                and dotted(node) == f"self.{name}"
+                and name in fields - {*absent}
+            ):
                 found[name] = None
     for name in held & {*found}:  # a layer is called as a field
         for each in call:
@@ -187,9 +192,9 @@ def _rename(statement: ast.stmt, name: str, held: set[str]) -> None:
     called = {id(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
     inside = {id(e.value) for e in ast.walk(statement) if isinstance(e, ast.Subscript | ast.Attribute)}
     for node in ast.walk(statement):
-        if isinstance(node, ast.Attribute) and dotted(node) == f"self.{name}":
-            if id(node) not in called | inside:
-                node.attr = f"{name}_"
+        named = isinstance(node, ast.Attribute) and dotted(node) == f"self.{name}"
+        if isinstance(node, ast.Attribute) and named and id(node) not in called | inside:
+            node.attr = f"{name}_"
 
 
 def _state(lifter: Lifter) -> list[ast.stmt]:
@@ -198,9 +203,7 @@ def _state(lifter: Lifter) -> list[ast.stmt]:
     return [statement for line in lines for statement in ast.parse(line).body]
 
 
-def _base(
-    root: Holder, declarations: Declarations, own: list[ast.stmt]
-) -> tuple[str, list[ast.stmt]]:
+def _base(root: Holder, declarations: Declarations, own: list[ast.stmt]) -> tuple[str, list[ast.stmt]]:
     """Returns what a class extends, and the call of that one's `__init__`."""
     if root.kind == MODULE:
         return "nnx.Module", []
@@ -223,6 +226,3 @@ class _Package(ast.NodeTransformer):
             return node
         found = self._dialect.layers.get(f"nn.{node.attr}", f"{self._dialect.package}.{node.attr}")
         return ast.parse(found, mode="eval").body
-
-
-

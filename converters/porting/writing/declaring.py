@@ -68,7 +68,7 @@ class Declarations:
         whole = all(each.home == holder.home for each in holder.all())
         made = self._display(holder) if whole else _empty(holder)
         assert holder.parent is not None
-        target = holder.access(self._argument)
+        target: Any = holder.access(self._argument)
         if holder.parent.kind == LIST:
             held = holder.parent.access(self._argument)
             return ast.Expr(value=_call(ast.Attribute(value=held, attr="append", ctx=ast.Load()), [made]))

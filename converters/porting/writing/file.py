@@ -44,7 +44,10 @@ def file_source(
     parts.append(created(made.name, made.fields.fields, streams=known.get(made.name, False)))
     own = _helpers("\n".join(parts), dialect, batch_norm)
     body = "\n\n\n".join(each for each in [*own, *parts] if each)
-    return f"{_head(root.scope.module, left_out)}\n\n{_imports(body, dialect, batch_norm)}\n\n\n{body}\n", made.name
+    return (
+        f"{_head(root.scope.module, left_out)}\n\n{_imports(body, dialect, batch_norm)}\n\n\n{body}\n",
+        made.name,
+    )
 
 
 def _helpers(text: str, dialect: Dialect, batch_norm: str) -> list[str]:

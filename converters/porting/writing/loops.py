@@ -48,9 +48,7 @@ def _loop(code: Code, dialect: Dialect, longest: int) -> None:
         start += 1
 
 
-def _best(
-    code: Code, dialect: Dialect, shapes: Sequence[Shape], start: int, longest: int
-) -> Run | None:
+def _best(code: Code, dialect: Dialect, shapes: Sequence[Shape], start: int, longest: int) -> Run | None:
     best: Run | None = None
     for size in range(1, longest + 1):
         run = Run.at(code, dialect, shapes, start, size, tables=longest > 1)

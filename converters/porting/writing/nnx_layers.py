@@ -38,7 +38,7 @@ class BatchNorm(nnx.BatchNorm):
     ) -> jax.Array:
         """(..., features) -> the same shape."""
         before = self.var[...]
-        out = super().__call__(x, use_running_average, mask=mask)
+        out: jax.Array = super().__call__(x, use_running_average, mask=mask)
         average = self.use_running_average if use_running_average is None else use_running_average
         if not average:
             samples = x.size / x.shape[-1] if mask is None else mask.sum()
@@ -52,9 +52,10 @@ class GRUCell(nnx.Module):
 
     def __init__(self, in_features: int, features: int, *, rngs: nnx.Rngs) -> None:
         initial = nnx.initializers.normal(features**-0.5)
-        for kind, size in (("ih", in_features), ("hh", features)):
-            setattr(self, f"weight_{kind}", nnx.Param(initial(rngs.params(), (3 * features, size))))
-            setattr(self, f"bias_{kind}", nnx.Param(initial(rngs.params(), (3 * features,))))
+        self.weight_ih = nnx.Param(initial(rngs.params(), (3 * features, in_features)))
+        self.weight_hh = nnx.Param(initial(rngs.params(), (3 * features, features)))
+        self.bias_ih = nnx.Param(initial(rngs.params(), (3 * features,)))
+        self.bias_hh = nnx.Param(initial(rngs.params(), (3 * features,)))
 
     def __call__(self, h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """State (batch, features), input (batch, in_features) -> the next state, twice."""

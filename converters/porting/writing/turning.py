@@ -98,8 +98,8 @@ def _lean(target: ast.expr, iterable: ast.expr, used: set[str]) -> tuple[ast.exp
                 return _lean(inner, table, used)
             if not names_of(inner) & used:
                 return counter, _range(len(table.elts), *start)
-            inner, kept = _lean(inner, table, used)
-            made = ast.Call(func=ast.Name(id="enumerate", ctx=ast.Load()), args=[kept, *start], keywords=[])
+            inner, rest = _lean(inner, table, used)
+            made = ast.Call(func=ast.Name(id="enumerate", ctx=ast.Load()), args=[rest, *start], keywords=[])
             return ast.Tuple(elts=[counter, inner], ctx=ast.Store()), made
         case ast.Tuple(elts=names), ast.Tuple(elts=rows) if all(isinstance(e, ast.Tuple) for e in rows):
             kept = [at for at, each in enumerate(names) if names_of(each) & used]
@@ -117,7 +117,7 @@ def _columns(names: list[ast.expr], rows: list[Any], kept: list[int]) -> tuple[a
     if len(kept) == 1:
         only = [each.elts[kept[0]] for each in rows]
         return names[kept[0]], ast.Tuple(elts=only, ctx=ast.Load())
-    table = [ast.Tuple(elts=[each.elts[at] for at in kept], ctx=ast.Load()) for each in rows]
+    table: list[ast.expr] = [ast.Tuple(elts=[each.elts[at] for at in kept], ctx=ast.Load()) for each in rows]
     target = ast.Tuple(elts=[names[at] for at in kept], ctx=ast.Store())
     return target, ast.Tuple(elts=table, ctx=ast.Load())
 
