@@ -23,6 +23,8 @@ RANDOM |= {"cauchy_", "geometric_", "log_normal_", "rrelu", "dropout", "alpha_dr
 # What keeps statistics of the arrays that it is given.
 STATEFUL = {"batch_norm", "instance_norm"}
 
+UPDATED = "updated"  # an operation that keeps what training makes of a buffer
+
 _DECOMPOSED = ("torch.nn.functional", "torch.functional", "torch._tensor", "torch.nn.init")
 
 

@@ -21,7 +21,7 @@ from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import raised
 from converters.porting.training import Difference, only_in_training
 from converters.porting.unify import unified
-from converters.porting.weaving import woven
+from converters.porting.weaving import all_values, woven
 from converters.porting.writing.file import file_source
 
 
@@ -39,6 +39,7 @@ class Written:
         uses_train: If true, the module does other things in training, and the source does them, too.
         eval_only: Modules that do in training what the source does not do, with the reason.
         scope: The run.
+        changed: Names of the buffers that training changes, but for running statistics of layers.
         constants: Tensors that the weights do not have, by the names of the buffers that hold them.
     """
 
@@ -51,6 +52,7 @@ class Written:
     uses_train: bool
     eval_only: tuple[str, ...]
     scope: Scope
+    changed: frozenset[str]
     constants: Mapping[str, torch.Tensor]
 
     def tensors(self, module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -210,6 +212,7 @@ def _written(
         uses_train=code.uses_train and not left_out,
         eval_only=tuple(map(str, left_out)),
         scope=scope,
+        changed=frozenset(each.parameter for each in all_values(scope) if each.changes),
         constants=code.constants,
     )
 

@@ -5,6 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -188,6 +189,78 @@ def test_what_only_training_does_is_under_a_condition():
 """,
     ):
         assert each in body, body
+
+
+class Codebook(nn.Module):
+    """A codebook that follows the mean of what it stands for, in the four ways that buffers are changed."""
+
+    def __init__(self, decay=0.9):
+        super().__init__()
+        self.decay = decay
+        for name, start in (
+            ("codes", torch.randn(5, 6)),
+            ("sums", torch.randn(5, 6)),
+            ("sizes", torch.ones(5)),
+        ):
+            self.register_buffer(name, start)
+        self.register_buffer("steps", torch.tensor(3))
+
+    def forward(self, x):
+        index = (x @ self.codes.t()).argmax(1)
+        if self.training:
+            chosen = F.one_hot(index, 5).to(x.dtype)
+            self.steps += 1
+            self.sizes.data.mul_(self.decay).add_(chosen.sum(0), alpha=1 - self.decay)
+            self.sums.copy_(self.decay * self.sums + (1 - self.decay) * chosen.t() @ x.detach())
+            self.codes = self.sums / self.sizes[:, None]
+        found = F.embedding(index, self.codes)
+        return x + (found - x).detach()
+
+
+def test_buffers_that_training_changes_are_kept_with_the_running_statistics():
+    made = converters.port(nn.Sequential(nn.Linear(4, 6), Codebook(), nn.Linear(6, 2)), torch.randn(7, 4))
+    assert made.notes == ()
+    assert made.proof.statistics < 1e-12
+    codebook, images = made.variables["batch_stats"]["1"], made.inputs[0]
+    assert {*codebook} == {"codes", "sums", "sizes", "steps"}
+    _, after = made.module.apply(made.variables, images, train=True, mutable=["batch_stats"])
+    assert after["batch_stats"]["1"]["steps"] == 4
+    started = made.module.init(jax.random.key(0), images, train=True)
+    assert started["batch_stats"]["1"]["steps"] == 0
+
+
+class Decays(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+
+    def forward(self, x):
+        if self.training:
+            self.fc.weight.data.mul_(0.9)
+        return self.fc(x)
+
+
+class KeepsStatistics(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(6))
+        self.register_buffer("var", torch.ones(6))
+
+    def forward(self, x):
+        return F.batch_norm(x, self.mean, self.var, training=self.training)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Decays, "changes fc.weight of the module in place"),
+        (KeepsStatistics, "batch_norm changes statistics that are no layer's"),
+    ],
+)
+def test_a_change_in_training_that_cannot_be_kept_is_told_with_its_line(make, words):
+    made = ported(make(), (4, 6), (5, 6))
+    assert any(words in each and f"{__file__}:" in each for each in made.eval_only)
+    assert "What only training does in PyTorch is left out; there, " in " ".join(made.source.split())
 
 
 def test_what_leaves_a_module_in_training_alone_is_left_out():
