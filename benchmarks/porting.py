@@ -4,8 +4,8 @@
 
 Each model is ported in a process of its own. "difference" is the largest of the outputs, as a part of the
 largest number. Without arguments: the first five models of each set. With --train, models run a step of
-training, too: "gradients" and "statistics" are the largest differences of these, "itself" is the one of PyTorch
-from itself with the batch in reverse; by default for one model of each family of torchvision.
+training, too: "gradients" and "statistics" are the largest differences of these, "itself" is the one of
+PyTorch from itself with the batch in reverse; by default for one model of each family of torchvision.
 """
 
 import argparse
