@@ -113,7 +113,7 @@ def model_of(which: str, name: str) -> tuple[Any, dict[str, Any], dict[str, Any]
 def compared(
     module: Any, first: Mapping[str, Any], second: Mapping[str, Any], *, train: bool
 ) -> dict[str, Any]:
-    """Writes the source, and runs it beside the module at both sizes, and in training at the second."""
+    """Writes the source, and runs it beside the module at both sizes; at the second one in training, too."""
     from converters.porting.port import write
     from converters.porting.proof import prove, proven_output
     from converters.porting.work import unused
@@ -122,17 +122,17 @@ def compared(
     made = write(module, first, second)
     seconds = time.perf_counter() - start
     ignore = unused(module, made.scope)
-    apart = max(proven_output(module, made, each, ignore)[-1] for each in (first, second))
-    trained: dict[str, Any] = {}
     if train and made.eval_only:
         return {"reason": f"in training, {made.eval_only[0]}"}
     if train:
         proof = prove(module, made, second, ignore)
-        numbers = proof.gradients, proof.statistics, proof.reordered
-        trained = dict(zip(TRAINED, numbers, strict=True))
+        numbers = proof.output, proof.gradients, proof.statistics, proof.reordered
+        apart = dict(zip(("difference", *TRAINED), numbers, strict=True))
+    else:
+        runs = [proven_output(module, made, each, ignore) for each in (first, second)]
+        apart = {"difference": max(each[-1] for each in runs)}
     return {
-        **trained,
-        "difference": apart,
+        **apart,
         "lines": sum(bool(line.strip()) for line in made.source.splitlines()),
         "classes": made.source.count("\nclass "),
         "transposes": len(TRANSPOSE.findall(made.source)),

@@ -11,13 +11,13 @@ from typing import Any
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from converters.errors import ConversionError
-from converters.porting.dispatch import STATEFUL, UPDATED
+from converters.porting.dispatch import DROPOUTS, STATEFUL, UPDATED
 from converters.porting.graph import Operation, Scope, Value, leaves, mapped, values
 from converters.porting.unify import Varying
 
 CHOSEN = "chosen"
 # Functions whose handlers know what training changes in their numbers.
-KNOWN = {"dropout", "dropout_", "batch_norm", "scaled_dot_product_attention"}
+KNOWN = {*DROPOUTS, "batch_norm", "scaled_dot_product_attention"}
 LATER = 1_000_000  # added to the numbers of statements of the run in training, which are others
 
 

@@ -27,14 +27,30 @@ class DropPath(nn.Module):
         return x * kept / (1 - self.drop_prob)
 
 
+class StochasticDepth(nn.Module):
+    """Stands for torchvision's, whose name and attributes it has."""
+
+    def __init__(self, p, mode):
+        super().__init__()
+        self.p, self.mode = p, mode
+
+    def forward(self, x):
+        kept = torch.empty([1] * x.ndim).bernoulli_(1 - self.p)
+        return x * kept / (1 - self.p) if self.training else x
+
+
 class Drops(nn.Module):
     def __init__(self):
         super().__init__()
         self.path, self.channels, self.numbers = DropPath(0.5), nn.Dropout2d(0.5), nn.Dropout(0.5)
+        self.whole = StochasticDepth(0.5, "batch")
+        self.saturated, self.features = nn.AlphaDropout(0.5), nn.FeatureAlphaDropout(0.5)
 
     def forward(self, x):
         x = torch.ones_like(x)
-        return self.path(x), self.channels(x), self.numbers(x), F.dropout(x, 0.5, training=False)
+        one = self.path(x), self.channels(x), self.numbers(x), F.dropout(x, 0.5, training=False)
+        two = self.whole(x), self.saturated(x), self.features(x), F.dropout2d(x, 0.5, self.training)
+        return one, two
 
 
 class Always(nn.Module):
@@ -125,8 +141,9 @@ def test_dropout_drops_together_what_torch_drops_together():
     assert made.uses_train
     ours = loaded(made.source, made.root, "<written>")
     x = jnp.ones((64, 6, 5, 4))
-    assert all(np.array_equal(each, x) for each in ours.apply({}, x))
-    path, channels, numbers, none = ours.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    assert all(np.array_equal(each, x) for each in jax.tree.leaves(ours.apply({}, x)))
+    one, two = ours.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    path, channels, numbers, none = one
     assert {float(each) for each in np.unique(path)} == {0.0, 2.0}
     assert np.array_equal(path, jnp.broadcast_to(path[:, :1, :1, :1], x.shape))
     assert np.array_equal(channels, jnp.broadcast_to(channels[:, :1, :1], x.shape))
@@ -134,6 +151,13 @@ def test_dropout_drops_together_what_torch_drops_together():
     assert 0.45 < float(numbers.mean() / 2) < 0.55
     assert len(np.unique(np.asarray(numbers).reshape(64, -1), axis=0)) == 64
     assert np.array_equal(none, x)
+    whole, saturated, features, again = two
+    assert len(np.unique(whole)) == 1
+    torch.manual_seed(0)
+    values = np.unique(F.alpha_dropout(torch.ones(200), 0.5, training=True))
+    assert np.allclose(np.unique(saturated), values, rtol=1e-6)
+    assert np.array_equal(features, jnp.broadcast_to(features[:, :1, :1], x.shape))
+    assert np.array_equal(again, jnp.broadcast_to(again[:, :1, :1], x.shape))
 
 
 def test_dropout_that_torch_applies_in_eval_mode_too_is_applied():
