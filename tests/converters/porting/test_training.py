@@ -13,6 +13,8 @@ from torch import nn
 import converters
 from converters.porting.loading import loaded
 from converters.porting.port import Written, write
+from tests.dropouts import same_draws
+from tests.equivalence import difference, randomise
 
 
 class DropPath(nn.Module):
@@ -285,6 +287,52 @@ def test_a_change_in_training_that_cannot_be_kept_is_told_with_its_line(make, wo
     made = ported(make(), (4, 6), (5, 6))
     assert any(words in each and f"{__file__}:" in each for each in made.eval_only)
     assert "What only training does in PyTorch is left out; there, " in " ".join(made.source.split())
+
+
+class Draws(nn.Module):
+    """Drops numbers, weights of attention, channels, examples and the whole batch, and draws a code."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.channels, self.whole = (
+            nn.Conv2d(2, 4, 1),
+            nn.Dropout2d(0.3),
+            StochasticDepth(0.4, "batch"),
+        )
+        self.block = nn.TransformerEncoderLayer(4, 2, 8, 0.3, batch_first=True)
+        self.path, self.code, self.fc = DropPath(0.4), nn.Linear(4, 8), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.channels(self.conv(x)).flatten(2).mT
+        x = x + self.whole(x)
+        x = self.block(x)
+        x = x + drop_path(self.path(x.sin()), 0.3, self.training)
+        mean, std = self.code(x.mean(1)).chunk(2, 1)
+        return self.fc(mean + std * torch.randn_like(std) if self.training else mean)
+
+
+def test_training_is_equal_where_both_draw_the_same():
+    module = randomise(Draws().eval()).float()
+    made = ported(module, (3, 2, 3, 4), (4, 2, 5, 4))
+    assert made.eval_only == ()
+    ours, images = loaded(made.source, made.root, "<written>"), torch.randn(5, 2, 3, 4).double()
+    with jax.enable_x64(True), same_draws():
+        (x,) = made.arrays({"x": images.numpy()})
+        variables = converters.convert(module.double().state_dict(), ours, x)
+        images.requires_grad_()
+        wanted = module.train()(images)
+        wanted.square().sum().backward()
+
+        def loss(x):
+            found = ours.apply(
+                variables, x, train=True, rngs={"dropout": jax.random.key(0), "noise": jax.random.key(1)}
+            )
+            return (found**2).sum(), found
+
+        gradient, found = jax.grad(loss, has_aux=True)(x)
+        (gradient,) = made.inputs_back([gradient])
+        assert difference(np.asarray(found), wanted.detach().numpy()) < 1e-14
+        assert difference(np.asarray(gradient), images.grad.numpy()) < 1e-14
 
 
 def test_what_leaves_a_module_in_training_alone_is_left_out():
