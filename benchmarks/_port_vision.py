@@ -16,9 +16,14 @@ from torch import nn
 # parameters, and of each such a model, drawn as well.
 TIMM: list[str] = json.loads(Path(__file__).with_name("porting.json").read_text(encoding="utf-8"))["timm"]
 
+FAMILIES = (  # of torchvision's classifiers, one model of each
+    *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "maxvit_t"),
+    *("mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf", "resnet18", "resnext50_32x4d"),
+    *("shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "vgg11_bn", "vit_b_16", "wide_resnet50_2"),
+)
 SIZES = {  # height of the images at first, and the second time; others take 64 and 96
     **dict.fromkeys(("vit", "maxvit"), (224, 224)),
-    "inception_v3": (96, 128),
+    "inception_v3": (299, 331),  # whose auxiliary head takes no smaller ones
     "swin": (64, 64),
 }
 

@@ -68,3 +68,32 @@ def same_dropout() -> Iterator[None]:
         patch.object(Tensor, "bernoulli_", _torch_bernoulli),
     ):
         yield
+
+
+def _torch_dropout2d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    return x * torch.from_numpy(_factors((*x.shape[:2], 1, 1), p)) if training else x
+
+
+def _normal(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(math.prod(shape)).normal(size=shape)
+
+
+def _flax_normal(key: jax.Array, shape: tuple[int, ...], dtype: object = float) -> jax.Array:
+    return jax.numpy.asarray(_normal(shape), dtype)
+
+
+def _flax_bernoulli(key: jax.Array, p: float, shape: tuple[int, ...]) -> jax.Array:
+    return jax.numpy.asarray(_factors(tuple(shape), 1 - p) > 0)
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Inside, both frameworks drop the same and draw the same numbers."""
+    with (
+        same_dropout(),
+        patch.object(F, "dropout2d", _torch_dropout2d),
+        patch.object(torch, "randn_like", lambda x: torch.from_numpy(_normal(tuple(x.shape)))),
+        patch.object(jax.random, "normal", _flax_normal),
+        patch.object(jax.random, "bernoulli", _flax_bernoulli),
+    ):
+        yield

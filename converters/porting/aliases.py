@@ -68,6 +68,11 @@ class Tensors:
         """Returns the value of a tensor that is known."""
         return self._fresh(self._known[id(tensor)])
 
+    def held(self, tensor: torch.Tensor) -> list[Value]:
+        """Returns the values of a tensor and of what it is a view of, the innermost first."""
+        alias = self._known[id(tensor)]
+        return [each.value for each in (alias, *self._above(alias))]
+
     def change(self, tensor: torch.Tensor, value: Value, place: str) -> None:
         """Notes what a tensor holds after a change in place, and writes it back where it is a view.
 

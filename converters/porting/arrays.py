@@ -29,7 +29,8 @@ def variable(value: Value, name: str) -> ast.expr:
     kinds = {"float32": "", "float64": "", "bool": ", bool", "int64": ", jnp.int32"}
     dtype = kinds.get(value.dtype, f", jnp.{value.dtype}")
     return expression(
-        f'self.variable("buffers", name, jnp.zeros, shape{dtype}).value',
+        f"self.variable(c, name, jnp.zeros, shape{dtype}).value",
+        c="batch_stats" if value.changes else "buffers",
         name=name,
         shape=tuple(value.shape),
     )

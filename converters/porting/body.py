@@ -86,6 +86,16 @@ class Body:
             if self._modes.get(value, self._when) == self._when
         }
 
+    def update(self, buffer: Value, new: Value) -> None:
+        """Writes that a buffer of the module is changed by its call, as running statistics are."""
+        path = self.code.scope.path
+        made = self.plain(new)
+        if self.is_around(buffer) or self._homes.arrays.get(buffer.parameter) != path:
+            raise ConversionError(f"{self.where}changes {buffer.parameter}, which another module reads, too.")
+        name = buffer.parameter.removeprefix(f"{path}." if path else "")
+        kept = expression('self.put_variable("batch_stats", name, x)', name=name, x=made)
+        self.code.statements.append(Statement(targets=[], expression=kept, statement=-1, when=self._when))
+
     def measure(self, found: Sequence[Value]) -> None:
         """Asks for arrays of other modules whose sizes are needed; once."""
         needed = [(value, self._scopes()) for value in found]

@@ -137,6 +137,7 @@ class Recorder(Record, TorchFunctionMode):
                 output = original(operation.module, *args, **kwargs)
         with self._silence():
             scope.output = self._described(output)
+            self._note_updates(scope)
             if len(self.scopes) == 1:  # the root's, which is kept
                 return output
             self.scopes.pop()

@@ -19,9 +19,15 @@ NOTHING |= {"requires_grad=", "grad=", "names="}
 # What draws random numbers.
 RANDOM = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli"}
 RANDOM |= {"bernoulli_", "normal", "normal_", "uniform_", "random_", "exponential_", "multinomial", "poisson"}
-RANDOM |= {"cauchy_", "geometric_", "log_normal_", "rrelu", "dropout", "alpha_dropout", "feature_dropout"}
+RANDOM |= {"cauchy_", "geometric_", "log_normal_", "rrelu"}
+DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d"}
+DROPOUTS |= {"alpha_dropout", "feature_alpha_dropout", "feature_dropout"}
+DROPOUTS |= {f"{name}_" for name in DROPOUTS}
+RANDOM |= DROPOUTS
 # What keeps statistics of the arrays that it is given.
 STATEFUL = {"batch_norm", "instance_norm"}
+
+UPDATED = "updated"  # an operation that keeps what training makes of a buffer
 
 _DECOMPOSED = ("torch.nn.functional", "torch.functional", "torch._tensor", "torch.nn.init")
 

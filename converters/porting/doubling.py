@@ -14,6 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from converters.porting.caches import fresh
+from converters.porting.dispatch import DROPOUTS
 from converters.porting.port import Written
 from converters.porting.running import Runtime, runtime
 
@@ -84,6 +85,15 @@ def _undropped(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
     return args[0] if args else kwargs["input"]
 
 
+def _undropped_by_alpha(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    x = _undropped(func, args, kwargs)
+    rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+    if not (args[2] if len(args) > 2 else kwargs.get("training", False)):
+        return x
+    limit = 1.7580993408473766  # of SELU
+    return (x + rate * limit) / math.sqrt((1 - rate) * (1 + rate * limit**2))
+
+
 def _filled(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
     return args[0].fill_(args[1] if len(args) > 1 else kwargs.get("p", 0.5))
 
@@ -100,9 +110,9 @@ def _attended(func: Any, args: Sequence[Any], kwargs: Any) -> Any:
 
 
 SDPA = ("query", "key", "value", "attn_mask", "dropout_p")  # whose signature torch does not tell
-DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 CERTAIN = {
-    **dict.fromkeys((*DROPOUTS, *(f"{name}_" for name in DROPOUTS)), _undropped),
+    **dict.fromkeys(DROPOUTS, _undropped),
+    **dict.fromkeys((each for each in DROPOUTS if "alpha" in each), _undropped_by_alpha),
     **dict.fromkeys(("rand", "randn", "rand_like", "randn_like"), _drawn),
     "normal": _normal,
     "normal_": _normal_in_place,

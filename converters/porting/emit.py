@@ -119,6 +119,7 @@ class Emitter(Body):
         return [*values(scope.output), *self._homes.leaving.get(scope, ())]
 
     def _emit(self, operation: Operation) -> None:
+        self.code.uses_train |= self._when is not None
         if operation.scope is not None:
             self._emit_scope(operation, operation.scope)
             return

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 
@@ -69,7 +70,7 @@ def torch_step(
     if pairs:
         torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
     after = dict(twin.named_buffers())
-    statistics = {n: after[n].numpy().copy() for n in before if n.rpartition(".")[2] in STATISTICS}
+    statistics = {n: after[n].numpy().copy() for n in before if _is_statistic(n, written)}
     with torch.no_grad():
         for name, buffer in before.items():
             after[name].copy_(buffer)
@@ -93,7 +94,7 @@ def flax_step(
 ) -> Step:
     """Runs the written module's side; arguments as for `torch_step`."""
     inputs = written.arrays(mapped(lambda each: each.numpy(), wide(dict(arguments))))
-    leaves, structure = jax.tree.flatten(jax.tree.map(jax.numpy.asarray, inputs))
+    leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, inputs))
     chosen = [index for index, each in enumerate(leaves) if _floating(each)]
     run = runtime(written.dialect)
     whole = run.forward(ours, train=written.uses_train)
@@ -116,7 +117,7 @@ def flax_step(
         found = step(params, [leaves[index] for index in chosen])
     outputs, of_params, of_inputs, changed = jax.tree.map(np.asarray, found)
     tensors = run.tensors(run.changed(variables, of_params, changed), ours, inputs, ignore)
-    statistics = {n: each for n, each in tensors.items() if n.rpartition(".")[2] in STATISTICS}
+    statistics = {n: each for n, each in tensors.items() if _is_statistic(n, written)}
     gradients = {n: each for n, each in tensors.items() if n not in statistics}
     slots: list[Any] = [None] * len(leaves)
     for index, each in zip(chosen, of_inputs, strict=True):
@@ -127,6 +128,10 @@ def flax_step(
         gradients=gradients | {f"input {index}": each for index, each in enumerate(back)},
         statistics=statistics,
     )
+
+
+def _is_statistic(name: str, written: Written) -> bool:
+    return name.rpartition(".")[2] in STATISTICS or name in written.changed
 
 
 def _floating(array: Any) -> bool:

@@ -22,6 +22,7 @@ class Value:
         other_shape: Its shape in a second run, at other sizes.
         parameter: Full dotted name, if it is a parameter or buffer of the module.
         buffer: If true, it is a buffer.
+        changes: If true, training changes it, as it does running statistics.
         constant: Its numbers, if neither the inputs nor the weights change them.
         other_constant: The same of the second run.
         name: Variable that the torch code assigns it to; "" if none.
@@ -32,6 +33,7 @@ class Value:
     other_shape: tuple[int, ...] = ()
     parameter: str = ""
     buffer: bool = False
+    changes: bool = False
     constant: Any = None
     other_constant: Any = None
     name: str = ""

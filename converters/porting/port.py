@@ -22,7 +22,7 @@ from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import raised
 from converters.porting.training import Difference, only_in_training
 from converters.porting.unify import unified
-from converters.porting.weaving import woven
+from converters.porting.weaving import all_values, woven
 from converters.porting.writing.file import file_source
 
 
@@ -40,6 +40,7 @@ class Written:
         uses_train: If true, the module does other things in training, and the source does them, too.
         eval_only: Modules that do in training what the source does not do, with the reason.
         scope: The run.
+        changed: Names of the buffers that training changes, but for running statistics of layers.
         constants: Tensors that the weights do not have, by the names of the buffers that hold them.
         dialect: What it is written for.
     """
@@ -53,6 +54,7 @@ class Written:
     uses_train: bool
     eval_only: tuple[str, ...]
     scope: Scope
+    changed: frozenset[str]
     constants: Mapping[str, torch.Tensor]
     dialect: Dialect
 
@@ -217,6 +219,7 @@ def _written(
         uses_train=code.uses_train and not left_out,
         eval_only=tuple(map(str, left_out)),
         scope=scope,
+        changed=frozenset(each.parameter for each in all_values(scope) if each.changes),
         constants=code.constants,
         dialect=dialect,
     )

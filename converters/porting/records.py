@@ -8,9 +8,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from converters.porting import statements
 from converters.porting.aliases import Tensors, shares
-from converters.porting.dispatch import RANDOM, STATEFUL
+from converters.porting.dispatch import RANDOM, STATEFUL, UPDATED
 from converters.porting.graph import Operation, Scope, Value, mapped, values
 from converters.porting.refusals import refuse, refuse_changed
+
+COUNTED = "num_batches_tracked"  # which Flax does not count
 
 
 class Record:
@@ -25,6 +27,8 @@ class Record:
         super().__init__()
         self._functions = functions
         self._tensors = Tensors(self._follow)
+        self._training = root.training
+        self._buffers: dict[str, tuple[Value, Value]] = {}  # by name: as they were at first, and last
         self._statements: dict[Any, int] = {}
         self._frames: list[Any] = []  # kept, else their ids would be given to others
         self.scopes: list[Scope] = []
@@ -33,7 +37,8 @@ class Record:
         kept = {*root.state_dict()}
         for name, tensor in root.named_buffers():
             known = tensor if name not in kept else None
-            self._tensors.keep(tensor, _value(tensor, parameter=name, buffer=True, constant=known))
+            value = _value(tensor, parameter=name, buffer=True, constant=known)
+            self._buffers[name] = self._tensors.keep(tensor, value), value
 
     def given(self, tensor: torch.Tensor, name: str) -> None:
         """Notes a tensor that the module is called with."""
@@ -108,15 +113,31 @@ class Record:
         if not all(shares(each, first) for each in changed) or not (output is None or output is first):
             refuse(self._place(), f"`{operation.function}` changes several tensors in place.")
         before = self._tensors.get(first)
-        if before.parameter.endswith("num_batches_tracked"):  # which Flax does not count
+        if before.parameter.endswith(COUNTED):
             return output
-        if before.parameter:
-            refuse_changed(before.parameter, self._place())
+        for each in self._tensors.held(first):
+            followed = self._training and each.buffer and each.constant is None
+            if each.parameter and not followed and (self._training or each is before):
+                refuse_changed(each.parameter, self._place())
         target = self._append(operation)
         value = _value(first, name=target if isinstance(target, str) and output is not None else before.name)
         operation.output = value
         self._tensors.change(first, value, self._place())
         return output
+
+    def _note_updates(self, scope: Scope) -> None:
+        """Notes what training has made of the buffers of a module, at the end of its call."""
+        for name, tensor in scope.module.named_buffers(scope.path):
+            if not self._training or name not in self._buffers or name.endswith(COUNTED):
+                continue
+            first, last = self._buffers[name]
+            value = self._known(tensor)
+            if value is last:
+                continue
+            if first.constant is not None:
+                refuse_changed(name, self._place())
+            self._append(Operation(function=UPDATED, arguments=[first, value], keywords={}))
+            self._buffers[name] = first, value
 
     def _outputs(self, operation: Operation, output: Any, target: Any, tensors: Sequence[Any]) -> Any:
         """Returns the values of what an operation gives, and notes which of it are views."""

@@ -9,9 +9,7 @@ import torch
 from converters.porting.caches import fresh
 from converters.porting.capture import captured
 from converters.porting.graph import Operation, Scope, Value, leaves, values
-
-# Functions whose handlers know what training changes in them.
-_KNOWN = {"dropout", "dropout_", "batch_norm", "scaled_dot_product_attention"}
+from converters.porting.weaving import KNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ def _differing(scope: Scope, trained: Scope) -> Iterator[Difference]:
         operation.trained = other
         if operation.scope is not None and other.scope is not None:
             yield from _differing(operation.scope, other.scope)
-        elif operation.function not in _KNOWN and _numbers(operation) != _numbers(other):
+        elif operation.function not in KNOWN and _numbers(operation) != _numbers(other):
             file, line = operation.place
             what = f"{_name(scope)} calls {operation.function} with other numbers"
             yield Difference(what=what, where=f" ({file}:{line})")

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from converters.errors import ConversionError
+from converters.porting.dispatch import DROPOUTS, STATEFUL, UPDATED
 from converters.porting.graph import Operation, Scope, Value, leaves, mapped, values
 from converters.porting.unify import Varying
 
 CHOSEN = "chosen"
 # Functions whose handlers know what training changes in their numbers.
-KNOWN = {"dropout", "dropout_", "batch_norm", "scaled_dot_product_attention"}
+KNOWN = {*DROPOUTS, "batch_norm", "scaled_dot_product_attention"}
 LATER = 1_000_000  # added to the numbers of statements of the run in training, which are others
 
 
@@ -39,8 +42,9 @@ class _Weaver:
     """
 
     def __init__(self, run: Scope) -> None:
+        self._root = run.module
         self._ours: dict[Value, Value] = {}  # the value of eval mode that one of training is
-        self._arrays = {each.parameter: each for each in _all_values(run) if each.parameter}
+        self._arrays = {each.parameter: each for each in all_values(run) if each.parameter}
         self._chosen: list[dict[tuple[Value, Value], Value]] = [{}]  # by scope, the innermost last
 
     def scope(self, one: Scope, two: Scope) -> None:
@@ -78,6 +82,7 @@ class _Weaver:
 
     def _both(self, one: Operation, two: Operation, operations: list[Operation]) -> None:
         """Notes an operation of both modes, after the choices of what it takes."""
+        self._check_statistics(one, two)
         one.arguments, one.keywords = self._taken_in_both(_taken(one), _taken(two), operations)
         one.trained = two
         if one.scope is not None and two.scope is not None:
@@ -87,6 +92,17 @@ class _Weaver:
             self._chosen.pop()
         operations.append(one)
         self._ours |= dict(zip(values(two.output), values(one.output), strict=True))
+
+    def _check_statistics(self, one: Operation, two: Operation) -> None:
+        """Refuses a function that keeps statistics in training, unless these are a layer's, which does so."""
+        numbers = [[str(each) for each in leaves(_taken(op)) if not _is(each)] for op in (one, two)]
+        if one.function not in STATEFUL or one.module is not None or numbers[0] == numbers[1]:
+            return
+        names = {each.parameter.rpartition(".")[0] for each in values(_taken(one)) if each.parameter}
+        layers = [self._root.get_submodule(name) for name in names]
+        if not all(isinstance(each, _BatchNorm) for each in layers) or not layers:
+            file, line = one.place
+            raise ConversionError(f"{file}:{line}: {one.function} changes statistics that are no layer's")
 
     def _taken_in_both(self, one: Any, two: Any, operations: list[Operation]) -> Any:
         """Returns a nesting of values with choices where training has others in their places."""
@@ -122,6 +138,8 @@ class _Weaver:
         """Returns an operation that only training does, with the values that eval mode has, too."""
         operation.arguments = mapped(operation.arguments, self._mine)
         operation.keywords = mapped(operation.keywords, self._mine)
+        if operation.function == UPDATED:
+            operation.arguments[0].changes = True
         operation.trained = operation
         operation.statement += LATER
         if (scope := operation.scope) is not None:
@@ -218,13 +236,13 @@ def _are_equal(one: Value, two: Value) -> bool:
     return bool(a.dtype == b.dtype and a.shape == b.shape and a.equal(b))
 
 
-def _all_values(scope: Scope) -> Iterator[Value]:
+def all_values(scope: Scope) -> Iterator[Value]:
     """Yields all values of a run."""
     yield from values((scope.inputs, scope.output))
     for each in scope.operations:
         yield from values((_taken(each), each.output))
         if each.scope is not None:
-            yield from _all_values(each.scope)
+            yield from all_values(each.scope)
 
 
 def _forget_unread(run: Scope) -> None:

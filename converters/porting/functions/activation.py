@@ -1,4 +1,4 @@
-"""Activations, softmax and dropout."""
+"""Activations and softmax."""
 
 from converters.porting.emit import (
     Emitter,
@@ -23,20 +23,6 @@ def softmax(name: str) -> Handler:
         return expression(f"nn.{name}(x, axis=a)", x=e.get(x), a=DROP if axis == -1 else axis), e.order(x)
 
     return handler
-
-
-def dropout(e: Emitter, op: Operation) -> Result:
-    """Writes torch.nn.functional.dropout; a rate of 0 is nothing."""
-    g = bound(op, "x p=0.5 training=True inplace=False")
-    x = g["x"]
-    trained = bound(op.trained, "x p=0.5 training=True inplace=False") if op.trained else g
-    rate = trained["p"] if op.trained else g["p"]
-    if not rate or (op.trained and not trained["training"]):
-        return e.get(x), e.order(x)
-    if g["training"] and op.trained is not op:  # in eval mode, too
-        return expression("nn.Dropout(rate, deterministic=False)(x)", rate=g["p"], x=e.get(x)), e.order(x)
-    e.code.uses_train = True
-    return expression("nn.Dropout(rate)(x, deterministic=not train)", rate=rate, x=e.get(x)), e.order(x)
 
 
 def gelu(e: Emitter, op: Operation) -> Result:
@@ -68,5 +54,4 @@ FUNCTIONS: dict[str, Handler] = {
     "leaky_relu": unary("nn.leaky_relu(x, negative_slope)", "x negative_slope=0.01 inplace=False"),
     "softmax": softmax("softmax"),
     "log_softmax": softmax("log_softmax"),
-    "dropout": dropout,
 }

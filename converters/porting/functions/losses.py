@@ -31,7 +31,7 @@ def detach(e: Emitter, op: Operation) -> Result:
 
 
 FUNCTIONS: dict[str, Handler] = {
-    "detach": detach,
+    **dict.fromkeys(("detach", "data"), detach),
     "mse_loss": loss("(a - b) ** 2"),
     "l1_loss": loss("jnp.abs(a - b)"),
 }

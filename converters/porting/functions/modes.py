@@ -1,5 +1,6 @@
 """What is one thing in training and another in eval mode."""
 
+from converters.porting.dispatch import UPDATED
 from converters.porting.emit import Emitter, Handler, Result
 from converters.porting.expressions import expression, marked
 from converters.porting.graph import Operation
@@ -17,4 +18,10 @@ def chosen(e: Emitter, op: Operation) -> Result:
     return marked(expression("a if train else b", a=made, b=other), chosen=True), order
 
 
-FUNCTIONS: dict[str, Handler] = {CHOSEN: chosen}
+def updated(e: Emitter, op: Operation) -> Result | list[Result]:
+    """Writes what training makes of a buffer."""
+    e.update(*op.arguments)
+    return []
+
+
+FUNCTIONS: dict[str, Handler] = {CHOSEN: chosen, UPDATED: updated}

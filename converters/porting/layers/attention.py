@@ -35,11 +35,12 @@ def attention(e: Emitter, op: Operation) -> Any:
     if m.dropout:
         e.code.uses_train = True
     made = expression(
-        "nn.MultiHeadDotProductAttention(num_heads=h, use_bias=b, dropout_rate=r, attention_fn=f, name=n)"
-        "(mask=m, deterministic=d)",
+        "nn.MultiHeadDotProductAttention(num_heads=h, use_bias=b, dropout_rate=r, broadcast_dropout=a, "
+        "attention_fn=f, name=n)(mask=m, deterministic=d)",
         h=m.num_heads,
         b=DROP if m.in_proj_bias is not None else False,
         r=only(m.dropout),
+        a=unless(not m.dropout, value=False),  # torch drops other weights for each example and head
         f=unless(
             not biases, expression("partial(nn.dot_product_attention, bias=b)", b=_all("+", biases) or 0)
         ),

@@ -1,56 +1,48 @@
 """Layers without arrays."""
 
-from collections.abc import Sequence
-
 from torch import nn
 
-from converters.errors import ConversionError
 from converters.porting.emit import (
     Emitter,
     Handler,
     Result,
     input_of,
 )
-from converters.porting.expressions import DROP, expression
+from converters.porting.expressions import expression
+from converters.porting.functions.dropouts import alpha_dropped, channels, dropped
 from converters.porting.functions.pooling import FUNCTIONS as POOLING
 from converters.porting.functions.shapes import FUNCTIONS as SHAPES
-from converters.porting.graph import Operation, Value
+from converters.porting.graph import Operation
 from converters.porting.surroundings import DropPath
 
 
 def dropout(e: Emitter, op: Operation) -> Result:
     """Writes dropout of single numbers."""
-    return _dropped(e, input_of(op), op.module.p, ())
+    return dropped(e, input_of(op), op.module.p, ())
 
 
 def dropout_of_channels(e: Emitter, op: Operation) -> Result:
     """Writes dropout of whole channels."""
     x = input_of(op)
-    batched = 1 if op.kind is nn.Dropout1d and x.ndim == 2 else 2
-    return _dropped(e, x, op.module.p, range(batched, x.ndim))
+    return dropped(e, x, op.module.p, channels(op.kind.__name__.lower() if op.kind else "", x.ndim))
+
+
+def alpha_dropout(e: Emitter, op: Operation) -> Result:
+    """Writes the dropout that goes with SELU, of single numbers or of whole channels."""
+    x = input_of(op)
+    whole = op.kind is nn.FeatureAlphaDropout
+    return alpha_dropped(e, x, op.module.p, channels("", x.ndim) if whole else ())
 
 
 def drop_path(e: Emitter, op: Operation) -> Result:
     """Writes dropout of whole examples, or of the whole batch."""
     m, x = op.module, input_of(op)
-    if not getattr(m, "scale_by_keep", True):
-        raise ConversionError(f"{e.where}drops without making the rest larger")
+    rate = getattr(m, "p", None) or getattr(m, "drop_prob", None)
     first = 0 if getattr(m, "mode", "row") == "batch" else 1
-    return _dropped(e, x, getattr(m, "p", None) or getattr(m, "drop_prob", None), range(first, x.ndim))
-
-
-def _dropped(e: Emitter, x: Value, rate: float | None, together: Sequence[int]) -> Result:
-    """Writes dropout in which all numbers along some of PyTorch's axes share their fate."""
-    if not rate:
-        return e.get(x), e.order(x)
-    e.code.uses_train = True
-    axes = tuple(sorted(e.order(x).index(axis) for axis in together))
-    return expression(
-        "nn.Dropout(rate, broadcast_dims=b)(x, deterministic=not train)",
-        rate=rate,
-        b=axes or DROP,
-        x=e.get(x),
-    ), e.order(x)
+    made, order = dropped(e, x, rate, range(first, x.ndim))
+    if rate and not getattr(m, "scale_by_keep", True):  # what is kept is not made larger
+        made = expression("d * (1 - rate) if train else x", d=made, rate=rate, x=e.get(x))
+    return made, order
 
 
 def identity(e: Emitter, op: Operation) -> Result:
@@ -92,6 +84,7 @@ LAYERS: dict[type, Handler] = {
     nn.Identity: identity,
     nn.Dropout: dropout,
     **dict.fromkeys((nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), dropout_of_channels),
+    **dict.fromkeys((nn.AlphaDropout, nn.FeatureAlphaDropout), alpha_dropout),
     DropPath: drop_path,
     nn.ReLU: pointwise("nn.relu(x)"),
     nn.ReLU6: pointwise("nn.relu6(x)"),

@@ -121,3 +121,14 @@ def local_response_norm(
     padded = jnp.pad(x**2, (*((0, 0),) * (x.ndim - 1), (size // 2, (size - 1) // 2)))
     squares = [padded[..., i : i + x.shape[-1]] for i in range(size)]
     return x / (k + alpha * sum(squares) / size) ** beta
+
+
+def alpha_dropout(
+    x: jax.Array, rate: float, key: jax.Array, *, broadcast_dims: Sequence[int] = ()
+) -> jax.Array:
+    """Sets numbers to what SELU saturates at; mean and variance stay, if they are 0 and 1."""
+    limit = 1.7580993408473766
+    shape = [1 if axis in broadcast_dims else size for axis, size in enumerate(x.shape)]
+    x = jnp.where(jax.random.bernoulli(key, 1 - rate, shape), x, -limit)
+    scale: float = ((1 - rate) * (1 + rate * limit**2)) ** 0.5
+    return (x + rate * limit) / scale

@@ -16,6 +16,29 @@ def returned(value: ast.expr) -> list[ast.stmt]:
     return [ast.Return(value=value)]
 
 
+def kept(expression: ast.expr) -> list[ast.stmt]:
+    """Returns the statement of an expression; a variable is not changed while it is made."""
+    said = ast.Expr(value=expression)
+    match expression:
+        case ast.Call(func=ast.Attribute(attr="put_variable")):
+            return [_if("not self.is_initializing()", [said], [])]
+    return [said]
+
+
+def together(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Returns statements with one condition for neighbors that have the same."""
+    made: list[ast.stmt] = []
+    for each in statements:
+        match made[-1:], each:
+            case [ast.If(test=test, body=body, orelse=[])], ast.If(test=other, body=more, orelse=[]) if (
+                trees.text(test) == trees.text(other)
+            ):
+                body += more
+            case _:
+                made.append(each)
+    return made
+
+
 def by_mode(body: list[ast.stmt], orelse: list[ast.stmt], fills: tuple[bool, bool]) -> list[ast.stmt]:
     """Returns the statements of training and eval mode under their conditions.
 

@@ -161,7 +161,7 @@ def _written(statement: Statement, made: Made, *, returned: bool = False) -> lis
     names = made.body.names
     if isinstance(statement, Branch):
         body, orelse = (
-            [part for each in arm for part in _written(each, made)]
+            modes.together([part for each in arm for part in _written(each, made)])
             for arm in (statement.body, statement.orelse)
         )
         return modes.by_mode(body, orelse, statement.fills)
@@ -174,7 +174,7 @@ def _written(statement: Statement, made: Made, *, returned: bool = False) -> lis
         return modes.returned(statement.expression)
     targets = [_target(names.of[names.find(each)]) for each in statement.targets]
     if not targets:
-        return [ast.Expr(value=statement.expression)]
+        return modes.kept(statement.expression)
     target = targets[0] if len(targets) == 1 else ast.Tuple(elts=targets, ctx=ast.Store())
     if trees.text(target) == trees.text(statement.expression):  # a choice of what has its name
         return []

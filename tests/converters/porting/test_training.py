@@ -5,6 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,6 +13,8 @@ from torch import nn
 import converters
 from converters.porting.loading import loaded
 from converters.porting.port import Written, write
+from tests.dropouts import same_draws
+from tests.equivalence import difference, randomise
 
 
 class DropPath(nn.Module):
@@ -26,14 +29,30 @@ class DropPath(nn.Module):
         return x * kept / (1 - self.drop_prob)
 
 
+class StochasticDepth(nn.Module):
+    """Stands for torchvision's, whose name and attributes it has."""
+
+    def __init__(self, p, mode):
+        super().__init__()
+        self.p, self.mode = p, mode
+
+    def forward(self, x):
+        kept = torch.empty([1] * x.ndim).bernoulli_(1 - self.p)
+        return x * kept / (1 - self.p) if self.training else x
+
+
 class Drops(nn.Module):
     def __init__(self):
         super().__init__()
         self.path, self.channels, self.numbers = DropPath(0.5), nn.Dropout2d(0.5), nn.Dropout(0.5)
+        self.whole = StochasticDepth(0.5, "batch")
+        self.saturated, self.features = nn.AlphaDropout(0.5), nn.FeatureAlphaDropout(0.5)
 
     def forward(self, x):
         x = torch.ones_like(x)
-        return self.path(x), self.channels(x), self.numbers(x), F.dropout(x, 0.5, training=False)
+        one = self.path(x), self.channels(x), self.numbers(x), F.dropout(x, 0.5, training=False)
+        two = self.whole(x), self.saturated(x), self.features(x), F.dropout2d(x, 0.5, self.training)
+        return one, two
 
 
 class Always(nn.Module):
@@ -124,8 +143,9 @@ def test_dropout_drops_together_what_torch_drops_together():
     assert made.uses_train
     ours = loaded(made.source, made.root, "<written>")()
     x = jnp.ones((64, 6, 5, 4))
-    assert all(np.array_equal(each, x) for each in ours.apply({}, x))
-    path, channels, numbers, none = ours.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    assert all(np.array_equal(each, x) for each in jax.tree.leaves(ours.apply({}, x)))
+    one, two = ours.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    path, channels, numbers, none = one
     assert {float(each) for each in np.unique(path)} == {0.0, 2.0}
     assert np.array_equal(path, jnp.broadcast_to(path[:, :1, :1, :1], x.shape))
     assert np.array_equal(channels, jnp.broadcast_to(channels[:, :1, :1], x.shape))
@@ -133,6 +153,13 @@ def test_dropout_drops_together_what_torch_drops_together():
     assert 0.45 < float(numbers.mean() / 2) < 0.55
     assert len(np.unique(np.asarray(numbers).reshape(64, -1), axis=0)) == 64
     assert np.array_equal(none, x)
+    whole, saturated, features, again = two
+    assert len(np.unique(whole)) == 1
+    torch.manual_seed(0)
+    values = np.unique(F.alpha_dropout(torch.ones(200), 0.5, training=True))
+    assert np.allclose(np.unique(saturated), values, rtol=1e-6)
+    assert np.array_equal(features, jnp.broadcast_to(features[:, :1, :1], x.shape))
+    assert np.array_equal(again, jnp.broadcast_to(again[:, :1, :1], x.shape))
 
 
 def test_dropout_that_torch_applies_in_eval_mode_too_is_applied():
@@ -188,6 +215,124 @@ def test_what_only_training_does_is_under_a_condition():
 """,
     ):
         assert each in body, body
+
+
+class Codebook(nn.Module):
+    """A codebook that follows the mean of what it stands for, in the four ways that buffers are changed."""
+
+    def __init__(self, decay=0.9):
+        super().__init__()
+        self.decay = decay
+        for name, start in (
+            ("codes", torch.randn(5, 6)),
+            ("sums", torch.randn(5, 6)),
+            ("sizes", torch.ones(5)),
+        ):
+            self.register_buffer(name, start)
+        self.register_buffer("steps", torch.tensor(3))
+
+    def forward(self, x):
+        index = (x @ self.codes.t()).argmax(1)
+        if self.training:
+            chosen = F.one_hot(index, 5).to(x.dtype)
+            self.steps += 1
+            self.sizes.data.mul_(self.decay).add_(chosen.sum(0), alpha=1 - self.decay)
+            self.sums.copy_(self.decay * self.sums + (1 - self.decay) * chosen.t() @ x.detach())
+            self.codes = self.sums / self.sizes[:, None]
+        found = F.embedding(index, self.codes)
+        return x + (found - x).detach()
+
+
+def test_buffers_that_training_changes_are_kept_with_the_running_statistics():
+    made = converters.port(nn.Sequential(nn.Linear(4, 6), Codebook(), nn.Linear(6, 2)), torch.randn(7, 4))
+    assert made.notes == ()
+    assert made.proof.statistics < 1e-12
+    codebook, images = made.variables["batch_stats"]["1"], made.inputs[0]
+    assert {*codebook} == {"codes", "sums", "sizes", "steps"}
+    _, after = made.module.apply(made.variables, images, train=True, mutable=["batch_stats"])
+    assert after["batch_stats"]["1"]["steps"] == 4
+    started = made.module.init(jax.random.key(0), images, train=True)
+    assert started["batch_stats"]["1"]["steps"] == 0
+
+
+class Decays(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+
+    def forward(self, x):
+        if self.training:
+            self.fc.weight.data.mul_(0.9)
+        return self.fc(x)
+
+
+class KeepsStatistics(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(6))
+        self.register_buffer("var", torch.ones(6))
+
+    def forward(self, x):
+        return F.batch_norm(x, self.mean, self.var, training=self.training)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Decays, "changes fc.weight of the module in place"),
+        (KeepsStatistics, "batch_norm changes statistics that are no layer's"),
+    ],
+)
+def test_a_change_in_training_that_cannot_be_kept_is_told_with_its_line(make, words):
+    made = ported(make(), (4, 6), (5, 6))
+    assert any(words in each and f"{__file__}:" in each for each in made.eval_only)
+    assert "What only training does in PyTorch is left out; there, " in " ".join(made.source.split())
+
+
+class Draws(nn.Module):
+    """Drops numbers, weights of attention, channels, examples and the whole batch, and draws a code."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.channels, self.whole = (
+            nn.Conv2d(2, 4, 1),
+            nn.Dropout2d(0.3),
+            StochasticDepth(0.4, "batch"),
+        )
+        self.block = nn.TransformerEncoderLayer(4, 2, 8, 0.3, batch_first=True)
+        self.path, self.code, self.fc = DropPath(0.4), nn.Linear(4, 8), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.channels(self.conv(x)).flatten(2).mT
+        x = x + self.whole(x)
+        x = self.block(x)
+        x = x + drop_path(self.path(x.sin()), 0.3, self.training)
+        mean, std = self.code(x.mean(1)).chunk(2, 1)
+        return self.fc(mean + std * torch.randn_like(std) if self.training else mean)
+
+
+def test_training_is_equal_where_both_draw_the_same():
+    module = randomise(Draws().eval()).float()
+    made = ported(module, (3, 2, 3, 4), (4, 2, 5, 4))
+    assert made.eval_only == ()
+    ours, images = loaded(made.source, made.root, "<written>"), torch.randn(5, 2, 3, 4).double()
+    with jax.enable_x64(True), same_draws():
+        (x,) = made.arrays({"x": images.numpy()})
+        variables = converters.convert(module.double().state_dict(), ours, x)
+        images.requires_grad_()
+        wanted = module.train()(images)
+        wanted.square().sum().backward()
+
+        def loss(x):
+            found = ours.apply(
+                variables, x, train=True, rngs={"dropout": jax.random.key(0), "noise": jax.random.key(1)}
+            )
+            return (found**2).sum(), found
+
+        gradient, found = jax.grad(loss, has_aux=True)(x)
+        (gradient,) = made.inputs_back([gradient])
+        assert difference(np.asarray(found), wanted.detach().numpy()) < 1e-14
+        assert difference(np.asarray(gradient), images.grad.numpy()) < 1e-14
 
 
 def test_what_leaves_a_module_in_training_alone_is_left_out():
