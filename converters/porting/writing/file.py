@@ -11,6 +11,7 @@ from converters.porting.emit import Code
 from converters.porting.writing import helpers, images, normalization, sequences
 from converters.porting.writing.classes import Classes
 from converters.porting.writing.heads import created
+from converters.porting.writing.methods import methods_source
 from converters.porting.writing.source import class_source
 
 MOST_WORDS = 4  # modules whose training is told
@@ -35,7 +36,8 @@ def file_source(root: Code, *, batch_norm: str = "copy", left_out: Sequence[str]
     classes = Classes()
     made = classes.add(root)
     defaults = {each.name: each.defaults for each in classes.made}
-    parts = [class_source(each, defaults) for each in classes.made]
+    parts = [class_source(each, defaults) for each in classes.made if each is not made or not classes.methods]
+    parts += [methods_source(made, classes.methods, defaults)] if classes.methods else []
     parts.append(created(made.name, made.fields.fields))
     own = _helpers("\n".join(parts), batch_norm)
     body = "\n\n\n".join(each for each in [*own, *parts] if each)

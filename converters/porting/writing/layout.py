@@ -172,6 +172,9 @@ def _parts(node: ast.expr) -> tuple[Document, int]:
         case ast.Dict():
             pairs = [(text(k), ": ", document(v)) for k, v in zip(node.keys, node.values, strict=True) if k]
             return bracketed("{", pairs, "}", lined=False), ATOM
+        case ast.ListComp(elt=elt, generators=[each]):
+            inner = (SOFT, document(elt), Line(), "for ", document(each.target), " in ", document(each.iter))
+            return Group(("[", Indented(inner), SOFT, "]")), ATOM
         case ast.Starred():
             return ("*", document(node.value, ATOM)), ATOM
         case ast.IfExp():

@@ -24,17 +24,33 @@ def class_source(made: Made, defaults: Defaults, *, note: str = "") -> str:
         defaults: Defaults of the fields of the classes that it calls.
         note: Second paragraph of its docstring.
     """
-    code = made.body.codes[0]
-    statements = _statements(made, defaults)
-    lines = [f"class {made.name}(nn.Module):", *_docstring(code, note), ""]
-    lines += [f"    {_field(each)}" for each in made.fields.fields]
-    lines += [""] if made.fields.fields else []
+    written = shortened(statements(made, defaults))
+    lines = [*head(made, note=note), "", "    @nn.compact"]
+    lines += layout.signature("def __call__", arguments(made), returned(made), 4)
+    return "\n".join([*lines, *layout.laid_out(written, 8)])
+
+
+def head(made: Made, *, note: str = "") -> list[str]:
+    """Returns the lines of a class before its methods."""
+    lines = [f"class {made.name}(nn.Module):", *_docstring(made.body.codes[0], note)]
+    return [
+        *lines,
+        *([""] if made.fields.fields else []),
+        *(f"    {_field(each)}" for each in made.fields.fields),
+    ]
+
+
+def arguments(made: Made) -> list[str]:
+    """Returns the arguments of the method that runs a body, with their types."""
     parameters = [name for at, name in enumerate(_parameters(made)) if at in made.parameters]
+    code = made.body.codes[0]
     given = [f"{name}: {_annotation(code, at)}" for name, at in zip(parameters, made.parameters, strict=True)]
-    given += ["*", "train: bool = False"] if made.uses_train else []
-    lines += ["    @nn.compact"]
-    lines += layout.signature("def __call__", ["self", *given], f" -> {_returned(code)}:", 4)
-    return "\n".join([*lines, *layout.laid_out(statements, 8)])
+    return ["self", *given, *(("*", "train: bool = False") if made.uses_train else ())]
+
+
+def returned(made: Made) -> str:
+    """Returns the end of the head of the method that runs a body."""
+    return f" -> {_returned(made.body.codes[0])}:"
 
 
 def _docstring(code: Code, note: str) -> list[str]:
@@ -109,16 +125,17 @@ def _nesting(tree: Any) -> str:
     return "Any"
 
 
-def _statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
+def statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
+    """Returns what a body does as Python, and names its variables."""
     names, body = made.body.names, made.body
-    statements = [next(iter(row.values())) for row in body.rows]
-    conditions = [made.fields.conditions.get(index) for index in range(len(statements))]
-    names.choose(bodies.given(body.codes[0]), [*zip(statements, conditions, strict=True)])
+    rows = [next(iter(row.values())) for row in body.rows]
+    conditions = [made.fields.conditions.get(index) for index in range(len(rows))]
+    names.choose(bodies.given(body.codes[0]), [*zip(rows, conditions, strict=True)])
     written: list[ast.stmt] = []
     if made.fields.counted:
         written.append(ast.parse("index = count()").body[0])
-    for index, statement in enumerate(statements):
-        final = index == len(statements) - 1
+    for index, statement in enumerate(rows):
+        final = index == len(rows) - 1
         condition = conditions[index]
         for part in _written(statement, made, returned=final):
             if condition is None:
@@ -127,7 +144,7 @@ def _statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
                 _add(written, condition, part)
     for each in written:
         trimmed(each, defaults)
-    return shortened(modes.joined(written))
+    return modes.joined(written)
 
 
 def _add(written: list[ast.stmt], condition: str, part: ast.stmt) -> None:
