@@ -35,7 +35,7 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             if tensor.is_floating_point():
                 # Of the size that trained weights have, so that float32 keeps its digits through the layers.
                 fan_in = math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 10
-                values = rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1)
+                values = np.asarray(rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1))
                 tensor.copy_(
                     torch.from_numpy(np.abs(values) + 0.5 if name.endswith("running_var") else values)
                 )

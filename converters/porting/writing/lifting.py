@@ -91,9 +91,7 @@ class Lifter(ast.NodeTransformer):
                 shown = tuple(each.shown for each in parts_of(name))
                 item = next(each for (_, path), each in self._known.items() if path == shown)
                 item.readers.append(ast.Name(id="?", ctx=ast.Load()))
-                target = ast.Subscript(
-                    value=item.readers[-1], slice=ast.Constant(value=...), ctx=ast.Store()
-                )
+                target = ast.Subscript(value=item.readers[-1], slice=ast.Constant(value=...), ctx=ast.Store())
                 return ast.Assign(targets=[target], value=self.visit(value))
         self.generic_visit(node)
         return node
@@ -202,20 +200,6 @@ class _Fields(ast.NodeTransformer):
 
     def __init__(self, fields: Set[str], *, keep: bool = False) -> None:
         self._fields, self._keep = fields, keep
-
-    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
-        match node.value:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr="put_variable"), args=args):
-                _, name, value = args
-                shown = tuple(each.shown for each in parts_of(name))
-                item = next(each for (_, path), each in self._known.items() if path == shown)
-                item.readers.append(ast.Name(id="?", ctx=ast.Load()))
-                target = ast.Subscript(
-                    value=item.readers[-1], slice=ast.Constant(value=...), ctx=ast.Store()
-                )
-                return ast.Assign(targets=[target], value=self.visit(value))
-        self.generic_visit(node)
-        return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         match node:
