@@ -31,15 +31,17 @@ def build(
         record: More that the module carries, as its `definition.record`.
 
     Raises:
-        ZooError: arrays are missing, or an attribute has a name that the NNX module needs.
+        ZooError: the variables do not fit, or an attribute has a name that the NNX module needs.
     """
-    top = parts(module, *inputs)
     # Unboxed one by one: together, jax would sort their paths.
     arrays = {path: meta.unbox(leaf) for path, leaf in flatten_dict(dict(given)).items()}
-    missing = [path for path in ((kind, *below) for kind, below in top.paths()) if path not in arrays]
-    if missing:
-        lines = ", ".join("/".join(path) for path in missing)
-        raise ZooError(f"the variables lack {lines}; expected all that the module's init makes.")
+    top = parts(module, arrays, *inputs)
+    expected = {(kind, *path) for kind, path in top.paths()}
+    problems = [f"missing    {'/'.join(path)}" for path in sorted(expected - arrays.keys())]
+    problems += [f"left over  {'/'.join(path)}" for path in arrays if path not in expected]
+    if problems:
+        lines = "".join(f"\n  {line}" for line in problems)
+        raise ZooError(f"the variables are not those that init of {type(module).__name__} makes:{lines}")
     return _Builder(arrays=arrays, rngs=rngs, record=record).composite(top, ())
 
 

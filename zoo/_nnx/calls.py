@@ -17,22 +17,12 @@ import flax.linen as nn
 from flax import nnx
 from flax.core import Scope
 from flax.core.scope import LazyRng
-from flax.errors import ScopeParamNotFoundError, ScopeParamShapeError
+from flax.errors import InvalidRngError, ScopeParamNotFoundError, ScopeParamShapeError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from zoo._errors import ZooError
-from zoo._nn.calls import explained
-from zoo._nnx.definition import Definition
-from zoo._nnx.tree import find, variables
-
-# Names of arguments by which linen modules are told that they train; False where the name says the opposite.
-MODES = {
-    "train": True,
-    "training": True,
-    "is_training": True,
-    "deterministic": False,
-    "use_running_average": False,
-}
+from zoo._nnx.definition import MODES, Definition
+from zoo._nnx.tree import Path, find, variables
 
 
 @dataclass(kw_only=True)
@@ -43,11 +33,13 @@ class _Run:
         node: The composite.
         trains: Whether it trains.
         scope: Scope of its linen module, once it is bound.
+        set_up: Paths of the linen modules below it whose `setup` is under way.
     """
 
     node: Any
     trains: bool
-    scope: Scope | None = field(default=None)
+    scope: Scope | None = None
+    set_up: list[Path] = field(default_factory=list)
 
 
 _RUNS: ContextVar[tuple[_Run, ...]] = ContextVar("runs", default=())  # outermost first
@@ -67,9 +59,9 @@ def run(node: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     """
     definition, runs = node.definition, _RUNS.get()
     kind: Any = type(definition.module)
-    takes = _parameters(kind, method)
-    given = dict(zip(takes, args, strict=False)) | kwargs
-    mode = next((name for name in MODES if name in takes), None)
+    positional, names = _parameters(kind, method)
+    given = dict(zip(positional, args, strict=False)) | kwargs
+    mode = next((name for name in MODES if name in names), None)
     if not runs and mode is not None and mode not in given:
         given[mode] = kwargs[mode] = node.deterministic is not MODES[mode]
     told = given.get(mode) if mode is not None else None
@@ -104,8 +96,12 @@ def _under_way(runs: tuple[_Run, ...]) -> Iterator[None]:
         if runs[1:]:  # the outermost call intercepts for all
             yield
         else:
-            with explained(), nn.intercept_methods(_intercept):
+            with nn.intercept_methods(_intercept):
                 yield
+    except InvalidRngError as error:
+        raise ZooError(
+            f"{error}; give the module random streams that have it, such as zoo.to_nnx(model, nnx.Rngs(0))."
+        ) from error
     finally:
         _RUNS.reset(token)
 
@@ -130,23 +126,35 @@ def _intercept(
         _check_native(definition, layer, path)
         return call(*args, **kwargs)
     if method == "setup":
-        return _set_up(call)
+        return _set_up(own, path, call)
+    if path in own.set_up:  # a helper of its `setup`
+        return call(*args, **kwargs)
     answer = getattr(node, method, None)
     if answer is None:
         raise ZooError(
             f"{'/'.join(path)} is called by {method!r}, which its {type(node).__name__} lacks; it stands in "
             f"for {type(layer).__name__}."
         )
-    modules = [_answering(each, runs) for each in args]
-    return answer(*modules, **{name: _answering(each, runs) for name, each in kwargs.items()})
+    positional = [_answering(each, runs) for each in args]
+    named = {name: _answering(each, runs) for name, each in kwargs.items()}
+    if isinstance(definition, Definition):
+        # By name, `nnx.tabulate` can show arguments that are modules or named tuples.
+        kind: Any = type(definition.module)
+        takes, _ = _parameters(kind, method)
+        if len(positional) <= len(takes):
+            positional, named = [], dict(zip(takes, positional, strict=False)) | named
+    return answer(*positional, **named)
 
 
-def _set_up(call: Callable[..., Any]) -> None:
+def _set_up(own: _Run, path: Path, call: Callable[..., Any]) -> None:
     """Sets a linen module up, for attributes that others read of it; a replaced one may have other arrays."""
+    own.set_up.append(path)
     try:
         call()
     except (ScopeParamNotFoundError, ScopeParamShapeError):
-        return
+        pass
+    finally:
+        own.set_up.pop()
 
 
 def _answering(value: Any, runs: tuple[_Run, ...]) -> Any:
@@ -158,7 +166,7 @@ def _answering(value: Any, runs: tuple[_Run, ...]) -> Any:
     return value
 
 
-def _check_native(definition: Any, layer: nn.Module, path: tuple[str, ...]) -> None:
+def _check_native(definition: Any, layer: nn.Module, path: Path) -> None:
     if not isinstance(definition, Definition) or not definition.native:
         raise ZooError(
             f"{'/'.join(path)} was replaced, and linen's {type(layer).__name__} there runs in a loop or "
@@ -205,7 +213,13 @@ def _keep(held: Mapping[Any, Any], before: Mapping[Any, Any], after: Mapping[Any
 
 
 @cache
-def _parameters(kind: Any, method: str) -> tuple[str, ...]:
-    """Returns the names of a method's parameters, positional ones in their order."""
-    found = inspect.signature(getattr(kind, method)).parameters.values()
-    return tuple(each.name for each in found if each.kind is not inspect.Parameter.VAR_KEYWORD)[1:]
+def _parameters(kind: Any, method: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the names of a method's positional parameters, and of those that take keywords.
+
+    Where it takes any number of positional ones, these have no names.
+    """
+    found = [*inspect.signature(getattr(kind, method)).parameters.values()][1:]
+    several = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in found)
+    named = tuple(each.name for each in found if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    keywords = tuple(each.name for each in found if each.kind is inspect.Parameter.KEYWORD_ONLY)
+    return () if several else named, named + keywords

@@ -8,8 +8,8 @@ from typing import Any
 import flax.linen as nn
 from flax import nnx
 
-from zoo._nnx.calls import MODES, run
-from zoo._nnx.definition import Definition
+from zoo._nnx.calls import run
+from zoo._nnx.definition import MODES, Definition
 
 OURS = ("definition", "deterministic", "rngs")  # attributes that a linen module's must not have
 

@@ -1,18 +1,25 @@
 """The linen module behind a module of NNX, and what one abstract run tells of it."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from converters.inspection import Inspection
 from converters.linen import inspect_module
 from zoo._nnx.tree import PARAMS, Path
 
 Shapes = Mapping[str, tuple[int, ...]]
+# Names of arguments by which linen modules are told that they train; False where the name says the opposite.
+MODES = {
+    "train": True,
+    "training": True,
+    "is_training": True,
+    "deterministic": False,
+    "use_running_average": False,
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -98,51 +105,82 @@ class Part:
         )
 
 
-def parts(module: nn.Module, *inputs: Any) -> Part:
-    """Returns the tree of a linen module, found by one abstract run of `init`; computes no array.
+def parts(module: nn.Module, given: Collection[Path], *inputs: Any) -> Part:
+    """Returns the tree of a linen module, found by abstract runs of `init`; computes no array.
+
+    Some layers are called in training only: dropout, and heads that help. Those that need arrays which are
+    not given are left out.
 
     Args:
         module: Any linen module.
+        given: Paths of its arrays, collection first.
         inputs: Example arrays, or their shapes.
     """
-    lifted: set[Path] = set()
-    root: list[Any] = []
-
-    def note(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-        scope = context.module.scope
-        if scope is not None and context.method_name != "setup":
-            root.append(scope.root)
-            if scope.root is not root[0]:
-                lifted.add(tuple(scope.path))
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(note):
+    seen = _Scopes()
+    with nn.intercept_methods(seen):
         found = inspect_module(module, *inputs)
-    return _tree(found, lifted)
+        mode = next(
+            (name for name in MODES if name in inspect.signature(type(module).__call__).parameters), ""
+        )
+        try:
+            trained = inspect_module(module, *inputs, kwargs={mode: MODES[mode]}) if mode else found
+        except Exception:  # whoever trains the module sees it
+            trained = found
+    own = [each.path for each in found.arrays]
+    arrays = dict.fromkeys([*own, *(each.path for each in trained.arrays if each.path in given)])
+    absent = {each.path[1:] for each in trained.arrays if each.path not in arrays}
+    useless = {path[:depth] for path in absent for depth in range(1, len(path))} - set(found.layers)
+    more = {path: layer for path, layer in trained.layers.items() if path not in useless}
+    return _tree({**more, **found.layers}, [*arrays], {**trained.attributes, **found.attributes}, seen.lifted)
 
 
-def _tree(found: Inspection, lifted: set[Path]) -> Part:
-    top = Part(layer=found.layers[()], attribute=None, native=False)
+class _Scopes:
+    """An interceptor that notes modules in scopes of their own, as a loop or `nn.remat` of linen has."""
+
+    def __init__(self) -> None:
+        self.lifted: set[Path] = set()
+        self._depth = 0
+        self._root: Any = None
+
+    def __call__(
+        self, call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
+    ) -> Any:
+        scope = context.module.scope
+        if scope is None:
+            return call(*args, **kwargs)
+        if not self._depth:
+            self._root = scope.root
+        if scope.root is not self._root and context.method_name != "setup":
+            self.lifted.add(tuple(scope.path))
+        self._depth += 1
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self._depth -= 1
+
+
+def _tree(
+    layers: Mapping[Path, nn.Module], arrays: list[Path], attributes: Mapping[Path, str], lifted: set[Path]
+) -> Part:
+    top = Part(layer=layers[()], attribute=None, native=False)
     every: dict[Path, Part] = {(): top}
-    # Modules without arrays, such as dropout, are called in between; arrays decide the order in files.
-    homes = {each.path: _home(found, each.path[1:]) for each in found.arrays}
-    for path in [*(home for home in homes.values()), *found.layers]:
+    homes = {array: _home(layers, array[1:]) for array in arrays}
+    for path in [*homes.values(), *layers]:
         for depth in range(1, len(path) + 1):
             here = path[:depth]
             if here not in every:
-                layer = found.layers[here]
-                native = here in lifted or every[here[:-1]].native or _is_entangled(layer, here)
-                every[here] = Part(layer=layer, attribute=found.attributes.get(here), native=native)
-                every[here[:-1]].children[here[-1]] = every[here]
-    for each in found.arrays:
-        kind, name = each.path[0], each.path[len(homes[each.path]) + 1]
-        every[homes[each.path]].arrays.append((kind, name))
+                parent, layer = every[here[:-1]], layers[here]
+                native = here in lifted or parent.native or _is_entangled(layer, here)
+                every[here] = Part(layer=layer, attribute=attributes.get(here), native=native)
+                parent.children[here[-1]] = every[here]
+    for array, home in homes.items():
+        every[home].arrays.append((array[0], array[len(home) + 1]))
     return top
 
 
-def _home(found: Inspection, path: Path) -> Path:
+def _home(layers: Mapping[Path, nn.Module], path: Path) -> Path:
     """Returns the path of the module that has an array."""
-    return next(path[:depth] for depth in range(len(path) - 1, -1, -1) if path[:depth] in found.layers)
+    return next(path[:depth] for depth in range(len(path) - 1, -1, -1) if path[:depth] in layers)
 
 
 def _is_entangled(layer: nn.Module, path: Path) -> bool:

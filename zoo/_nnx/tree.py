@@ -29,11 +29,14 @@ def _modules(name: str, value: Any) -> Iterator[tuple[str, nnx.Module]]:
         yield name, value
 
 
-def find(node: nnx.Module, path: Path) -> nnx.Module | None:
-    """Returns the module at a path of linen's; None if there is none."""
-    found: nnx.Module | None = node
+def find(node: nnx.Module, path: Path) -> Any:
+    """Returns the module at a path of linen's, or a function in its place; None if there is neither."""
+    found: Any = node
     for name in path:
-        found = found and dict(children(found)).get(name)
+        if not isinstance(found, nnx.Module):
+            return None
+        own = vars(found).get(name)
+        found = own if callable(own) else dict(children(found)).get(name)
     return found
 
 
