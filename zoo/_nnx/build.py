@@ -7,13 +7,13 @@ from typing import Any, cast
 import flax.linen as nn
 from flax import nnx
 from flax.core import meta
-from flax.traverse_util import flatten_dict
 
 from zoo._errors import ZooError
 from zoo._nnx.composite import OURS, Composite, composite
 from zoo._nnx.definition import Definition, Part, parts
 from zoo._nnx.layers import twin
 from zoo._nnx.tree import Path, variable, variables
+from zoo._variables.tree import flatten
 
 Arrays = Mapping[str, Any]  # linen's variables or a part of them: nested by names
 
@@ -34,7 +34,8 @@ def build(
         ZooError: the variables do not fit, or an attribute has a name that the NNX module needs.
     """
     # Unboxed one by one: together, jax would sort their paths.
-    arrays = {path: meta.unbox(leaf) for path, leaf in flatten_dict(dict(given)).items()}
+    flat = flatten(given)
+    arrays = {tuple(path.split("/")): meta.unbox(leaf) for path, leaf in flat.items()}
     top = parts(module, arrays, *inputs)
     expected = {(kind, *path) for kind, path in top.paths()}
     problems = [f"missing    {'/'.join(path)}" for path in sorted(expected - arrays.keys())]

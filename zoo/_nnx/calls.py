@@ -5,6 +5,7 @@ answered by the NNX module at its path, whatever that is: replaced layers take p
 """
 
 import inspect
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -99,8 +100,11 @@ def _under_way(runs: tuple[_Run, ...]) -> Iterator[None]:
             with nn.intercept_methods(_intercept):
                 yield
     except InvalidRngError as error:
+        stream = re.search(r'PRNG for "([^"]+)"', str(error))
+        name = stream[1] if stream else "dropout"
         raise ZooError(
-            f"{error}; give the module random streams that have it, such as zoo.to_nnx(model, nnx.Rngs(0))."
+            f"the call draws random numbers of the stream {name!r}, which the module has not; make it with "
+            f"streams that have it: zoo.to_nnx(model, nnx.Rngs(0, {name}=1))."
         ) from error
     finally:
         _RUNS.reset(token)

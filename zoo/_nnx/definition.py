@@ -118,10 +118,9 @@ def parts(module: nn.Module, given: Collection[Path], *inputs: Any) -> Part:
     """
     seen = _Scopes()
     with nn.intercept_methods(seen):
-        found = inspect_module(module, *inputs)
-        mode = next(
-            (name for name in MODES if name in inspect.signature(type(module).__call__).parameters), ""
-        )
+        takes = inspect.signature(type(module).__call__).parameters
+        mode = next((name for name in MODES if name in takes), "")
+        found = inspect_module(module, *inputs, kwargs={mode: not MODES[mode]} if mode else {})
         try:
             trained = inspect_module(module, *inputs, kwargs={mode: MODES[mode]}) if mode else found
         except Exception:  # whoever trains the module sees it
@@ -131,7 +130,10 @@ def parts(module: nn.Module, given: Collection[Path], *inputs: Any) -> Part:
     absent = {each.path[1:] for each in trained.arrays if each.path not in arrays}
     useless = {path[:depth] for path in absent for depth in range(1, len(path))} - set(found.layers)
     more = {path: layer for path, layer in trained.layers.items() if path not in useless}
-    return _tree({**more, **found.layers}, [*arrays], {**trained.attributes, **found.attributes}, seen.lifted)
+    attributes = {**trained.attributes, **found.attributes}
+    top = _tree({**more, **found.layers}, [*arrays], attributes, seen.lifted)
+    top.layer = module  # as it was given: what is bound has tuples for lists
+    return top
 
 
 class _Scopes:
@@ -195,6 +197,8 @@ def _modules(layer: nn.Module, name: str) -> list[nn.Module]:
 
 def unbound(layer: nn.Module) -> nn.Module:
     """Returns a module, and those that its fields hold, without scope, parent or name."""
+    if layer.scope is None and layer.parent is None:
+        return layer
     given = {
         each.name: jax.tree.map(
             lambda leaf: unbound(leaf) if isinstance(leaf, nn.Module) else leaf, getattr(layer, each.name)
