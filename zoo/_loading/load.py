@@ -24,6 +24,7 @@ from zoo._loading.build import build
 from zoo._loading.companions import companion
 from zoo._loading.layouts import NO_LEEWAY, Leeway
 from zoo._loading.located import Located
+from zoo._loading.nnx_model import in_nnx
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model, Origin
 from zoo._registry.entry import Entry, FrozenMapping
@@ -33,6 +34,7 @@ from zoo._variables.check import check_fit
 from zoo._variables.sharding import Placement, log_replicated
 from zoo._variables.tree import count_params, unflatten
 
+LIBRARIES = ("linen", "nnx")
 Loaded: TypeAlias = tuple[dict[str, lazy.Array], tuple[str, ...]]  # by path; what was left out and why
 
 
@@ -50,6 +52,7 @@ def load(
     verify: bool = False,
     ignore: Sequence[str] = (),
     missing: Sequence[str] = (),
+    library: str = "linen",
     **config: Any,
 ) -> Model:
     """Builds a model, with its published weights or initialised.
@@ -73,6 +76,8 @@ def load(
         ignore: Regular expressions for whole names of tensors, or paths of arrays, that may be left over.
         missing: Regular expressions for whole names of tensors, or paths of arrays, that may be missing:
             these arrays are initialised with `seed`, which is noted and logged.
+        library: "linen", or "nnx" for a model whose `module` is an `nnx.Module` with a module for each
+            layer, as `to_nnx` makes it; its random streams begin from `seed`.
         **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
             head than a repository's config.json names. With `num_classes=`, a head that the weights lack or
             have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
@@ -91,8 +96,10 @@ def load(
         UnknownModelError: the manifest has no such name.
         WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
     """
+    if library not in LIBRARIES:
+        raise ZooError(f"library={library!r}; expected one of {', '.join(LIBRARIES)}.")
     located = resolve(name, revision, token, config.get("head"))
-    return load_located(
+    model = load_located(
         located,
         pretrained=pretrained,
         seed=seed,
@@ -104,6 +111,7 @@ def load(
         leeway=Leeway.of(ignore, missing),
         config=config,
     )
+    return model if library == "linen" else in_nnx(model, seed)
 
 
 KEYWORDS = tuple(inspect.signature(load).parameters)[1:-1]
