@@ -25,8 +25,9 @@ from zoo._registry.entry import Entry
 from zoo._saving import transformers_folder
 from zoo._saving.call import NAMES, Call
 from zoo._saving.call import read as read_call
-from zoo._saving.plan import own_target
-from zoo._variables.tree import unflatten
+from zoo._saving.own_module import OwnModule, checked, flax_module, nnx_state
+from zoo._saving.plan import own_targets
+from zoo._variables.tree import flatten, unflatten
 
 
 def to_torch(
@@ -58,7 +59,7 @@ def export(
     *,
     like: str | os.PathLike[str] | None = None,
     layout: str | None = None,
-    module: nn.Module | None = None,
+    module: OwnModule | None = None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
     ignore: Sequence[str] = (),
@@ -105,7 +106,7 @@ def export(
 
 def _state_dict(
     variables: Any,
-    module: nn.Module,
+    module: OwnModule,
     entry: Entry,
     *,
     layout: str | None,
@@ -120,10 +121,13 @@ def _state_dict(
         entry = replace(entry, layout=layout)
     if like is not None:
         own = entry.family is None
-        target = own_target(module, call, names) if own else recognize.target(entry, names=names)
+        target = own_targets(module, call, names)[0] if own else recognize.target(entry, names=names)
         names, ignore = target.fit(like, ignore)[1], (*ignore, *target.allowed)
     elif names is None and entry.family is not None:
-        names = _names(module, entry)
+        names = _names(flax_module(module), entry)
+    if not isinstance(module, nn.Module):
+        state = nnx_state(flatten(variables), module)
+        return tensors_of(state, module.module, like=like, names=names or (), ignore=ignore)
     args, kwargs = call.arguments(module)
     return tensors_of(
         variables,
@@ -164,16 +168,19 @@ def _original(located: Located, like: str | os.PathLike[str] | None) -> Tensors 
 
 
 def _model(
-    name: str | os.PathLike[str], module: nn.Module | None
-) -> tuple[Located, nn.Module, dict[str, Any]]:
+    name: str | os.PathLike[str], module: OwnModule | None
+) -> tuple[Located, OwnModule, dict[str, Any]]:
     """A model, its module and arrays; the entry of a bare file is recognised by its paths and shapes."""
     if not os.fspath(name).endswith(".safetensors"):
         located = resolve(name)
-        return located, *pretrained_arrays(located, module)
+        if module is None or isinstance(module, nn.Module):
+            return located, *pretrained_arrays(located, module)
+        return located, module, dict(checked(weights.read(located), module))
     arrays = read_checkpoint(name)
     if not are_flax(arrays):
         raise ZooError(f"{os.fspath(name)!r} holds PyTorch tensors already, such as {next(iter(arrays))!r}.")
     if module is not None:
-        return Located(entry=Entry(type(module).__name__, 0)), module, dict(arrays)
+        found = dict(arrays) if isinstance(module, nn.Module) else dict(checked(arrays, module))
+        return Located(entry=Entry(type(flax_module(module)).__name__, 0)), module, found
     entry = recognize.entry_of_variables(arrays)
     return Located(entry=entry), build(entry)[0], dict(arrays)
