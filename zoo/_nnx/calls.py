@@ -138,7 +138,13 @@ def _intercept(
             f"for {type(layer).__name__}."
         )
     modules = [_answering(each, runs) for each in args]
-    return answer(*modules, **{name: _answering(each, runs) for name, each in kwargs.items()})
+    # What the layer makes or asks for is none of the linen module's around it.
+    stack = nn.module._context.module_stack
+    stack.append(None)
+    try:
+        return answer(*modules, **{name: _answering(each, runs) for name, each in kwargs.items()})
+    finally:
+        stack.pop()
 
 
 def _set_up(call: Callable[..., Any]) -> None:
