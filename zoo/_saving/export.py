@@ -19,13 +19,14 @@ from zoo._loading.build import build
 from zoo._loading.given import Given, model_of
 from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
+from zoo._loading.own_nnx import filled
 from zoo._loading.resolve import resolve
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry
 from zoo._saving import transformers_folder
 from zoo._saving.call import NAMES, Call
 from zoo._saving.call import read as read_call
-from zoo._saving.own_module import OwnModule, checked, flax_module, nnx_state
+from zoo._saving.own_module import OwnModule, flax_module
 from zoo._saving.plan import own_targets
 from zoo._variables.tree import flatten, unflatten
 
@@ -126,8 +127,8 @@ def _state_dict(
     elif names is None and entry.family is not None:
         names = _names(flax_module(module), entry)
     if not isinstance(module, nn.Module):
-        state = nnx_state(flatten(variables), module)
-        return tensors_of(state, module.module, like=like, names=names or (), ignore=ignore)
+        made = filled(flatten(variables), module)
+        return tensors_of(made, like=like, names=names or (), ignore=ignore)
     args, kwargs = call.arguments(module)
     return tensors_of(
         variables,
@@ -175,12 +176,11 @@ def _model(
         located = resolve(name)
         if module is None or isinstance(module, nn.Module):
             return located, *pretrained_arrays(located, module)
-        return located, module, dict(checked(weights.read(located), module))
+        return located, module, dict(weights.read(located))
     arrays = read_checkpoint(name)
     if not are_flax(arrays):
         raise ZooError(f"{os.fspath(name)!r} holds PyTorch tensors already, such as {next(iter(arrays))!r}.")
     if module is not None:
-        found = dict(arrays) if isinstance(module, nn.Module) else dict(checked(arrays, module))
-        return Located(entry=Entry(type(flax_module(module)).__name__, 0)), module, found
+        return Located(entry=Entry(type(flax_module(module)).__name__, 0)), module, dict(arrays)
     entry = recognize.entry_of_variables(arrays)
     return Located(entry=entry), build(entry)[0], dict(arrays)

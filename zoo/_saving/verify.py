@@ -29,10 +29,11 @@ from zoo._loading import weights
 from zoo._loading.companions import companion
 from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
+from zoo._loading.own_nnx import checked
 from zoo._loading.resolve import resolve
 from zoo._loading.weights import locate
 from zoo._registry.entry import UNATTESTED
-from zoo._saving.own_module import OwnModule, checked
+from zoo._saving.own_module import OwnModule
 from zoo._saving.save import GOLDEN
 from zoo._variables.tree import count_params, unflatten
 

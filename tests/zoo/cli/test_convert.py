@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import pty
@@ -268,6 +269,10 @@ def factory():
     assert run("export", "./out", "--module", "mine_nnx:factory", "-o", "back.safetensors").exit_code == 0
     back = converters.read_checkpoint("back.safetensors")
     assert {name: t.tobytes() for name, t in back.items()} == {n: t.tobytes() for n, t in TENSORS.items()}
+    loaded = zoo.load("./out", pretrained=True, module=importlib.import_module("mine_nnx").factory)
+    np.testing.assert_array_equal(loaded.module.head.kernel[...], TENSORS["head.weight"].T)
+    with pytest.raises(zoo.ZooError, match="param_dtype= does not go with an NNX module of your own"):
+        zoo.load("./out", pretrained=True, module=lambda: None, param_dtype="float16")
     misused = run("convert", "mine.pth", *own, "--input", "1,8,6,1", "-o", "out2")
     assert (misused.exit_code, "--module of NNX" in misused.stderr) == (2, True)
     damaged = {**converters.read_checkpoint("out/model.safetensors")}
