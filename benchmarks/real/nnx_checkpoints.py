@@ -1,4 +1,4 @@
-"""Published checkpoints into NNX modules that a user would write: what they compute, and the way back.
+"""Published checkpoints into NNX modules, a user's and the zoo's: what they compute, and the way back.
 
     python -m benchmarks.real.nnx_checkpoints --cifar DIR --images DIR --minilm DIR
 
@@ -133,11 +133,10 @@ def main() -> None:
     for file, (depth, published) in RESNETS.items():
         model = converted(options.cifar / file, lambda depth=depth: ResNet(depth, rngs=nnx.Rngs(0)))
         model.eval()
-        run = nnx.jit(lambda model, x: model(x).argmax(-1))
-        chosen = [run(model, images[at : at + BATCH]) for at in range(0, len(images), BATCH)]
-        right = int((np.concatenate(chosen) == labels).sum())
-        print(f"{file}: {right} of {len(labels)} right, published {published}; back bit for bit", flush=True)
-        failures += [file] if right != published else []
+        for name, each in (("by hand", model), ("the zoo's", zoo.to_nnx(zoo.convert(options.cifar / file)))):
+            right = int((classes(each, images) == labels).sum())
+            print(f"{file}, module {name}: {right} of {len(labels)} right, published {published}", flush=True)
+            failures += [f"{file}, {name}"] if right != published else []
     failures += minilm(options.minilm.resolve())
     raise SystemExit(", ".join(failures) or 0)
 
@@ -152,6 +151,11 @@ def converted(file: Path, make: Any, names: Sequence[tuple[str, str]] = (), **op
     assert list(back) == list(tensors)
     assert all(back[name].tobytes() == tensors[name].tobytes() for name in tensors)
     return model
+
+
+def classes(model: nnx.Module, images: np.ndarray) -> np.ndarray:
+    run = nnx.jit(lambda model, x: model(x).argmax(-1))
+    return np.concatenate([run(model, images[at : at + BATCH]) for at in range(0, len(images), BATCH)])
 
 
 def pictures(directory: Path) -> tuple[np.ndarray, np.ndarray]:
