@@ -147,7 +147,13 @@ def _intercept(
         takes, _ = _parameters(kind, method)
         if len(positional) <= len(takes):
             positional, named = [], dict(zip(takes, positional, strict=False)) | named
-    return answer(*positional, **named)
+    # What the layer makes or asks for is none of the linen module's around it.
+    stack = nn.module._context.module_stack
+    stack.append(None)
+    try:
+        return answer(*positional, **named)
+    finally:
+        stack.pop()
 
 
 def _set_up(own: _Run, path: Path, call: Callable[..., Any]) -> None:
