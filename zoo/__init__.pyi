@@ -7,6 +7,7 @@ from . import densenet as densenet
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
 from . import inception as inception
+from . import maxvit as maxvit
 from . import mlp as mlp
 from . import resnet as resnet
 from . import shufflenet as shufflenet

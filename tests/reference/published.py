@@ -128,6 +128,15 @@ def torchvision_swin(version: int = 1, **options: Any) -> nn.Module:
     return without_buffers(swin.SwinTransformer(**{**sizes, **more, **options}))
 
 
+def torchvision_maxvit(**options: Any) -> nn.Module:
+    declare_operators()
+    from torchvision.models import maxvit
+
+    sizes = {"stem_channels": 8, "block_channels": [8, 12], "block_layers": [1, 1], "head_dim": 4}
+    more = {"partition_size": 3, "stochastic_depth_prob": 0.0, "num_classes": 5, "input_size": (24, 24)}
+    return without_buffers(maxvit.MaxVit(**{**sizes, **more, **options}))
+
+
 def without_buffers(module: nn.Module) -> nn.Module:
     """The same, whose state dict lacks all buffers but running statistics."""
     for part in module.modules():
