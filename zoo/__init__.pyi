@@ -10,6 +10,7 @@ from . import inception as inception
 from . import maxvit as maxvit
 from . import mlp as mlp
 from . import resnet as resnet
+from . import segmentation as segmentation
 from . import shufflenet as shufflenet
 from . import squeezenet as squeezenet
 from . import swin as swin

@@ -34,6 +34,7 @@ def conv(
     stride: int = 1,
     groups: int = 1,
     *,
+    dilation: int = 1,
     bias: bool = False,
     same: bool = False,
     init: Any = KAIMING,
@@ -46,6 +47,7 @@ def conv(
         size: Height and width of the kernel, in pixels.
         stride: Step between its places, in pixels.
         groups: Number of groups of channels that do not see each other.
+        dilation: Step between the pixels that the kernel sees.
         bias: Whether to add a bias, zero at first.
         same: If true, pads as TensorFlow does: by what the stride needs, where that is uneven one more at the
             end; otherwise by half the kernel on all sides, as PyTorch pads.
@@ -57,7 +59,8 @@ def conv(
         channels,
         sides,
         (stride, stride),
-        "SAME" if same else [(side // 2, side // 2) for side in sides],
+        "SAME" if same else [(dilation * (side // 2),) * 2 for side in sides],
+        kernel_dilation=(dilation, dilation),
         feature_group_count=groups,
         use_bias=bias,
         kernel_init=init,

@@ -4,7 +4,6 @@ Version 1: Liu et al., https://arxiv.org/abs/2103.14030. Version 2, with cosine 
 Liu et al., https://arxiv.org/abs/2111.09883.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
-from zoo._nn.convolutions import rising, run
+from zoo._nn.convolutions import rising, run, torch_kernel
 from zoo._nn.images import checked_images
 from zoo._nn.stages import stage_indices
 from zoo._nn.windows import Window
@@ -57,14 +56,7 @@ class Swin(nn.Module):
     def setup(self) -> None:
         patch, dtype = (self.patch_size, self.patch_size), self.dtype
         norm = partial(LayerNorm, self.sizes.epsilon, dtype=dtype)
-        embed = nn.Conv(
-            self.width,
-            patch,
-            patch,
-            "VALID",
-            dtype=dtype,
-            **_torch_inits(self.in_channels * math.prod(patch)),
-        )
+        embed = nn.Conv(self.width, patch, patch, "VALID", dtype=dtype, kernel_init=torch_kernel)
         # torchvision moves the channels between them.
         features: list[Any] = [[embed, jnp.asarray, norm()]]
         rates = iter(rising(self.stochastic_depth, sum(stage.depth for stage in self.stages)))
@@ -108,15 +100,6 @@ class Swin(nn.Module):
             return tuple(maps[index] for index in self.out_indices)
         x = self.norm(x).mean((1, 2))
         return self.head(x) if self.num_classes else x
-
-
-def _torch_inits(inputs: int) -> dict[str, Any]:
-    """Returns the initializers of torch.nn.Conv2d for a kernel and a bias."""
-    bound = 1 / math.sqrt(inputs)
-    return {
-        "kernel_init": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-        "bias_init": lambda *args: nn.initializers.uniform(2 * bound)(*args) - bound,
-    }
 
 
 # size -> width, depths, heads, rate of stochastic depth: section 3.3 of the first paper; rates of torchvision
