@@ -153,7 +153,7 @@ def test_dropout_acts_where_pytorchs_does(case: Case) -> None:
     models = prepare(case)
     with same_dropout():
         theirs = run_torch(models.twin.train(), [*map(channels_first, case.inputs), *models.more])
-        ours, *_ = run_flax(models.module, models.variables, case.inputs, train=True)
+        ours, *_ = run_flax(models.module, models.variables, case.inputs, mutable=["batch_stats"], train=True)
     without, *_ = run_flax(models.module, models.variables, case.inputs)
     for output, plain, expected in zip(ours, without, theirs.outputs, strict=True):
         assert difference(plain, output) > 0.01, "nothing was dropped"

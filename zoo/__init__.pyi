@@ -7,8 +7,10 @@ from . import densenet as densenet
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
 from . import inception as inception
+from . import maxvit as maxvit
 from . import mlp as mlp
 from . import resnet as resnet
+from . import segmentation as segmentation
 from . import shufflenet as shufflenet
 from . import squeezenet as squeezenet
 from . import swin as swin

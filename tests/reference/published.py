@@ -128,6 +128,40 @@ def torchvision_swin(version: int = 1, **options: Any) -> nn.Module:
     return without_buffers(swin.SwinTransformer(**{**sizes, **more, **options}))
 
 
+def torchvision_maxvit(**options: Any) -> nn.Module:
+    declare_operators()
+    from torchvision.models import maxvit
+
+    sizes = {"stem_channels": 8, "block_channels": [8, 12], "block_layers": [1, 1], "head_dim": 4}
+    more = {"partition_size": 3, "stochastic_depth_prob": 0.0, "num_classes": 5, "input_size": (24, 24)}
+    return without_buffers(maxvit.MaxVit(**{**sizes, **more, **options}))
+
+
+def torchvision_segmenter(head: str) -> nn.Module:
+    """On a small ResNet, without dropout; in training it gives the auxiliary logits, too."""
+    declare_operators()
+    from torchvision.models import resnet, segmentation
+    from torchvision.models._utils import IntermediateLayerGetter
+    from torchvision.models.segmentation import deeplabv3, fcn
+
+    layers = {"layer3": "aux", "layer4": "out"}
+    backbone = resnet.ResNet(
+        resnet.Bottleneck, [1, 1, 1, 1], replace_stride_with_dilation=[False, True, True]
+    )
+    classifier = fcn.FCNHead(2048, 5) if head == "fcn" else deeplabv3.DeepLabHead(2048, 5)
+
+    class Output(segmentation.FCN):
+        def forward(self, x: Tensor) -> Any:
+            out = super().forward(x)
+            return (out["out"], out["aux"]) if self.training else out["out"]
+
+    model = Output(IntermediateLayerGetter(backbone, layers), classifier, fcn.FCNHead(1024, 5))
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    return model
+
+
 def without_buffers(module: nn.Module) -> nn.Module:
     """The same, whose state dict lacks all buffers but running statistics."""
     for part in module.modules():

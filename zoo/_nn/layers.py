@@ -163,6 +163,23 @@ def pixel_shuffle(x: jax.Array, stride: int) -> jax.Array:
     return parts.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * stride, width * stride, -1)
 
 
+def bilinear(x: jax.Array, sides: tuple[int, int]) -> jax.Array:
+    """(batch, height, width, channels) -> (batch, *sides, channels), as torch.nn.functional.interpolate."""
+    if sides == x.shape[1:3]:
+        return x
+    down, across = (
+        jnp.asarray(_linear_weights(*each), x.dtype) for each in zip(x.shape[1:3], sides, strict=True)
+    )
+    return jnp.einsum("yY,xX,bYXc->byxc", down, across, x, precision="highest")
+
+
+def _linear_weights(old: int, new: int) -> np.ndarray:
+    """Returns the (new, old) weights of an axis; beyond the edge the outermost pixel goes on."""
+    at = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    weights: np.ndarray = np.maximum(1 - np.abs(at[:, None] - np.arange(old)), 0)
+    return weights
+
+
 def bicubic(old: int, new: int, *, align_corners: bool = False, antialias: bool = False) -> np.ndarray:
     """Returns the (new, old) weights by which torch.nn.functional.interpolate resizes an axis.
 
