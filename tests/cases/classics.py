@@ -31,7 +31,7 @@ CASES = {
     ),
     "squeezenet": Case(
         "squeezenet",
-        {**SEVEN, "version": "1_1", "dropout": 0.0},
+        {**SEVEN, "version": "1.1", "dropout": 0.0},
         partial(classic, "squeezenet1_1", dropout=0.0, **SEVEN),
         [images(2, 41, 30, 3)],
         layout="torchvision",
