@@ -230,8 +230,10 @@ def differences(made: Entry, there: Entry) -> Iterator[str]:
 
 
 def wrong(version: Version, there: Entry) -> Iterator[str]:
-    """Yields what of a model is not torchvision's: number of parameters, names and shapes of tensors."""
+    """Yields what of a model is not torchvision's: its classes, or number, names and shapes of its arrays."""
     twin = version.module()
+    if list(there.class_names) != version.weights.meta["categories"]:
+        yield f"{there.name}: the names of its classes are others"
     stated = version.weights.meta["num_params"]
     counts = {
         "torchvision's module": sum(parameter.numel() for parameter in twin.parameters()),
