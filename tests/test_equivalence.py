@@ -41,7 +41,7 @@ def converted(case: Case) -> SimpleNamespace:
     family = importlib.import_module(f"zoo.{case.family}")
     module = family.create(**case.config)
     names = getattr(family, "TORCH_NAMES", {}).get(case.layout, ())
-    twin = randomise(case.twin())
+    twin = randomise(case.twin(), norms=case.norms)
     options = {"names": names}
     with jax.enable_x64(True):
         variables = converters.convert(state_dict(twin), module, *case.inputs, **options)

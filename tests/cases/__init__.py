@@ -4,16 +4,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.cases import classics, resnets, small, swins, texts, vits
+from tests.cases import classics, convolutions, resnets, small, swins, texts, vits
 from tests.cases.case import Case, images, labels
 from tests.cases.texts import HEAD_CASES
 from tests.cases.vits import VIT
 
 __all__ = ["CASES", "DROPOUT_CASES", "HEAD_CASES", "VIT", "Case", "each", "each_case", "images", "labels"]
 
-FILES = (small, classics, resnets, swins, texts, vits)
+FILES = (small, classics, convolutions, resnets, swins, texts, vits)
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
-
 DROPOUT_CASES = {name: case for file in FILES for name, case in getattr(file, "DROPOUT_CASES", {}).items()}
 
 
