@@ -26,7 +26,7 @@ from scripts.torchvision_configs import CONFIGS, FILES, PAPERS, SIDES, SIZED
 from tests.reference.published import declare_operators
 from zoo._loading import layouts
 from zoo._loading.build import build
-from zoo._registry import blocks, entry_schema, manifest, packaged
+from zoo._registry import blocks, entry_schema, families, manifest, packaged
 from zoo._registry.entry import Entry, FrozenMapping, Input, Photos, Weights
 from zoo._registry.manifest_schema import TAGGED, Manifest
 from zoo._variables import init
@@ -85,7 +85,7 @@ def versions(patterns: Iterable[str] = ("*",)) -> list[Version]:
 
     found = []
     for family, configs in CONFIGS.items():
-        for name in configs:
+        for name in configs if family in families.names() else ():
             for weights in models.get_model_weights(name):
                 side = weights.transforms().crop_size[0]
                 model = name if SIZED.get(family, side) == side else f"{name}_{side}"
@@ -95,11 +95,11 @@ def versions(patterns: Iterable[str] = ("*",)) -> list[Version]:
 
 
 def missing() -> list[str]:
-    """Returns torchvision's classifiers that have no line in CONFIGS."""
+    """Returns torchvision's classifiers that have no line in CONFIGS, or a family that the zoo lacks."""
     declare_operators()
     from torchvision import models
 
-    known = {name for configs in CONFIGS.values() for name in configs}
+    known = {name for family, configs in CONFIGS.items() if family in families.names() for name in configs}
     return [name for name in models.list_models(module=models) if name not in known]
 
 

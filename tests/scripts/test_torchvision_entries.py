@@ -22,6 +22,10 @@ def test_an_entry_is_what_torchvision_says_and_its_module_has_torchvisions_shape
     check(name)
 
 
+def test_the_manifest_has_all_weights_of_torchvisions_classifiers_that_the_zoo_has():
+    assert {*versions()} <= {*manifest.read().models}
+
+
 @pytest.mark.slow
 def test_every_entry_is_what_torchvision_says_and_its_module_has_torchvisions_shapes():
     for name in versions():
