@@ -18,6 +18,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -67,14 +68,21 @@ class Version(NamedTuple):
 
     def module(self) -> torch.nn.Module:
         """Returns torchvision's module with the shapes of these weights, and no numbers."""
-        from torchvision.models import get_model
+        from torchvision.models import get_model, regnet
+
+        sizes = regnet.BlockParams.from_init_params
+
+        def computed(**options: Any) -> Any:
+            """Returns a RegNet's widths, which torchvision computes with tensors."""
+            with torch.device("cpu"):
+                return sizes(**options)
 
         options = {
             "inception": {"init_weights": False},
             "googlenet": {"init_weights": False, "aux_logits": False},
             "vit": {"image_size": self.size},
         }
-        with torch.device("meta"):
+        with torch.device("meta"), patch.object(regnet.BlockParams, "from_init_params", computed):
             return get_model(self.name, weights=None, **options.get(self.family, {}))
 
 
