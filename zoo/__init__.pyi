@@ -3,12 +3,17 @@
 from . import alexnet as alexnet
 from . import bert as bert
 from . import cnn as cnn
+from . import convnext as convnext
 from . import densenet as densenet
+from . import efficientnet as efficientnet
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
 from . import inception as inception
 from . import maxvit as maxvit
 from . import mlp as mlp
+from . import mnasnet as mnasnet
+from . import mobilenet as mobilenet
+from . import regnet as regnet
 from . import resnet as resnet
 from . import segmentation as segmentation
 from . import shufflenet as shufflenet
