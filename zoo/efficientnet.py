@@ -71,7 +71,13 @@ class EfficientNet(nn.Module):
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
-        units = Units("silu", self.epsilon, self.momentum, self.same_padding, self.dtype)
+        units = Units(
+            activation="silu",
+            epsilon=self.epsilon,
+            momentum=self.momentum,
+            same=self.same_padding,
+            dtype=self.dtype,
+        )
         total = sum(stage.blocks for stage in self.stages)
         features: list[Any] = [units.unit(self.stem_channels, 3, 2)]
         inputs, index = self.stem_channels, 0
