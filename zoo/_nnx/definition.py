@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import flax.linen as nn
@@ -52,6 +53,10 @@ class Definition:
         )
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # `nnx.jit` asks for it at every call
         try:
             return hash((type(self.module), self.module))
         except TypeError:  # a field that does not hash; equality decides

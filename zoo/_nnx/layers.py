@@ -145,6 +145,8 @@ def twin(layer: nn.Module, arrays: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.Mod
     options = {name: getattr(layer, name) for name in row.same}
     for mode in {"deterministic", "use_running_average"} & options.keys():
         options[mode] = True if options[mode] is None else options[mode]
+    if "use_fast_variance" in row.same:
+        options["promote_dtype"] = as_they_are
     takes = inspect.signature(row.layer.__init__).parameters
     empty = {name: _empty for name in takes if name.endswith("_init")}
     kept = rngs if isinstance(layer, nn.Dropout) and layer.rate else None
@@ -155,6 +157,11 @@ def twin(layer: nn.Module, arrays: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.Mod
     if isinstance(made, nnx.Embed):
         made.dtype = layer.dtype  # NNX would compute in the dtype that the array has now
     return made
+
+
+def as_they_are(arrays: tuple[Any, ...], *, dtype: Any = None) -> tuple[Any, ...]:
+    """Returns a norm's arrays, which NNX would round before it normalizes; linen rounds the result."""
+    return arrays
 
 
 def _empty(key: None, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

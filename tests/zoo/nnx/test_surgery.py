@@ -12,6 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
+import converters
 import zoo
 
 IDS = np.arange(10).reshape(2, 5)
@@ -165,3 +166,41 @@ def test_an_abstract_module_is_filled_with_arrays_spread_over_eight_devices():
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     run = partial(subprocess.run, env={**os.environ, **flags}, cwd=Path(__file__).parents[3])
     run([sys.executable, "-c", SPREAD], check=True)
+
+
+@pytest.mark.parametrize("dtypes", [{"dtype": "bfloat16"}, {"param_dtype": "bfloat16"}], ids=str)
+@pytest.mark.parametrize("name", ["gpt_shakespeare", "resnet20_cifar10"])
+def test_half_precision_rounds_as_linen_does(name, dtypes):
+    x = IDS if name == "gpt_shakespeare" else IMAGES
+    model = zoo.load(name, pretrained=True, **dtypes)
+    ours, theirs = zoo.to_nnx(model)(x), model(x)
+    for found, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_verbs_take_modules(resnet):
+    gpt = zoo.load("gpt_shakespeare", pretrained=True, library="nnx")
+    expected = zoo.generate("gpt_shakespeare", "ROMEO:", max_new_tokens=4)
+    assert zoo.generate(gpt, "ROMEO:", max_new_tokens=4) == expected
+    assert zoo.generate(gpt.module, "ROMEO:", max_new_tokens=4) == expected
+    pictures = [*np.random.default_rng(2).integers(0, 256, (2, 32, 32, 3), np.uint8)]
+    assert zoo.predict(resnet, pictures, top=1) == zoo.predict("resnet20_cifar10", pictures, top=1)
+    assert [*zoo.features(resnet, IMAGES, layers="layer1")] == ["layer1_0", "layer1_1", "layer1_2"]
+    assert zoo.info(gpt) == zoo.info("gpt_shakespeare")
+    tensors, ours = zoo.to_torch("gpt_shakespeare"), converters.to_torch(gpt.module)
+    assert ours.keys() == tensors.keys()
+    assert all(np.array_equal(ours[name], tensors[name]) for name in tensors)
+
+
+def test_a_model_of_nnx_is_a_pytree_with_the_facts_of_its_name(resnet):
+    model = zoo.load("resnet20_cifar10", pretrained=True, library="nnx")
+    assert repr(model) == repr(zoo.load("resnet20_cifar10", pretrained=True))
+    compiled = jax.jit(lambda model, x: model(x))
+    np.testing.assert_allclose(compiled(model, IMAGES), model(IMAGES), atol=1e-4)
+    halved = jax.tree.map(lambda array: array / 2, model)
+    np.testing.assert_array_equal(halved.module.fc.bias[...] * 2, model.module.fc.bias[...])
+    zeros = model.replace(variables=jax.tree.map(np.zeros_like, model.variables))
+    assert not np.any(zeros.module.fc.kernel[...])
+    assert model.linen().summary() == model.summary()
+    assert nnx.graphdef(model.module) == nnx.graphdef(resnet)  # one compilation for both
