@@ -140,7 +140,7 @@ class Nnx:
         return to_torch(variables, module, ignore=ignore)
 
     def filled(self, module: Any, variables: Any) -> Any:
-        return nnx.merge(nnx.graphdef(module), variables)
+        return nnx.merge(nnx.graphdef(module), _new(variables))
 
     def run(self, module: Any, variables: Any, inputs: Sequence[Any]) -> Any:
         with exact_attention():
@@ -156,7 +156,7 @@ class Nnx:
         module.eval()
 
         def forward(params: Any, rest: Any, inputs: Sequence[Any]) -> tuple[Any, Any]:
-            made = nnx.merge(graph, params, rest)
+            made = nnx.merge(graph, params, _new(rest))
             with exact_attention():
                 found = made(*inputs)
             return found, nnx.state(made, nnx.BatchStat)
@@ -170,6 +170,11 @@ class Nnx:
     def certain(self) -> Iterator[None]:
         with mock.patch.object(nnx.Dropout, "__call__", lambda layer, x, **options: x):
             yield
+
+
+def _new(state: Any) -> Any:
+    """Returns a state whose variables are new ones, of the trace that runs, where they may change."""
+    return jax.tree.map(lambda leaf: leaf, state)
 
 
 RUNTIMES: Mapping[str, Runtime] = {LINEN.name: Linen(), NNX.name: Nnx()}

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 from torch import nn
 from torch.nn import functional as F
 
@@ -88,6 +89,26 @@ def test_module_keeps_its_mode_and_numbers(ported, small, before):
     assert small.training
     assert not small.aux.training
     assert all(torch.equal(each, before[name]) for name, each in small.state_dict().items())
+
+
+def test_a_module_of_nnx_has_its_weights_and_trains_as_pytorch(small, images):
+    found = converters.port(small, images, target="nnx")
+    assert found.report.ok
+    assert found.proof.output < 1e-14
+    assert 0 < found.proof.gradients < 1e-12
+    assert 0 < found.proof.statistics < 1e-12
+    with torch.no_grad():
+        expected = copy.deepcopy(small).eval()(images).numpy()
+    given = found.inputs[0]
+    np.testing.assert_allclose(found.module(given), expected, rtol=1e-5, atol=1e-6)  # in eval mode
+    before = np.asarray(found.module.bn1.mean[...])
+    found.module.train()
+    found.module(given)
+    assert np.abs(found.module.bn1.mean[...] - before).max() > 0
+    nnx.update(found.module, found.variables)
+    np.testing.assert_array_equal(found.module.bn1.mean[...], before)
+    assert "class Small(nnx.Module):\n" in found.source
+    assert "def create(*, rngs: nnx.Rngs, num_classes: int = 5) -> Small:\n" in found.source
 
 
 def test_what_is_no_module_is_refused():
