@@ -40,6 +40,8 @@ def test_layers_are_nnx_modules_at_linens_paths(resnet, gpt2):
     assert (resnet.num_classes, gpt2.settings.width) == (10, 12)
     with pytest.raises(AttributeError, match="'ResNet' object has no attribute 'stem_'"):
         _ = resnet.stem_
+    with pytest.raises(AttributeError, match="'stride' is a field of linen's BasicBlock"):
+        resnet.layer1[0].stride = 2
 
 
 def test_tabulate_lists_every_layer():
