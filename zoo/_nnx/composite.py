@@ -40,6 +40,21 @@ class Composite(nnx.Module):
                 return getattr(module, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; the linen module's fields, which its code reads, are not among them.
+
+        Raises:
+            AttributeError: it is such a field.
+        """
+        definition = vars(self).get("definition")
+        is_field = definition is not None and name in type(definition.module).__dataclass_fields__
+        if is_field and name not in OURS and not isinstance(value, nnx.Module | nnx.Variable):
+            raise AttributeError(
+                f"{name!r} is a field of linen's {type(self).__name__}, which its code reads; build the "
+                f"model with another {name}= and load its weights."
+            )
+        super().__setattr__(name, value)
+
     def set_view(self, deterministic: bool | None = None) -> None:
         """Sets the mode, for `nnx.view`.
 
