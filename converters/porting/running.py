@@ -1,6 +1,7 @@
 """How the modules of linen and of NNX are made, filled and run."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -134,7 +135,9 @@ class Nnx:
         return module
 
     def variables(self, tensors: Mapping[str, Any], module: Any, inputs: Sequence[Any], ignore: Any) -> Any:
-        return convert(tensors, module, ignore=ignore)
+        with warnings.catch_warnings():  # about maps that are flattened, which the source does as PyTorch
+            warnings.simplefilter("ignore")
+            return convert(tensors, module, ignore=ignore)
 
     def tensors(self, variables: Any, module: Any, inputs: Sequence[Any], ignore: Any) -> Mapping[str, Any]:
         return to_torch(variables, module, ignore=ignore)

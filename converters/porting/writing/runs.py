@@ -80,7 +80,8 @@ class Run:
     def named_by_numbers(self) -> bool:
         """Returns whether the names that differ are places in lists, or in many turns keys of a dict.
 
-        Lists have no gaps: the places that the turns call are one after the other.
+        Lists have no gaps: the places that the turns call are one after the other. A list in a list is one
+        for several turns, which none of them could make.
         """
         places: dict[tuple[str, ...], set[int]] = {}
         for nodes in zip(*(each.constants for each in self.shapes), strict=True):
@@ -88,7 +89,7 @@ class Run:
             parts = [*zip(*(each.split(".") for each in found), strict=False)]
             changing = [at for at, each in enumerate(parts) if len({*each}) > 1]
             mixed = [at for at in changing if not all(each.isdecimal() for each in parts[at])]
-            if mixed and (self.turns < MANY or len(changing) > 1):
+            if len(changing) > 1 or (mixed and self.turns < MANY):
                 return False
             if changing and not mixed:
                 at = changing[0]

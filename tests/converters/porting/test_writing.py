@@ -16,6 +16,7 @@ import converters
 from converters.porting.dialects import LINEN, NNX, Dialect
 from converters.porting.loading import loaded
 from converters.porting.port import write
+from converters.porting.running import runtime
 from converters.porting.writing import helpers, images, layout, nnx_layers, normalization, sequences
 
 
@@ -175,6 +176,15 @@ def test_a_list_of_nnx_is_gone_through() -> None:
     text = source(nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5))), NNX)
     assert "        for _ in range(5):\n            self.append(nnx.Conv(4, 4, " in text
     assert "        for layer in self:\n            x = layer(x)\n" in text
+
+
+def test_lists_in_lists_of_nnx_are_made_once() -> None:
+    pairs = (nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1)) for _ in range(3))
+    module = nn.Sequential(*pairs, *(nn.Sequential(nn.Conv2d(4, 4, 1)) for _ in range(3)))
+    images = torch.zeros(2, 4, 8, 8), torch.zeros(3, 4, 12, 12)
+    made = write(module.eval(), *({"input": each} for each in images), dialect=NNX)
+    ours = runtime(NNX).made(made.source, made.root, "<lists>")
+    assert converters.convert(module.state_dict(), ours)  # else tensors are left over
 
 
 def test_the_source_is_the_same_twice() -> None:
