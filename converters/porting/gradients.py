@@ -1,6 +1,6 @@
 """One step backward of both models in float64, with what PyTorch differs from itself by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,20 +56,8 @@ def torch_step(
         return tensor
 
     twin.zero_grad()
-    given = mapped(leaf, wide(dict(arguments)))
-    twin.train(written.uses_train)
-    with Wide(chance=False), torch.enable_grad():
-        # Modules may change their inputs in place, which leaves of the graph do not allow.
-        args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
-        found = written.results(twin(*args, **kwargs), train=written.uses_train)
-    twin.eval()
-    floats = [each for each in found if each.is_floating_point()]
-    if cotangents is None:
-        rng = np.random.default_rng(1)
-        cotangents = [rng.normal(size=each.shape) for each in floats]
-    pairs = [(a, torch.from_numpy(b)) for a, b in zip(floats, cotangents, strict=True) if a.requires_grad]
-    if pairs:
-        torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
+    found = _torch_outputs(twin, written, mapped(leaf, wide(dict(arguments))))
+    cotangents = _pulled(found, cotangents)
     after = dict(twin.named_buffers())
     statistics = {n: after[n].numpy().copy() for n in before if _is_statistic(n, written)}
     with torch.no_grad():
@@ -85,6 +73,29 @@ def torch_step(
     )
 
 
+def _torch_outputs(twin: torch.nn.Module, written: Written, given: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Runs PyTorch's side forward, and returns what it gives with the Flax module's order of axes."""
+    twin.train(written.uses_train)
+    with Wide(chance=False), torch.enable_grad():
+        # Modules may change their inputs in place, which leaves of the graph do not allow.
+        args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
+        found = written.results(twin(*args, **kwargs), train=written.uses_train)
+    twin.eval()
+    return found
+
+
+def _pulled(outputs: Sequence[torch.Tensor], cotangents: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
+    """Runs PyTorch's side backward from cotangents, which are random by default, and returns these."""
+    floats = [each for each in outputs if each.is_floating_point()]
+    if cotangents is None:
+        rng = np.random.default_rng(1)
+        cotangents = [rng.normal(size=each.shape) for each in floats]
+    pairs = [(a, torch.from_numpy(b)) for a, b in zip(floats, cotangents, strict=True) if a.requires_grad]
+    if pairs:
+        torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
+    return cotangents
+
+
 def flax_step(
     ours: nn.Module,
     written: Written,
@@ -97,22 +108,7 @@ def flax_step(
     inputs = written.arrays(mapped(lambda each: each.numpy(), wide(dict(arguments))))
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, inputs))
     chosen = [index for index, each in enumerate(leaves) if _floating(each)]
-    rest = {name: jax.tree.map(jnp.asarray, tree) for name, tree in variables.items() if name != "params"}
-    options: dict[str, Any] = {"train": True} if written.uses_train else {}
-
-    def forward(params: Any, floats: Sequence[Any]) -> Any:
-        full = [*leaves]
-        for index, each in zip(chosen, floats, strict=True):
-            full[index] = each
-        found, changed = ours.apply(
-            {"params": params, **rest},
-            *jax.tree.unflatten(structure, full),
-            mutable=[name for name in rest if name == "batch_stats"],
-            rngs=jax.random.key(0),
-            **options,
-        )
-        outputs = written.returned(found, train=written.uses_train)
-        return [each for each in outputs if _floating(each)], (outputs, changed)
+    forward = _forward(ours, written, variables, leaves, structure)
 
     @partial(jax.jit, compiler_options=QUICK)
     def step(params: Any, floats: Sequence[Any]) -> Any:
@@ -135,6 +131,32 @@ def flax_step(
         gradients=gradients | {f"input {index}": each for index, each in enumerate(back)},
         statistics=statistics,
     )
+
+
+def _forward(
+    ours: nn.Module, written: Written, variables: Mapping[str, Any], leaves: Sequence[Any], structure: Any
+) -> Callable[[Any, Sequence[Any]], Any]:
+    """Returns the written module as a function of its parameters and of its floating-point inputs.
+
+    It gives the outputs that have gradients, and all outputs with the variables that changed.
+    """
+    rest = {name: jax.tree.map(jnp.asarray, tree) for name, tree in variables.items() if name != "params"}
+    options: dict[str, Any] = {"train": True} if written.uses_train else {}
+
+    def forward(params: Any, floats: Sequence[Any]) -> Any:
+        given = iter(floats)
+        full = [next(given) if _floating(each) else each for each in leaves]
+        found, changed = ours.apply(
+            {"params": params, **rest},
+            *jax.tree.unflatten(structure, full),
+            mutable=[name for name in rest if name == "batch_stats"],
+            rngs=jax.random.key(0),
+            **options,
+        )
+        outputs = written.returned(found, train=written.uses_train)
+        return [each for each in outputs if _floating(each)], (outputs, changed)
+
+    return forward
 
 
 def _is_statistic(name: str, written: Written) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 import flax.linen as nn
 
 from converters.porting.writing import trees
+from converters.porting.writing.blocks import Loop
 from converters.porting.writing.merging import Body
 from converters.porting.writing.naming import RESERVED
-from converters.porting.writing.trees import Function, Loop, constant
+from converters.porting.writing.trees import Function, constant
 
 MISSING = object()  # the number of a statement that an instance does not have
 OWNED = {*dir(nn.Module), "name", "parent", "training", *RESERVED}
