@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from converters.porting.writing import trees
-from converters.porting.writing.blocks import Loop
+from converters.porting.writing.compound import Loop
 from converters.porting.writing.merging import Body
 from converters.porting.writing.naming import RESERVED
 from converters.porting.writing.trees import Function, constant

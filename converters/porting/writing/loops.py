@@ -8,7 +8,7 @@ from converters.porting.emit import Code, Statement
 from converters.porting.expressions import expression, literal, reference
 from converters.porting.graph import Value
 from converters.porting.writing import trees
-from converters.porting.writing.blocks import Loop
+from converters.porting.writing.compound import Loop
 from converters.porting.writing.runs import Run, apart, counts, lines
 from converters.porting.writing.trees import Shape, constant, digits_apart, references, renamed
 

@@ -8,7 +8,7 @@ from itertools import chain, count
 
 from converters.porting.emit import Statement
 from converters.porting.graph import Value
-from converters.porting.writing.blocks import Branch, Loop
+from converters.porting.writing.compound import Branch, Loop
 from converters.porting.writing.trees import references
 
 RESERVED = {"self", "train", "nn", "jnp", "jax", "norm", "partial", *keyword.kwlist}

@@ -9,7 +9,7 @@ from typing import Any
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, trees
-from converters.porting.writing.blocks import Branch, Loop
+from converters.porting.writing.compound import Branch, Loop
 from converters.porting.writing.trees import Shape, constant, digits_apart, references
 
 WIDEST_TABLE = 4  # columns of a loop's table, if it has few rows

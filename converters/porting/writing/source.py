@@ -7,9 +7,9 @@ from typing import Any
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, layout, modes, trees
-from converters.porting.writing.blocks import Branch, Loop
 from converters.porting.writing.classes import Made
 from converters.porting.writing.columns import MISSING, Field
+from converters.porting.writing.compound import Branch, Loop
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.shorthand import shortened
 from converters.porting.writing.trees import Function

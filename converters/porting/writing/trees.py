@@ -10,7 +10,7 @@ from typing import Any
 from converters.porting.emit import Statement
 from converters.porting.expressions import reference
 from converters.porting.graph import Value
-from converters.porting.writing.blocks import Branch, Loop
+from converters.porting.writing.compound import Branch, Loop
 
 # Functions of one array that a class may have as a field.
 ACTIVATIONS = (
