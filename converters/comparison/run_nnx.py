@@ -76,7 +76,7 @@ class NnxRunner:
                 jax.tree.unflatten(tree, [found.get(index, leaf) for index, leaf in enumerate(leaves)])
             )
 
-        with _exact_attention():
+        with exact_attention():
             traced: core.ClosedJaxpr = jax.make_jaxpr(apply)([leaves[index] for index in places])
         return cast(core.Jaxpr, traced.jaxpr)
 
@@ -84,7 +84,7 @@ class NnxRunner:
         watch = Watch(watched=watched, event=event, every=every, recurrence=recurrence)
         classes = {type(layer) for layer in walk(self.module).layers.values()}
         # Without compilation, layers inside nnx.scan and nnx.jit run one by one with numbers of their own.
-        with jax.disable_jit(), _exact_attention(), _watched(classes, watch):
+        with jax.disable_jit(), exact_attention(), _watched(classes, watch):
             return watch.output(jax.block_until_ready(self._apply(arguments)))
 
     def is_builtin(self, layer: Any) -> bool:
@@ -150,7 +150,7 @@ def _call(kind: type) -> Any:
 
 
 @contextmanager
-def _exact_attention() -> Iterator[None]:
+def exact_attention() -> Iterator[None]:
     """Lets attention compute its softmax in the dtype of its inputs, where JAX's is in float32 at most."""
     original = jax.nn.dot_product_attention
 

@@ -47,6 +47,11 @@ def walk(module: nnx.Module) -> Walk:
     return found
 
 
+def layers_of(module: nnx.Module) -> list[nnx.Module]:
+    """Returns the modules in a module, and it itself first."""
+    return [*walk(module).layers.values()]
+
+
 def _module(found: Walk, first: dict[int, Path], module: nnx.Module, path: Path, place: Place) -> None:
     if len(path) > 100:
         raise ConversionError(f"the module holds itself, at {'/'.join(path[:4])} ...")
@@ -64,7 +69,9 @@ def _module(found: Walk, first: dict[int, Path], module: nnx.Module, path: Path,
                 found.attributes[child] = plain
                 _module(found, first, item, child, (*place, *below))
             else:
-                _array(found, first, item, (_collection(module, item), *path, name), (*place, *below))
+                # A parameter in a list or dict has PyTorch's name: no layer is there that could say it.
+                own = origin if isinstance(item, nnx.Variable) else name
+                _array(found, first, item, (_collection(module, item), *path, own), (*place, *below))
 
 
 def _array(found: Walk, first: dict[int, Path], item: Any, path: Path, place: Place) -> None:

@@ -44,6 +44,7 @@ class Code:
         constants: Arrays that the weights do not have, by name, for the buffers that hold them.
         orders: Order of the axes of each value of the output, and of what training returns in its stead.
         stands: Values of the parameters that are no tensors but lists of them, say.
+        nameless: Names of layers that PyTorch has none for, with what makes them.
     """
 
     scope: Scope
@@ -55,6 +56,7 @@ class Code:
     constants: dict[str, Any] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     stands: dict[str, Value] = field(default_factory=dict)
+    nameless: dict[str, str] = field(default_factory=dict)
 
 
 def plain(ndim: int) -> Order:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 from converters.porting.caches import fresh
 from converters.porting.dispatch import DROPOUTS
-from converters.porting.loading import loaded
 from converters.porting.port import Written
+from converters.porting.running import Runtime, runtime
 
 QUICK = {"xla_backend_optimization_level": 0}  # a program that runs once is compiled in a seventh of the time
 STATISTICS = ("running_mean", "running_var")
@@ -126,13 +125,8 @@ CERTAIN = {
 
 
 @contextmanager
-def certain() -> Iterator[None]:
+def certain(run: Runtime) -> Iterator[None]:
     """Runs Flax code without chance: `Wide(chance=False)` for JAX."""
-
-    def intercept(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        if isinstance(context.module, nn.Dropout) and context.method_name == "__call__":
-            return args[0]
-        return call(*args, **kwargs)
 
     def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, **kwargs: Any) -> jax.Array:
         return jnp.full(() if shape is None else shape, p, jnp.float64)
@@ -145,13 +139,9 @@ def certain() -> Iterator[None]:
     ) -> jax.Array:
         return jnp.full(shape, minval + (maxval - minval) * DRAWN, dtype)
 
-    def key(module: nn.Module, name: str = "params") -> jax.Array:
-        return jax.random.key(0)
-
     with (
         mock.patch.multiple(jax.random, bernoulli=bernoulli, normal=normal, uniform=uniform),
-        mock.patch.object(nn.Module, "make_rng", key),
-        nn.intercept_methods(intercept),
+        run.certain(),
     ):
         yield
 
@@ -182,10 +172,11 @@ def doubled(module: torch.nn.Module) -> torch.nn.Module:
     return made
 
 
-def wide_module(written: Written) -> nn.Module:
+def wide_module(written: Written) -> Any:
     """Returns the written module with float64 wherever it says float32."""
     source = written.source.replace("jnp.float32", "jnp.float64")
-    return loaded(source, written.root, f"<{written.root} in float64>")
+    run = runtime(written.dialect)
+    return run.wide(run.made(source, written.root, f"<{written.root} in float64>"))
 
 
 def wide(tree: Any) -> Any:

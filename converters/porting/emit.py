@@ -9,9 +9,11 @@ import torch
 from converters.errors import ConversionError
 from converters.porting.body import Body, identifier, is_made
 from converters.porting.code import Code, Order, Statement, agree, channels_last, last, plain
+from converters.porting.dialects import LINEN, Dialect
 from converters.porting.expressions import DROP, expression, literal, marked
 from converters.porting.graph import Operation, Scope, Value, mapped, values
 from converters.porting.homes import Measured, homes, is_constant
+from converters.porting.informed import informed
 from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import stub
 from converters.porting.unify import Varying
@@ -49,6 +51,7 @@ class Emitter(Body):
         parent: Writes the scope that calls this one; None for the whole module's.
         partial: If true, modules that cannot be written are left out, all but the root.
         measured: Values whose sizes are needed where they are not at hand, as in `Homes`.
+        dialect: What is written.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Emitter(Body):
         *,
         partial: bool = False,
         measured: Measured = (),
+        dialect: Dialect = LINEN,
     ) -> None:
         self._partial: bool = parent._partial if parent else partial
+        self.dialect: Dialect = parent.dialect if parent else dialect
         self._functions, self._layers = functions, layers
         found = parent._homes if parent else homes(scope, self._is_inline, measured)
         super().__init__(scope, orders, found, parent)
@@ -131,6 +136,8 @@ class Emitter(Body):
         found = self._tied(operation) or handler(self, operation)
         results: list[Any] = found if isinstance(found, list) else [found]
         results = results[: len(outputs)]
+        for whole, order in results:
+            informed(self, operation, whole, order)
         if self._is_shared(operation):
             results = [(self._shared(operation, whole), order) for whole, order in results]
         if len(results) == 1 and len(outputs) > 1:  # one expression that gives several arrays

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 
 from converters.porting.doubling import QUICK, STATISTICS, Wide, certain, mapped, wide
 from converters.porting.port import Written, call
-from converters.state_dict import to_torch
+from converters.porting.running import Forward, runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +96,9 @@ def _pulled(outputs: Sequence[torch.Tensor], cotangents: Sequence[np.ndarray] | 
 
 
 def flax_step(
-    ours: nn.Module,
+    ours: Any,
     written: Written,
-    variables: Mapping[str, Any],
+    variables: Any,
     arguments: Mapping[str, Any],
     cotangents: Sequence[np.ndarray],
     ignore: Sequence[str],
@@ -108,18 +107,19 @@ def flax_step(
     inputs = written.arrays(mapped(lambda each: each.numpy(), wide(dict(arguments))))
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, inputs))
     chosen = [index for index, each in enumerate(leaves) if _floating(each)]
-    forward = _forward(ours, written, variables, leaves, structure)
+    run = runtime(written.dialect)
+    params, rest = run.parts(variables)
+    forward = _forward(run.forward(ours, train=written.uses_train), written, rest, leaves, structure)
 
     @partial(jax.jit, compiler_options=QUICK)
     def step(params: Any, floats: Sequence[Any]) -> Any:
         _, pull, (outputs, changed) = jax.vjp(forward, params, floats, has_aux=True)
         return outputs, *pull([*cotangents]), changed
 
-    with certain():
-        found = step(variables.get("params", {}), [leaves[index] for index in chosen])
+    with certain(run):
+        found = step(params, [leaves[index] for index in chosen])
     outputs, of_params, of_inputs, changed = jax.tree.map(np.asarray, found)
-    after = {**variables, **changed, "params": of_params}
-    tensors = to_torch(after, ours, *inputs, ignore=ignore) if variables else {}
+    tensors = run.tensors(run.changed(variables, of_params, changed), ours, inputs, ignore)
     statistics = {n: each for n, each in tensors.items() if _is_statistic(n, written)}
     gradients = {n: each for n, each in tensors.items() if n not in statistics}
     slots: list[Any] = [None] * len(leaves)
@@ -134,25 +134,18 @@ def flax_step(
 
 
 def _forward(
-    ours: nn.Module, written: Written, variables: Mapping[str, Any], leaves: Sequence[Any], structure: Any
+    whole: Forward, written: Written, rest: Any, leaves: Sequence[Any], structure: Any
 ) -> Callable[[Any, Sequence[Any]], Any]:
     """Returns the written module as a function of its parameters and of its floating-point inputs.
 
     It gives the outputs that have gradients, and all outputs with the variables that changed.
     """
-    rest = {name: jax.tree.map(jnp.asarray, tree) for name, tree in variables.items() if name != "params"}
-    options: dict[str, Any] = {"train": True} if written.uses_train else {}
+    rest = jax.tree.map(lambda each: jnp.asarray(each) if isinstance(each, np.ndarray) else each, rest)
 
     def forward(params: Any, floats: Sequence[Any]) -> Any:
         given = iter(floats)
         full = [next(given) if _floating(each) else each for each in leaves]
-        found, changed = ours.apply(
-            {"params": params, **rest},
-            *jax.tree.unflatten(structure, full),
-            mutable=[name for name in rest if name == "batch_stats"],
-            rngs=jax.random.key(0),
-            **options,
-        )
+        found, changed = whole(params, rest, jax.tree.unflatten(structure, full))
         outputs = written.returned(found, train=written.uses_train)
         return [each for each in outputs if _floating(each)], (outputs, changed)
 

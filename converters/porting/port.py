@@ -12,6 +12,7 @@ import torch
 from converters.errors import ConversionError
 from converters.porting.caches import fresh
 from converters.porting.capture import captured
+from converters.porting.dialects import LINEN, Dialect
 from converters.porting.emit import Code, Emitter, Handler, Order, channels_last, plain
 from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
@@ -41,6 +42,7 @@ class Written:
         scope: The run.
         changed: Names of the buffers that training changes, but for running statistics of layers.
         constants: Tensors that the weights do not have, by the names of the buffers that hold them.
+        dialect: What it is written for.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Written:
     scope: Scope
     changed: frozenset[str]
     constants: Mapping[str, torch.Tensor]
+    dialect: Dialect
 
     def tensors(self, module: torch.nn.Module) -> dict[str, torch.Tensor]:
         """Returns the weights that the written module takes: the module's, and those that no file has."""
@@ -135,6 +138,7 @@ def write(
     *,
     partial: bool = False,
     batch_norm: str = "copy",
+    dialect: Dialect = LINEN,
 ) -> Written:
     """Runs a module twice and returns its source.
 
@@ -144,6 +148,7 @@ def write(
         others: The same at other sizes.
         partial: If true, the modules in it that cannot be ported raise a NotImplementedError.
         batch_norm: "copy" writes PyTorch's batch norm into the file, "zoo" imports it.
+        dialect: What is written.
     """
     layers = {**LAYERS, **imported()}
     calls = [call(module, each) for each in (arguments, others)]
@@ -151,14 +156,14 @@ def write(
     if not partial:  # a part that is left out has no mode
         try:
             both = woven(evaluated, _run(module, calls, layers, train=True))
-            return _written(both, layers, batch_norm=batch_norm)
+            return _written(both, layers, dialect, batch_norm=batch_norm)
         except ConversionError as error:
             reason = error
         evaluated = _run(module, calls, layers)
     alone = only_in_training(module, evaluated, *calls[0], frozenset(layers), frozenset(FUNCTIONS))
     if not partial and not any(str(reason) in str(each) for each in alone):
         alone = (*alone, Difference(what=f"{type(module).__name__} is other", where=f": {reason}"))
-    return _written(evaluated, layers, partial=partial, batch_norm=batch_norm, left_out=alone)
+    return _written(evaluated, layers, dialect, partial=partial, batch_norm=batch_norm, left_out=alone)
 
 
 def _run(
@@ -188,6 +193,7 @@ def _run(
 def _written(
     scope: Scope,
     layers: Mapping[type, Handler],
+    dialect: Dialect,
     *,
     batch_norm: str,
     partial: bool = False,
@@ -199,9 +205,10 @@ def _written(
         value: channels_last(value.ndim) if value.ndim >= 4 and value.floating else plain(value.ndim)
         for value in values(scope.inputs)
     }
-    code = _emitted(scope, orders, layers, partial=partial)
+    code = _emitted(scope, orders, layers, dialect, partial=partial)
     orders |= dict(zip(values((scope.output, scope.trained_output)), code.orders, strict=True))
-    text, root = file_source(code, batch_norm=batch_norm, left_out=[each.what for each in left_out])
+    words = [each.what for each in left_out]
+    text, root = file_source(code, dialect, batch_norm=batch_norm, left_out=words)
     return Written(
         source=raised(text),
         root=root,
@@ -214,16 +221,25 @@ def _written(
         scope=scope,
         changed=frozenset(each.parameter for each in all_values(scope) if each.changes),
         constants=code.constants,
+        dialect=dialect,
     )
 
 
 def _emitted(
-    scope: Scope, orders: Mapping[Value, Order], layers: Mapping[type, Handler], *, partial: bool
+    scope: Scope,
+    orders: Mapping[Value, Order],
+    layers: Mapping[type, Handler],
+    dialect: Dialect,
+    *,
+    partial: bool,
 ) -> Code:
     """Writes a run; anew, with one array more handed on, where a module needs the size of another's."""
     measured: list[tuple[Value, tuple[Scope, ...]]] = []
     while True:
         try:
-            return Emitter(scope, orders, FUNCTIONS, layers, partial=partial, measured=measured).run()
+            emitter = Emitter(
+                scope, orders, FUNCTIONS, layers, partial=partial, measured=measured, dialect=dialect
+            )
+            return emitter.run()
         except MeasuredError as error:
             measured += [each for each in error.needed if each not in measured]

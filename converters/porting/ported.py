@@ -10,8 +10,11 @@ import flax.linen as nn
 from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
 from converters.matching.search import NamesAndRules
+from converters.porting.dialects import DIALECTS
 
 if TYPE_CHECKING:
+    from flax import nnx
+
     from converters.porting.proof import Proof
 
 
@@ -21,8 +24,10 @@ class Ported:
 
     Attributes:
         source: Text of a file of Python with one class for each class of the torch module that ran.
-        module: The module, an instance made from that source.
-        variables: Its weights, as NumPy arrays in the torch module's own dtypes.
+        module: The module, an instance made from that source. One of NNX has its weights and is in eval mode:
+            call it, or train it after `module.train()`.
+        variables: Its weights, in the torch module's own dtypes: NumPy arrays for `module.apply`; of a module
+            of NNX its `nnx.State`, for `nnx.update` of another instance.
         names: Names pairs and rules for `convert`, which fill the module from the torch module's checkpoints.
         ignore: Regular expressions of the tensors that the module did not use in the run, for `convert`.
         inputs: The inputs given, as the module takes them: images with their channels last.
@@ -33,8 +38,8 @@ class Ported:
     """
 
     source: str
-    module: nn.Module
-    variables: Mapping[str, Any]
+    module: "nn.Module | nnx.Module"
+    variables: "Mapping[str, Any] | nnx.State[Any, Any]"
     names: NamesAndRules
     ignore: tuple[str, ...]
     inputs: tuple[Any, ...]
@@ -61,7 +66,7 @@ def port(
     Args:
         torch_module: A torch.nn.Module on the CPU.
         inputs: Tensors for its `forward`, as it takes them: images with their channels first.
-        target: "linen".
+        target: "linen", or "nnx" for modules that have their weights, and `train()` and `eval()`.
         kwargs: Keyword arguments for its `forward`.
         others: The inputs at other sizes; a mapping holds them by the names of `forward`'s arguments. By
             default the batch and the size of images, or the length of sequences, change as far as the module
@@ -77,12 +82,12 @@ def port(
     """
     if not hasattr(torch_module, "named_modules"):
         raise ConversionError(f"port takes a torch.nn.Module, not a {type(torch_module).__name__}")
-    if target == "nnx":
-        raise ConversionError("target='nnx' is not written yet; use target='linen'.")
-    if target != "linen":
-        raise ConversionError(f"target={target!r}: expected 'linen'.")
+    if target not in DIALECTS:
+        raise ConversionError(f"target={target!r}: expected {' or '.join(map(repr, DIALECTS))}.")
     if batch_norm not in ("copy", "zoo"):
         raise ConversionError(f"batch_norm={batch_norm!r}: expected 'copy' or 'zoo'.")
+    if batch_norm == "zoo" and target == "nnx":
+        raise ConversionError("batch_norm='zoo' is linen's; use 'copy' with target='nnx'.")
     from converters.porting.work import ported
 
-    return ported(torch_module, inputs, kwargs, others, batch_norm)
+    return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from converters.porting.doubling import (
 )
 from converters.porting.gradients import Step, flax_step, torch_step
 from converters.porting.port import Written, call
-from converters.state_dict import convert
+from converters.porting.running import runtime
 
 FORWARD = 1e-12  # of the largest output
 BACKWARD = 1e-8  # the most that the bound of gradients and statistics may ever be
@@ -53,7 +53,7 @@ class Proof:
 def compared(
     module: torch.nn.Module,
     written: Written,
-    variables: Mapping[str, Any],
+    variables: Any,
     arguments: Mapping[str, Any],
     ignore: Sequence[str],
 ) -> Comparison:
@@ -61,7 +61,7 @@ def compared(
     args, kwargs = call(module, arguments)
     inputs = written.arrays(numbers(arguments))
     theirs = dict(arguments) if kwargs else args
-    with Wide(chance=False), certain():
+    with Wide(chance=False), certain(runtime(written.dialect)):
         return compare(module, wide_module(written), variables, *inputs, torch_inputs=theirs, ignore=ignore)
 
 
@@ -80,7 +80,7 @@ def prove(
 
 def proven_output(
     module: torch.nn.Module, written: Written, arguments: Mapping[str, Any], ignore: Sequence[str]
-) -> tuple[torch.nn.Module, nn.Module, Mapping[str, Any], float]:
+) -> tuple[torch.nn.Module, Any, Any, float]:
     """Runs both with random weights, forward.
 
     Returns:
@@ -90,12 +90,13 @@ def proven_output(
         ConversionError: they differ.
     """
     twin, expected = _twin(module, written, arguments)
-    ours = wide_module(written)
+    ours, run = wide_module(written), runtime(written.dialect)
     inputs = written.arrays(numbers(wide(dict(arguments))))
     with jax.enable_x64(True):
-        variables = convert(written.tensors(twin), ours, *inputs, ignore=ignore)
-        with certain():
-            found = written.returned(jax.jit(ours.apply, compiler_options=QUICK)(variables, *inputs))
+        variables = run.variables(written.tensors(twin), ours, inputs, ignore)
+        with certain(run):
+            compiled = jax.jit(partial(run.run, ours), compiler_options=QUICK)
+            found = written.returned(compiled(variables, inputs))
     output = max((difference(a, b) for a, b in zip(found, expected, strict=True)), default=0.0)
     if not output <= FORWARD:
         raise ConversionError(
@@ -126,9 +127,9 @@ def run_wide(twin: torch.nn.Module, written: Written, arguments: Mapping[str, An
 
 def _backward(
     twin: torch.nn.Module,
-    ours: nn.Module,
+    ours: Any,
     written: Written,
-    variables: Mapping[str, Any],
+    variables: Any,
     arguments: Mapping[str, Any],
     ignore: Sequence[str],
     *,

@@ -10,14 +10,14 @@ import torch
 
 from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
+from converters.porting.dialects import LINEN, Dialect
 from converters.porting.doubling import doubled
 from converters.porting.graph import Scope, leaves, values
-from converters.porting.loading import loaded
 from converters.porting.port import Written, call, write
 from converters.porting.ported import Ported
 from converters.porting.proof import compared, prove, run_wide
 from converters.porting.resizing import Change, changes, resized
-from converters.state_dict import convert
+from converters.porting.running import runtime
 
 
 def ported(
@@ -26,29 +26,32 @@ def ported(
     kwargs: Mapping[str, Any],
     others: Sequence[Any] | Mapping[str, Any] | None,
     batch_norm: str,
+    dialect: Dialect,
 ) -> Ported:
     """Ports a module; arguments as for `port`."""
     arguments = bound(module, inputs, kwargs)
     with evaluating(module):
         _run(module, arguments)
         if others is None:
-            written, second, notes = at_other_sizes(module, arguments, batch_norm)
+            written, second, notes = at_other_sizes(module, arguments, dialect, batch_norm)
         else:
             second = dict(others) if isinstance(others, Mapping) else bound(module, others, kwargs)
-            written, notes = write(module, arguments, second, batch_norm=batch_norm), ()
+            written = write(module, arguments, second, dialect=dialect, batch_norm=batch_norm)
+            notes = ()
     if written.eval_only:
         notes = (*notes, f"holds for eval mode; in training, {'; '.join(written.eval_only)}")
     ignore = unused(module, written.scope)
     if ignore:
         notes = (*notes, f"never ran, and is left out: {', '.join(ignore)}")
-    made = loaded(written.source, written.root, f"<{written.root}>")
+    run = runtime(dialect)
+    made = run.made(written.source, written.root, f"<{written.root}>")
     arrays = written.arrays(_numbers(arguments))
-    variables = convert(written.tensors(module), made, *arrays, ignore=ignore)
+    variables = run.variables(written.tensors(module), made, arrays, ignore)
     report = compared(module, written, variables, arguments, ignore)
     _check(report)
     return Ported(
         source=written.source,
-        module=made,
+        module=run.filled(made, variables),
         variables=variables,
         names=(),
         ignore=ignore,
@@ -87,7 +90,10 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 def at_other_sizes(
-    module: torch.nn.Module, arguments: Mapping[str, Any], batch_norm: str = "copy"
+    module: torch.nn.Module,
+    arguments: Mapping[str, Any],
+    dialect: Dialect = LINEN,
+    batch_norm: str = "copy",
 ) -> tuple[Written, Mapping[str, Any], tuple[str, ...]]:
     """Returns the source with as many sizes free as the module allows, the other inputs, and notes."""
     first = _batched(module, arguments)
@@ -98,24 +104,24 @@ def at_other_sizes(
         if not _runs(module, second):
             continue
         try:
-            written = write(module, first, second, batch_norm=batch_norm)
+            written = write(module, first, second, dialect=dialect, batch_norm=batch_norm)
             return written, second, tuple(_notes(change, possible[0], refused))
         except ConversionError as error:
             if refused is None:
-                _check_same_sizes(module, first, second)
+                _check_same_sizes(module, first, second, dialect)
             refused = refused or error
     raise AssertionError("the last change is none, which was written")
 
 
 def _check_same_sizes(
-    module: torch.nn.Module, arguments: Mapping[str, Any], others: Mapping[str, Any]
+    module: torch.nn.Module, arguments: Mapping[str, Any], others: Mapping[str, Any], dialect: Dialect
 ) -> None:
     """Raises the error that is there at one size of the inputs, too, with the source of the other modules."""
     try:
-        write(module, arguments, arguments)
+        write(module, arguments, arguments, dialect=dialect)
     except ConversionError as error:
         with suppress(ConversionError):
-            error.source = write(module, arguments, others, partial=True).source
+            error.source = write(module, arguments, others, partial=True, dialect=dialect).source
         raise
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
 import converters
-from converters.formats import safetensors
+from converters.formats import WEIGHTS_FILE, safetensors
+from converters.io import atomic_write
 from zoo._errors import WeightsError, ZooError
 from zoo._registry.entry import Input
 from zoo._saving import save, verify
@@ -83,12 +85,32 @@ def port_to(
         beside[save.GOLDEN] = _golden(ported)
     except WeightsError as error:
         notes.append(f"no golden outputs: {str(error).splitlines()[0]}")
-    entry = save.recorded(None, ported.module, _flat(ported.inputs) or ())
+    if isinstance(ported.module, nn.Module):
+        _write(out, ported.module, ported, beside, overwrite=overwrite)
+    else:
+        _write_nnx(out, ported, beside)
+    root = type(ported.module).__name__
+    return PortedTo(directory=out, root=root, ported=ported, notes=tuple(notes))
+
+
+def _write(
+    out: Path, module: nn.Module, ported: converters.Ported, beside: Mapping[str, bytes], *, overwrite: bool
+) -> None:
+    """Writes a model of linen, which `zoo.load` takes."""
+    entry = save.recorded(None, module, _flat(ported.inputs) or ())
     entry = replace(entry, num_params=count_params(ported.variables))
     flat = flatten(ported.variables)
     save.write(out, entry, lambda path: safetensors.write(path, flat), beside=beside, overwrite=overwrite)
-    root = type(ported.module).__name__
-    return PortedTo(directory=out, root=root, ported=ported, notes=tuple(notes))
+
+
+def _write_nnx(out: Path, ported: converters.Ported, beside: Mapping[str, bytes]) -> None:
+    """Writes the weights of a model of NNX under PyTorch's names, which `converters.convert` takes."""
+    tensors = converters.to_torch(ported.variables, ported.module)
+    out.mkdir(parents=True, exist_ok=True)
+    safetensors.write(out / WEIGHTS_FILE, tensors)
+    for name, content in beside.items():
+        with atomic_write(out / name) as file:
+            file.write(content)
 
 
 def certificate(ported: converters.Ported) -> str:
@@ -130,7 +152,8 @@ def _golden(ported: converters.Ported) -> bytes:
     with TemporaryDirectory() as home:
         path = Path(home) / save.GOLDEN
         verify.write_golden(path, {"__call__": (wide, outputs)}, made_by=f"PyTorch {version('torch')}")
-        verify.check_golden(ported.module, ported.variables, path)
+        if isinstance(ported.module, nn.Module):  # of NNX, the comparison has the same numbers
+            verify.check_golden(ported.module, ported.variables, path)
         return path.read_bytes()
 
 

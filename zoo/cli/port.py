@@ -1,7 +1,7 @@
 """The verb `zoo port`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +28,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Another keyword of the module's forward."),
 ]
-Target = Annotated[str, typer.Option(metavar="NAME", help="What to write: linen.")]
+Target = Annotated[str, typer.Option(metavar="NAME", help="What to write: linen, or nnx.")]
 Publish = Annotated[
     str | None,
     typer.Option(metavar="REPO", help="Publish it in this repository of the Hub, as `zoo publish` does."),
@@ -54,12 +54,15 @@ def port(
 
     The directory gets net.py, the weights, PyTorch's outputs for `zoo verify`, and certificate.txt: the
     differences in float64 of outputs, gradients and running statistics. --publish sends all of it to a
-    private repository of yours.
+    private repository of yours. With --target nnx the source is NNX's, and the weights keep PyTorch's names,
+    for `converters.convert`.
     """
     from zoo._saving.port import SOURCE, port_to
 
     if license_ and not publish:
         raise typer.BadParameter("--license goes with --publish")
+    if publish and target != "linen":
+        raise typer.BadParameter("--publish takes --target linen, whose models `zoo load` takes")
     done = port_to(make_torch(factory), call_of(input_, set_, None), out, target=target, overwrite=force)
     for note in done.notes:
         typer.echo(f"zoo: {in_flags(note, ctx.command.params)}", err=True)
@@ -69,5 +72,6 @@ def port(
         from zoo._publishing.publish import run
         from zoo._publishing.stage import StageOptions
 
-        options = StageOptions(module=done.ported.module, license=license_)
+        module: Any = done.ported.module
+        options = StageOptions(module=module, license=license_)
         print(run(str(out.absolute()), Request(repo=publish, create=True), options, lambda plan: None).url)

@@ -18,6 +18,9 @@ CELLS = {
 }
 
 
+TYPED = ", param_dtype=x.dtype)"
+
+
 def is_used(e: Emitter, value: Value) -> bool:
     """Returns whether anything in the scope, or what it returns, uses a value."""
     scope = e.code.scope
@@ -38,10 +41,14 @@ def recurrent(e: Emitter, op: Operation) -> Any:
     order: Order = plain(3) if m.batch_first else (1, 0, 2)
     _, *finals = values(op.output)
     simple = m.num_layers == 1 and not m.bidirectional and m.bias and not m.proj_size
+    if CELLS[m.mode].partition("(")[0] in e.dialect.unlike:
+        simple = False
     if simple and not states and not any(is_used(e, each) for each in finals):
         # The first state has the type of the parameters.
         made = expression(
-            f"nn.RNN({CELLS[m.mode].replace(')', ', param_dtype=x.dtype)')}, name=n)(x)",
+            f"nn.RNN({CELLS[m.mode].replace(')', TYPED)}, name=n)(x)"
+            if not e.dialect.declares
+            else f"nn.RNN({CELLS[m.mode]}, name=n)(x)",
             features=m.hidden_size,
             n=name_of(e, op),
             x=e.get(x, order),

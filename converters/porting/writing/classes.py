@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from converters.errors import ConversionError
+from converters.porting.dialects import LINEN, Dialect
 from converters.porting.emit import Code
 from converters.porting.expressions import literal
 from converters.porting.graph import Value
@@ -51,6 +52,7 @@ def _shown(value: Any) -> Any:
 class Classes:
     """The classes of a whole module, in the order in which they need each other."""
 
+    dialect: Dialect = LINEN
     made: list[Made] = field(default_factory=list)
     of: dict[Code, Made] = field(default_factory=dict)
 
@@ -59,7 +61,7 @@ class Classes:
         for group in _groups([*_all(root)]):
             for code in group:
                 self._prepare(code)
-                loops.looped(code, tables=len(group) == 1)
+                loops.looped(code, self.dialect, tables=len(group) == 1)
             self._decide(group, root)
         return self.of[root]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.porting.emit import Code
+from converters.porting.informed import INPUTS
 from converters.porting.writing import layer_names, options
 from converters.porting.writing.columns import MISSING, Choices, Column, Field, columns_of, factor, fits, same
 from converters.porting.writing.merging import Body
@@ -36,7 +37,7 @@ class Fields(Choices):
         for each in made.fields:
             if each.default is MISSING and MISSING in each.values:  # some instances do not use it
                 each.default = next(value for value in each.values if value is not MISSING)
-        made.fields.sort(key=lambda each: each.default is not MISSING)
+        made.fields.sort(key=lambda each: (each.default is not MISSING, each.name != INPUTS))
         return made
 
     def _chosen(self, numbers: Sequence[Column]) -> tuple[dict[int, Field], dict[int, ast.expr]]:
@@ -46,11 +47,13 @@ class Fields(Choices):
         names = self._attributes([each for each in numbers if each.varies])
         names |= _of_several([each for each in numbers if each.varies], {*names.values()})
         for partial, tuples in ((False, False), (True, False), (False, True), (True, True)):
-            for column in numbers:
+            for column in sorted(numbers, key=lambda each: each.role == INPUTS):
                 kind = (MISSING in column.values, isinstance(column.known[0], tuple))
                 if kind != (partial, tuples) or not (column.varies or self._known(column)):
                     continue
-                if (expression := self._derived(column.values)) is not None and id(column) not in names:
+                equal = any(fits(each.values, column.values) for each in self.fields)
+                expression = None if equal or id(column) in names else self._derived(column.values)
+                if expression is not None:
                     derived[id(column)] = expression
                 else:
                     chosen[id(column)] = self._field(column, names)

@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from converters.porting.dialects import Dialect
 from converters.porting.emit import Code
-from converters.porting.writing import helpers, images, normalization, sequences
+from converters.porting.writing import helpers, images, nnx_layers, normalization, sequences
 from converters.porting.writing.classes import Classes
 from converters.porting.writing.heads import created
 from converters.porting.writing.source import class_source
@@ -24,29 +25,37 @@ IMPORTS = {  # what a file imports, if its name is in it
 }
 
 
-def file_source(root: Code, *, batch_norm: str = "copy", left_out: Sequence[str] = ()) -> tuple[str, str]:
+def file_source(
+    root: Code, dialect: Dialect, *, batch_norm: str = "copy", left_out: Sequence[str] = ()
+) -> tuple[str, str]:
     """Returns the text of a file, and the name of the root's class.
 
     Args:
         root: The body of the whole module.
+        dialect: What is written.
         batch_norm: "copy" writes the class into the file, "zoo" imports it.
         left_out: Words for what modules do in training that the bodies do not have.
     """
-    classes = Classes()
+    classes = Classes(dialect=dialect)
     made = classes.add(root)
     defaults = {each.name: each.defaults for each in classes.made}
-    parts = [class_source(each, defaults) for each in classes.made]
-    parts.append(created(made.name, made.fields.fields))
-    own = _helpers("\n".join(parts), batch_norm)
+    known: dict[str, bool] = {}
+    parts = [class_source(each, defaults, dialect, known) for each in classes.made]
+    parts.append(created(made.name, made.fields.fields, streams=known.get(made.name, False)))
+    own = _helpers("\n".join(parts), dialect, batch_norm)
     body = "\n\n\n".join(each for each in [*own, *parts] if each)
-    return f"{_head(root.scope.module, left_out)}\n\n{_imports(body, batch_norm)}\n\n\n{body}\n", made.name
+    return (
+        f"{_head(root.scope.module, left_out)}\n\n{_imports(body, dialect, batch_norm)}\n\n\n{body}\n",
+        made.name,
+    )
 
 
-def _helpers(text: str, batch_norm: str) -> list[str]:
+def _helpers(text: str, dialect: Dialect, batch_norm: str) -> list[str]:
     """Returns the sources of the functions and classes that a text uses, and that these use."""
+    own = (nnx_layers,) if dialect.declares else ()  # in place of linen's of these names
     known = {
         name: each
-        for module in (normalization, helpers, images, sequences)
+        for module in (normalization, helpers, images, sequences, *own)
         for name, each in vars(module).items()
         if (inspect.isfunction(each) or inspect.isclass(each)) and each.__module__ == module.__name__
     }
@@ -62,7 +71,7 @@ def _helpers(text: str, batch_norm: str) -> list[str]:
             found[name] = inspect.getsource(known[name]).rstrip()
 
 
-def _imports(body: str, batch_norm: str) -> str:
+def _imports(body: str, dialect: Dialect, batch_norm: str) -> str:
     def uses(name: str) -> bool:
         return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", body) is not None
 
@@ -75,9 +84,11 @@ def _imports(body: str, batch_norm: str) -> str:
         if name not in ("Callable", "Mapping", "Sequence") and uses(name)
     ]
     own = ["from zoo import BatchNorm"] if batch_norm == "zoo" and uses("BatchNorm") else []
-    flax = ["import flax.linen as nn", "import jax"] + (["import jax.numpy as jnp"] if uses("jnp") else [])
+    first = ["import flax.linen as nn", "import jax"] if not dialect.declares else ["import jax"]
+    last = [dialect.statement] if dialect.declares else []
+    flax = first + (["import jax.numpy as jnp"] if uses("jnp") else [])
     flax += ["import numpy as np"] if uses("np") else []
-    return "\n\n".join("\n".join(each) for each in (standard, [*flax, *own]) if each)
+    return "\n\n".join("\n".join(each) for each in (standard, [*flax, *last, *own]) if each)
 
 
 def _head(module: Any, left_out: Sequence[str]) -> str:

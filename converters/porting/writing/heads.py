@@ -38,16 +38,23 @@ def _dense(node: ast.expr) -> tuple[Any, str] | None:
     return None
 
 
-def created(name: str, fields: list[Field]) -> str:
-    """Returns the function that makes the whole module; "" if it cannot be made without numbers."""
+def created(name: str, fields: list[Field], *, streams: bool = False) -> str:
+    """Returns the function that makes the whole module; "" if it cannot be made without numbers.
+
+    Args:
+        name: Its class.
+        fields: The class's fields.
+        streams: If true, it is made with random streams.
+    """
     if any(each.default is MISSING for each in fields):
         return ""
-    if not fields:
-        return f'def create() -> {name}:\n    """Builds the module."""\n    return {name}()'
-    given = ", ".join(f"{each.name}: {each.annotation} = {each.default!r}" for each in fields)
-    passed = ", ".join(f"{each.name}={each.name}" for each in fields)
+    given = [f"{each.name}: {each.annotation} = {each.default!r}" for each in fields]
+    passed = [f"{each.name}={each.name}" for each in fields]
+    if streams:
+        given, passed = ["rngs: nnx.Rngs", *given], [*passed, "rngs=rngs"]
+    more = "; the weights are for the defaults" if fields else ""
     return (
-        f"def create(*, {given}) -> {name}:\n"
-        f'    """Builds the module; the weights are for the defaults."""\n'
-        f"    return {name}({passed})"
+        f"def create({', '.join(['*', *given] if given else [])}) -> {name}:\n"
+        f'    """Builds the module{more}."""\n'
+        f"    return {name}({', '.join(passed)})"
     )

@@ -65,6 +65,8 @@ def _statement(node: ast.stmt, indent: int) -> list[str]:
     match node:
         case ast.Assign(targets=[target], value=value):
             return _lines((_target(target), " = ", _right(value)), indent)
+        case ast.AnnAssign(target=target, annotation=kind, value=value) if value is not None:
+            return _lines((document(target), ": ", document(kind), " = ", _right(value)), indent)
         case ast.Return(value=None):
             return _lines("return", indent)
         case ast.Return(value=value) if value is not None:
@@ -172,12 +174,21 @@ def _parts(node: ast.expr) -> tuple[Document, int]:
         case ast.Dict():
             pairs = [(text(k), ": ", document(v)) for k, v in zip(node.keys, node.values, strict=True) if k]
             return bracketed("{", pairs, "}", lined=False), ATOM
+        case ast.ListComp():
+            return _comprehension("[", node.elt, node.generators[0], "]"), ATOM
+        case ast.GeneratorExp():
+            return _comprehension("(", node.elt, node.generators[0], ")"), ATOM
         case ast.Starred():
             return ("*", document(node.value, ATOM)), ATOM
         case ast.IfExp():
             parts = document(node.body, 1), document(node.test, 1), document(node.orelse, 1)
             return Group((parts[0], Line(), "if ", parts[1], Line(), "else ", parts[2])), CONDITION
     return _operation(node)
+
+
+def _comprehension(opening: str, item: ast.expr, turn: ast.comprehension, closing: str) -> Document:
+    loop = ("for ", _target(turn.target), " in ", document(turn.iter))
+    return Group((opening, Indented((SOFT, document(item), Line(), loop)), SOFT, closing))
 
 
 def _operation(node: ast.expr) -> tuple[Document, int]:
@@ -260,7 +271,7 @@ def text(node: ast.expr) -> str:
         case ast.Constant(value=str() as value):
             return f'"{_escaped(value)}"'
         case ast.Constant(value=value):
-            return number(value)
+            return "..." if value is ... else number(value)
         case ast.JoinedStr():
             return f'f"{"".join(map(_formatted, node.values))}"'
     return ast.unparse(ast.fix_missing_locations(node))

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
+from converters.porting.dialects import Dialect
 from converters.porting.emit import Code, Statement
 from converters.porting.expressions import expression, literal, reference
 from converters.porting.graph import Value
@@ -15,31 +16,32 @@ from converters.porting.writing.trees import Shape, constant, digits_apart, refe
 LONGEST_TURN = 6  # statements of a turn
 
 
-def looped(code: Code, *, tables: bool = False) -> None:
+def looped(code: Code, dialect: Dialect, *, tables: bool = False) -> None:
     """Writes loops for runs of statements.
 
     Args:
         code: The body.
+        dialect: What is written.
         tables: If true, turns may have several statements, and numbers that a table gives; otherwise they
             have one, and differ in what is counted.
     """
     if not tables:
-        _loop(code, 1)
+        _loop(code, dialect, 1)
         return
     flat = [trees.copied_statement(each) for each in code.statements]
-    _loop(code, 1)
-    _loop(code, LONGEST_TURN)
+    _loop(code, dialect, 1)
+    _loop(code, dialect, LONGEST_TURN)
     counted, code.statements = code.statements, flat
-    _loop(code, LONGEST_TURN)
+    _loop(code, dialect, LONGEST_TURN)
     if sum(map(lines, code.statements)) >= sum(map(lines, counted)):
         code.statements = counted
 
 
-def _loop(code: Code, longest: int) -> None:
+def _loop(code: Code, dialect: Dialect, longest: int) -> None:
     start = 0
     shapes = [trees.shape(each) for each in code.statements]
     while start < len(code.statements):
-        found = _best(code, shapes, start, longest)
+        found = _best(code, dialect, shapes, start, longest)
         if found is not None:
             made = _written(found, code)
             code.statements[start : start + found.size * found.turns] = made
@@ -47,10 +49,10 @@ def _loop(code: Code, longest: int) -> None:
         start += 1
 
 
-def _best(code: Code, shapes: Sequence[Shape], start: int, longest: int) -> Run | None:
+def _best(code: Code, dialect: Dialect, shapes: Sequence[Shape], start: int, longest: int) -> Run | None:
     best: Run | None = None
     for size in range(1, longest + 1):
-        run = Run.at(code, shapes, start, size, tables=longest > 1)
+        run = Run.at(code, dialect, shapes, start, size, tables=longest > 1)
         if run is not None and run.saved > (best.saved if best else 0):
             best = run
     return best

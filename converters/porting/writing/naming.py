@@ -11,7 +11,7 @@ from converters.porting.graph import Value
 from converters.porting.writing.compound import Branch, Loop
 from converters.porting.writing.trees import references
 
-RESERVED = {"self", "train", "nn", "jnp", "jax", "norm", "partial", *keyword.kwlist}
+RESERVED = {"self", "train", "rngs", "nn", "nnx", "jnp", "jax", "norm", "partial", *keyword.kwlist}
 PLAINER = {"input": "x", "inputs": "x", "hidden_states": "x"}  # torch's words for what Flax code calls x
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn as torch_nn
 
 from converters.errors import ConversionError
+from converters.porting.informed import INPUTS
 from converters.porting.writing import trees
 from converters.porting.writing.columns import MISSING, Choices, Column, Field
 from converters.porting.writing.trees import Function
@@ -35,6 +36,8 @@ def _optional(has: tuple[bool, ...], fields: Mapping[int, Field], columns: Seque
     for column in columns:
         made = fields.get(id(column))
         if made is None or made.optional or not isinstance(column.known[0], int | Function):
+            continue
+        if column.role == INPUTS:  # which is no reason for a part
             continue
         if tuple(each is not MISSING for each in made.values) == has and made.default is MISSING:
             made.optional, made.default = True, None

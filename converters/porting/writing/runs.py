@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from converters.porting.dialects import Dialect
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, trees
@@ -42,7 +43,16 @@ class Run:
     carried: dict[Value, int] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, code: Code, known: Sequence[Shape], start: int, size: int, *, tables: bool) -> "Run | None":
+    def at(
+        cls,
+        code: Code,
+        dialect: Dialect,
+        known: Sequence[Shape],
+        start: int,
+        size: int,
+        *,
+        tables: bool,
+    ) -> "Run | None":
         """Returns the longest run of turns of a size; None if there is none of two turns."""
         shapes: list[Shape] = []
         for at in range(start, len(code.statements) - size + 1, size):
@@ -63,9 +73,21 @@ class Run:
             )
             names = [is_name for node in shapes[0].constants for is_name in _in_name(node)]
             run.named = {each for each, is_name in zip(run.columns, names, strict=True) if is_name}
-            if run.written(tables=tables) and run.connected(code):
+            called = not dialect.declares or run.named_by_numbers()
+            if called and run.written(tables=tables) and run.connected(code):
                 return run
         return None
+
+    def named_by_numbers(self) -> bool:
+        """Returns whether the names that differ are places in lists, or in many turns keys of a dict."""
+        for nodes in zip(*(each.constants for each in self.shapes), strict=True):
+            found = {value for node in nodes if isinstance(value := constant(node), str)}
+            parts = [*zip(*(each.split(".") for each in found), strict=False)]
+            changing = [at for at, each in enumerate(parts) if len({*each}) > 1]
+            mixed = [at for at in changing if not all(each.isdecimal() for each in parts[at])]
+            if mixed and (self.turns < MANY or len(changing) > 1):
+                return False
+        return True
 
     @property
     def different(self) -> list[tuple[Any, ...]]:

@@ -4,12 +4,14 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from converters.porting.dialects import Dialect
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, layout, modes, trees
 from converters.porting.writing.classes import Made
 from converters.porting.writing.columns import MISSING, Field
 from converters.porting.writing.compound import Branch, Loop
+from converters.porting.writing.declared import Declared, declared
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.shorthand import shortened
 from converters.porting.writing.trees import Function
@@ -17,36 +19,47 @@ from converters.porting.writing.trees import Function
 Defaults = Mapping[str, Mapping[str, Any]]  # of the fields of each class of the file
 
 
-def class_source(made: Made, defaults: Defaults, *, note: str = "") -> str:
+def class_source(made: Made, defaults: Defaults, dialect: Dialect, classes: dict[str, bool]) -> str:
     """Returns the text of a class.
 
     Args:
         made: The class.
         defaults: Defaults of the fields of the classes that it calls.
-        note: Second paragraph of its docstring.
+        dialect: What is written.
+        classes: Names of the classes before it, with whether random streams make them; gets its own.
     """
     code = made.body.codes[0]
     statements = _statements(made, defaults)
-    lines = [f"class {made.name}(nn.Module):", *_docstring(code, note), ""]
-    lines += [f"    {_field(each)}" for each in made.fields.fields]
-    lines += [""] if made.fields.fields else []
+    if dialect.declares:
+        own = declared(statements, made, dialect, classes)
+        classes[made.name] = own.uses_rngs
+        base, statements, head = own.base, own.call, _constructor(made, own)
+    else:
+        base, statements = "nn.Module", shortened(statements)
+        head = [f"    {_field(each)}" for each in made.fields.fields]
+        head += [*[""] * bool(head), "    @nn.compact"]
     parameters = [name for at, name in enumerate(_parameters(made)) if at in made.parameters]
     given = [f"{name}: {_annotation(code, at)}" for name, at in zip(parameters, made.parameters, strict=True)]
-    given += ["*", "train: bool = False"] if made.uses_train else []
-    lines += ["    @nn.compact"]
-    lines += layout.signature("def __call__", ["self", *given], f" -> {_returned(code)}:", 4)
+    given += ["*", "train: bool = False"] if made.uses_train and not dialect.declares else []
+    call = layout.signature("def __call__", ["self", *given], f" -> {_returned(code)}:", 4)
+    lines = [f"class {made.name}({base}):", _docstring(code), "", *head, *call]
     return "\n".join([*lines, *layout.laid_out(statements, 8)])
 
 
-def _docstring(code: Code, note: str) -> list[str]:
+def _constructor(made: Made, own: Declared) -> list[str]:
+    """Returns the lines of `__init__`; none of a class that is made of nothing."""
+    if not own.statements and not made.fields.fields:
+        return []
+    fields = sorted(made.fields.fields, key=lambda each: each.default is not MISSING)
+    given = ["self", *map(_field, fields), *(["*", "rngs: nnx.Rngs"] if own.uses_rngs else [])]
+    head = layout.signature("def __init__", given, " -> None:", 4)
+    return [*head, *layout.laid_out(own.statements or [ast.Pass()], 8), ""]
+
+
+def _docstring(code: Code) -> str:
     kind = type(code.scope.module)
     module = "" if kind.__module__ == "__main__" else f"{kind.__module__}."
-    first = f'    """`{module}{kind.__qualname__}` of PyTorch'
-    return (
-        [f'{first}."""']
-        if not note
-        else [f"{first}.", "", *(f"    {line}" for line in note.split("\n")), '    """']
-    )
+    return f'    """`{module}{kind.__qualname__}` of PyTorch."""'
 
 
 def _field(each: Field) -> str:
@@ -128,7 +141,7 @@ def _statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
                 _add(written, condition, part)
     for each in written:
         trimmed(each, defaults)
-    return shortened(modes.joined(written))
+    return modes.joined(written)
 
 
 def _add(written: list[ast.stmt], condition: str, part: ast.stmt) -> None:

@@ -96,10 +96,10 @@ def test_what_is_no_module_is_refused():
 
 
 def test_other_targets_are_refused(small, images):
-    with pytest.raises(converters.ConversionError, match="target='nnx' is not written yet"):
-        converters.port(small, images, target="nnx")
-    with pytest.raises(converters.ConversionError, match="target='keras': expected 'linen'"):
+    with pytest.raises(converters.ConversionError, match="target='keras': expected 'linen' or 'nnx'"):
         converters.port(small, images, target="keras")
+    with pytest.raises(converters.ConversionError, match="batch_norm='zoo' is linen's"):
+        converters.port(small, images, target="nnx", batch_norm="zoo")
 
 
 def test_inputs_that_do_not_run_are_refused_with_the_reason(small):

@@ -254,7 +254,7 @@ def test_the_source_gives_the_same_numbers_at_all_sizes(make, inputs):
     torch.manual_seed(0)
     module = randomise(make().eval()).float()
     made = written(module, *inputs[:2])
-    ours = loaded(made.source, made.root, "<written>")
+    ours = loaded(made.source, made.root, "<written>")()
     module.double()
     variables = None
     with jax.enable_x64(True):

@@ -141,7 +141,7 @@ def ported(module: nn.Module, *sizes: tuple[int, ...], count: int = 1) -> Writte
 def test_dropout_drops_together_what_torch_drops_together():
     made = ported(Drops(), (8, 4, 6, 5), (7, 4, 3, 8))
     assert made.uses_train
-    ours = loaded(made.source, made.root, "<written>")
+    ours = loaded(made.source, made.root, "<written>")()
     x = jnp.ones((64, 6, 5, 4))
     assert all(np.array_equal(each, x) for each in jax.tree.leaves(ours.apply({}, x)))
     one, two = ours.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
@@ -164,7 +164,7 @@ def test_dropout_drops_together_what_torch_drops_together():
 
 def test_dropout_that_torch_applies_in_eval_mode_too_is_applied():
     made = ported(Always(), (4, 6), (5, 6))
-    found = loaded(made.source, made.root, "<written>").apply(
+    found = loaded(made.source, made.root, "<written>")().apply(
         {}, jnp.ones((64, 6)), rngs={"dropout": jax.random.key(0)}
     )
     assert {float(each) for each in np.unique(found)} == {0.0, 2.0}
@@ -172,7 +172,7 @@ def test_dropout_that_torch_applies_in_eval_mode_too_is_applied():
 
 def test_random_numbers_come_from_streams():
     made = ported(Sampled(), (4, 6), (5, 6), count=2)
-    ours = loaded(made.source, made.root, "<written>")
+    ours = loaded(made.source, made.root, "<written>")()
     mean, std = jnp.full((4000, 6), 2.0), jnp.full((4000, 6), 3.0)
     rngs = {"noise": jax.random.key(0), "dropout": jax.random.key(1)}
     normal, uniform, kept = ours.apply({}, mean, std, rngs=rngs)
@@ -359,7 +359,7 @@ class Attends(nn.Module):
 def test_attention_drops_its_weights_in_training():
     made = ported(Attends(), (2, 3, 5, 4), (3, 3, 6, 4))
     assert made.uses_train
-    ours = loaded(made.source, made.root, "<written>")
+    ours = loaded(made.source, made.root, "<written>")()
     x = jnp.ones((2, 16, 3, 4))
     assert np.allclose(ours.apply({}, x), 1)
     found = np.asarray(ours.apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}))

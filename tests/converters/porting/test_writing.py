@@ -154,7 +154,7 @@ def test_only_the_whole_of_a_grown_list_is_read_by_its_name(read: Any) -> None:
     made = write(module, arguments, others)
     assert "features.append(" in made.source
     arrays = made.arrays({"x": arguments["x"].numpy()})
-    ours = loaded(made.source, made.root, "<grown>")
+    ours = loaded(made.source, made.root, "<grown>")()
     variables = converters.convert(made.tensors(module), ours, *arrays)
     for found, wanted in zip(ours.apply(variables, *arrays), module(**arguments), strict=True):
         np.testing.assert_allclose(np.moveaxis(found, -1, 1), wanted.detach().numpy(), atol=1e-6)
