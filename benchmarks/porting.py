@@ -37,13 +37,12 @@ def main() -> None:
     parser.add_argument("--target", choices=("linen", "nnx"), default="linen")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    how = {"target": options.target, "train": options.train}
     if options.one:
-        print(json.dumps(ported(options.which, options.names[0], **how)))
+        print(json.dumps(ported(options.which, options.names[0], options.target, train=options.train)))
         return
     for which in [options.which] if options.which else SETS[:1] if options.train else SETS:
         names = options.names or known(which, train=options.train)[: None if options.which else FEW]
-        found = {name: in_a_process(which, name, **how) for name in names}
+        found = {name: in_a_process(which, name, options.target, train=options.train) for name in names}
         header = (*HEADER, *TRAINED) if options.train else HEADER
         print(_harness.table((which, *header), [*rows(found)]))
         print(totals([*found.values()]), flush=True)
@@ -70,10 +69,10 @@ def known(which: str, *, train: bool = False) -> Sequence[str]:
     return _port_vision.FAMILIES if train else _port_vision.torchvision_names()
 
 
-def in_a_process(which: str, name: str, *, target: str, train: bool) -> dict[str, Any]:
+def in_a_process(which: str, name: str, target: str, *, train: bool = False) -> dict[str, Any]:
     """Returns what `ported` gives, or the reason for which it does not."""
     command = [sys.executable, __file__, which, name, "--one", "--target", target]
-    command += ["--train"] if train else []
+    command += ["--train"] * train
     root = str(Path(__file__).parents[1])
     try:
         made = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=root)
@@ -86,11 +85,11 @@ def in_a_process(which: str, name: str, *, target: str, train: bool) -> dict[str
     return found
 
 
-def ported(which: str, name: str, *, target: str, train: bool) -> dict[str, Any]:
+def ported(which: str, name: str, target: str, *, train: bool = False) -> dict[str, Any]:
     """Ports one model, and measures it."""
     try:
         module, first, second = model_of(which, name)
-        return compared(module.eval(), first, second, target=target, train=train)
+        return compared(module.eval(), first, second, target, train=train)
     except Exception as error:  # whatever it is that a model fails with
         first_line = str(error).strip().partition("\n")[0]
         return {"reason": f"{type(error).__name__}: {re.sub(r'/.*/site-packages/', '', first_line)}"}
@@ -114,7 +113,7 @@ def model_of(which: str, name: str) -> tuple[Any, dict[str, Any], dict[str, Any]
 
 
 def compared(
-    module: Any, first: Mapping[str, Any], second: Mapping[str, Any], *, target: str, train: bool
+    module: Any, first: Mapping[str, Any], second: Mapping[str, Any], target: str, *, train: bool
 ) -> dict[str, Any]:
     """Writes the source, and runs it beside the module at both sizes; at the second one in training, too."""
     from converters.porting.dialects import DIALECTS

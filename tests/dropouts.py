@@ -53,18 +53,28 @@ def _flax_dropout(
     return inputs * _factors(shape, self.rate)
 
 
+def _flax_dropout_of_maps(
+    self: nn.Dropout, inputs: jax.Array, deterministic: bool | None = None
+) -> jax.Array:
+    """Drops what PyTorch drops of (batch, channels, height, width)."""
+    if nn.merge_param("deterministic", self.deterministic, deterministic) or not self.rate:
+        return inputs
+    batch, height, width, channels = inputs.shape
+    return inputs * np.moveaxis(_factors((batch, channels, height, width), self.rate), 1, -1)
+
+
 def _torch_bernoulli(self: Tensor, p: float = 0.5) -> Tensor:
     """Fills the mask of torchvision's StochasticDepth, or of timm's DropPath, which divide it by p."""
     return self.copy_(torch.from_numpy(_factors(tuple(self.shape), 1 - p) > 0))
 
 
 @contextmanager
-def same_dropout() -> Iterator[None]:
-    """Inside, both frameworks drop the same."""
+def same_dropout(*, maps: bool = False) -> Iterator[None]:
+    """Inside, both frameworks drop the same; with `maps`, of maps with their channels first in PyTorch."""
     with (
         patch.object(F, "dropout", _torch_dropout),
         patch.object(F, "scaled_dot_product_attention", _torch_attention),
-        patch.object(nn.Dropout, "__call__", _flax_dropout),
+        patch.object(nn.Dropout, "__call__", _flax_dropout_of_maps if maps else _flax_dropout),
         patch.object(Tensor, "bernoulli_", _torch_bernoulli),
     ):
         yield

@@ -26,8 +26,12 @@ class Result:
     buffers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Float64 with every parameter and buffer random, so that no two of them can stand for each other."""
+def randomise(module: torch.nn.Module, seed: int = 0, *, norms: float = 0.0) -> torch.nn.Module:
+    """Float64 with every parameter and buffer random, so that no two of them can stand for each other.
+
+    Scales of norms are about `norms`: around 0 they shrink what a layer says of its input, and dozens of them
+    without residual connections leave nothing; around 1, hundreds with residual connections overflow.
+    """
     rng = np.random.default_rng(seed)
     module.double()
     with torch.no_grad():
@@ -35,7 +39,8 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             if tensor.is_floating_point():
                 # Of the size that trained weights have, so that float32 keeps its digits through the layers.
                 fan_in = math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 10
-                values = rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1)
+                values = np.asarray(rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1))
+                values += norms * (tensor.ndim == 1 and name.endswith("weight"))
                 tensor.copy_(
                     torch.from_numpy(np.abs(values) + 0.5 if name.endswith("running_var") else values)
                 )

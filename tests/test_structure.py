@@ -15,7 +15,7 @@ DOORS = {
     "converters",
     *(f"converters.{name}" for name in ("checkpoints", "errors", "inspection", "layers")),
     *(f"converters.{name}" for name in ("state_dict", "tensors")),
-    *(f"converters.{name}" for name in ("formats", "io", "linen", "matching")),
+    *(f"converters.{name}" for name in ("formats", "io", "linen", "matching", "nnx")),
 }
 
 

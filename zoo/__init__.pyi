@@ -3,12 +3,19 @@
 from . import alexnet as alexnet
 from . import bert as bert
 from . import cnn as cnn
+from . import convnext as convnext
 from . import densenet as densenet
+from . import efficientnet as efficientnet
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
 from . import inception as inception
+from . import maxvit as maxvit
 from . import mlp as mlp
+from . import mnasnet as mnasnet
+from . import mobilenet as mobilenet
+from . import regnet as regnet
 from . import resnet as resnet
+from . import segmentation as segmentation
 from . import shufflenet as shufflenet
 from . import squeezenet as squeezenet
 from . import swin as swin
@@ -28,6 +35,7 @@ from ._inference.features import features as features
 from ._inference.fold_batch_norm import fold_batch_norm as fold_batch_norm
 from ._inference.fold_batch_norm import unfold_batch_norm as unfold_batch_norm
 from ._inference.generate_texts import generate as generate
+from ._inference.nnx import from_nnx as from_nnx
 from ._inference.nnx import to_nnx as to_nnx
 from ._inference.predict import predict as predict
 from ._inference.predict_all import predict_all as predict_all

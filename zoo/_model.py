@@ -138,6 +138,10 @@ class Model(Unpacked):
         order = tuple(init.shapes(self.module, inputs)) if inputs else ()
         return _Printed(f"{title}\n\n{summary.table(self.variables, order, depth)}")
 
+    def linen(self) -> "Model":
+        """Returns the model itself; of one whose module is NNX's, the linen model."""
+        return self
+
     def replace(self, *, variables: Mapping[str, Any]) -> "Model":
         """Returns the same module with other variables."""
         return Model(self.module, variables, self.entry, self.notes, self.origin)

@@ -6,6 +6,7 @@ convolutions, as torchvision's.
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import flax.linen as nn
@@ -40,7 +41,7 @@ BLOCKS = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-_POOLED = {"3a": 3, "4a": 3, "5a": 2}  # block -> side of the windows of the pooling before it
+_WINDOWS = {"3": 3, "4": 3, "5": 2}  # stage -> side of the windows of the pooling before it
 _AUXILIARY = {"4a": "aux1", "4d": "aux2"}  # block -> the head that reads its output in training
 
 
@@ -126,8 +127,8 @@ class GoogLeNet(nn.Module):
         pool = partial(max_pool, stride=2, ceil_mode=True)
         x = run([self.conv2, self.conv3], pool(x, 3), train=train)
         auxiliary: list[jax.Array] = []
-        for block in self.blocks:
-            x = pool(x, _POOLED[block]) if block in _POOLED else x
+        for before, block in pairwise(("conv3", *self.blocks)):
+            x = pool(x, _WINDOWS[block[0]]) if block[0] != before[0] else x
             x = getattr(self, f"inception{block}")(x, train=train)
             # At first even without training, so that the heads have their parameters.
             if block in _AUXILIARY and self.aux_logits and (train or self.is_initializing()):

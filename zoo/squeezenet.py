@@ -36,7 +36,7 @@ class Version(NamedTuple):
     smallest: int
 
 
-VERSIONS = {"1_0": Version(96, 7, (0, 3, 7), 21), "1_1": Version(64, 3, (0, 2, 4), 17)}
+VERSIONS = {"1.0": Version(96, 7, (0, 3, 7), 21), "1.1": Version(64, 3, (0, 2, 4), 17)}
 
 
 class Fire(nn.Module):
@@ -99,7 +99,7 @@ class SqueezeNet(nn.Module):
 
 def create(
     *,
-    version: str = "1_0",
+    version: str = "1.0",
     num_classes: int = 1000,
     in_channels: int = 3,
     dropout: float = 0.5,
@@ -108,7 +108,7 @@ def create(
     """Builds a SqueezeNet; the defaults are torchvision's squeezenet1_0.
 
     Args:
-        version: One of VERSIONS; 1_1 computes less than half as much, as exactly.
+        version: One of VERSIONS; 1.1 computes less than half as much, and is as accurate.
         num_classes: Number of logits; 0 leaves the last layer out.
         in_channels: Number of channels of the images.
         dropout: Rate of dropout before the last convolution.

@@ -152,9 +152,7 @@ class CallMatcher:
 
     def output(self, flax: Any, torch: Any) -> Compared:
         """Compares the whole models' outputs: those of the same keys, or in order."""
-        if isinstance(flax, Mapping) and isinstance(torch, Mapping) and flax.keys() & torch.keys():
-            keys = [key for key in torch if key in flax]
-            flax, torch = [flax[key] for key in keys], [torch[key] for key in keys]
+        flax, torch = _in_one_order(flax, torch)
         tensors = list(leaves(torch))
         mine = Call(inputs=(), outputs=list(map(double, leaves(jax.tree.leaves(flax)))))
         theirs = Call(inputs=(), outputs=list(map(double, tensors)), given=tensors)
@@ -199,3 +197,15 @@ class CallMatcher:
                 name = next("/".join(path) for path, key in self._keys.items() if key == theirs)
                 yield f"call {index} is of {each.row.layer} here, of {name} in PyTorch"
                 return
+
+
+def _in_one_order(one: Any, two: Any) -> tuple[list[Any], list[Any]]:
+    """Returns the parts of two nestings side by side, those of dictionaries by key: jax sorts them."""
+    if isinstance(one, Mapping) and isinstance(two, Mapping) and one.keys() & two.keys():
+        pairs = [(one[key], two[key]) for key in two if key in one]
+    elif isinstance(one, tuple | list) and isinstance(two, tuple | list) and len(one) == len(two):
+        pairs = [*zip(one, two, strict=True)]
+    else:
+        return [one], [two]
+    found = [_in_one_order(*pair) for pair in pairs]
+    return [a for row, _ in found for a in row], [b for _, row in found for b in row]

@@ -32,7 +32,8 @@ def _attributes(layers: Mapping[Path, nn.Module]) -> dict[Path, str]:
                 for child, origin in _modules(value, attribute):
                     # torch.nn.Sequential has no attribute between itself and its layers.
                     plain = origin.removeprefix("layers.") if isinstance(layer, nn.Sequential) else origin
-                    if child.name is not None:
+                    # A name with a dot is no attribute's but said, and is PyTorch's.
+                    if child.name is not None and "." not in child.name:
                         found.setdefault((*path, child.name), plain)
     return found
 

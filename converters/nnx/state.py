@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding
 
 from converters.errors import ConversionError
 from converters.inspection import Path
@@ -73,17 +74,28 @@ def _flat(state: Any) -> dict[Place, Any]:
 
 
 def _filled(leaf: Any, array: np.ndarray) -> Any:
-    value = _on_device(array)
+    value = _on_device(array, _spread(getattr(_value(leaf), "sharding", None)))
     return leaf.replace(value) if isinstance(leaf, nnx.Variable) else value
 
 
-def _on_device(array: Any) -> Any:
+def _on_device(array: Any, sharding: NamedSharding | None) -> Any:
     """Returns a JAX array, or NumPy's where JAX would make its numbers narrower; a tracer as it is."""
     if not isinstance(array, np.ndarray):
         return array
     array = contiguous(array)
-    kept = jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype
-    return jnp.asarray(array) if kept else array
+    if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
+        return array
+    return jnp.asarray(array) if sharding is None else jax.device_put(array, sharding)
+
+
+def _spread(sharding: Any) -> NamedSharding | None:
+    """Returns the sharding that an array of the module has, or would have if the module were made now."""
+    if not isinstance(sharding, NamedSharding):
+        return None
+    if isinstance(sharding.mesh, Mesh):
+        return sharding
+    mesh = jax.sharding.get_mesh()
+    return None if mesh.empty else NamedSharding(mesh, sharding.spec)
 
 
 def _equal(one: Any, two: Any) -> bool:

@@ -158,7 +158,7 @@ def randomized(module: torch.nn.Module) -> torch.nn.Module:
         for name, tensor in (*made.named_parameters(), *statistics):
             if tensor.is_floating_point():
                 fan_in = math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 10
-                numbers = rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1)
+                numbers = np.asarray(rng.normal(size=tensor.shape) / math.sqrt(fan_in or 1))
                 positive = name.endswith("running_var")
                 tensor.copy_(torch.from_numpy(np.abs(numbers) + 0.5 if positive else numbers))
     return made

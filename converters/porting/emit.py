@@ -14,6 +14,7 @@ from converters.porting.expressions import DROP, expression, literal, marked
 from converters.porting.graph import Operation, Scope, Value, mapped, values
 from converters.porting.homes import Measured, homes, is_constant
 from converters.porting.informed import informed
+from converters.porting.methods import Method
 from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import stub
 from converters.porting.unify import Varying
@@ -82,9 +83,13 @@ class Emitter(Body):
             self._emit(operation)
         self._when = None
         if self._parent is None:
-            self._return(scope.output, scope.trained_output)
+            if not self.code.result:
+                self._return(scope.output, scope.trained_output)
             for name, calls in self._homes.twins.items():
                 agree(name, calls)
+            return self.code
+        if isinstance(scope.module, Method):
+            self._return(scope.output, scope.trained_output)
             return self.code
         outputs = self._results(scope)
         made = [self.get(each) for each in outputs]
@@ -162,6 +167,8 @@ class Emitter(Body):
 
     def _is_inline(self, scope: Scope) -> bool:
         """Returns whether a module is written where it is called: a layer's subclass, or a mere function."""
+        if isinstance(scope.module, Method):
+            return False
         if isinstance(scope.module, tuple(self._layers)):
             return True
         own = (*scope.module.parameters(), *scope.module.buffers())
@@ -190,6 +197,11 @@ class Emitter(Body):
             args=[self.tree(each) for each in child.parameters.values()],
             keywords=[ast.keyword(arg="train", value=expression("train"))] if child.uses_train else [],
         )
+        if isinstance(scope.module, Method):
+            before = self.code.result.elts if isinstance(self.code.result, ast.Tuple) else []
+            self.code.result = ast.Tuple(elts=[*before, made], ctx=ast.Load())
+            self.code.orders += child.orders
+            return
         outputs = [*values(operation.output), *self._homes.leaving.get(scope, ())]
         whole = self._shared(operation, made) if self._is_shared(operation) else made
         self._assign(outputs, whole, child.orders, when=self._when)

@@ -56,6 +56,7 @@ def port(
     kwargs: Mapping[str, Any] = MappingProxyType({}),
     others: Sequence[Any] | Mapping[str, Any] | None = None,
     batch_norm: str = "copy",
+    methods: Mapping[str, Any] | None = None,
 ) -> Ported:
     """Writes the Flax source of a torch module, fills it with the weights, and proves that it is the same.
 
@@ -73,6 +74,10 @@ def port(
             takes it; the notes say what did not.
         batch_norm: "copy" writes the batch norm, whose running variance is PyTorch's, into the file; "zoo"
             imports it from there.
+        methods: In place of `inputs`, the methods to port with the arguments of each, or a mapping of their
+            names: {"encode": (x,), "decode": (z,)}; "forward" is one, too. The class has these, and a
+            `__call__` that takes the arguments of all, in their order, and returns a tuple. `others` is then
+            like it.
 
     Raises:
         ConversionError: the module does what cannot be written, with the file and line of the torch code; if
@@ -88,6 +93,12 @@ def port(
         raise ConversionError(f"batch_norm={batch_norm!r}: expected 'copy' or 'zoo'.")
     if batch_norm == "zoo" and target == "nnx":
         raise ConversionError("batch_norm='zoo' is linen's; use 'copy' with target='nnx'.")
-    from converters.porting.work import ported
+    if methods is not None and target == "nnx":
+        raise ConversionError("methods= is for target='linen'; with target='nnx', port the methods apart.")
+    if methods is not None and (inputs or kwargs):
+        raise ConversionError('with methods=, give the inputs of forward as methods={"forward": (x,), ...}')
+    from converters.porting.work import ported, ported_methods
 
+    if methods is not None:
+        return ported_methods(torch_module, methods, others, batch_norm)
     return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])

@@ -83,7 +83,7 @@ class Linen:
         return module.apply(variables, *inputs)
 
     def parts(self, variables: Any) -> tuple[Any, Any]:
-        rest = {name: each for name, each in variables.items() if name != "params"}
+        rest = {name: jax.tree.map(jnp.asarray, e) for name, e in variables.items() if name != "params"}
         return variables.get("params", {}), rest
 
     def forward(self, module: Any, *, train: bool) -> Forward:

@@ -13,6 +13,7 @@ from converters.errors import ConversionError
 from converters.porting.dialects import LINEN, Dialect
 from converters.porting.doubling import doubled
 from converters.porting.graph import Scope, leaves, values
+from converters.porting.methods import called, together
 from converters.porting.port import Written, call, write
 from converters.porting.ported import Ported
 from converters.porting.proof import compared, prove, run_wide
@@ -61,6 +62,22 @@ def ported(
         proof=prove(module, written, second, ignore),
         notes=notes,
     )
+
+
+def ported_methods(
+    module: torch.nn.Module,
+    methods: Mapping[str, Any],
+    others: Sequence[Any] | Mapping[str, Any] | None,
+    batch_norm: str,
+) -> Ported:
+    """Ports several methods of a module; arguments as for `port`."""
+    whole, arguments = together(module, called(module, methods))
+    if others is not None:
+        if not isinstance(others, Mapping):
+            raise ConversionError("with methods=, others= is a mapping of the same methods")
+        others = together(module, called(module, others))[1]
+    with evaluating(module):
+        return ported(whole, (), arguments, others, batch_norm, LINEN)
 
 
 def bound(module: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,26 @@
 """Models to be proven equal to PyTorch implementations; a new one is a line in its family's file."""
 
+from collections.abc import Mapping
+
 import pytest
 
-from tests.cases import classics, resnets, small, swins, texts, vits
+from tests.cases import classics, convolutions, maxvits, resnets, segmenters, small, swins, texts, vits
 from tests.cases.case import Case, images, labels
-from tests.cases.texts import DROPOUT_CASES, HEAD_CASES
+from tests.cases.texts import HEAD_CASES
 from tests.cases.vits import VIT
 
-__all__ = ["CASES", "DROPOUT_CASES", "HEAD_CASES", "VIT", "Case", "each_case", "images", "labels"]
+__all__ = ["CASES", "DROPOUT_CASES", "HEAD_CASES", "VIT", "Case", "each", "each_case", "images", "labels"]
 
-FILES = (small, classics, resnets, swins, texts, vits)
+FILES = (small, classics, convolutions, resnets, swins, maxvits, segmenters, texts, vits)
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
+DROPOUT_CASES = {name: case for file in FILES for name, case in getattr(file, "DROPOUT_CASES", {}).items()}
 
-each_case = pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=[pytest.mark.slow] if case.slow else []) for case in CASES.values()],
-    ids=CASES,
-)
+
+def each(cases: Mapping[str, Case]) -> pytest.MarkDecorator:
+    """Returns the mark of a test that is one for each case."""
+    marks = {True: [pytest.mark.slow], False: []}
+    values = [pytest.param(case, marks=marks[case.slow]) for case in cases.values()]
+    return pytest.mark.parametrize("case", values, ids=cases)
+
+
+each_case = each(CASES)

@@ -19,6 +19,8 @@ class Case:
         inputs: of the Flax model; images are (batch, height, width, channels), height not width.
         more: what else the twin takes, from the Flax module, its variables and the dtype.
         layout: whose names the twin has: a key of the family's TORCH_NAMES, where it has any.
+        drops_maps: whether its dropout is of maps, whose channels PyTorch has first.
+        norms: about what the scales of norms are random; see `randomise`.
         slow: for `make test-all` only.
     """
 
@@ -29,6 +31,8 @@ class Case:
     more: Callable[[Any, Any, Any], Sequence[np.ndarray]] = lambda module, variables, dtype: ()
     layout: str = ""
     rngs: Mapping[str, Any] = field(default_factory=dict)
+    drops_maps: bool = False
+    norms: float = 0.0
     slow: bool = False
 
 

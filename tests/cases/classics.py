@@ -1,12 +1,13 @@
 """Cases of torchvision's early families."""
 
+from dataclasses import replace
 from functools import partial
 
 from tests.cases.case import Case, images
 from tests.reference.published import classic, classic_of, short_googlenet, short_inception
 
 SEVEN = {"num_classes": 7}
-DENSENET = {"growth_rate": 4, "block_config": (2, 1, 3), "num_init_features": 6, "bn_size": 2}
+DENSENET = {"growth_rate": 4, "block_config": (2, 1), "num_init_features": 6, "bn_size": 2}
 CASES = {
     "alexnet": Case(
         "alexnet",
@@ -15,30 +16,30 @@ CASES = {
         [images(2, 71, 99, 3)],
         layout="torchvision",
     ),
-    "vgg13": Case(
+    "vgg11": Case(
         "vgg",
         {
             **SEVEN,
-            "depth": 13,
+            "depth": 11,
             "widths": (4, 8, 16, 32, 32),
             "hidden": 256,
             "dropout": 0.0,
             "batch_norm": True,
         },
-        partial(classic, "vgg13_bn", narrow=16, dropout=0.0, **SEVEN),
+        partial(classic, "vgg11_bn", narrow=16, dropout=0.0, **SEVEN),
         [images(2, 71, 39, 3)],
         layout="torchvision",
     ),
     "squeezenet": Case(
         "squeezenet",
-        {**SEVEN, "version": "1_1", "dropout": 0.0},
+        {**SEVEN, "version": "1.1", "dropout": 0.0},
         partial(classic, "squeezenet1_1", dropout=0.0, **SEVEN),
         [images(2, 41, 30, 3)],
         layout="torchvision",
     ),
     "densenet": Case(
         "densenet",
-        {**SEVEN, "blocks": (2, 1, 3), "growth": 4, "channels": 6, "bottleneck": 2},
+        {**SEVEN, "blocks": (2, 1), "growth": 4, "channels": 6, "bottleneck": 2},
         partial(classic_of, "densenet", "DenseNet", **DENSENET, **SEVEN),
         [images(2, 71, 39, 3)],
         layout="torchvision",
@@ -77,4 +78,23 @@ CASES = {
         [images(2, 81, 97, 3)],
         layout="torchvision",
     ),
+}
+
+RATES = {
+    "alexnet": ({"dropout": 0.5}, {"dropout": 0.5}),
+    "vgg11": ({"dropout": 0.4}, {"dropout": 0.4}),
+    "squeezenet": ({"dropout": 0.5}, {"dropout": 0.5}),
+    "densenet": ({"dropout": 0.2}, {"drop_rate": 0.2}),
+    "googlenet": ({"dropout": 0.2, "aux_dropout": 0.7}, {"dropout": 0.2, "dropout_aux": 0.7}),
+    "inception": ({"dropout": 0.5}, {"dropout": 0.5}),
+}
+DROPOUT_CASES = {
+    f"{name}, dropout": replace(
+        CASES[name],
+        config={**CASES[name].config, **config},
+        twin=partial(CASES[name].twin, **options),
+        drops_maps=name in ("squeezenet", "densenet"),
+        slow=name == "inception",
+    )
+    for name, (config, options) in RATES.items()
 }

@@ -47,3 +47,13 @@ CASES = {
         slow=True,
     ),
 }
+
+DROPOUT_CASES = {
+    "swin": Case(
+        "swin",
+        {**SWIN, "dropout": 0.2, "attention_dropout": 0.2, "stochastic_depth": 0.5},
+        lambda: published.torchvision_swin(dropout=0.2, attention_dropout=0.2, stochastic_depth_prob=0.5),
+        [images(3, 28, 44, 3)],
+        layout="torchvision",
+    ),
+}

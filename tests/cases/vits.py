@@ -1,5 +1,9 @@
 """Cases of vit."""
 
+from functools import partial
+
+from torch import nn
+
 from tests.cases.case import Case, images
 from tests.reference import published
 
@@ -40,6 +44,98 @@ CASES = {
         lambda: published.timm_vit(img_size=(24, 40), num_classes=0, init_values=1e-5),
         [images(3, 24, 40, 3)],
         layout="timm",
+    ),
+    "vit, timm, registers without places, layer scale, of the mean": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": [24, 40],
+            "num_classes": 5,
+            "registers": 2,
+            "class_position": False,
+            "layer_scale": 1.0,
+            "pooling": "average",
+        },
+        lambda: published.timm_vit(
+            img_size=(24, 40),
+            num_classes=5,
+            reg_tokens=2,
+            no_embed_class=True,
+            init_values=1e-5,
+            global_pool="avg",
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "clip, timm": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": [24, 40],
+            "num_classes": 5,
+            "pre_norm": True,
+            "activation": "quick_gelu",
+            "epsilon": 1e-5,
+        },
+        lambda: published.timm_vit(
+            img_size=(24, 40),
+            num_classes=5,
+            pre_norm=True,
+            act_layer="quick_gelu",
+            norm_layer=partial(nn.LayerNorm, eps=1e-5),
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "siglip, timm": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": [24, 40],
+            "num_classes": 5,
+            "class_token": False,
+            "pooling": "attention",
+            "activation": "gelu_tanh",
+        },
+        lambda: published.timm_vit(
+            img_size=(24, 40), num_classes=5, class_token=False, global_pool="map", act_layer="gelu_tanh"
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "siglip of the mean, timm": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": [24, 40],
+            "num_classes": 0,
+            "class_token": False,
+            "pooling": "average",
+            "fc_norm": False,
+        },
+        lambda: published.timm_vit(
+            img_size=(24, 40), num_classes=0, class_token=False, global_pool="avg", fc_norm=False
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+        slow=True,
+    ),
+    "radio, timm": Case(
+        "vit",
+        {
+            **VIT,
+            "image_size": [24, 40],
+            "num_classes": 0,
+            "registers": 3,
+            "class_position": False,
+            "final_norm": False,
+        },
+        lambda: published.timm_vit(
+            img_size=(24, 40), num_classes=0, reg_tokens=3, no_embed_class=True, final_norm=False
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+        slow=True,
     ),
     # torchvision's takes squares only; no two of the positions have the same embedding.
     "vit, torchvision": Case(

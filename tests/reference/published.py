@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,91 @@ def timm_vit(distilled: bool = False, **options: Any) -> nn.Module:
     return make(**{"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "mlp_ratio": 2, **options})
 
 
+def torchvision_convnext(**options: Any) -> nn.Module:
+    """One of three blocks in two stages."""
+    declare_operators()
+    from torchvision.models import convnext
+
+    sizes = [convnext.CNBlockConfig(8, 16, 1), convnext.CNBlockConfig(16, None, 2)]
+    return convnext.ConvNeXt(sizes, num_classes=5, **options)
+
+
+def torchvision_efficientnet(**options: Any) -> nn.Module:
+    """Version 2 with an eighth of the channels of s and a tenth of its blocks, rounded up."""
+    declare_operators()
+    from torchvision.models import efficientnet
+
+    fused, plain = efficientnet.FusedMBConvConfig, efficientnet.MBConvConfig
+    sizes = [
+        fused(1, 3, 1, 8, 8, 1),
+        fused(4, 3, 2, 8, 8, 1),
+        fused(4, 3, 2, 8, 8, 1),
+        plain(4, 3, 2, 8, 16, 1),
+        plain(6, 3, 1, 16, 24, 1),
+        plain(6, 3, 2, 24, 32, 2),
+    ]
+    norm = partial(nn.BatchNorm2d, eps=1e-3)
+    return efficientnet.EfficientNet(sizes, last_channel=1280, num_classes=5, norm_layer=norm, **options)
+
+
+def torchvision_mobilenet_v2(**options: Any) -> nn.Module:
+    declare_operators()
+    from torchvision.models import mobilenetv2
+
+    return mobilenetv2.MobileNetV2(**options)
+
+
+class HardSigmoid(nn.Module):
+    """torch.nn.Hardsigmoid, whose own gradient is a sixth in float32, also of float64."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu6(x + 3) / 6
+
+
+def torchvision_mobilenet_v3(sizes: Sequence[tuple[Any, ...]], **options: Any) -> nn.Module:
+    declare_operators()
+    from torchvision.models import mobilenetv3
+    from torchvision.ops import SqueezeExcitation
+
+    blocks = [mobilenetv3.InvertedResidualConfig(*each, dilation=1, width_mult=1.0) for each in sizes]
+    model = mobilenetv3.MobileNetV3(blocks, **options)
+    for module in model.modules():
+        if isinstance(module, SqueezeExcitation):
+            module.scale_activation = HardSigmoid()
+    return model
+
+
+def torchvision_mnasnet(blocks: Sequence[int], **options: Any) -> nn.Module:
+    """One with the first so many blocks of each stage."""
+    declare_operators()
+    from torchvision.models import mnasnet
+
+    class Model(mnasnet.MNASNet):
+        # Its own asks for the version that only its state dicts name, and is otherwise this one.
+        _load_from_state_dict = nn.Module._load_from_state_dict
+
+    model = Model(**options)
+    for stage, count in enumerate(blocks, 8):
+        model.layers[stage] = model.layers[stage][:count]
+    return model
+
+
+def torchvision_regnet() -> nn.Module:
+    """One of three blocks in two stages, with squeeze-and-excite."""
+    declare_operators()
+    from torchvision.models import regnet
+
+    sizes = regnet.BlockParams(
+        depths=[1, 2],
+        widths=[8, 16],
+        group_widths=[4, 4],
+        bottleneck_multipliers=[1.0, 1.0],
+        strides=[2, 2],
+        se_ratio=0.25,
+    )
+    return regnet.RegNet(sizes, num_classes=5)
+
+
 def torchvision_vit(**options: Any) -> nn.Module:
     declare_operators()
     from torchvision.models import vision_transformer
@@ -126,6 +211,40 @@ def torchvision_swin(version: int = 1, **options: Any) -> nn.Module:
     sizes = {"patch_size": [4, 4], "embed_dim": 8, "depths": [2, 1], "num_heads": [2, 2]}
     more = {"window_size": [3, 3], "stochastic_depth_prob": 0.0, **parts[version]}
     return without_buffers(swin.SwinTransformer(**{**sizes, **more, **options}))
+
+
+def torchvision_maxvit(**options: Any) -> nn.Module:
+    declare_operators()
+    from torchvision.models import maxvit
+
+    sizes = {"stem_channels": 8, "block_channels": [8, 12], "block_layers": [1, 1], "head_dim": 4}
+    more = {"partition_size": 3, "stochastic_depth_prob": 0.0, "num_classes": 5, "input_size": (24, 24)}
+    return without_buffers(maxvit.MaxVit(**{**sizes, **more, **options}))
+
+
+def torchvision_segmenter(head: str) -> nn.Module:
+    """On a small ResNet, without dropout; in training it gives the auxiliary logits, too."""
+    declare_operators()
+    from torchvision.models import resnet, segmentation
+    from torchvision.models._utils import IntermediateLayerGetter
+    from torchvision.models.segmentation import deeplabv3, fcn
+
+    layers = {"layer3": "aux", "layer4": "out"}
+    backbone = resnet.ResNet(
+        resnet.Bottleneck, [1, 1, 1, 1], replace_stride_with_dilation=[False, True, True]
+    )
+    classifier = fcn.FCNHead(2048, 5) if head == "fcn" else deeplabv3.DeepLabHead(2048, 5)
+
+    class Output(segmentation.FCN):
+        def forward(self, x: Tensor) -> Any:
+            out = super().forward(x)
+            return (out["out"], out["aux"]) if self.training else out["out"]
+
+    model = Output(IntermediateLayerGetter(backbone, layers), classifier, fcn.FCNHead(1024, 5))
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    return model
 
 
 def without_buffers(module: nn.Module) -> nn.Module:

@@ -1,10 +1,9 @@
-"""Each family inside other modules: bound, as a part of a larger one, and in NNX."""
+"""Each family inside other modules: bound, and as a part of a larger one."""
 
 import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 import zoo
 from tests.cases import CASES, Case
@@ -67,22 +66,3 @@ def test_grafted_into_a_larger_module_it_gives_the_same(case, model, outputs):
     grafted = zoo.graft(variables, model, at="part")
     given = outer.apply(grafted, *case.inputs, rngs=case.rngs)
     assert same(case, given, outputs)
-
-
-def test_in_nnx_it_gives_the_same(case, model, outputs):
-    wrapped = zoo.to_nnx(model, nnx.Rngs(0, **case.rngs))
-    assert same(case, wrapped(*case.inputs), outputs)
-    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(wrapped, nnx.Param))) == sum(
-        leaf.size for leaf in jax.tree.leaves(model.variables["params"])
-    )
-
-
-def test_in_nnx_running_statistics_are_kept():
-    case = CASES["resnet14, groups"]
-    module = families.named(case.family).create(**case.config)
-    variables = jax.jit(module.init)(jax.random.key(1), *case.inputs)
-    wrapped = zoo.to_nnx(zoo.Model(module, variables))
-    expected, changed = module.apply(variables, *case.inputs, train=True, mutable=["batch_stats"])
-    given = wrapped(*case.inputs, train=True, mutable=["batch_stats"])
-    np.testing.assert_array_equal(given, expected)
-    np.testing.assert_array_equal(wrapped.bn1["mean"][...], changed["batch_stats"]["bn1"]["mean"])

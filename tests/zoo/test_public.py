@@ -12,7 +12,7 @@ from zoo._registry import families
 
 NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
-    *("feature_gradients", "features", "graft", "partition", "to_nnx"),
+    *("feature_gradients", "features", "graft", "from_nnx", "partition", "to_nnx"),
     *("fsdp", "tensor_parallel", "predict_all"),
     *("predict", "embed", "generate"),
     *("BatchNorm", "convert", "to_torch", "verify", "write_golden"),

@@ -12,6 +12,7 @@ from zoo._inference import generate as loop
 from zoo._inference.continue_texts import BATCH_SIZE, Options, checked, continued, seeded
 from zoo._inference.sampling import fill
 from zoo._inference.subject import subject
+from zoo._loading.nnx_model import in_linen
 from zoo._loading.resolve import Name
 from zoo._model import Model
 
@@ -98,6 +99,7 @@ def generate(
     size = batch_size or BATCH_SIZE
     if isinstance(prompts, Sequence) and not isinstance(prompts, str) and not len(prompts):
         return []
+    model = in_linen(model)
     if not _are_texts(prompts):
         loaded = model if isinstance(model, Model) else checked(subject(model)).load()
         return _continued_ids(loaded, prompts, attention_mask, size, max_new_tokens, options)

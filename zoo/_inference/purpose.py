@@ -27,6 +27,8 @@ def purpose(entry: Entry) -> str:
         return "it is a module of your own, and zoo.load gives its outputs"
     if entry.takes_tokens:
         return TEXTS.get(_head(entry), "zoo.load gives its outputs")
+    if labels_pixels(entry):
+        return "it labels their pixels, and zoo.load gives the logits of each"
     if family.sample is not None:
         return f"it draws images: zoo.{family.name}.sample"
     if entry.config.get("num_classes") == 0:
@@ -43,6 +45,12 @@ def continues_texts(entry: Entry) -> bool:
 def classifies_texts(entry: Entry) -> bool:
     """Returns whether `zoo.predict` takes texts for the model; of a module of your own nobody knows."""
     return entry.takes_tokens and (entry.family is None or _head(entry) == "classification")
+
+
+def labels_pixels(entry: Entry) -> bool:
+    """Returns whether the model gives logits of each pixel, and none of a picture as a whole."""
+    family = families.named(entry.family)
+    return family is not None and "image-segmentation" in family.tasks.values()
 
 
 def _head(entry: Entry) -> str:

@@ -13,6 +13,7 @@ from zoo._loading.build import build
 from zoo._loading.given import check_given, known_files, unknown_files
 from zoo._loading.load import load_located
 from zoo._loading.located import Located
+from zoo._loading.nnx_model import in_linen
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model, record_of
 from zoo._registry.entry import Entry
@@ -63,6 +64,7 @@ def subject(
     Raises:
         ZooError: the model has no record, which says what it takes.
     """
+    given = in_linen(given)
     if isinstance(given, Model):
         return _loaded(given)
     if isinstance(given, Located):

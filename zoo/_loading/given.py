@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from zoo._errors import ZooError
 from zoo._loading.load import load
 from zoo._loading.located import Located
+from zoo._loading.nnx_model import in_linen
 from zoo._loading.resolve import Name
 from zoo._model import Model, record_of
 from zoo._registry import manifest
@@ -15,11 +16,12 @@ Given: TypeAlias = Name | Model
 
 
 def model_of(given: Given) -> Model:
-    """Returns the model itself, or the one of that name with its weights.
+    """Returns the linen model itself, that of an NNX module, or the one of that name with its weights.
 
     Raises:
         ZooError: it is neither, or nothing has the name.
     """
+    given = in_linen(given)
     if isinstance(given, Model):
         return given
     check_given(given)

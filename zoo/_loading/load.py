@@ -3,11 +3,11 @@
 from __future__ import annotations  # help(zoo.load) then shows the names of types, not what they stand for
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import flax.linen as nn
 import jax
@@ -24,6 +24,8 @@ from zoo._loading.build import build
 from zoo._loading.companions import companion
 from zoo._loading.layouts import NO_LEEWAY, Leeway
 from zoo._loading.located import Located
+from zoo._loading.nnx_model import in_nnx
+from zoo._loading.own_nnx import is_function, load_own
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model, Origin
 from zoo._registry.entry import Entry, FrozenMapping
@@ -33,6 +35,10 @@ from zoo._variables.check import check_fit
 from zoo._variables.sharding import Placement, log_replicated
 from zoo._variables.tree import count_params, unflatten
 
+if TYPE_CHECKING:
+    from flax import nnx
+
+LIBRARIES = ("linen", "nnx")
 Loaded: TypeAlias = tuple[dict[str, lazy.Array], tuple[str, ...]]  # by path; what was left out and why
 
 
@@ -44,12 +50,13 @@ def load(
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike | None = None,
     sharding: Placement | None = None,
-    module: nn.Module | None = None,
+    module: nn.Module | Callable[[], nnx.Module] | None = None,
     revision: str | None = None,
     token: Token = None,
     verify: bool = False,
     ignore: Sequence[str] = (),
     missing: Sequence[str] = (),
+    library: str = "linen",
     **config: Any,
 ) -> Model:
     """Builds a model, with its published weights or initialised.
@@ -66,13 +73,16 @@ def load(
             batch norms have at least float32.
         sharding: Where arrays go: one for all, or a function of an array's path and shape, such as `fsdp` and
             `tensor_parallel` give. A process then reads of a file what its own devices have of the arrays.
-        module: A module of your own that takes the weights, instead of the family's.
+        module: A module of your own that takes the weights, instead of the family's; or a function that
+            makes one of NNX, `lambda: Net(rngs=nnx.Rngs(0))`, which is then the model's `module`.
         revision: Revision of a repository: a commit, branch or tag.
         token: For the Hub: a token of yours, or False for none; by default that of your login, if any.
         verify: With `sharding`, whether files are hashed that were hashed before and have not changed since.
         ignore: Regular expressions for whole names of tensors, or paths of arrays, that may be left over.
         missing: Regular expressions for whole names of tensors, or paths of arrays, that may be missing:
             these arrays are initialised with `seed`, which is noted and logged.
+        library: "linen", or "nnx" for a model whose `module` is an `nnx.Module` with a module for each
+            layer, as `to_nnx` makes it; its random streams begin from `seed`.
         **config: Keywords of the family's `create` that differ from the entry's; `head=` chooses another
             head than a repository's config.json names. With `num_classes=`, a head that the weights lack or
             have for other classes is initialised with `seed`, which is noted and logged; 0 gives features.
@@ -91,19 +101,27 @@ def load(
         UnknownModelError: the manifest has no such name.
         WeightsError: the weights are missing, cannot be fetched, are damaged, or do not fit the module.
     """
+    if library not in LIBRARIES:
+        raise ZooError(f"library={library!r}; expected one of {', '.join(LIBRARIES)}.")
     located = resolve(name, revision, token, config.get("head"))
-    return load_located(
+    if is_function(module):
+        others = {"dtype": dtype, "param_dtype": param_dtype, "sharding": sharding, "ignore": ignore}
+        return load_own(
+            located, module, pretrained=pretrained, others={**others, "missing": missing, **config}
+        )
+    model = load_located(
         located,
         pretrained=pretrained,
         seed=seed,
         dtype=dtype,
         param_dtype=param_dtype,
         sharding=sharding,
-        module=module,
+        module=cast("nn.Module | None", module),  # other callables are refused
         verify=verify,
         leeway=Leeway.of(ignore, missing),
         config=config,
     )
+    return model if library == "linen" else in_nnx(model, seed)
 
 
 KEYWORDS = tuple(inspect.signature(load).parameters)[1:-1]

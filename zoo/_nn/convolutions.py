@@ -34,6 +34,7 @@ def conv(
     stride: int = 1,
     groups: int = 1,
     *,
+    dilation: int = 1,
     bias: bool = False,
     same: bool = False,
     init: Any = KAIMING,
@@ -46,6 +47,7 @@ def conv(
         size: Height and width of the kernel, in pixels.
         stride: Step between its places, in pixels.
         groups: Number of groups of channels that do not see each other.
+        dilation: Step between the pixels that the kernel sees.
         bias: Whether to add a bias, zero at first.
         same: If true, pads as TensorFlow does: by what the stride needs, where that is uneven one more at the
             end; otherwise by half the kernel on all sides, as PyTorch pads.
@@ -57,12 +59,18 @@ def conv(
         channels,
         sides,
         (stride, stride),
-        "SAME" if same else [(side // 2, side // 2) for side in sides],
+        "SAME" if same else [(dilation * (side // 2),) * 2 for side in sides],
+        kernel_dilation=(dilation, dilation),
         feature_group_count=groups,
         use_bias=bias,
         kernel_init=init,
         dtype=dtype,
     )
+
+
+def normal(deviation: float | None) -> Any:
+    """Returns the initializer of kernels of a standard deviation; None is KAIMING's."""
+    return KAIMING if deviation is None else nn.initializers.normal(deviation)
 
 
 class Units(NamedTuple):
@@ -73,6 +81,7 @@ class Units(NamedTuple):
         epsilon: Epsilon of the norms.
         momentum: Part that a batch has in the running statistics, as PyTorch counts it.
         same: Whether to pad as TensorFlow does; see `conv`.
+        deviation: Standard deviation of kernels at first; by default KAIMING's.
         dtype: Dtype to compute in.
     """
 
@@ -80,6 +89,7 @@ class Units(NamedTuple):
     epsilon: float = 1e-5
     momentum: float = 0.1
     same: bool = False
+    deviation: float | None = None
     dtype: DTypeLike | None = None
 
     def act(self, x: jax.Array) -> jax.Array:
@@ -88,7 +98,8 @@ class Units(NamedTuple):
 
     def conv(self, channels: int, size: int, stride: int = 1, groups: int = 1) -> nn.Conv:
         """Builds a convolution without a bias, which a norm would take away."""
-        return conv(channels, size, stride, groups, same=self.same, dtype=self.dtype)
+        init = normal(self.deviation)
+        return conv(channels, size, stride, groups, same=self.same, init=init, dtype=self.dtype)
 
     def norm(self, init: Callable[..., Any] = nn.initializers.ones) -> BatchNorm:
         """Builds a batch norm; `init` is the initializer of its scale."""
@@ -113,11 +124,13 @@ class SqueezeExcite(nn.Module):
     squeezed: int  # inside
     activation: str = "relu"
     gate: str = "sigmoid"
+    deviation: float | None = None  # of kernels at first, as for Units
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
-        self.fc1 = conv(self.squeezed, 1, bias=True, dtype=self.dtype)
-        self.fc2 = conv(self.channels, 1, bias=True, dtype=self.dtype)
+        init = normal(self.deviation)
+        self.fc1 = conv(self.squeezed, 1, bias=True, init=init, dtype=self.dtype)
+        self.fc2 = conv(self.channels, 1, bias=True, init=init, dtype=self.dtype)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) -> the same shape."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -107,15 +108,34 @@ class BatchNorm(nn.BatchNorm):
         out: jax.Array = super().__call__(x, use_running_average, mask=mask)
         if average or self.is_initializing():
             return out
-        count = x.size / x.shape[self.axis] if mask is None else mask.sum()
-        if self.axis_name is not None:
-            count = jax.lax.psum(count, self.axis_name, axis_index_groups=self.axis_index_groups)
-        if isinstance(count, float) and count < 2:
-            raise ZooError(f"batch norm in training needs more than one value a channel, got input {x.shape}")
-        # Flax has just written momentum * before + (1 - momentum) * variance.
+        # Flax has just written the biased one.
         after: jax.Array = self.get_variable("batch_stats", "var")
-        self.put_variable("batch_stats", "var", after + (after - self.momentum * before) / (count - 1))
+        self.put_variable("batch_stats", "var", unbiased(self, before, after, x, mask))
         return out
+
+
+def unbiased(
+    layer: Any, before: jax.Array, after: jax.Array, x: jax.Array, mask: jax.Array | None
+) -> jax.Array:
+    """Returns the running variance that PyTorch keeps, from the one that Flax does.
+
+    Args:
+        layer: A batch norm of linen or NNX.
+        before: Running variance before the batch.
+        after: Flax's after it: momentum * before + (1 - momentum) * the batch's variance.
+        x: The batch.
+        mask: True for values that count; None where all do.
+
+    Raises:
+        ZooError: one value a channel, which has no variance.
+    """
+    count = x.size / x.shape[layer.axis] if mask is None else mask.sum()
+    if layer.axis_name is not None:
+        count = jax.lax.psum(count, layer.axis_name, axis_index_groups=layer.axis_index_groups)
+    if isinstance(count, float) and count < 2:
+        raise ZooError(f"batch norm in training needs more than one value a channel, got input {x.shape}")
+    scaled: jax.Array = after + (after - layer.momentum * before) / (count - 1)
+    return scaled
 
 
 class LayerScale(nn.Module):
@@ -141,6 +161,23 @@ def pixel_shuffle(x: jax.Array, stride: int) -> jax.Array:
     batch, height, width, _ = x.shape
     parts = x.reshape(batch, height, width, -1, stride, stride)
     return parts.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * stride, width * stride, -1)
+
+
+def bilinear(x: jax.Array, sides: tuple[int, int]) -> jax.Array:
+    """(batch, height, width, channels) -> (batch, *sides, channels), as torch.nn.functional.interpolate."""
+    if sides == x.shape[1:3]:
+        return x
+    down, across = (
+        jnp.asarray(_linear_weights(*each), x.dtype) for each in zip(x.shape[1:3], sides, strict=True)
+    )
+    return jnp.einsum("yY,xX,bYXc->byxc", down, across, x, precision="highest")
+
+
+def _linear_weights(old: int, new: int) -> np.ndarray:
+    """Returns the (new, old) weights of an axis; beyond the edge the outermost pixel goes on."""
+    at = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    weights: np.ndarray = np.maximum(1 - np.abs(at[:, None] - np.arange(old)), 0)
+    return weights
 
 
 def bicubic(old: int, new: int, *, align_corners: bool = False, antialias: bool = False) -> np.ndarray:

@@ -89,7 +89,7 @@ def _task(entry: Entry, model: Model) -> str | None:
     family = families.family(entry)
     if family.sample:
         return "unconditional-image-generation"
-    if entry.takes_tokens:
+    if entry.takes_tokens or family.tasks:
         keyword = inspect.signature(family.create).parameters.get("head")
         if keyword is None:
             return None

@@ -24,6 +24,7 @@ from zoo._hub.errors import NetworkError
 from zoo._hub.hub_file import HubFile
 from zoo._hub.settings import Token, check_token
 from zoo._loading import repositories
+from zoo._loading.nnx_model import in_linen
 from zoo._loading.resolve import resolve
 from zoo._model import Model
 from zoo._publishing import model_card, stage, staging_directory
@@ -104,6 +105,7 @@ def publish(
 def run(subject: Subject, request: Request, options: StageOptions, review: Review) -> Published:
     """Publishes as `publish` does, and adds the entry to `request.manifest`, if given."""
     _check(request, options)
+    subject = in_linen(subject)
     if not isinstance(subject, Model) and not repositories.is_one(subject):
         resolve(subject)  # a directory that is not there is told before the Hub is asked
     api = Api(request.repo, options.token)

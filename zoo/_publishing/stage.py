@@ -23,6 +23,7 @@ from zoo._hub.settings import Token
 from zoo._loading import companions
 from zoo._loading.load import load_located, pretrained_arrays
 from zoo._loading.located import Located
+from zoo._loading.nnx_model import in_linen
 from zoo._loading.resolve import counted, resolve
 from zoo._loading.text_settings import text_files
 from zoo._loading.weights import content_of
@@ -76,6 +77,7 @@ def stage(subject: Subject, target: Path, options: StageOptions) -> Staged:
         PublishError: a requested file cannot be prepared.
         WeightsError: the weights are missing, damaged or wrong, or cannot be written.
     """
+    subject = in_linen(subject)
     if isinstance(subject, Model):
         located = _published(subject, options)
         prepared = _of_located(located, options) if located else _of_model(subject, options)

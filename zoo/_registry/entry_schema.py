@@ -23,7 +23,7 @@ Problems: TypeAlias = Iterator[tuple[str, str]]
 
 # What shapes of single fields cannot say: which of them go together.
 
-URL_HASH = re.compile(r"-([0-9a-f]{8})\.\w+$")  # first digits of the hash, as torchvision names files
+URL_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # first digits of the hash, as torchvision names files
 
 PLACES = ("file", "repo", "revision", "url")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 from jax.typing import DTypeLike
 
 from converters import write_names
@@ -20,6 +19,7 @@ from zoo._model import Model
 from zoo._registry.entry import Entry
 from zoo._saving import save
 from zoo._saving.call import NAMES, Call
+from zoo._saving.own_module import OwnModule
 from zoo._saving.plan import NO_CONFIG, Config, plan
 from zoo._variables import lazy
 from zoo._variables.tree import unflatten
@@ -102,7 +102,7 @@ def convert_to(
     *,
     model: Name | None = None,
     config: Config = NO_CONFIG,
-    module: nn.Module | None = None,
+    module: OwnModule | None = None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
     overwrite: bool = False,
@@ -117,7 +117,7 @@ def convert_to(
         model: Name of the model that it is for; recognised where neither it nor a module is given.
         config: Keywords of the architecture's `create` that differ from those of `model`.
         module: A module of your own.
-        call: The call of that module which finds its arrays.
+        call: The call of that module which finds its arrays, if it is linen's.
         names: Names pairs and rules, instead of those that the architecture knows; kept for `export`.
         overwrite: Replaces what is there.
         report: Called after each array.

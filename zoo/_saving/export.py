@@ -19,14 +19,16 @@ from zoo._loading.build import build
 from zoo._loading.given import Given, model_of
 from zoo._loading.load import pretrained_arrays
 from zoo._loading.located import Located
+from zoo._loading.own_nnx import filled
 from zoo._loading.resolve import resolve
 from zoo._registry import families, manifest
 from zoo._registry.entry import Entry
 from zoo._saving import transformers_folder
 from zoo._saving.call import NAMES, Call
 from zoo._saving.call import read as read_call
-from zoo._saving.plan import own_target
-from zoo._variables.tree import unflatten
+from zoo._saving.own_module import OwnModule, flax_module
+from zoo._saving.plan import own_targets
+from zoo._variables.tree import flatten, unflatten
 
 
 def to_torch(
@@ -58,7 +60,7 @@ def export(
     *,
     like: str | os.PathLike[str] | None = None,
     layout: str | None = None,
-    module: nn.Module | None = None,
+    module: OwnModule | None = None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
     ignore: Sequence[str] = (),
@@ -105,7 +107,7 @@ def export(
 
 def _state_dict(
     variables: Any,
-    module: nn.Module,
+    module: OwnModule,
     entry: Entry,
     *,
     layout: str | None,
@@ -120,10 +122,13 @@ def _state_dict(
         entry = replace(entry, layout=layout)
     if like is not None:
         own = entry.family is None
-        target = own_target(module, call, names) if own else recognize.target(entry, names=names)
+        target = own_targets(module, call, names)[0] if own else recognize.target(entry, names=names)
         names, ignore = target.fit(like, ignore)[1], (*ignore, *target.allowed)
     elif names is None and entry.family is not None:
-        names = _names(module, entry)
+        names = _names(flax_module(module), entry)
+    if not isinstance(module, nn.Module):
+        made = filled(flatten(variables), module)
+        return tensors_of(made, like=like, names=names or (), ignore=ignore)
     args, kwargs = call.arguments(module)
     return tensors_of(
         variables,
@@ -164,16 +169,18 @@ def _original(located: Located, like: str | os.PathLike[str] | None) -> Tensors 
 
 
 def _model(
-    name: str | os.PathLike[str], module: nn.Module | None
-) -> tuple[Located, nn.Module, dict[str, Any]]:
+    name: str | os.PathLike[str], module: OwnModule | None
+) -> tuple[Located, OwnModule, dict[str, Any]]:
     """A model, its module and arrays; the entry of a bare file is recognised by its paths and shapes."""
     if not os.fspath(name).endswith(".safetensors"):
         located = resolve(name)
-        return located, *pretrained_arrays(located, module)
+        if module is None or isinstance(module, nn.Module):
+            return located, *pretrained_arrays(located, module)
+        return located, module, dict(weights.read(located))
     arrays = read_checkpoint(name)
     if not are_flax(arrays):
         raise ZooError(f"{os.fspath(name)!r} holds PyTorch tensors already, such as {next(iter(arrays))!r}.")
     if module is not None:
-        return Located(entry=Entry(type(module).__name__, 0)), module, dict(arrays)
+        return Located(entry=Entry(type(flax_module(module)).__name__, 0)), module, dict(arrays)
     entry = recognize.entry_of_variables(arrays)
     return Located(entry=entry), build(entry)[0], dict(arrays)

@@ -14,8 +14,15 @@ from jax.typing import DTypeLike
 from converters import read_checkpoint
 from converters.errors import ConversionError
 from converters.formats import are_flax
-from converters.linen import initial_values
-from converters.matching import Conversion, Fit, NamesAndRules, best_fit, conversion_error, doubts
+from converters.matching import (
+    Conversion,
+    Fit,
+    NamesAndRules,
+    best_fit,
+    conversion_error,
+    doubts,
+    fewest_problems,
+)
 from converters.tensors import Tensors
 from zoo._errors import ZooError
 from zoo._loading import lone_file, recognize, repositories
@@ -28,7 +35,9 @@ from zoo._loading.resolve import Name, resolve
 from zoo._loading.text_settings import text_files
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._registry.manifest import CONFIG
+from zoo._saving import own_module
 from zoo._saving.call import Call
+from zoo._saving.own_module import OwnModule, flax_module, initializer, inspections
 from zoo._saving.save import GOLDEN, checked_labels
 from zoo._saving.verify import MAX_GOLDEN
 from zoo._variables.casting import float_dtype
@@ -64,7 +73,7 @@ def plan(
     *,
     model: Name | None = None,
     config: Config = NO_CONFIG,
-    module: nn.Module | None = None,
+    module: OwnModule | None = None,
     call: Call | None = None,
     names: NamesAndRules | None = None,
     ignore: Sequence[str] = (),
@@ -105,7 +114,7 @@ def plan(
         else:
             target, fit = recognize.recognize(tensors, names=names, leeway=leeway)
         target = target if preprocess is None else replace(target, doubts=())
-        made = _of_target(Path(source), target, fit, call if module is not None else None)
+        made = _of_target(Path(source), target, fit, module, call)
     entry, conversion, beside = made.entry, made.conversion, made.beside
     conversion = replace(conversion, allow_nonfinite=allow_nonfinite)
     if dtype is not None:
@@ -148,24 +157,25 @@ def _of_folder(located: Located, config: Config, leeway: Leeway) -> Plan:
 
 
 def _own(
-    tensors: Tensors, module: nn.Module, call: Call, names: NamesAndRules | None, leeway: Leeway
+    tensors: Tensors, module: OwnModule, call: Call, names: NamesAndRules | None, leeway: Leeway
 ) -> tuple[recognize.Target, Fit]:
-    target = own_target(module, call, names)
-    fit, used = target.fit(tensors, *leeway)
+    target, fit = fewest_problems(
+        own_targets(module, call, names), lambda target: target.fit(tensors, *leeway)[0]
+    )
     if fit.problems:
-        raise _refusal(tensors, target, fit, used, leeway, hint=call.channels_first())
+        raise _refusal(tensors, target, fit, names or (), leeway, hint=call.channels_first())
     return target, fit
 
 
-def own_target(module: nn.Module, call: Call, names: NamesAndRules | None) -> recognize.Target:
-    """The target that a module of one's own is; its entry has the inputs that `__call__` takes alone."""
-    plain = call.method is None and not call.arguments(module)[1]
-    return recognize.Target(
-        entry=Entry(type(module).__name__, 0, inputs=tuple(call.inputs) if plain else ()),
-        module=module,
-        inspection=call.inspect(module),
-        layouts=(names or (),),
-    )
+def own_targets(module: OwnModule, call: Call, names: NamesAndRules | None) -> list[recognize.Target]:
+    """The targets that a module of one's own may be; the entry has the inputs that `__call__` takes alone."""
+    made = flax_module(module)
+    plain = call.method is None and not (isinstance(made, nn.Module) and call.arguments(made)[1])
+    entry = Entry(type(made).__name__, 0, inputs=tuple(call.inputs) if plain else ())
+    return [
+        recognize.Target(entry=entry, module=made, inspection=inspection, layouts=(names or (),))
+        for inspection in inspections(module, call)
+    ]
 
 
 def _named(
@@ -198,10 +208,19 @@ def _refusal(
     return ConversionError(f"{error}\n{hint}", error.draft) if hint else error
 
 
-def _of_target(source: Path, target: recognize.Target, fit: Fit, call: Call | None) -> Plan:
-    """The plan of a module that fits; `call` is that of a module of one's own."""
-    notes = (*fit.notes, *target.notes, *target.doubts, *(() if call is None else doubts(fit)))
-    conversion = _conversion(fit, notes, target.module, target.entry, call)
+def _of_target(
+    source: Path, target: recognize.Target, fit: Fit, module: OwnModule | None, call: Call | None
+) -> Plan:
+    """The plan of a module that fits; `module` is one's own, and `call` that of it."""
+    own = () if module is None else (*doubts(fit), *own_module.doubts(module, fit.links))
+    notes = (*fit.notes, *target.notes, *target.doubts, *own)
+    conversion = _conversion(
+        fit,
+        notes,
+        target.module if module is None else module,
+        target.entry,
+        None if module is None else call,
+    )
     return Plan(
         entry=_described(target.entry, conversion, source),
         module=target.module,
@@ -211,17 +230,10 @@ def _of_target(source: Path, target: recognize.Target, fit: Fit, call: Call | No
 
 
 def _conversion(
-    fit: Fit, notes: tuple[str, ...], module: nn.Module, entry: Entry, call: Call | None
+    fit: Fit, notes: tuple[str, ...], module: OwnModule, entry: Entry, call: Call | None
 ) -> Conversion:
-    call = call or Call(inputs=entry.inputs)
-    args, kwargs = call.arguments(module)
-    return Conversion.of(
-        fit,
-        notes=notes,
-        initialize=lambda paths: initial_values(
-            module, paths, *args, kwargs=kwargs, rngs=None, method=call.method
-        ),
-    )
+    initialize = initializer(module, call or Call(inputs=entry.inputs))
+    return Conversion.of(fit, notes=notes, initialize=initialize)
 
 
 def _described(entry: Entry, conversion: Conversion, source: Path) -> Entry:

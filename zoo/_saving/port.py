@@ -51,6 +51,7 @@ def port_to(
     *,
     target: str = "linen",
     overwrite: bool = False,
+    methods: Mapping[str, Call] | None = None,
 ) -> PortedTo:
     """Ports a torch module, and writes the source and the model beside it.
 
@@ -60,6 +61,7 @@ def port_to(
         out: The directory, as `zoo.save` writes it.
         target: As for `converters.port`.
         overwrite: Replaces what is there.
+        methods: Calls of the methods to trace, in place of `call`.
 
     Raises:
         ConversionError: the module cannot be ported, or the written one differs.
@@ -69,9 +71,8 @@ def port_to(
     save.check_target(out, overwrite=overwrite, also=(SOURCE,))
     if call.method is not None:
         raise ZooError("method= is for modules of Flax; port takes what `forward` does.")
-    args, keywords = _drawn(torch_module, call)
     try:
-        ported = converters.port(torch_module, *args, target=target, kwargs={**keywords, **call.values})
+        ported = _ported(torch_module, call, methods, target)
     except converters.ConversionError as error:
         if not error.source:
             raise
@@ -111,6 +112,16 @@ def _write_nnx(out: Path, ported: converters.Ported, beside: Mapping[str, bytes]
     for name, content in beside.items():
         with atomic_write(out / name) as file:
             file.write(content)
+
+
+def _ported(
+    torch_module: Any, call: Call, methods: Mapping[str, Call] | None, target: str
+) -> converters.Ported:
+    if not methods:
+        args, keywords = _drawn(torch_module, call)
+        return converters.port(torch_module, *args, target=target, kwargs={**keywords, **call.values})
+    drawn = {name: _drawn(getattr(torch_module, name, None), each)[0] for name, each in methods.items()}
+    return converters.port(torch_module, target=target, methods=drawn)
 
 
 def certificate(ported: converters.Ported) -> str:
@@ -164,7 +175,7 @@ def _flat(inputs: Sequence[Any]) -> list[np.ndarray] | None:
     return [each.astype(jax.dtypes.canonicalize_dtype(each.dtype)) for each in inputs]
 
 
-def _drawn(torch_module: Any, call: Call) -> tuple[list[Any], Mapping[str, Any]]:
+def _drawn(function: Any, call: Call) -> tuple[list[Any], Mapping[str, Any]]:
     """Returns example inputs: random numbers, ids that the module takes, and masks that mask the end."""
     import torch
 
@@ -181,7 +192,7 @@ def _drawn(torch_module: Any, call: Call) -> tuple[list[Any], Mapping[str, Any]]
                 kwargs[name] = tensor
         try:
             with torch.no_grad():
-                torch_module(*args, **kwargs, **call.values)
+                function(*args, **kwargs, **call.values)
         except Exception:  # an id that is too large; whatever else it is, `port` says
             continue
         break

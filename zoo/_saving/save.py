@@ -21,6 +21,7 @@ from zoo._errors import UnknownModelError, WeightsError, ZooError
 from zoo._hub.checksum import checksum_of
 from zoo._inference.fold_batch_norm import Folded
 from zoo._loading.located import Located
+from zoo._loading.nnx_model import in_linen
 from zoo._loading.preprocessing import Preprocessing, preprocessing
 from zoo._loading.resolve import list_models, resolve
 from zoo._loading.text_settings import text_files
@@ -77,6 +78,7 @@ def save(
         ZooError: the model's batch norms are folded, transformers has no such model, or there are not as many
             labels as classes.
     """
+    model = in_linen(model)
     if not isinstance(model, Model):
         raise ZooError(f"zoo.save takes a model and then a directory, found {type(model).__name__} first.")
     if format not in FORMATS:

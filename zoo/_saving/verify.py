@@ -25,11 +25,15 @@ from converters.formats import WEIGHTS_FILE, safetensors
 from converters.io import aligned_read, named_errors
 from converters.matching import dtype_kind, nonfinite
 from zoo._errors import WeightsError, ZooError
+from zoo._loading import weights
 from zoo._loading.companions import companion
 from zoo._loading.load import pretrained_arrays
+from zoo._loading.located import Located
+from zoo._loading.own_nnx import checked
 from zoo._loading.resolve import resolve
 from zoo._loading.weights import locate
 from zoo._registry.entry import UNATTESTED
+from zoo._saving.own_module import OwnModule
 from zoo._saving.save import GOLDEN
 from zoo._variables.tree import count_params, unflatten
 
@@ -60,7 +64,7 @@ class Verified:
     made_by: str = "PyTorch"
 
 
-def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> Verified:
+def verify(name: str | os.PathLike[str], *, module: OwnModule | None = None) -> Verified:
     """Checks a model's weights: hash, arrays, number of parameters, finiteness, and golden outputs if any.
 
     Args:
@@ -72,7 +76,7 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
     """
     located = resolve(name)
     entry = located.entry
-    built, arrays = pretrained_arrays(located, module)
+    built, arrays = _pretrained(located, module)
     variables = unflatten(arrays)
     count = count_params(variables)
     if located.counted and count != entry.num_params:
@@ -91,10 +95,16 @@ def verify(name: str | os.PathLike[str], *, module: nn.Module | None = None) -> 
         num_params=count,
         difference=None,
     )
-    if not golden.exists():
+    if not golden.exists() or not isinstance(built, nn.Module):
         return found
     difference = _compare(built, variables, golden)
     return replace(found, difference=difference, made_by=_metadata(golden).get(MADE_BY, found.made_by))
+
+
+def _pretrained(located: Located, module: OwnModule | None) -> tuple[OwnModule, dict[str, np.ndarray]]:
+    if module is None or isinstance(module, nn.Module):
+        return pretrained_arrays(located, module)
+    return module, dict(checked(weights.read(located), module))
 
 
 def golden_path(file: Path) -> Path:

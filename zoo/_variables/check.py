@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +12,7 @@ from zoo._errors import WeightsError
 KINDS = (jnp.floating, jnp.signedinteger, jnp.unsignedinteger, jnp.bool_, jnp.complexfloating)
 
 
-def check_fit(
-    arrays: Mapping[str, Any], shapes: Mapping[str, jax.ShapeDtypeStruct], module: nn.Module
-) -> None:
+def check_fit(arrays: Mapping[str, Any], shapes: Mapping[str, jax.ShapeDtypeStruct], module: object) -> None:
     """Compares names, shapes and kinds of dtype.
 
     Raises:

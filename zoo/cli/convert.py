@@ -15,7 +15,7 @@ from zoo._errors import ZooError
 from zoo._progress import bytes_bar
 from zoo.cli.console import Json, Name, record, table
 from zoo.cli.flags import in_flags
-from zoo.cli.modules import Module, make
+from zoo.cli.modules import Module, make_own
 
 Names = Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file of names pairs and rules.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
@@ -114,8 +114,12 @@ def convert(
     """Convert a PyTorch checkpoint to Flax weights, exactly."""
     from zoo._saving.convert import convert_to
 
-    if (module is None) != (not input_) or (module and model):
-        raise typer.BadParameter("give --model, or --module with --input, or neither")
+    own = make_own(module)
+    nnx = own is not None and not hasattr(own, "apply")
+    if (module and model) or bool(input_) != (own is not None and not nnx):
+        raise typer.BadParameter("give --model, or --module with --input, or --module of NNX, or neither")
+    if nnx and (method or set_):
+        raise typer.BadParameter("a module of NNX knows its shapes: leave out --method and --set")
     if module is None and (method or (set_ and not model)):
         raise typer.BadParameter("--method goes with --module, --set with --module or --model")
     with _drafting(draft, overwrite=force), bytes_bar() as report:
@@ -124,8 +128,8 @@ def convert(
             out,
             model=model,
             config={} if module else _values(set_),
-            module=make(module),
-            call=call_of(input_, set_, method) if module else None,
+            module=own,
+            call=call_of(input_, set_, method) if input_ else None,
             names=None if names is None else read_names(names),
             ignore=ignore or (),
             missing=missing or (),
@@ -166,7 +170,7 @@ def export(
         out,
         like=like,
         layout=layout,
-        module=make(module),
+        module=make_own(module),
         call=call_of(input_, set_, method) if input_ else None,
         names=None if names is None else read_names(names),
         ignore=ignore or (),
@@ -186,7 +190,7 @@ def verify(
     """
     from zoo._saving.verify import verify as run
 
-    found = run(name, module=make(module))
+    found = run(name, module=make_own(module))
     if json:
         record(
             {"sha256": found.sha256, "parameters": found.num_params, "outputs": found.difference}, json=True

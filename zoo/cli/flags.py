@@ -11,6 +11,7 @@ RENAMED = {
     "private=False": "public",
     "max_new_tokens=": "tokens",
     "inputs=": "input",
+    "methods=": "method",
 }
 # Keywords that are no flag of any verb: what the library says -> what a shell does instead.
 PHRASES = {

@@ -5,8 +5,8 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
-from inspect import getfile
+from collections.abc import Callable, Iterator, Sequence
+from inspect import getfile, signature
 from pathlib import Path
 from traceback import walk_tb
 from typing import Annotated, Any
@@ -37,18 +37,42 @@ def make(text: str | None) -> Any:
 
     Raises:
         BadParameter: there is no such factory.
+        ZooError: it raises, or returns none of linen's modules.
+    """
+    made = make_own(text)
+    if made is not None and not hasattr(made, "apply"):
+        raise ZooError(
+            f"--module {text}: a module of NNX, which zoo convert, export and verify take; this takes "
+            "one of linen."
+        )
+    return made
+
+
+def make_own(text: str | None) -> Any:
+    """Returns the same, or of an NNX module its `NnxTarget`; its class may take `rngs` alone.
+
+    Raises:
+        BadParameter: there is no such factory.
         ZooError: it raises, or returns none of Flax's modules.
     """
-    return None if text is None else _made(text, "--module ", "a Flax module", "apply")
+    return (
+        None if text is None else _made(text, "--module ", "a Flax module", ("apply", "inspections"), _flax)
+    )
 
 
 def make_torch(text: str) -> Any:
     """Returns the torch.nn.Module that `pkg.mod:factory` makes; raises as `make`."""
-    return _made(text, "", "a torch.nn.Module", "named_modules")
+    return _made(text, "", "a torch.nn.Module", ("named_modules",))
 
 
-def _made(text: str, flag: str, kind: str, method: str) -> Any:
-    """Returns what a factory makes; `method` is one that this kind of modules has."""
+def _made(
+    text: str,
+    flag: str,
+    kind: str,
+    methods: Sequence[str],
+    call: Callable[[Callable[..., Any]], Any] = lambda factory: factory(),
+) -> Any:
+    """Returns what the call of a factory gives; this kind of things has one of the methods."""
     place, _, name = text.partition(":")
     sys.path.insert(0, os.getcwd())  # where a console script does not look by itself
     try:
@@ -56,14 +80,32 @@ def _made(text: str, flag: str, kind: str, method: str) -> Any:
         if not callable(factory):
             raise typer.BadParameter(f"{flag}{text}: {place!r} has no function {name!r}")
         try:
-            made = factory()
+            made = call(factory)
         except Exception as error:
             raise ZooError(f"{flag}{text}: {described(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
-    if not hasattr(made, method):
+    if not any(hasattr(made, method) for method in methods):
         raise ZooError(f"{flag}{text}: expected {kind}, {name!r} returns a {type(made).__name__}.")
     return made
+
+
+def _flax(factory: Callable[..., Any]) -> Any:
+    """Returns what a factory makes, or the target of the NNX module that it makes; its class takes `rngs`."""
+    nnx = sys.modules.get("flax.nnx")  # imported, if the module is of it
+    build = factory
+    if nnx is not None and isinstance(factory, type) and issubclass(factory, nnx.Module):
+        streams = [name for name in signature(factory.__init__).parameters if name == "rngs"]  # type: ignore[misc]
+
+        def build() -> Any:
+            return factory(**{name: nnx.Rngs(0) for name in streams})
+    else:
+        made = factory()
+        if nnx is None or not isinstance(made, nnx.Module):
+            return made
+    from converters.nnx import NnxTarget
+
+    return NnxTarget.of(build)
 
 
 def _imported(place: str, text: str) -> Any:

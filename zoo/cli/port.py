@@ -1,5 +1,6 @@
 """The verb `zoo port`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +18,19 @@ Factory = Annotated[
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The directory to write.")]
 Inputs = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--input",
         metavar="SHAPE",
         help="Shape of an input as PyTorch has it: 1,3,224,224 or 2,16:int64; NAME=SHAPE for a keyword.",
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="NAME=SHAPE",
+        help="A method in place of forward, with the shape of its argument; once for each argument.",
     ),
 ]
 Set = Annotated[
@@ -42,8 +51,9 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files."
 def port(
     ctx: typer.Context,
     factory: Factory,
-    input_: Inputs,
     out: Out,
+    input_: Inputs = None,
+    method: Methods = None,
     set_: Set = None,
     target: Target = "linen",
     publish: Publish = None,
@@ -63,7 +73,11 @@ def port(
         raise typer.BadParameter("--license goes with --publish")
     if publish and target != "linen":
         raise typer.BadParameter("--publish takes --target linen, whose models `zoo load` takes")
-    done = port_to(make_torch(factory), call_of(input_, set_, None), out, target=target, overwrite=force)
+    if bool(input_) == bool(method) or (method and set_):
+        raise typer.BadParameter("give --input SHAPE, or --method NAME=SHAPE")
+    calls = {name: call_of(shapes, None, None) for name, shapes in _by_name(method or ()).items()}
+    call = call_of(input_, set_, None)
+    done = port_to(make_torch(factory), call, out, target=target, overwrite=force, methods=calls)
     for note in done.notes:
         typer.echo(f"zoo: {in_flags(note, ctx.command.params)}", err=True)
     print(done.directory / SOURCE)
@@ -75,3 +89,12 @@ def port(
         module: Any = done.ported.module
         options = StageOptions(module=module, license=license_)
         print(run(str(out.absolute()), Request(repo=publish, create=True), options, lambda plan: None).url)
+
+
+def _by_name(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the shapes of each method's arguments."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, shape = text.partition("=")
+        found.setdefault(name, []).append(shape)
+    return found

@@ -83,13 +83,14 @@ class Bottleneck(nn.Module):
     groups: int
     width_per_group: int
     stride_first_conv: bool
+    dilation: int
 
     def setup(self) -> None:
         width = self.channels * self.width_per_group // 64 * self.groups
         strides = (self.stride, 1) if self.stride_first_conv else (1, self.stride)
         self.conv1 = conv(width, 1, strides[0], dtype=self.dtype)
         self.bn1 = BatchNorm(dtype=self.dtype)
-        self.conv2 = conv(width, 3, strides[1], self.groups, dtype=self.dtype)
+        self.conv2 = conv(width, 3, strides[1], self.groups, dilation=self.dilation, dtype=self.dtype)
         self.bn2 = BatchNorm(dtype=self.dtype)
         self.conv3 = conv(4 * self.channels, 1, dtype=self.dtype)
         self.bn3 = last_norm(self.zero_init_last, self.dtype)

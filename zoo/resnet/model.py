@@ -44,6 +44,7 @@ class ResNet(nn.Module):
     zero_init_last: bool
     stride_first_stage: bool
     stride_first_conv: bool
+    dilated_stages: int
     out_indices: tuple[int, ...]
     dtype: DTypeLike | None = None
 
@@ -51,15 +52,18 @@ class ResNet(nn.Module):
         stem = stem_layers(STEMS[self.stem], self.channels, self.dtype)
         self.conv1 = stem if len(stem) > 1 else stem[0]
         self.bn1 = BatchNorm(dtype=self.dtype)
-        inputs = self.channels
+        inputs, dilation = self.channels, 1
         for index, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
-            stage = [self._block(width, inputs, 2 if index or self.stride_first_stage else 1)]
-            stage += [self._block(width, width, 1) for _ in range(count - 1)]
+            stride = 2 if index or self.stride_first_stage else 1
+            keeps = index >= len(self.blocks) - self.dilated_stages
+            stage = [self._block(width, inputs, 1 if keeps else stride, dilation)]
+            dilation *= stride if keeps else 1
+            stage += [self._block(width, width, 1, dilation) for _ in range(count - 1)]
             inputs = width
             setattr(self, f"layer{index + 1}", stage)
         self.fc = nn.Dense(self.num_classes, dtype=self.dtype)
 
-    def _block(self, width: int, inputs: int, stride: int) -> nn.Module:
+    def _block(self, width: int, inputs: int, stride: int, dilation: int) -> nn.Module:
         fits = stride == 1 and inputs == width
         common: dict[str, Any] = {
             "channels": width // BLOCKS[self.block],
@@ -75,6 +79,7 @@ class ResNet(nn.Module):
             groups=self.groups,
             width_per_group=self.width_per_group,
             stride_first_conv=self.stride_first_conv,
+            dilation=dilation,
         )
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
@@ -136,6 +141,7 @@ def create(
     zero_init_last: bool = False,
     stride_first_stage: bool = False,
     stride_first_conv: bool = False,
+    dilated_stages: int = 0,
     dtype: DTypeLike | None = None,
 ) -> ResNet:
     """Builds a ResNet; the defaults are torchvision's resnet50.
@@ -160,6 +166,8 @@ def create(
         zero_init_last: Whether to initialize the last scale of a block with zeros: it begins as its shortcut.
         stride_first_stage: If true, the first stage halves height and width, too.
         stride_first_conv: If true, bottlenecks stride in the first 1x1 convolution, as in the paper.
+        dilated_stages: Number of last stages of bottlenecks that keep height and width, and whose kernels see
+            pixels further from each other instead: Yu et al., https://arxiv.org/abs/1705.09914.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
@@ -187,6 +195,10 @@ def create(
         raise ZooError(
             f"groups={groups}, width_per_group={width_per_group}: depth {depth} has blocks without groups."
         )
+    if not 0 <= dilated_stages <= (len(counts) - 1 if block == "bottleneck" else 0):
+        raise ZooError(
+            f"dilated_stages={dilated_stages}: expected 0, or fewer than {len(counts)} of bottlenecks."
+        )
     return ResNet(
         block=block,
         blocks=counts,
@@ -201,6 +213,7 @@ def create(
         zero_init_last=zero_init_last,
         stride_first_stage=stride_first_stage,
         stride_first_conv=stride_first_conv and block == "bottleneck",
+        dilated_stages=dilated_stages,
         out_indices=stage_indices(out_indices, out_features, len(counts)) if head == "maps" else (),
         dtype=dtype,
     )

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,6 +12,7 @@ from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
 
 from zoo._nn.attention import attention
+from zoo._nn.convolutions import run, stochastic_depth
 from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.windows import Window, join, offsets, partition, position_bias, region_bias
 
@@ -74,7 +75,7 @@ class WindowAttention(nn.Module):
             self.qkv = self._unbiased_keys()
             scale = nn.initializers.constant(math.log(10))
             self.logit_scale = self.param("logit_scale", scale, (self.heads, 1, 1))
-            self.cpb_mlp: list[Any] = [
+            self.cpb_mlp = [
                 Dense(512, dtype=dtype),
                 nn.relu,
                 Dense(self.heads, use_bias=False, dtype=dtype),
@@ -135,10 +136,9 @@ class WindowAttention(nn.Module):
         """Returns (heads, pixels, pixels)."""
         if self.sizes.version == 1:
             return position_bias(self.relative_position_bias_table, self.window)
-        table: Any = jnp.asarray(log_offsets(self.window, self.trained_window))
+        table = jnp.asarray(log_offsets(self.window, self.trained_window))
         table = table.astype(self.dtype or jnp.result_type(float))
-        for layer in self.cpb_mlp:
-            table = layer(table)
+        table = run(self.cpb_mlp, table, train=False)
         return 16 * nn.sigmoid(position_bias(table, self.window))
 
 
@@ -183,10 +183,9 @@ class Block(nn.Module):
             trained_window=self.trained_window,
             dtype=dtype,
         )
-        # An example's whole branch is left out, or none of it.
-        self.stochastic_depth = nn.Dropout(self.stochastic_depth_rate, broadcast_dims=(1, 2, 3))
+        self.stochastic_depth = stochastic_depth(self.stochastic_depth_rate)
         self.norm2 = LayerNorm(sizes.epsilon, dtype=dtype)
-        self.mlp: list[Any] = [
+        self.mlp = [
             Dense(int(self.width * sizes.mlp_ratio), dtype=dtype),
             ACTIVATIONS["gelu"],
             nn.Dropout(sizes.dropout),
@@ -196,15 +195,9 @@ class Block(nn.Module):
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(batch, height, width, channels) -> the same shape."""
-        attend, mlp = partial(self.attn, train=train), partial(self._mlp, train=train)
-        for norm, inner in ((self.norm1, attend), (self.norm2, mlp)):
-            out = inner(norm(x)) if self.sizes.version == 1 else norm(inner(x))
-            x = x + self.stochastic_depth(out, deterministic=not train)
-        return x
-
-    def _mlp(self, x: Any, *, train: bool) -> Any:
-        for layer in self.mlp:
-            x = layer(x, deterministic=not train) if isinstance(layer, nn.Dropout) else layer(x)
+        for norm, inner in ((self.norm1, self.attn), (self.norm2, self.mlp)):
+            layers = [norm, inner] if self.sizes.version == 1 else [inner, norm]
+            x = x + run([*layers, self.stochastic_depth], x, train=train)
         return x
 
 

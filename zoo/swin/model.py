@@ -4,18 +4,18 @@ Version 1: Liu et al., https://arxiv.org/abs/2103.14030. Version 2, with cosine 
 Liu et al., https://arxiv.org/abs/2111.09883.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
+from zoo._nn.convolutions import rising, run, torch_kernel
 from zoo._nn.images import checked_images
 from zoo._nn.stages import stage_indices
 from zoo._nn.windows import Window
@@ -56,28 +56,19 @@ class Swin(nn.Module):
     def setup(self) -> None:
         patch, dtype = (self.patch_size, self.patch_size), self.dtype
         norm = partial(LayerNorm, self.sizes.epsilon, dtype=dtype)
-        embed = nn.Conv(
-            self.width,
-            patch,
-            patch,
-            "VALID",
-            dtype=dtype,
-            **_torch_inits(self.in_channels * math.prod(patch)),
-        )
+        embed = nn.Conv(self.width, patch, patch, "VALID", dtype=dtype, kernel_init=torch_kernel)
         # torchvision moves the channels between them.
-        features: list[Any] = [[embed, lambda x: x, norm()]]
-        starts = accumulate((stage.depth for stage in self.stages), initial=0)
-        for index, (stage, start) in enumerate(zip(self.stages, starts, strict=False)):
+        features: list[Any] = [[embed, jnp.asarray, norm()]]
+        rates = iter(rising(self.stochastic_depth, sum(stage.depth for stage in self.stages)))
+        for index, stage in enumerate(self.stages):
             if index:
                 features.append(PatchMerging(self.sizes, self.width * 2 ** (index - 1), dtype))
-            features.append([self._block(stage, index, start, place) for place in range(stage.depth)])
+            features.append([self._block(stage, index, place, next(rates)) for place in range(stage.depth)])
         self.features = features
         self.norm = norm()
         self.head = Dense(self.num_classes, dtype=dtype)
 
-    def _block(self, stage: Stage, index: int, start: int, place: int) -> Block:
-        """Builds a block; the rate of its stochastic depth grows from 0 for the first to the last."""
-        last = sum(stage.depth for stage in self.stages) - 1
+    def _block(self, stage: Stage, index: int, place: int, rate: float) -> Block:
         down, across = stage.window
         return Block(
             sizes=self.sizes,
@@ -86,7 +77,7 @@ class Swin(nn.Module):
             window=stage.window,
             shift=(down // 2, across // 2) if place % 2 else (0, 0),
             trained_window=stage.trained_window,
-            stochastic_depth_rate=self.stochastic_depth * (start + place) / max(last, 1),
+            stochastic_depth_rate=rate,
             dtype=self.dtype,
         )
 
@@ -102,25 +93,13 @@ class Swin(nn.Module):
         x = checked_images(x, (None, None, self.in_channels))
         maps = []
         for layers in self.features:
-            if isinstance(layers, PatchMerging):
-                x = layers(x)
-                continue
-            for layer in layers:
-                x = layer(x, train=train) if isinstance(layer, Block) else layer(x)
-            maps.append(x)
+            x = run(layers, x, train=train)
+            if not isinstance(layers, PatchMerging):
+                maps.append(x)
         if self.out_indices:
             return tuple(maps[index] for index in self.out_indices)
         x = self.norm(x).mean((1, 2))
         return self.head(x) if self.num_classes else x
-
-
-def _torch_inits(inputs: int) -> dict[str, Any]:
-    """Returns the initializers of torch.nn.Conv2d for a kernel and a bias."""
-    bound = 1 / math.sqrt(inputs)
-    return {
-        "kernel_init": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-        "bias_init": lambda *args: nn.initializers.uniform(2 * bound)(*args) - bound,
-    }
 
 
 # size -> width, depths, heads, rate of stochastic depth: section 3.3 of the first paper; rates of torchvision

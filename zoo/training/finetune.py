@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from jax.sharding import Mesh
 
 from zoo._errors import TrainingError
+from zoo._inference.purpose import labels_pixels
 from zoo._loading.build import build
 from zoo._loading.heads import head_layers
 from zoo._loading.load import load_located
@@ -118,6 +119,11 @@ def finetune(
     if not head_layers(entry):
         raise TrainingError(
             f"{entry.name!r} has no head that could be replaced; {families.having('head')} have one."
+        )
+    if labels_pixels(entry):
+        raise TrainingError(
+            f"{entry.name!r} labels pixels, and finetuning learns the classes of whole pictures; "
+            "train zoo.load's model in a loop of your own."
         )
     with all_or_none():
         if is_primary():

@@ -23,13 +23,14 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import bicubic, check_activation, pixel_shuffle
 from zoo._nn.stages import stage_indices
 from zoo._registry.entry import Input
-from zoo.vit.layers import INIT, Block, Dense, LayerNorm, Sizes
+from zoo.vit.layers import INIT, AttentionPool, Block, Dense, LayerNorm, Sizes
 
 HEAD, STEM = ("head", "head_dist"), ("patch_embed",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 HEADLESS = {"pooler": (r"(.*\.)?pooler\..*", "none")}
 HEADS = ("classification", "none", "pooler", "maps", "masked_images")
-POOLING = ("token", "both", "concat")
+_UNCLASSED = ("average", "attention")  # pooling that needs no class token
+POOLING = ("token", "both", "concat", *_UNCLASSED)
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -46,15 +47,20 @@ RESIZING: dict[str, Callable[[int, int], np.ndarray]] = {
 
 
 class ViT(nn.Module):
-    """Patches behind a class token, with `distilled` two, and registers; blocks; one of HEADS."""
+    """Patches behind a class token, with `distilled` two, or none, and registers; blocks; one of HEADS."""
 
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
     in_channels: int
     series: LayerStack
     num_classes: int
+    class_token: bool
+    class_position: bool
     distilled: bool
     registers: int
+    pre_norm: bool
+    final_norm: bool
+    norm_after_pooling: bool
     representation: int
     maskable: bool
     resizing: str
@@ -68,9 +74,16 @@ class ViT(nn.Module):
     def setup(self) -> None:
         width, dtype = self.sizes.width, self.dtype
         self.patch_embed = nn.Conv(
-            width, self.patch_size, self.patch_size, "VALID", dtype=dtype, kernel_init=INIT
+            width,
+            self.patch_size,
+            self.patch_size,
+            "VALID",
+            use_bias=not self.pre_norm,
+            dtype=dtype,
+            kernel_init=INIT,
         )
-        self.cls_token = self.param("cls_token", INIT, (1, 1, width))
+        if self.class_token:
+            self.cls_token = self.param("cls_token", INIT, (1, 1, width))
         if self.distilled:
             self.dist_token = self.param("dist_token", INIT, (1, 1, width))
         if self.registers:
@@ -79,11 +92,14 @@ class ViT(nn.Module):
             # In files of DINOv2 it has two axes, in those of masked image modeling three.
             shape = (1, 1, width) if self.head_kind == "masked_images" else (1, width)
             self.masked_patch = self.param("mask_token", nn.initializers.zeros, shape)
-        length = math.prod(self.grid) + 1 + self.distilled
+        length = math.prod(self.grid) + self.placed
         self.pos_embed = self.param("pos_embed", INIT, (1, length, width))
         self.drop = nn.Dropout(self.sizes.dropout)
+        self.norm_pre = LayerNorm(self.sizes.epsilon, dtype=dtype)
         self.blocks = self.series.build(partial(Block, self.sizes, dtype))
         self.norm = LayerNorm(self.sizes.epsilon, dtype=dtype)
+        self.attn_pool = AttentionPool(self.sizes, dtype)
+        self.fc_norm = LayerNorm(self.sizes.epsilon, dtype=dtype)
         self.pre_logits = Dense(self.representation, dtype=dtype)
         self.head = Dense(self.num_classes, dtype=dtype)
         self.head_dist = Dense(self.num_classes, dtype=dtype)
@@ -95,9 +111,19 @@ class ViT(nn.Module):
         """Number of patches in an image of `image_size`, down and across."""
         return self.image_size[0] // self.patch_size[0], self.image_size[1] // self.patch_size[1]
 
+    @property
+    def others(self) -> int:
+        """Number of tokens before the patches."""
+        return self.class_token + self.distilled + self.registers
+
+    @property
+    def placed(self) -> int:
+        """Number of them that have a position embedding."""
+        return self.class_token + self.distilled if self.class_position else 0
+
     def _positions(self, grid: tuple[int, int]) -> jax.Array:
         """Returns (1, tokens, width) embeddings for a grid of patches, resized if it is not the model's."""
-        tokens, patches = jnp.split(self.pos_embed, [1 + self.distilled], axis=1)
+        tokens, patches = jnp.split(self.pos_embed, [self.placed], axis=1)
         if grid == self.grid:
             return self.pos_embed
         down, across = (jnp.asarray(a, patches.dtype) for a in map(RESIZING[self.resizing], self.grid, grid))
@@ -120,15 +146,20 @@ class ViT(nn.Module):
         x = x.reshape(batch, -1, x.shape[-1])
         if masked is not None:
             x = jnp.where(masked[..., None], self.masked_patch.astype(x.dtype), x)
-        first = [self.cls_token, self.dist_token] if self.distilled else [self.cls_token]
-        first = [jnp.broadcast_to(token, (batch, 1, x.shape[-1])).astype(x.dtype) for token in first]
-        x = jnp.concatenate([*first, x], axis=1) + self._positions(grid).astype(x.dtype)
-        if self.registers:  # which have no place
-            own = jnp.broadcast_to(self.reg_token, (batch, *self.reg_token.shape[1:])).astype(x.dtype)
-            at = len(first)
-            x = jnp.concatenate([x[:, :at], own, x[:, at:]], axis=1)
-        dropped: jax.Array = self.drop(x, deterministic=not train)
-        return dropped
+        places, of_patches = jnp.split(self._positions(grid).astype(x.dtype), [self.placed], axis=1)
+        x = jnp.concatenate([*self._others(places, batch), x + of_patches], axis=1)
+        x = self.drop(x, deterministic=not train)
+        embedded: jax.Array = self.norm_pre(x) if self.pre_norm else x
+        return embedded
+
+    def _others(self, places: jax.Array, batch: int) -> list[jax.Array]:
+        """Returns the (batch, 1 or more, width) tokens before the patches; registers have no place."""
+        learned = [self.cls_token] if self.class_token else []
+        learned += [self.dist_token] if self.distilled else []
+        if self.placed:
+            learned = [jnp.concatenate(learned, axis=1).astype(places.dtype) + places]
+        learned += [self.reg_token] if self.registers else []
+        return [jnp.broadcast_to(token, (batch, *token.shape[1:])).astype(places.dtype) for token in learned]
 
     def tokens(self, images: jax.Array, masked: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         """(batch, height, width, in_channels) images -> (batch, tokens, width), class token first.
@@ -145,7 +176,11 @@ class ViT(nn.Module):
         """
         x = self._embedded(images, masked, train=train)
         x = self.series.apply(self.blocks, lambda block, x: block(x, train=train), x)
-        out: jax.Array = self.norm(x)
+        return self._normed(x)
+
+    def _normed(self, x: jax.Array) -> jax.Array:
+        """Applies the last norm, unless there is none or it comes after pooling."""
+        out: jax.Array = self.norm(x) if self.final_norm and not self.norm_after_pooling else x
         return out
 
     def maps(
@@ -160,7 +195,7 @@ class ViT(nn.Module):
         first = self._embedded(images, masked, train=train)
         _, states = self.series.scan_with(self.blocks, call, first, None)
         chosen = [states[index - 1] if index else first for index in self.out_indices]
-        return tuple(self._map(self.norm(state), images) for state in chosen)
+        return tuple(self._map(self._normed(state), images) for state in chosen)
 
     def _map(self, tokens: jax.Array, images: jax.Array) -> jax.Array:
         """(batch, tokens, width) -> (batch, rows, columns, width), without those that are no patches."""
@@ -179,10 +214,9 @@ class ViT(nn.Module):
         x = self.tokens(images, masked, train=train)
         if self.head_kind == "masked_images":
             return pixel_shuffle(self.decoder[0](self._map(x, images)), self.decoder_stride)
-        out = x[:, 0]
-        if self.pooling == "concat":
-            patches = x[:, 1 + self.distilled + self.registers :]
-            out = jnp.concatenate([out, patches.mean(1)], axis=-1)
+        out = self._pooled(x)
+        if self.norm_after_pooling and self.final_norm:
+            out = self.fc_norm(out)
         if self.representation:
             out = nn.tanh(self.pre_logits(out))
         if self.num_classes:
@@ -190,6 +224,16 @@ class ViT(nn.Module):
         if self.pooling == "both":
             out = (out + (self.head_dist(x[:, 1]) if self.num_classes else x[:, 1])) / 2
         return out
+
+    def _pooled(self, x: jax.Array) -> jax.Array:
+        """(batch, tokens, width) -> (batch, width), twice as many with the pooling "concat"."""
+        patches = x[:, self.others :]
+        if self.pooling == "average":
+            return patches.mean(1)
+        if self.pooling == "attention":
+            pooled: jax.Array = self.attn_pool(patches)
+            return pooled
+        return jnp.concatenate([x[:, 0], patches.mean(1)], axis=-1) if self.pooling == "concat" else x[:, 0]
 
 
 def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
@@ -212,8 +256,13 @@ def create(
     out_indices: Sequence[int] | None = None,
     out_features: Sequence[str] | None = None,
     encoder_stride: int = 16,
+    class_token: bool = True,
+    class_position: bool = True,
     distilled: bool = False,
     registers: int = 0,
+    pre_norm: bool = False,
+    final_norm: bool = True,
+    fc_norm: bool | None = None,
     representation: int | bool = 0,
     maskable: bool = False,
     layer_scale: float = 0.0,
@@ -245,14 +294,20 @@ def create(
             layer with tanh, "maps" those of patches after several blocks, "masked_images" the images whose
             patches were masked.
         pooling: Input of the classifier, one of POOLING: the class token; "both", this and that of DeiT,
-            whose logits are averaged; or "concat", the class token beside the mean of the patches. By default
-            "both" with `distilled`.
+            whose logits are averaged; "concat", the class token beside the mean of the patches; "average",
+            that mean alone; or "attention", what a learned query attends to among them. By default "both"
+            with `distilled`.
         out_indices: Blocks whose outputs are the maps, counted from 1, 0 is what enters the first one; by
             default the last.
         out_features: The same by name: "stem", "stage1", "stage2" ...
         encoder_stride: Side of the square that "masked_images" makes of a patch, in pixels.
+        class_token: Whether there is a class token.
+        class_position: Whether it has a position embedding.
         distilled: Whether to add a second token and a second head, as in DeiT.
         registers: Number of tokens behind the class token that no head reads.
+        pre_norm: Whether to normalize the first block's input, as in CLIP; patches then have no bias.
+        final_norm: Whether to normalize the last block's output.
+        fc_norm: If true, that norm comes after pooling; by default only after that of "average".
         representation: Size of a dense layer with tanh before the head; True takes `width`, 0 none.
         maskable: Whether to have a token for masked patches.
         layer_scale: Initial value of the scales after attention and MLP; 0 leaves them out.
@@ -282,6 +337,8 @@ def create(
         ("head", head, head in HEADS, f"one of {', '.join(HEADS)}"),
         ("pooling", pooling, pooling in POOLING, f"one of {', '.join(POOLING)}"),
         ("pooling", pooling, pooling != "both" or distilled, "another one without distilled=True"),
+        ("pooling", pooling, class_token or pooling in _UNCLASSED, f"one of {', '.join(_UNCLASSED)}"),
+        ("distilled", distilled, class_token or not distilled, "False without a class token"),
         ("resizing", resizing, resizing in RESIZING, f"one of {', '.join(RESIZING)}"),
     ):
         if not right:
@@ -292,8 +349,13 @@ def create(
         in_channels=in_channels,
         series=LayerStack(depth, scan=scan, remat=remat),
         num_classes=num_classes if head == "classification" else 0,
+        class_token=class_token,
+        class_position=class_position,
         distilled=distilled,
         registers=registers,
+        pre_norm=pre_norm,
+        final_norm=final_norm,
+        norm_after_pooling=pooling == "average" if fc_norm is None else fc_norm,
         representation=width if representation is True else int(representation),
         maskable=maskable,
         resizing=resizing,

@@ -9,8 +9,9 @@ from typing import Any
 from converters.errors import ConversionError
 from converters.porting.dialects import LINEN, Dialect
 from converters.porting.emit import Code
-from converters.porting.expressions import literal
+from converters.porting.expressions import expression, literal
 from converters.porting.graph import Value
+from converters.porting.methods import Method
 from converters.porting.writing import bodies, branches, lists, loops, merging, trees
 from converters.porting.writing.columns import MISSING
 from converters.porting.writing.defaults import completed
@@ -54,6 +55,7 @@ class Classes:
 
     dialect: Dialect = LINEN
     made: list[Made] = field(default_factory=list)
+    methods: list[Made] = field(default_factory=list)  # of the root's class
     of: dict[Code, Made] = field(default_factory=dict)
 
     def add(self, root: Code) -> Made:
@@ -115,23 +117,24 @@ class Classes:
     def _make(self, body: Body, root: Code) -> None:
         merging.finish(body)
         body.rows = bodies.nested(body.rows, bodies.counted(body.rows))
-        trivial = len(body.rows) == 1 and body.codes[0] is not root and _inline(body)
+        first = body.codes[0]
+        method = first.scope.module.method if isinstance(first.scope.module, Method) else ""
+        trivial = len(body.rows) == 1 and first is not root and not method and _inline(body)
         if not merging.connected(body):
             raise ConversionError(f"the body of {type(root.scope.module).__name__} does not hold together")
         fields = Fields(body=body) if trivial else Fields.of(body)
-        first = body.codes[0]
         if first is root:
             head(fields)
         made = Made(
-            name="" if trivial else self._name(first),
+            name="" if trivial else method or self._name(first),
             body=body,
             fields=fields,
-            parameters=[*range(len(first.parameters))] if first is root else _used(body),
+            parameters=[*range(len(first.parameters))] if first is root or method else _used(body),
             uses_train=any(code.uses_train for code in body.codes),
         )
         self.of.update(dict.fromkeys(body.codes, made))
         if not trivial:
-            self.made.append(made)
+            (self.methods if method else self.made).append(made)
 
     def _name(self, code: Code) -> str:
         base = type(code.scope.module).__name__
@@ -165,9 +168,11 @@ class _Calls(ast.NodeTransformer):
         node.keywords = [train] if made.uses_train else []
         return node
 
-    def _class(self, node: Any) -> ast.Call:
-        """Returns the call that makes the module of a child."""
+    def _class(self, node: Any) -> ast.expr:
+        """Returns the call that makes the module of a child; a method is the root's own."""
         made = self._classes.of[node.child]
+        if made in self._classes.methods:
+            return expression(f"self.{made.name}")
         name = str(node.path).removeprefix(f"{node.parent_path}." if node.parent_path else "")
         keywords = [_keyword(*each) for each in made.fields.given(node.child)]
         return ast.Call(

@@ -12,6 +12,7 @@ from converters.porting.emit import Code
 from converters.porting.writing import helpers, images, nnx_layers, normalization, sequences
 from converters.porting.writing.classes import Classes
 from converters.porting.writing.heads import created
+from converters.porting.writing.methods import methods_source
 from converters.porting.writing.source import class_source
 
 MOST_WORDS = 4  # modules whose training is told
@@ -40,7 +41,9 @@ def file_source(
     made = classes.add(root)
     defaults = {each.name: each.defaults for each in classes.made}
     known: dict[str, bool] = {}
-    parts = [class_source(each, defaults, dialect, known) for each in classes.made]
+    single = [each for each in classes.made if each is not made or not classes.methods]
+    parts = [class_source(each, defaults, dialect, known) for each in single]
+    parts += [methods_source(made, classes.methods, defaults)] if classes.methods else []
     parts.append(created(made.name, made.fields.fields, streams=known.get(made.name, False)))
     own = _helpers("\n".join(parts), dialect, batch_norm)
     body = "\n\n\n".join(each for each in [*own, *parts] if each)

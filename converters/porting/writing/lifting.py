@@ -14,7 +14,6 @@ from converters.porting.writing.paths import parts_of
 from converters.porting.writing.trees import copied, dotted, text
 
 MODE = ("train", "use_running_average", "deterministic")  # keywords of calls, which NNX's layers know
-MADE = "not self.is_initializing()"  # always true of what NNX calls
 GLOBAL = {"nn", "nnx", "jnp", "jax", "np", "partial", "rngs"}
 
 
@@ -47,23 +46,7 @@ class Lifter(ast.NodeTransformer):
         node.body = self._inside(Block(head=head), node.body)
         return node
 
-    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
-        match node.value:
-            case ast.Call(func=ast.Attribute(attr="put_variable"), args=[_, name, array]):
-                return ast.Assign(targets=[self._again(name)], value=self.visit(array))
-        self.generic_visit(node)
-        return node
-
-    def _again(self, name: ast.expr) -> ast.expr:
-        """Returns the array with a name that has been declared."""
-        shown = [each.shown for each in parts_of(name)]
-        item = next(each for each in self._known.values() if [part.shown for part in each.path] == shown)
-        item.readers.append(ast.Name(id="?", ctx=ast.Load()))
-        return ast.Subscript(value=item.readers[-1], slice=ast.Constant(value=...), ctx=ast.Store())
-
-    def visit_If(self, node: ast.If) -> Any:
-        if text(node.test) == MADE:
-            return [self.visit(each) for each in node.body]
+    def visit_If(self, node: ast.If) -> ast.If:
         if "train" in names_of(node.test):  # what only training runs is made, too
             self.generic_visit(node)
             return node
@@ -101,6 +84,18 @@ class Lifter(ast.NodeTransformer):
         self.generic_visit(node)
         return node
 
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        match node.value:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr="put_variable"), args=args):
+                _, name, value = args
+                shown = tuple(each.shown for each in parts_of(name))
+                item = next(each for (_, path), each in self._known.items() if path == shown)
+                item.readers.append(ast.Name(id="?", ctx=ast.Load()))
+                target = ast.Subscript(value=item.readers[-1], slice=ast.Constant(value=...), ctx=ast.Store())
+                return ast.Assign(targets=[target], value=self.visit(value))
+        self.generic_visit(node)
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         match node:
             case ast.Attribute(
@@ -108,8 +103,8 @@ class Lifter(ast.NodeTransformer):
                 attr="value",
             ):
                 collection, name, function, *rest = args
+                kind = "nnx.BatchStat" if text(collection) == "'batch_stats'" else "nnx.Variable"
                 made = ast.Call(func=function, args=rest, keywords=[])
-                kind = "nnx.BatchStat" if ast.literal_eval(collection) == "batch_stats" else "nnx.Variable"
                 return self._array(name, ast.Call(func=_parsed(kind), args=[made], keywords=[]))
         self.generic_visit(node)
         return node
@@ -123,8 +118,6 @@ class Lifter(ast.NodeTransformer):
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         match node:
             case ast.BoolOp(op=ast.Or(), values=[test, ast.Call(func=ast.Attribute(attr="is_initializing"))]):
-                return self.visit(test)  # type: ignore[no-any-return]
-            case ast.BoolOp(op=ast.And(), values=[test, inner]) if text(inner) == MADE:
                 return self.visit(test)  # type: ignore[no-any-return]
         self.generic_visit(node)
         return node

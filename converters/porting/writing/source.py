@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from converters.porting.dialects import Dialect
+from converters.porting.dialects import LINEN, Dialect
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, layout, modes, trees
@@ -28,22 +28,42 @@ def class_source(made: Made, defaults: Defaults, dialect: Dialect, classes: dict
         dialect: What is written.
         classes: Names of the classes before it, with whether random streams make them; gets its own.
     """
-    code = made.body.codes[0]
-    statements = _statements(made, defaults)
+    body = statements(made, defaults)
     if dialect.declares:
-        own = declared(statements, made, dialect, classes)
+        own = declared(body, made, dialect, classes)
         classes[made.name] = own.uses_rngs
-        base, statements, head = own.base, own.call, _constructor(made, own)
+        lines, body = [*_named(made, own.base), "", *_constructor(made, own)], own.call
     else:
-        base, statements = "nn.Module", shortened(statements)
-        head = [f"    {_field(each)}" for each in made.fields.fields]
-        head += [*[""] * bool(head), "    @nn.compact"]
+        lines, body = [*head(made), "", "    @nn.compact"], shortened(body)
+    lines += layout.signature("def __call__", arguments(made, dialect), returned(made), 4)
+    return "\n".join([*lines, *layout.laid_out(body, 8)])
+
+
+def head(made: Made) -> list[str]:
+    """Returns the lines of a class of linen before its methods."""
+    fields = [f"    {_field(each)}" for each in made.fields.fields]
+    return [*_named(made, "nn.Module"), *([""] if fields else []), *fields]
+
+
+def _named(made: Made, base: str) -> list[str]:
+    return [f"class {made.name}({base}):", _docstring(made.body.codes[0])]
+
+
+def arguments(made: Made, dialect: Dialect = LINEN) -> list[str]:
+    """Returns the arguments of the method that runs a body, with their types."""
     parameters = [name for at, name in enumerate(_parameters(made)) if at in made.parameters]
+    code = made.body.codes[0]
     given = [f"{name}: {_annotation(code, at)}" for name, at in zip(parameters, made.parameters, strict=True)]
-    given += ["*", "train: bool = False"] if made.uses_train and not dialect.declares else []
-    call = layout.signature("def __call__", ["self", *given], f" -> {_returned(code)}:", 4)
-    lines = [f"class {made.name}({base}):", _docstring(code), "", *head, *call]
-    return "\n".join([*lines, *layout.laid_out(statements, 8)])
+    return [
+        "self",
+        *given,
+        *(("*", "train: bool = False") if made.uses_train and not dialect.declares else ()),
+    ]
+
+
+def returned(made: Made) -> str:
+    """Returns the end of the head of the method that runs a body."""
+    return f" -> {_returned(made.body.codes[0])}:"
 
 
 def _constructor(made: Made, own: Declared) -> list[str]:
@@ -123,16 +143,17 @@ def _nesting(tree: Any) -> str:
     return "Any"
 
 
-def _statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
+def statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
+    """Returns what a body does as Python, and names its variables."""
     names, body = made.body.names, made.body
-    statements = [next(iter(row.values())) for row in body.rows]
-    conditions = [made.fields.conditions.get(index) for index in range(len(statements))]
-    names.choose(bodies.given(body.codes[0]), [*zip(statements, conditions, strict=True)])
+    rows = [next(iter(row.values())) for row in body.rows]
+    conditions = [made.fields.conditions.get(index) for index in range(len(rows))]
+    names.choose(bodies.given(body.codes[0]), [*zip(rows, conditions, strict=True)])
     written: list[ast.stmt] = []
     if made.fields.counted:
         written.append(ast.parse("index = count()").body[0])
-    for index, statement in enumerate(statements):
-        final = index == len(statements) - 1
+    for index, statement in enumerate(rows):
+        final = index == len(rows) - 1
         condition = conditions[index]
         for part in _written(statement, made, returned=final):
             if condition is None:

@@ -268,3 +268,19 @@ def test_a_draft_takes_layers_in_the_order_of_their_definition() -> None:
         converters.convert(given, lambda: Net(nnx.Rngs(0)))
     assert [replacement for _, replacement in error.value.draft] == ["0.", "1.", "2."]
     assert [pattern for pattern, _ in error.value.draft] == [r"^up\.", r"^down\.", r"^across\."]
+
+
+def test_arrays_are_placed_as_the_module_says() -> None:
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            init = nnx.with_partitioning(nnx.initializers.zeros, (None, "model"))
+            self.fc = nnx.Linear(3, 4, kernel_init=init, rngs=rngs)
+
+    given = state_dict(T.ModuleDict({"fc": T.Linear(3, 4)}))
+    with jax.set_mesh(jax.make_mesh((1,), ("model",), axis_types=(jax.sharding.AxisType.Auto,))):
+        made = converters.convert(given, lambda: Net(nnx.Rngs(0)))
+        concrete = Net(nnx.Rngs(0))
+    nnx.update(concrete, converters.convert(given, concrete))  # outside
+    for module in (made, concrete):
+        assert module.fc.kernel.get_value().sharding.spec == jax.sharding.PartitionSpec(None, "model")
+        np.testing.assert_array_equal(module.fc.kernel[...], given["fc.weight"].T)

@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import pty
@@ -242,6 +243,44 @@ def test_the_users_own_module_is_converted_with_the_draft_of_names(run, mine):
     )
     back = converters.read_checkpoint("back.safetensors")
     assert all(np.array_equal(back[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_the_users_own_nnx_module_is_converted_and_exported_without_inputs(run, mine):
+    (mine / "mine_nnx.py").write_text(
+        """
+from flax import nnx
+
+class Net(nnx.Module):
+    def __init__(self, *, rngs):
+        self.conv = nnx.Conv(1, 4, (3, 3), rngs=rngs)
+        self.norm = nnx.LayerNorm(4, rngs=rngs)
+        self.dropout = nnx.Dropout(0.1, rngs=rngs)
+        self.head = nnx.Linear(4, 3, rngs=rngs)
+
+def factory():
+    return Net(rngs=nnx.Rngs(0))
+"""
+    )
+    own = ["--module", "mine_nnx:Net"]
+    refused = run("convert", "mine.pth", *own, "-o", "out", "--write-names", "names.toml")
+    assert "the state dict does not fit Net:\n  missing    conv.weight" in refused.stderr
+    assert run("convert", "mine.pth", *own, "-o", "out", "--names", "names.toml").exit_code == 0
+    assert run("verify", "./out", *own).exit_code == 0
+    assert run("export", "./out", "--module", "mine_nnx:factory", "-o", "back.safetensors").exit_code == 0
+    back = converters.read_checkpoint("back.safetensors")
+    assert {name: t.tobytes() for name, t in back.items()} == {n: t.tobytes() for n, t in TENSORS.items()}
+    loaded = zoo.load("./out", pretrained=True, module=importlib.import_module("mine_nnx").factory)
+    np.testing.assert_array_equal(loaded.module.head.kernel[...], TENSORS["head.weight"].T)
+    with pytest.raises(zoo.ZooError, match="param_dtype= does not go with an NNX module of your own"):
+        zoo.load("./out", pretrained=True, module=lambda: None, param_dtype="float16")
+    misused = run("convert", "mine.pth", *own, "--input", "1,8,6,1", "-o", "out2")
+    assert (misused.exit_code, "--module of NNX" in misused.stderr) == (2, True)
+    damaged = {**converters.read_checkpoint("out/model.safetensors")}
+    del damaged["params/head/bias"]
+    converters.write_checkpoint(damaged, "lacking.safetensors")
+    refused = run("export", "lacking.safetensors", *own, "-o", "lost.pth")
+    assert "the weights do not fit Net:\n  missing    params/head/bias" in refused.stderr
+    assert "this takes one of linen" in run("embed", "./out", *own, "text").stderr
 
 
 def test_a_draft_does_not_replace_a_file(run, mine):

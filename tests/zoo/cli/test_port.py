@@ -22,6 +22,9 @@ class Net(nn.Module):
         self.embed = nn.Embedding(4, 6)
         self.fc = nn.Linear(6, 3)
 
+    def head(self, x):
+        return self.fc(x)
+
     def forward(self, ids, mask, *, double=False):
         x = torch.relu(self.fc(self.embed(ids)))
         x = (x * mask[:, :, None]).mean(1)
@@ -72,6 +75,12 @@ def test_the_directory_verifies_and_loads_with_its_source(home, result):
     assert np.isfinite(model(np.zeros((1, 7), np.int32), np.ones((1, 7), np.float32))).all()
 
 
+def test_methods_take_the_place_of_forward(home):
+    done = run("port", "ported_by_test:Net", "--method", "head=2,6:float32", "-o", "net_flax2")
+    assert done.exit_code == 0, done.stderr
+    assert "    def head(self, x: jax.Array)" in (home / "net_flax2" / "net.py").read_text()
+
+
 def test_publication_takes_the_source_along(home, result, tmp_path):
     module = importlib.import_module("net_flax.net").Net()
     stage("./net_flax", tmp_path / "files", StageOptions(module=module, license="MIT"))
@@ -100,6 +109,9 @@ def test_a_directory_with_a_model_is_refused_before_the_module_runs(home):
         ("ported_by_test:Net", ["--input", "2,x"], 2, "expected sizes such as"),
         ("ported_by_test:Net", ["--input", "2,5:int64"], 1, "missing a required argument: 'mask'"),
         ("ported_by_test:Net", [*SHAPES, "--target", "nnx"], 1, "--target 'nnx' is not written yet"),
+        ("ported_by_test:Net", [], 2, "give --input SHAPE, or --method NAME=SHAPE"),
+        ("ported_by_test:Net", [*SHAPES, "--method", "head=2,6"], 2, "give --input SHAPE, or --method"),
+        ("ported_by_test:Net", ["--method", "tail=2,6"], 1, "--method 'tail': Net has no method"),
         ("ported_by_test:Net", [*SHAPES, "--license", "MIT"], 2, "--license goes with --publish"),
     ],
 )

@@ -1,0 +1,96 @@
+"""Several methods of a torch module as one call, which a port follows like any other."""
+
+import copy
+import inspect
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import torch
+
+from converters.errors import ConversionError
+
+Calls: TypeAlias = Mapping[str, Mapping[str, Any]]  # of each method its arguments, by name
+
+
+class Method(torch.nn.Module):
+    """A method that is called like a module, and has the arrays of the module that it belongs to.
+
+    Args:
+        method: Its name.
+        function: The method, bound to the module.
+    """
+
+    def __init__(self, method: str, function: Any) -> None:
+        super().__init__()
+        self.method, self.forward = method, function
+
+
+def together(module: torch.nn.Module, calls: Calls) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Returns the module with a `forward` that calls several methods, and its arguments by name.
+
+    It gives what they give, in a tuple. The module itself stays as it is; both have the same parameters. What
+    two methods are given is two arguments, though it is one tensor.
+    """
+    count = Counter(name for each in calls.values() for name in each)
+    # Of two methods that take an `x`, one is given it as `encode_x`.
+    names = {
+        (method, name): name if count[name] == 1 else f"{method}_{name}"
+        for method, each in calls.items()
+        for name in each
+    }
+    kind = type(module)
+    kinds = {method: type(method, (Method,), {}) for method in calls}
+
+    def forward(self: torch.nn.Module, *given: Any, **named: Any) -> tuple[Any, ...]:
+        every = {**dict(zip(names.values(), given, strict=False)), **named}
+        found = []
+        for method, each in calls.items():
+            arguments = {name: every[names[method, name]] for name in each}
+            function = kind.forward.__get__(self) if method == "forward" else getattr(self, method)
+            found.append(kinds[method](method, function)(**arguments))
+        return tuple(found)
+
+    taken = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names.values()]
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    forward.__signature__ = inspect.Signature([own, *taken])  # type: ignore[attr-defined]
+    made = copy.copy(module)
+    about = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "forward": forward}
+    made.__class__ = type(kind.__name__, (kind,), about)
+    arguments = {names[method, name]: _copied(calls[method][name]) for method, name in names}
+    return made, arguments
+
+
+def _copied(tree: Any) -> Any:
+    return torch.utils._pytree.tree_map(
+        lambda each: each.clone() if isinstance(each, torch.Tensor) else each, tree
+    )
+
+
+def called(module: torch.nn.Module, methods: Mapping[str, Any]) -> Calls:
+    """Returns the arguments of methods by their names.
+
+    Args:
+        module: The module.
+        methods: For each method its arguments: a sequence, or a mapping of names to them.
+
+    Raises:
+        ConversionError: the module has no such method, or it takes other arguments.
+    """
+    found = {}
+    for name, given in methods.items():
+        function = getattr(module, name, None)
+        if not inspect.ismethod(function) or not name.isidentifier():
+            raise ConversionError(f"methods={name!r}: {type(module).__name__} has no method of that name")
+        args, kwargs = ((), given) if isinstance(given, Mapping) else (given, {})
+        if isinstance(args, torch.Tensor):
+            raise ConversionError(f"methods={name!r}: give its arguments as a tuple, such as (x,)")
+        try:
+            bound = inspect.signature(function).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ConversionError(f"{type(module).__name__}.{name}: {error}") from error
+        unnamed = [each for each in bound.signature.parameters.values() if each.kind == each.VAR_POSITIONAL]
+        if unnamed and unnamed[0].name in bound.arguments:
+            raise ConversionError(f"{type(module).__name__}.{name} takes any number of arguments")
+        found[name] = dict(bound.arguments)
+    return found

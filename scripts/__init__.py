@@ -1,0 +1,1 @@
+"""For maintainers; no part of the wheel."""

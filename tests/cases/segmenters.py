@@ -1,0 +1,25 @@
+"""Cases of segmentation."""
+
+from functools import partial
+
+from tests.cases.case import Case, images
+from tests.reference import published
+
+CASES = {
+    f"segmentation, {head}": Case(
+        "segmentation",
+        {
+            "head": head,
+            "blocks": [1, 1, 1, 1],
+            "num_classes": 5,
+            "aux_logits": True,
+            "dropout": 0.0,
+            "aux_dropout": 0.0,
+        },
+        partial(published.torchvision_segmenter, head),
+        [images(2, 40, 72, 3)],
+        layout="torchvision",
+        slow=head == "deeplab",
+    )
+    for head in ("fcn", "deeplab")
+}

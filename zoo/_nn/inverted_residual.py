@@ -1,0 +1,77 @@
+"""The block of mobile networks: more channels inside than at its ends."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+
+from zoo._nn.convolutions import SqueezeExcite, Units, run, stochastic_depth
+
+
+class Shape(NamedTuple):
+    """Sizes of a block.
+
+    Attributes:
+        inputs: Number of its channels before.
+        inside: Number of its channels inside.
+        outputs: Number of its channels behind.
+        size: Side of the kernel, in pixels.
+        stride: Step of the kernel, in pixels.
+        squeezed: Number of channels that squeeze-and-excite has inside; 0 leaves that out.
+        fused: If true, one convolution of all channels stands for the two that widen and filter.
+    """
+
+    inputs: int
+    inside: int
+    outputs: int
+    size: int
+    stride: int
+    squeezed: int = 0
+    fused: bool = False
+
+
+class InvertedResidual(nn.Module):
+    """A 1x1 convolution to more channels, one of each by itself, squeeze-and-excite, and 1x1 to fewer.
+
+    Sandler et al., https://arxiv.org/abs/1801.04381, section 3; with squeeze-and-excite:
+    https://arxiv.org/abs/1905.02244, figure 4; fused: https://arxiv.org/abs/2104.00298, figure 2.
+    """
+
+    shape: Shape
+    units: Units
+    gate: str = "sigmoid"
+    drop_rate: float = 0.0
+
+    def setup(self) -> None:
+        shape, units = self.shape, self.units
+        layers: list[Any] = []
+        if shape.fused and shape.inside == shape.inputs:
+            layers.append(units.unit(shape.outputs, shape.size, shape.stride))
+        elif shape.fused:
+            layers.append(units.unit(shape.inside, shape.size, shape.stride))
+        else:
+            if shape.inside != shape.inputs:
+                layers.append(units.unit(shape.inside, 1))
+            layers.append(units.unit(shape.inside, shape.size, shape.stride, shape.inside))
+        if shape.squeezed:
+            layers.append(
+                SqueezeExcite(
+                    shape.inside,
+                    shape.squeezed,
+                    activation=units.activation if self.gate == "sigmoid" else "relu",
+                    gate=self.gate,
+                    dtype=units.dtype,
+                )
+            )
+        if not shape.fused or shape.inside != shape.inputs:
+            layers.append(units.linear(shape.outputs, 1))
+        self.block = layers
+        self.stochastic_depth = stochastic_depth(self.drop_rate)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, height, width, inputs) -> (batch, height / stride, width / stride, outputs)."""
+        out: jax.Array = run(self.block, x, train=train)
+        if self.shape.stride > 1 or self.shape.inputs != self.shape.outputs:
+            return out
+        dropped: jax.Array = run(self.stochastic_depth, out, train=train)
+        return x + dropped

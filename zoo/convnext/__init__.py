@@ -1,0 +1,28 @@
+"""Convolutional networks made as transformers are, for images of 32 pixels and more."""
+
+from zoo.convnext.layouts import REPLACED_HEAD, TORCH_NAMES
+from zoo.convnext.model import (
+    CLASSIFIER,
+    CLASSIFYING,
+    HEAD,
+    HEADS,
+    STEM,
+    VARIANTS,
+    ConvNeXt,
+    create,
+    inputs,
+)
+
+__all__ = [
+    "CLASSIFIER",
+    "CLASSIFYING",
+    "HEAD",
+    "HEADS",
+    "REPLACED_HEAD",
+    "STEM",
+    "TORCH_NAMES",
+    "VARIANTS",
+    "ConvNeXt",
+    "create",
+    "inputs",
+]

@@ -1,0 +1,259 @@
+"""Networks of inverted residuals with squeeze-and-excite, scaled in depth, width and size of images.
+
+EfficientNet: Tan and Le, https://arxiv.org/abs/1905.11946. Its second version, whose first blocks are fused:
+https://arxiv.org/abs/2104.00298.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+from jax.typing import DTypeLike
+
+from zoo._errors import ZooError
+from zoo._nn.convolutions import Units, divisible, run
+from zoo._nn.images import checked_images
+from zoo._nn.inverted_residual import InvertedResidual, Shape
+from zoo._nn.stages import stage_indices
+from zoo._registry.entry import Input
+
+HEAD, STEM = ("classifier_1",), ("features_0_0",)
+CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
+HEADS = ("classification", "none", "maps")
+
+TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
+REPLACED_HEAD = {r"classifier(\.1)?\..*": "the head"}
+
+
+class Stage(NamedTuple):
+    """A number of equal blocks, of which the first has the stride and changes the number of channels.
+
+    Attributes:
+        expansion: Channels inside a block for each of its inputs.
+        size: Side of the kernel, in pixels.
+        stride: Step of the first block's kernel.
+        channels: Number of channels of the output.
+        blocks: Number of blocks.
+        fused: If true, blocks have no depthwise convolution, and no squeeze-and-excite.
+    """
+
+    expansion: int
+    size: int
+    stride: int
+    channels: int
+    blocks: int
+    fused: bool = False
+
+
+def _linear_uniform(key: jax.Array, shape: Sequence[int], dtype: Any = float) -> jax.Array:
+    """Draws a last layer's kernel from (-1, 1) / sqrt(outputs), as torchvision."""
+    limit = 1 / math.sqrt(shape[-1])
+    return jax.random.uniform(key, tuple(shape), dtype, -limit, limit)
+
+
+class EfficientNet(nn.Module):
+    """A stem, `stages` of inverted residuals, a 1x1 convolution, and one of HEADS."""
+
+    stages: tuple[Stage, ...]
+    stem_channels: int
+    last_channels: int
+    num_classes: int
+    in_channels: int
+    epsilon: float
+    momentum: float
+    same_padding: bool
+    stochastic_depth: float
+    dropout: float
+    out_indices: tuple[int, ...]
+    dtype: DTypeLike | None = None
+
+    def setup(self) -> None:
+        units = Units(
+            activation="silu",
+            epsilon=self.epsilon,
+            momentum=self.momentum,
+            same=self.same_padding,
+            dtype=self.dtype,
+        )
+        total = sum(stage.blocks for stage in self.stages)
+        features: list[Any] = [units.unit(self.stem_channels, 3, 2)]
+        inputs, index = self.stem_channels, 0
+        for stage in self.stages:
+            blocks: list[nn.Module] = []
+            for _ in range(stage.blocks):
+                shape = Shape(
+                    inputs=inputs,
+                    inside=divisible(inputs * stage.expansion),
+                    outputs=stage.channels,
+                    size=stage.size,
+                    stride=1 if blocks else stage.stride,
+                    squeezed=0 if stage.fused else max(1, inputs // 4),
+                    fused=stage.fused,
+                )
+                rate = self.stochastic_depth * index / total
+                blocks.append(InvertedResidual(shape, units, drop_rate=rate))
+                inputs, index = stage.channels, index + 1
+            features.append(blocks)
+        self.features = [*features, units.unit(self.last_channels, 1)]
+        self.classifier = [
+            nn.Dropout(self.dropout),
+            nn.Dense(self.num_classes, kernel_init=_linear_uniform, dtype=self.dtype),
+        ]
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
+        """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
+
+        Where num_classes is 0: (batch, channels) features, averages of the last convolution. With the head
+        "maps": what the stages in `out_indices` give, each (batch, rows, columns, channels).
+
+        Raises:
+            ZooError: images of another shape.
+        """
+        x = checked_images(x, (None, None, self.in_channels))
+        maps = []
+        for layers in self.features[: -1 if self.out_indices else None]:
+            x = run(layers, x, train=train)
+            maps.append(x)
+        if self.out_indices:
+            return tuple(maps[index] for index in self.out_indices)
+        x = x.mean((1, 2))
+        return run(self.classifier, x, train=train) if self.num_classes else x
+
+
+# Table 1 of the first paper: b0, without its first and last convolution.
+_B0 = (
+    Stage(1, 3, 1, 16, 1),
+    Stage(6, 3, 2, 24, 2),
+    Stage(6, 5, 2, 40, 2),
+    Stage(6, 3, 2, 80, 3),
+    Stage(6, 5, 1, 112, 3),
+    Stage(6, 5, 2, 192, 4),
+    Stage(6, 3, 1, 320, 1),
+)
+# Table 4 of the second paper: s; m and l are of its authors' code, https://github.com/google/automl.
+_S = (
+    Stage(1, 3, 1, 24, 2, fused=True),
+    Stage(4, 3, 2, 48, 4, fused=True),
+    Stage(4, 3, 2, 64, 4, fused=True),
+    Stage(4, 3, 2, 128, 6),
+    Stage(6, 3, 1, 160, 9),
+    Stage(6, 3, 2, 256, 15),
+)
+_M = (
+    Stage(1, 3, 1, 24, 3, fused=True),
+    Stage(4, 3, 2, 48, 5, fused=True),
+    Stage(4, 3, 2, 80, 5, fused=True),
+    Stage(4, 3, 2, 160, 7),
+    Stage(6, 3, 1, 176, 14),
+    Stage(6, 3, 2, 304, 18),
+    Stage(6, 3, 1, 512, 5),
+)
+_L = (
+    Stage(1, 3, 1, 32, 4, fused=True),
+    Stage(4, 3, 2, 64, 7, fused=True),
+    Stage(4, 3, 2, 96, 7, fused=True),
+    Stage(4, 3, 2, 192, 10),
+    Stage(6, 3, 1, 224, 19),
+    Stage(6, 3, 2, 384, 25),
+    Stage(6, 3, 1, 640, 7),
+)
+
+
+class Variant(NamedTuple):
+    """A network of a known size: factors of b0's or another's width and depth, and torchvision's settings."""
+
+    stages: tuple[Stage, ...]
+    width: float
+    depth: float
+    dropout: float
+    epsilon: float = 1e-5
+    momentum: float = 0.1
+
+
+# width, depth and dropout: https://github.com/tensorflow/tpu, models/official/efficientnet
+VARIANTS = {
+    "b0": Variant(_B0, 1.0, 1.0, 0.2),
+    "b1": Variant(_B0, 1.0, 1.1, 0.2),
+    "b2": Variant(_B0, 1.1, 1.2, 0.3),
+    "b3": Variant(_B0, 1.2, 1.4, 0.3),
+    "b4": Variant(_B0, 1.4, 1.8, 0.4),
+    "b5": Variant(_B0, 1.6, 2.2, 0.4, epsilon=1e-3, momentum=0.01),
+    "b6": Variant(_B0, 1.8, 2.6, 0.5, epsilon=1e-3, momentum=0.01),
+    "b7": Variant(_B0, 2.0, 3.1, 0.5, epsilon=1e-3, momentum=0.01),
+    "v2_s": Variant(_S, 1.0, 1.0, 0.2, epsilon=1e-3),
+    "v2_m": Variant(_M, 1.0, 1.0, 0.3, epsilon=1e-3),
+    "v2_l": Variant(_L, 1.0, 1.0, 0.4, epsilon=1e-3),
+}
+
+
+def create(
+    *,
+    variant: str = "b0",
+    width: float | None = None,
+    depth: float | None = None,
+    num_classes: int = 1000,
+    head: str = "classification",
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
+    in_channels: int = 3,
+    epsilon: float | None = None,
+    momentum: float | None = None,
+    same_padding: bool = False,
+    stochastic_depth: float = 0.2,
+    dropout: float | None = None,
+    dtype: DTypeLike | None = None,
+) -> EfficientNet:
+    """Builds an EfficientNet; the defaults are torchvision's efficientnet_b0.
+
+    Args:
+        variant: Network, one of VARIANTS.
+        width: Factor of the number of channels in all stages; by default the variant's.
+        depth: Factor of the number of blocks in each stage; by default the variant's.
+        num_classes: Number of logits; 0 leaves the last layer out.
+        head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
+        out_indices: Stages whose outputs are the maps, counted from 1, 0 is the stem; by default the last.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
+        in_channels: Number of channels of the images.
+        epsilon: Epsilon of the batch norms; by default torchvision's of the variant.
+        momentum: Part that a batch has in the running statistics; by default torchvision's of the variant.
+        same_padding: If true, pads as TensorFlow does, on whose networks weights named tf_ were trained.
+        stochastic_depth: Rate at which blocks are left out for an example, in training, at the end of the
+            network; it rises from 0.
+        dropout: Rate before the last layer; by default the variant's.
+        dtype: Dtype to compute in; parameters stay in theirs.
+
+    Raises:
+        ZooError: no such variant, head or stage.
+    """
+    for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
+        if value not in choices:
+            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
+    known = VARIANTS[variant]
+    wide, deep = known.width if width is None else width, known.depth if depth is None else depth
+    stages = tuple(
+        stage._replace(channels=divisible(stage.channels * wide), blocks=math.ceil(stage.blocks * deep))
+        for stage in known.stages
+    )
+    first = stages[0].channels if known.stages[0].fused else divisible(32 * wide)
+    return EfficientNet(
+        stages=stages,
+        stem_channels=first,
+        last_channels=1280 if known.stages[0].fused else 4 * stages[-1].channels,
+        num_classes=num_classes if head == "classification" else 0,
+        in_channels=in_channels,
+        epsilon=known.epsilon if epsilon is None else epsilon,
+        momentum=known.momentum if momentum is None else momentum,
+        same_padding=same_padding,
+        stochastic_depth=stochastic_depth,
+        dropout=known.dropout if dropout is None else dropout,
+        out_indices=stage_indices(out_indices, out_features, len(stages)) if head == "maps" else (),
+        dtype=dtype,
+    )
+
+
+def inputs(module: EfficientNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
+    """Returns the inputs with the module's number of channels."""
+    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

@@ -1,0 +1,25 @@
+"""Segmentation: a class for each pixel of images of any size."""
+
+from zoo.segmentation.model import (
+    BACKBONES,
+    HEAD,
+    HEADS,
+    REPLACED_HEAD,
+    TASKS,
+    TORCH_NAMES,
+    Segmenter,
+    create,
+    inputs,
+)
+
+__all__ = [
+    "BACKBONES",
+    "HEAD",
+    "HEADS",
+    "REPLACED_HEAD",
+    "TASKS",
+    "TORCH_NAMES",
+    "Segmenter",
+    "create",
+    "inputs",
+]
