@@ -1,6 +1,7 @@
 """How the modules of linen and of NNX are made, filled and run."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -59,6 +60,14 @@ class Runtime(Protocol):
         """Returns a context in which layers drop nothing."""
 
 
+@contextmanager
+def _trusted() -> Iterator[None]:
+    """Lets arrays of the module itself lie as PyTorch's without a warning; the proof finds where they do not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the axes of")
+        yield
+
+
 class Linen:
     """`Runtime` of linen."""
 
@@ -71,7 +80,8 @@ class Linen:
         return module
 
     def variables(self, tensors: Mapping[str, Any], module: Any, inputs: Sequence[Any], ignore: Any) -> Any:
-        return convert(tensors, module, *inputs, ignore=ignore)
+        with _trusted():
+            return convert(tensors, module, *inputs, ignore=ignore)
 
     def tensors(self, variables: Any, module: Any, inputs: Sequence[Any], ignore: Any) -> Mapping[str, Any]:
         return to_torch(variables, module, *inputs, ignore=ignore) if variables else {}
@@ -134,7 +144,8 @@ class Nnx:
         return module
 
     def variables(self, tensors: Mapping[str, Any], module: Any, inputs: Sequence[Any], ignore: Any) -> Any:
-        return convert(tensors, module, ignore=ignore)
+        with _trusted():
+            return convert(tensors, module, ignore=ignore)
 
     def tensors(self, variables: Any, module: Any, inputs: Sequence[Any], ignore: Any) -> Mapping[str, Any]:
         return to_torch(variables, module, ignore=ignore)
