@@ -62,7 +62,7 @@ class Runtime(Protocol):
 
 @contextmanager
 def _trusted() -> Iterator[None]:
-    """Lets arrays of the module itself lie as PyTorch's without a warning; the proof finds where they do not."""
+    """Lets a module's own arrays lie as PyTorch's without a warning; the proof finds where they do not."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="the axes of")
         yield
