@@ -28,8 +28,10 @@ class Ported:
             call it, or train it after `module.train()`.
         variables: Its weights, in the torch module's own dtypes: NumPy arrays for `module.apply`; of a module
             of NNX its `nnx.State`, for `nnx.update` of another instance.
-        names: Names pairs and rules for `convert`, which fill the module from the torch module's checkpoints.
+        names: Rules for `convert` from PyTorch's checkpoints: that the module's own arrays lie as there.
         ignore: Regular expressions of the tensors that the module did not use in the run, for `convert`.
+        constants: Arrays of the module that no checkpoint has, by name: large tables that are computed when
+            the torch module is made. `convert` takes them with the checkpoint's: {**tensors, **constants}.
         inputs: The inputs given, as the module takes them: images with their channels last.
         outputs: Outputs of the torch module for them in float64, as the module returns them.
         report: Comparison with the torch module, layer by layer, on the inputs given.
@@ -42,6 +44,7 @@ class Ported:
     variables: "Mapping[str, Any] | nnx.State[Any, Any]"
     names: NamesAndRules
     ignore: tuple[str, ...]
+    constants: Mapping[str, Any]
     inputs: tuple[Any, ...]
     outputs: Any
     report: Comparison

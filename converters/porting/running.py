@@ -1,6 +1,7 @@
 """How the modules of linen and of NNX are made, filled and run."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -59,6 +60,14 @@ class Runtime(Protocol):
         """Returns a context in which layers drop nothing."""
 
 
+@contextmanager
+def _trusted() -> Iterator[None]:
+    """Lets a module's own arrays lie as PyTorch's without a warning; the proof finds where they do not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the axes of")
+        yield
+
+
 class Linen:
     """`Runtime` of linen."""
 
@@ -71,7 +80,8 @@ class Linen:
         return module
 
     def variables(self, tensors: Mapping[str, Any], module: Any, inputs: Sequence[Any], ignore: Any) -> Any:
-        return convert(tensors, module, *inputs, ignore=ignore)
+        with _trusted():
+            return convert(tensors, module, *inputs, ignore=ignore)
 
     def tensors(self, variables: Any, module: Any, inputs: Sequence[Any], ignore: Any) -> Mapping[str, Any]:
         return to_torch(variables, module, *inputs, ignore=ignore) if variables else {}
@@ -134,13 +144,14 @@ class Nnx:
         return module
 
     def variables(self, tensors: Mapping[str, Any], module: Any, inputs: Sequence[Any], ignore: Any) -> Any:
-        return convert(tensors, module, ignore=ignore)
+        with _trusted():
+            return convert(tensors, module, ignore=ignore)
 
     def tensors(self, variables: Any, module: Any, inputs: Sequence[Any], ignore: Any) -> Mapping[str, Any]:
         return to_torch(variables, module, ignore=ignore)
 
     def filled(self, module: Any, variables: Any) -> Any:
-        return nnx.merge(nnx.graphdef(module), variables)
+        return nnx.merge(nnx.graphdef(module), _new(variables))
 
     def run(self, module: Any, variables: Any, inputs: Sequence[Any]) -> Any:
         with exact_attention():
@@ -156,7 +167,7 @@ class Nnx:
         module.eval()
 
         def forward(params: Any, rest: Any, inputs: Sequence[Any]) -> tuple[Any, Any]:
-            made = nnx.merge(graph, params, rest)
+            made = nnx.merge(graph, params, _new(rest))
             with exact_attention():
                 found = made(*inputs)
             return found, nnx.state(made, nnx.BatchStat)
@@ -170,6 +181,11 @@ class Nnx:
     def certain(self) -> Iterator[None]:
         with mock.patch.object(nnx.Dropout, "__call__", lambda layer, x, **options: x):
             yield
+
+
+def _new(state: Any) -> Any:
+    """Returns a state whose variables are new ones, of the trace that runs, where they may change."""
+    return jax.tree.map(lambda leaf: leaf, state)
 
 
 RUNTIMES: Mapping[str, Runtime] = {LINEN.name: Linen(), NNX.name: Nnx()}

@@ -1,5 +1,6 @@
 """torchvision's early families: what the tests of outputs do not ask."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,9 @@ from zoo import alexnet, densenet, googlenet, inception, shufflenet, squeezenet,
 from zoo._loading import layouts
 from zoo._loading.build import build
 from zoo._nn.outputs import TrainingLogits
+from zoo._registry.recipes import Recipe
+from zoo.training import tasks
+from zoo.training.data import Examples
 
 SMALLEST = {alexnet: 63, vgg: 32, densenet: 29, googlenet: 15, inception: 75, shufflenet: 1, squeezenet: 21}
 TINY = {
@@ -137,3 +141,26 @@ def test_a_file_with_auxiliary_heads_serves_a_model_without_them():
     }
     (note,) = layouts.fitted(entry, tensors, build(entry)[0]).notes
     assert note.startswith("left out 18 tensors, auxiliary heads, which only aux_logits=True has: aux1.conv.")
+
+
+class Speaker(nn.Module):
+    """Logits that are its input, and twice them from an auxiliary head."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return TrainingLogits(x, (2 * x,)) if train else x
+
+
+def test_training_adds_the_weighted_losses_of_auxiliary_heads():
+    x, labels = np.float32([[1, 2, 4], [0, 3, 1]]), np.array([2, 0])
+    recipe = Recipe(task="classification", dataset="mnist", epochs=1, batch_size=2, learning_rate=0.1)
+
+    def loss(train):
+        examples, key = Examples(x, labels), jax.random.key(0)
+        return tasks.classification(Speaker(), {}, examples, key, recipe, train=train)[0]["loss"]
+
+    def entropy(logits):
+        return np.log(np.exp(logits).sum(-1)) - logits[[0, 1], labels]
+
+    np.testing.assert_allclose(loss(train=False), entropy(x), rtol=1e-6)
+    np.testing.assert_allclose(loss(train=True), entropy(x) + 0.3 * entropy(2 * x), rtol=1e-6)

@@ -7,7 +7,7 @@ answered by the NNX module at its path, whatever that is: replaced layers take p
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -147,6 +147,10 @@ def _intercept(
         takes, _ = _parameters(kind, method)
         if len(positional) <= len(takes):
             positional, named = [], dict(zip(takes, positional, strict=False)) | named
+    return _answer(answer, positional, named)
+
+
+def _answer(answer: Callable[..., Any], positional: Sequence[Any], named: Mapping[str, Any]) -> Any:
     # What the layer makes or asks for is none of the linen module's around it.
     stack = nn.module._context.module_stack
     stack.append(None)

@@ -38,4 +38,19 @@ def _function(module: Any, path: str) -> str:
         return f"partial(nn.gelu, approximate={part.approximate == 'tanh'})"
     if isinstance(part, nn.Dropout):
         return "" if part.p else "nn.identity"
+    if isinstance(part, nn.MaxPool2d | nn.AvgPool2d):
+        return _pool(part)
     return PLAIN.get(type(part), "")
+
+
+def _pool(part: Any) -> str:
+    """Returns a pool without padding."""
+    window, strides = (each if isinstance(each, tuple) else (each,) * 2 for each in _sizes(part))
+    if part.padding not in (0, (0, 0)) or part.ceil_mode or getattr(part, "dilation", 1) not in (1, (1, 1)):
+        return ""
+    name = "max_pool" if isinstance(part, nn.MaxPool2d) else "avg_pool"
+    return f"partial(nn.{name}, window_shape={window}, strides={strides})"
+
+
+def _sizes(part: Any) -> tuple[Any, Any]:
+    return part.kernel_size, part.stride

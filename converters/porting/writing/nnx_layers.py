@@ -59,8 +59,10 @@ class GRUCell(nnx.Module):
 
     def __call__(self, h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """State (batch, features), input (batch, in_features) -> the next state, twice."""
-        r, z, n = jnp.split(x @ self.weight_ih[...].T + self.bias_ih[...], 3, axis=-1)
-        past_r, past_z, past_n = jnp.split(h @ self.weight_hh[...].T + self.bias_hh[...], 3, axis=-1)
+        given = x @ self.weight_ih[...].T + self.bias_ih[...]
+        past = h @ self.weight_hh[...].T + self.bias_hh[...]
+        r, z, n = jnp.split(given, 3, axis=-1)
+        past_r, past_z, past_n = jnp.split(past, 3, axis=-1)
         z = nnx.sigmoid(z + past_z)
         h = (1 - z) * jnp.tanh(n + nnx.sigmoid(r + past_r) * past_n) + z * h
         return h, h
@@ -114,7 +116,8 @@ class Recurrent(nnx.Module):
                 if proj_size:
                     shapes["weight_hr"] = (size, hidden_size)
                 for kind, shape in shapes.items():
-                    setattr(self, f"{kind}_l{layer}{suffix}", nnx.Param(initial(rngs.params(), shape)))
+                    weight = nnx.Param(initial(rngs.params(), shape))
+                    setattr(self, f"{kind}_l{layer}{suffix}", weight)
 
     def __call__(self, x: jax.Array, *states: jax.Array) -> tuple[jax.Array, ...]:
         """(batch, length, features), states of layers and directions -> outputs, last states."""
@@ -136,20 +139,22 @@ class Recurrent(nnx.Module):
         self, x: jax.Array, initial: tuple[jax.Array, ...], name: str, *, reverse: bool
     ) -> tuple[tuple[jax.Array, ...], jax.Array]:
         """Runs one layer in one direction."""
-        weights = {kind: getattr(self, f"weight_{kind}{name}")[...] for kind in ("ih", "hh")}
-        biases = {k: getattr(self, f"bias_{k}{name}")[...] if self.use_bias else 0.0 for k in ("ih", "hh")}
+        weights = [getattr(self, f"weight_{kind}{name}")[...] for kind in ("ih", "hh")]
+        biases = [0.0, 0.0]
+        if self.use_bias:
+            biases = [getattr(self, f"bias_{kind}{name}")[...] for kind in ("ih", "hh")]
         projection = getattr(self, f"weight_hr{name}")[...] if self.projects else None
 
         def step(
             state: tuple[jax.Array, ...],
             given: jax.Array,
         ) -> tuple[tuple[jax.Array, ...], jax.Array]:
-            state = self._step(given, state[0] @ weights["hh"].T + biases["hh"], state)
+            state = self._step(given, state[0] @ weights[1].T + biases[1], state)
             if projection is not None:
                 state = (state[0] @ projection.T, *state[1:])
             return state, state[0]
 
-        given = x.swapaxes(0, 1) @ weights["ih"].T + biases["ih"]
+        given = x.swapaxes(0, 1) @ weights[0].T + biases[0]
         initial = tuple(jnp.asarray(each, given.dtype) for each in initial)
         final, output = jax.lax.scan(step, initial, given, reverse=reverse)
         return final, output.swapaxes(0, 1)

@@ -79,7 +79,11 @@ class Run:
         return None
 
     def named_by_numbers(self) -> bool:
-        """Returns whether the names that differ are places in lists, or in many turns keys of a dict."""
+        """Returns whether the names that differ are places in lists, or in many turns keys of a dict.
+
+        Lists have no gaps: the places that the turns call are one after the other.
+        """
+        places: dict[tuple[str, ...], set[int]] = {}
         for nodes in zip(*(each.constants for each in self.shapes), strict=True):
             found = {value for node in nodes if isinstance(value := constant(node), str)}
             parts = [*zip(*(each.split(".") for each in found), strict=False)]
@@ -87,7 +91,12 @@ class Run:
             mixed = [at for at in changing if not all(each.isdecimal() for each in parts[at])]
             if mixed and (self.turns < MANY or len(changing) > 1):
                 return False
-        return True
+            if changing and not mixed:
+                at = changing[0]
+                held = places.setdefault(tuple(each[0] for each in parts[:at]), set())
+                held |= {int(each) for each in parts[at]}
+        gaps = any(max(each) - min(each) >= len(each) for each in places.values())
+        return self.turns >= MANY or not gaps
 
     @property
     def different(self) -> list[tuple[Any, ...]]:

@@ -4,9 +4,11 @@ import copy
 import linecache
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 from torch import nn
 from torch.nn import functional as F
 
@@ -67,6 +69,16 @@ def test_checkpoints_convert_without_names_or_rules(ported, small):
     assert ported.names == ()
 
 
+def test_create_takes_the_type_of_numbers_to_compute_in(ported):
+    net = {"__name__": "net"}
+    exec(ported.source, net)
+    found = net["create"](dtype=jnp.bfloat16).apply(ported.variables, *ported.inputs)
+    assert found.dtype == jnp.bfloat16
+    wanted = ported.module.apply(ported.variables, *ported.inputs)
+    np.testing.assert_allclose(found.astype(np.float32), wanted, atol=0.05)
+    assert net["create"](num_classes=7).num_classes == 7
+
+
 def test_report_compares_each_layer(ported):
     assert ported.report.ok
     assert [row.torch_name for row in ported.report.rows] == ["conv1", "bn1", "fc"]
@@ -88,6 +100,26 @@ def test_module_keeps_its_mode_and_numbers(ported, small, before):
     assert small.training
     assert not small.aux.training
     assert all(torch.equal(each, before[name]) for name, each in small.state_dict().items())
+
+
+def test_a_module_of_nnx_has_its_weights_and_trains_as_pytorch(small, images):
+    found = converters.port(small, images, target="nnx")
+    assert found.report.ok
+    assert found.proof.output < 1e-14
+    assert 0 < found.proof.gradients < 1e-12
+    assert 0 < found.proof.statistics < 1e-12
+    with torch.no_grad():
+        expected = copy.deepcopy(small).eval()(images).numpy()
+    given = found.inputs[0]
+    np.testing.assert_allclose(found.module(given), expected, rtol=1e-5, atol=1e-6)  # in eval mode
+    before = np.asarray(found.module.bn1.mean[...])
+    found.module.train()
+    found.module(given)
+    assert np.abs(found.module.bn1.mean[...] - before).max() > 0
+    nnx.update(found.module, found.variables)
+    np.testing.assert_array_equal(found.module.bn1.mean[...], before)
+    assert "class Small(nnx.Module):\n" in found.source
+    assert "def create(*, rngs: nnx.Rngs, num_classes: int = 5) -> Small:\n" in found.source
 
 
 def test_what_is_no_module_is_refused():
@@ -186,3 +218,27 @@ def test_a_module_whose_own_forward_cannot_be_ported_has_no_source(images):
     with pytest.raises(converters.ConversionError) as refused:
         converters.port(Branching(), images)
     assert refused.value.source == ""
+
+
+class Tables(nn.Module):
+    """Has an array of its own, and a table that its state dict does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(5, 5))
+        self.register_buffer("table", torch.randn(5, 40), persistent=False)
+
+    def forward(self, x):
+        return (x @ self.positions) @ self.table
+
+
+@pytest.mark.filterwarnings("error")
+def test_own_arrays_are_kept_and_tables_that_no_checkpoint_has_are_constants():
+    module = Tables()
+    made = converters.port(module, torch.randn(2, 5))
+    assert {*made.names} == {converters.Keep("positions"), converters.Keep("table")}
+    assert [*made.constants] == ["table"]
+    assert made.notes == ("has numbers that no checkpoint has, in `constants`: table",)
+    tensors = {**module.state_dict(), **made.constants}
+    again = converters.convert(tensors, made.module, *made.inputs, names=made.names)
+    np.testing.assert_array_equal(again["buffers"]["table"], module.table.numpy())

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 import converters
+from converters.porting.dialects import LINEN, NNX, Dialect
 from converters.porting.loading import loaded
 from converters.porting.port import write
-from converters.porting.writing import helpers, images, layout, normalization, sequences
+from converters.porting.writing import helpers, images, layout, nnx_layers, normalization, sequences
 
 
 class Residual(nn.Module):
@@ -62,17 +63,17 @@ class Dense(nn.Module):
         return torch.cat(features, 1)
 
 
-def source(module: nn.Module) -> str:
+def source(module: nn.Module, dialect: Dialect = LINEN) -> str:
     name = next(iter(inspect.signature(module.forward).parameters))
     images = torch.zeros(2, 4, 8, 8), torch.zeros(3, 4, 12, 12)
-    return write(module.eval(), *({name: each} for each in images)).source
+    return write(module.eval(), *({name: each} for each in images), dialect=dialect).source
 
 
 def test_a_block_with_an_optional_shortcut_is_one_class() -> None:
     text = source(nn.Sequential(Residual(4, 4), Residual(4, 8, 2), Residual(8, 8)))
     assert text.count("class Residual") == 1
     assert "    downsample: bool = False\n" in text
-    assert "        if self.downsample:\n            x = nn.Conv(" in text
+    assert "        if self.downsample:\n            x = conv(" in text
     assert "        return nn.relu(out + x)\n" in text
 
 
@@ -160,6 +161,22 @@ def test_only_the_whole_of_a_grown_list_is_read_by_its_name(read: Any) -> None:
         np.testing.assert_allclose(np.moveaxis(found, -1, 1), wanted.detach().numpy(), atol=1e-6)
 
 
+def test_modules_of_nnx_make_their_layers_first() -> None:
+    text = source(nn.Sequential(Residual(4, 4), Residual(4, 8, 2), Residual(8, 8)), NNX)
+    assert text.count("class Residual(nnx.Module):") == 1
+    assert "class Sequential(nnx.List[Residual]):" in text
+    assert "self.conv = nnx.Conv(in_features, features, (3, 3), strides=strides" in text
+    assert "            self.downsample: nnx.Conv | None = nnx.Conv(4, 8, (1, 1)" in text
+    assert "        if self.downsample is not None:\n            x = self.downsample(x)\n" in text
+    assert "train" not in text
+
+
+def test_a_list_of_nnx_is_gone_through() -> None:
+    text = source(nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5))), NNX)
+    assert "        for _ in range(5):\n            self.append(nnx.Conv(4, 4, " in text
+    assert "        for layer in self:\n            x = layer(x)\n" in text
+
+
 def test_the_source_is_the_same_twice() -> None:
     first, second = (source(nn.Sequential(Residual(4, 4), Residual(4, 8, 2))) for _ in range(2))
     assert first == second
@@ -169,9 +186,12 @@ def test_the_source_is_the_same_twice() -> None:
 def test_the_source_is_clean_for_ruff(tmp_path: Any) -> None:
     ruff = [sys.executable, "-m", "ruff"]
     file = tmp_path / "net.py"
-    file.write_text(source(nn.Sequential(Inverted(4, 8), Inverted(4, 8, 2), Residual(4, 4), Dense(3))))
+    module = nn.Sequential(Inverted(4, 8), Inverted(4, 8, 2), Residual(4, 4), Dense(3))
+    file.write_text(source(module))
+    (tmp_path / "nnx.py").write_text(source(module, NNX))
     settings = ["--isolated", "--line-length", "100"]
-    copied = [each.__file__ for each in (helpers, images, normalization, sequences)]
+    copied = [each.__file__ for each in (helpers, images, nnx_layers, normalization, sequences)]
+    copied.append(str(tmp_path / "nnx.py"))
     subprocess.run(
         [*ruff, "format", "--check", *settings, file, *copied], check=True, capture_output=True, cwd=tmp_path
     )
@@ -184,6 +204,7 @@ def test_the_source_is_clean_for_ruff(tmp_path: Any) -> None:
 
 LAYOUTS = [
     # Arguments have one line of their own if they fit there, else one each, with a comma after the last.
+    f'h, c = nn.OptimizedLSTMCell(3, name="{"n" * 35}")(\n    (x4[0], x3[0]), words2[:, 0]\n)[0][::-1]',
     f'out = nn.Conv(\n    self.features, (7, 7), padding=3, use_bias=False, name="{"n" * 35}"\n)(x)',
     "x = x.reshape(\n    " + ",\n    ".join(f"x.shape[{i}] // {'7' * 20}" for i in range(4)) + ",\n)",
     "x = (\n    " + "a" * 50 + "\n    + " + "b" * 30 + " * " + "c" * 30 + "\n)",
@@ -214,8 +235,8 @@ def test_numbers_are_as_a_person_writes_them() -> None:
 
 def test_a_kernel_of_ones_needs_no_padding() -> None:
     text = source(nn.Sequential(nn.Conv2d(4, 4, 1, stride=3), nn.Conv2d(4, 6, 3)))
-    assert 'nn.Conv(4, (1, 1), strides=3, name="0")' in text
-    assert 'nn.Conv(6, (3, 3), padding=0, name="1")' in text
+    assert 'nn.Conv(4, (1, 1), strides=3, dtype=self.dtype, name="0")' in text
+    assert 'nn.Conv(6, (3, 3), padding=0, dtype=self.dtype, name="1")' in text
 
 
 def test_a_module_of_a_script_has_no_package() -> None:
@@ -237,4 +258,4 @@ def test_the_number_of_classes_is_a_field_of_a_classifier() -> None:
 
     text = source(Classifier())
     assert "    num_classes: int = 7\n" in text
-    assert text.endswith("    return Classifier(num_classes=num_classes)\n")
+    assert text.endswith("    return Classifier(num_classes=num_classes, dtype=dtype)\n")

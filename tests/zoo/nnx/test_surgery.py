@@ -1,10 +1,13 @@
 """The modules as NNX's own tools take them: looked at, taken apart, changed, trained, spread over devices."""
 
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import jax
 import numpy as np
@@ -140,6 +143,17 @@ def test_dropout_draws_from_the_modules_own_streams(gpt2):
     assert not np.array_equal(first, second)
     again = zoo.load("gpt2", library="nnx", **GPT2).module
     np.testing.assert_array_equal(again(IDS, train=True).logits, first)
+
+
+def test_dropout_acts_where_linens_does(gpt2):
+    def kept(key: jax.Array, p: float, shape: Sequence[int], **_: object) -> np.ndarray:
+        return np.random.default_rng(math.prod(shape)).random(tuple(shape)) < p
+
+    with patch.object(jax.random, "bernoulli", kept):
+        given = gpt2(IDS, train=True).logits
+        linen = zoo.from_nnx(gpt2)(IDS, train=True, rngs={"dropout": jax.random.key(0)})
+    np.testing.assert_array_equal(given, linen.logits)
+    assert np.abs(given - gpt2(IDS).logits).max() > 1e-3
 
 
 SPREAD = """
