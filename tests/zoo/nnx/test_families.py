@@ -94,7 +94,9 @@ def models(case) -> SimpleNamespace:
 
 def cotangents(twin: Any, case: Case, more: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Random ones, PyTorch's way around; zero for what depends on a VAE's noise, which the libraries draw."""
-    outputs = run_torch(twin.eval(), [*map(channels_first, case.inputs), *more]).outputs
+    saved = {name: tensor.clone() for name, tensor in twin.state_dict().items()}
+    outputs = run_torch(twin.train(), [*map(channels_first, case.inputs), *more]).outputs
+    twin.load_state_dict(saved)
     rng = np.random.default_rng(5)
     return [rng.normal(size=x.shape) * (not case.rngs or index > 0) for index, x in enumerate(outputs)]
 
