@@ -88,6 +88,23 @@ def port(
             raises a NotImplementedError. Or outputs, gradients or running statistics differ in float64, with
             the first layer that differs.
     """
+    _check(torch_module, target, batch_norm, methods, call=(inputs, kwargs))
+    from converters.porting.work import ported, ported_methods
+
+    if methods is not None:
+        return ported_methods(torch_module, methods, others, batch_norm)
+    return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])
+
+
+def _check(
+    torch_module: Any,
+    target: str,
+    batch_norm: str,
+    methods: Mapping[str, Any] | None,
+    *,
+    call: tuple[Sequence[Any], Mapping[str, Any]],
+) -> None:
+    """Refuses arguments of `port` that do not go together."""
     if not hasattr(torch_module, "named_modules"):
         raise ConversionError(f"port takes a torch.nn.Module, not a {type(torch_module).__name__}")
     if target not in DIALECTS:
@@ -98,10 +115,5 @@ def port(
         raise ConversionError("batch_norm='zoo' is linen's; use 'copy' with target='nnx'.")
     if methods is not None and target == "nnx":
         raise ConversionError("methods= is for target='linen'; with target='nnx', port the methods apart.")
-    if methods is not None and (inputs or kwargs):
+    if methods is not None and any(call):
         raise ConversionError('with methods=, give the inputs of forward as methods={"forward": (x,), ...}')
-    from converters.porting.work import ported, ported_methods
-
-    if methods is not None:
-        return ported_methods(torch_module, methods, others, batch_norm)
-    return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])
