@@ -60,6 +60,20 @@ def timm_model(name: str, **options: Any) -> nn.Module:
     return timm.create_model(name, **options)
 
 
+def timm_efficientnet(name: str) -> nn.Module:
+    """One with a quarter of the channels and three tenths of the blocks, padded as TensorFlow pads."""
+    declare_operators()
+    from timm.models import efficientnet
+
+    makers = {
+        "tf_efficientnet_b0": efficientnet._gen_efficientnet,
+        "tf_efficientnet_lite0": efficientnet._gen_efficientnet_lite,
+        "tf_efficientnetv2_b0": efficientnet._gen_efficientnetv2_base,
+    }
+    sizes = {"channel_multiplier": 0.25, "depth_multiplier": 0.3, "num_classes": 5}
+    return makers[name](name, **sizes, pad_type="same", bn_eps=1e-3)
+
+
 def visual_output(out: Any) -> Any:
     """Maps of features, pixels, logits, or the pooled output."""
     for name in ("feature_maps", "reconstruction"):
@@ -130,7 +144,7 @@ def torchvision_efficientnet(**options: Any) -> nn.Module:
         plain(6, 3, 2, 24, 32, 2),
     ]
     norm = partial(nn.BatchNorm2d, eps=1e-3)
-    return efficientnet.EfficientNet(sizes, last_channel=1280, num_classes=5, norm_layer=norm, **options)
+    return efficientnet.EfficientNet(sizes, last_channel=160, num_classes=5, norm_layer=norm, **options)
 
 
 def torchvision_mobilenet_v2(**options: Any) -> nn.Module:

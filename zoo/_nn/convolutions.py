@@ -156,10 +156,10 @@ def rising(rate: float, blocks: int) -> list[float]:
     return [rate * index / max(blocks - 1, 1) for index in range(blocks)]
 
 
-def divisible(channels: float, divisor: int = 8) -> int:
-    """Returns the multiple of `divisor` next to a number of channels, and no less than 90% of it.
+def divisible(channels: float, divisor: int = 8, *, least: float = 0.9) -> int:
+    """Returns the multiple of `divisor` next to a number of channels, and no less than that part of it.
 
     As MobileNet's authors round: https://github.com/tensorflow/models, slim/nets/mobilenet/mobilenet.py.
     """
     near = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return near if near >= 0.9 * channels else near + divisor
+    return near if near >= least * channels else near + divisor
