@@ -261,6 +261,40 @@ def torchvision_segmenter(head: str) -> nn.Module:
     return model
 
 
+# Kernel, channels inside and outside, activation, stride, squeezes: zoo.mobilenet's blocks.
+MOBILE_BLOCKS = (
+    (3, 16, 16, "relu", 2, False),
+    (3, 24, 24, "relu", 2, True),
+    (5, 48, 32, "hard_swish", 2, False),
+    (5, 64, 32, "hard_swish", 1, True),
+)
+
+
+def torchvision_lraspp() -> nn.Module:
+    """On a small MobileNet, whose last stride is a dilation."""
+    declare_operators()
+    from torchvision.models import mobilenetv3
+    from torchvision.models.segmentation import lraspp
+
+    settings, inputs = [], 16
+    for size, inside, channels, activation, stride, squeezes in MOBILE_BLOCKS:
+        kind, dilation = "HS" if activation == "hard_swish" else "RE", 2 if size == 5 else 1
+        settings.append(
+            mobilenetv3.InvertedResidualConfig(
+                inputs, size, inside, channels, squeezes, kind, stride, dilation, 1.0
+            )
+        )
+        inputs = channels
+
+    class Output(lraspp.LRASPP):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)["out"]
+
+    model = lraspp._lraspp_mobilenetv3(mobilenetv3.MobileNetV3(settings, 8), 5)
+    model.__class__ = Output
+    return model
+
+
 def without_buffers(module: nn.Module) -> nn.Module:
     """The same, whose state dict lacks all buffers but running statistics."""
     for part in module.modules():
