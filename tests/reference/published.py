@@ -292,6 +292,9 @@ def torchvision_lraspp() -> nn.Module:
 
     model = lraspp._lraspp_mobilenetv3(mobilenetv3.MobileNetV3(settings, 8), 5)
     model.__class__ = Output
+    for part in model.modules():
+        if hasattr(part, "scale_activation"):
+            part.scale_activation = HardSigmoid()
     return model
 
 
