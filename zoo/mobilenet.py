@@ -126,16 +126,28 @@ class MobileNet(nn.Module):
         Raises:
             ZooError: images of another shape.
         """
+        if self.out_indices:
+            # A stage ends before the next stride.
+            ends = [index for index, shape in enumerate(self.shapes) if shape.stride > 1]
+            ends.append(len(self.features) - 1)
+            return self.layer_maps(x, [ends[index] for index in self.out_indices], train=train)
+        x = self.layer_maps(x, [len(self.features) - 1], train=train)[0].mean((1, 2))
+        return run(self.classifier, x, train=train) if self.num_classes else x
+
+    def layer_maps(
+        self, x: jax.Array, indices: Sequence[int], *, train: bool = False
+    ) -> tuple[jax.Array, ...]:
+        """Returns what the layers of these indices in `features` give, in their order; later ones do not run.
+
+        Raises:
+            ZooError: images of another shape.
+        """
         x = checked_images(x, (None, None, self.in_channels))
         maps = []
-        strides = [2, *(shape.stride for shape in self.shapes), 1]
-        for layers, stride in zip(self.features, [*strides[1:], 2], strict=True):
+        for index, layers in enumerate(self.features[: max(indices) + 1]):
             x = run(layers, x, train=train)
-            maps += [x] if stride > 1 else []  # the last map of its size
-        if self.out_indices:
-            return tuple(maps[index] for index in self.out_indices)
-        x = x.mean((1, 2))
-        return run(self.classifier, x, train=train) if self.num_classes else x
+            maps += [x] if index in indices else []
+        return tuple(maps)
 
 
 # Table 2 of the first paper.
@@ -207,6 +219,13 @@ def _shapes_v3(blocks: Sequence[Block], width: float) -> list[Shape]:
     return shapes
 
 
+def _dilated(shapes: Sequence[Shape]) -> list[Shape]:
+    """Returns blocks without the last stride, and with kernels that see as much as before."""
+    last = max(index for index, shape in enumerate(shapes) if shape.stride > 1)
+    wider = [shape._replace(stride=1, dilation=shapes[last].stride) for shape in shapes[last:]]
+    return [*shapes[:last], *wider]
+
+
 def create(
     *,
     variant: str = "v2",
@@ -217,6 +236,7 @@ def create(
     out_indices: Sequence[int] | None = None,
     out_features: Sequence[str] | None = None,
     in_channels: int = 3,
+    dilated: bool = False,
     dropout: float = 0.2,
     dtype: DTypeLike | None = None,
 ) -> MobileNet:
@@ -233,19 +253,24 @@ def create(
             stage is all that gives maps of one size.
         out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
+        dilated: If true, blocks of the third version from the last stride on keep height and width, and their
+            kernels see pixels further from each other instead, as for segmentation.
         dropout: Rate before the last layer.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such variant, head or stage.
+        ZooError: no such variant, head or stage, or `dilated` with the second version.
     """
     for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
         if value not in choices:
             raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
     usual, hidden = VARIANTS[variant]
+    if dilated and not hidden:
+        raise ZooError(f"dilated=True: expected a third version, found {variant!r}.")
     if hidden:
         parts = [Block(*each) for each in blocks or usual]
         shapes, activation = _shapes_v3(parts, width), "hard_swish"
+        shapes = _dilated(shapes) if dilated else shapes
         activations, last = [check_activation(part.activation) for part in parts], 6 * shapes[-1].outputs
     else:
         shapes, activation = _shapes_v2([Stage(*each) for each in blocks or usual], width), "relu6"

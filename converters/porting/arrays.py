@@ -24,12 +24,12 @@ def declared(value: Value, name: str) -> ast.expr:
     )
 
 
-def variable(value: Value, name: str) -> ast.expr:
-    """Returns the declaration of an array that is no parameter."""
+def variable(value: Value, name: str, *, read: bool = True) -> ast.expr:
+    """Returns the declaration of an array that is no parameter, and reads it."""
     kinds = {"float32": "", "float64": "", "bool": ", bool", "int64": ", jnp.int32"}
     dtype = kinds.get(value.dtype, f", jnp.{value.dtype}")
     return expression(
-        f"self.variable(c, name, jnp.zeros, shape{dtype}).value",
+        f"self.variable(c, name, jnp.zeros, shape{dtype}){'.value' if read else ''}",
         c="batch_stats" if value.changes else "buffers",
         name=name,
         shape=tuple(value.shape),

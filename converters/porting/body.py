@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from converters.errors import ConversionError
-from converters.porting.arrays import constant, declared
+from converters.porting.arrays import constant, declared, variable
 from converters.porting.code import Code, Order, Statement, plain
 from converters.porting.expressions import expression, literal, reference
 from converters.porting.graph import Operation, Scope, Value, leaves
@@ -93,6 +93,9 @@ class Body:
         if self.is_around(buffer) or self._homes.arrays.get(buffer.parameter) != path:
             raise ConversionError(f"{self.where}changes {buffer.parameter}, which another module reads, too.")
         name = buffer.parameter.removeprefix(f"{path}." if path else "")
+        if buffer not in self._orders:  # it is not read, and yet has a place
+            place = Statement(targets=[], expression=variable(buffer, name, read=False), statement=-1)
+            self.code.statements.append(place)
         kept = expression('self.put_variable("batch_stats", name, x)', name=name, x=made)
         self.code.statements.append(Statement(targets=[], expression=kept, statement=-1, when=self._when))
 

@@ -1,6 +1,6 @@
 """One step backward of both models in float64, with what PyTorch differs from itself by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 
 from converters.porting.doubling import QUICK, STATISTICS, Wide, certain, mapped, wide
 from converters.porting.port import Written, call
-from converters.porting.running import runtime
+from converters.porting.running import Forward, runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +55,8 @@ def torch_step(
         return tensor
 
     twin.zero_grad()
-    given = mapped(leaf, wide(dict(arguments)))
-    twin.train(written.uses_train)
-    with Wide(chance=False), torch.enable_grad():
-        # Modules may change their inputs in place, which leaves of the graph do not allow.
-        args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
-        found = written.results(twin(*args, **kwargs), train=written.uses_train)
-    twin.eval()
-    floats = [each for each in found if each.is_floating_point()]
-    if cotangents is None:
-        rng = np.random.default_rng(1)
-        cotangents = [rng.normal(size=each.shape) for each in floats]
-    pairs = [(a, torch.from_numpy(b)) for a, b in zip(floats, cotangents, strict=True) if a.requires_grad]
-    if pairs:
-        torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
+    found = _torch_outputs(twin, written, mapped(leaf, wide(dict(arguments))))
+    cotangents = _pulled(found, cotangents)
     after = dict(twin.named_buffers())
     statistics = {n: after[n].numpy().copy() for n in before if _is_statistic(n, written)}
     with torch.no_grad():
@@ -84,6 +72,29 @@ def torch_step(
     )
 
 
+def _torch_outputs(twin: torch.nn.Module, written: Written, given: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Runs PyTorch's side forward, and returns what it gives with the Flax module's order of axes."""
+    twin.train(written.uses_train)
+    with Wide(chance=False), torch.enable_grad():
+        # Modules may change their inputs in place, which leaves of the graph do not allow.
+        args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
+        found = written.results(twin(*args, **kwargs), train=written.uses_train)
+    twin.eval()
+    return found
+
+
+def _pulled(outputs: Sequence[torch.Tensor], cotangents: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
+    """Runs PyTorch's side backward from cotangents, which are random by default, and returns these."""
+    floats = [each for each in outputs if each.is_floating_point()]
+    if cotangents is None:
+        rng = np.random.default_rng(1)
+        cotangents = [rng.normal(size=each.shape) for each in floats]
+    pairs = [(a, torch.from_numpy(b)) for a, b in zip(floats, cotangents, strict=True) if a.requires_grad]
+    if pairs:
+        torch.autograd.backward([a for a, _ in pairs], [b for _, b in pairs])
+    return cotangents
+
+
 def flax_step(
     ours: Any,
     written: Written,
@@ -97,16 +108,8 @@ def flax_step(
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, inputs))
     chosen = [index for index, each in enumerate(leaves) if _floating(each)]
     run = runtime(written.dialect)
-    whole = run.forward(ours, train=written.uses_train)
     params, rest = run.parts(variables)
-
-    def forward(params: Any, floats: Sequence[Any]) -> Any:
-        full = [*leaves]
-        for index, each in zip(chosen, floats, strict=True):
-            full[index] = each
-        found, changed = whole(params, rest, jax.tree.unflatten(structure, full))
-        outputs = written.returned(found, train=written.uses_train)
-        return [each for each in outputs if _floating(each)], (outputs, changed)
+    forward = _forward(run.forward(ours, train=written.uses_train), written, rest, leaves, structure)
 
     @partial(jax.jit, compiler_options=QUICK)
     def step(params: Any, floats: Sequence[Any]) -> Any:
@@ -128,6 +131,25 @@ def flax_step(
         gradients=gradients | {f"input {index}": each for index, each in enumerate(back)},
         statistics=statistics,
     )
+
+
+def _forward(
+    whole: Forward, written: Written, rest: Any, leaves: Sequence[Any], structure: Any
+) -> Callable[[Any, Sequence[Any]], Any]:
+    """Returns the written module as a function of its parameters and of its floating-point inputs.
+
+    It gives the outputs that have gradients, and all outputs with the variables that changed.
+    """
+    rest = jax.tree.map(lambda each: jnp.asarray(each) if isinstance(each, np.ndarray) else each, rest)
+
+    def forward(params: Any, floats: Sequence[Any]) -> Any:
+        given = iter(floats)
+        full = [next(given) if _floating(each) else each for each in leaves]
+        found, changed = whole(params, rest, jax.tree.unflatten(structure, full))
+        outputs = written.returned(found, train=written.uses_train)
+        return [each for each in outputs if _floating(each)], (outputs, changed)
+
+    return forward
 
 
 def _is_statistic(name: str, written: Written) -> bool:

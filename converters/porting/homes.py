@@ -72,13 +72,7 @@ def homes(root: Scope, inlined: Callable[[Scope], bool], measured: Measured = ()
             calls.setdefault(found.names.get(operation.path, operation.path), []).append(chain)
         if operation is not None and operation.kind is torch.nn.Embedding:
             lookups.setdefault(f"{operation.path}.weight", []).append(chain)
-        last = chain[-1]
-        taken = (
-            (operation.arguments, operation.keywords)
-            if operation is not None
-            else (last.output, last.trained_output)
-        )
-        for value in values(taken):
+        for value in values(_taken(operation, chain[-1])):
             if value.parameter:
                 uses.setdefault(value.parameter, []).append(chain)
                 found.tables[value.parameter] = value
@@ -96,6 +90,13 @@ def homes(root: Scope, inlined: Callable[[Scope], bool], measured: Measured = ()
         if len({chain[-1].path for chain in chains}) > 1 or len({*chains}) < len(chains):
             found.layers[name] = _home(name, chains)
     return found
+
+
+def _taken(operation: Operation | None, scope: Scope) -> Any:
+    """Returns what an operation takes, or what a scope returns at its end."""
+    if operation is None:
+        return scope.output, scope.trained_output
+    return operation.arguments, operation.keywords
 
 
 def _operations(

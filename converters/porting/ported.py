@@ -28,8 +28,10 @@ class Ported:
             call it, or train it after `module.train()`.
         variables: Its weights, in the torch module's own dtypes: NumPy arrays for `module.apply`; of a module
             of NNX its `nnx.State`, for `nnx.update` of another instance.
-        names: Names pairs and rules for `convert`, which fill the module from the torch module's checkpoints.
+        names: Rules for `convert` from PyTorch's checkpoints: that the module's own arrays lie as there.
         ignore: Regular expressions of the tensors that the module did not use in the run, for `convert`.
+        constants: Arrays of the module that no checkpoint has, by name: large tables that are computed when
+            the torch module is made. `convert` takes them with the checkpoint's: {**tensors, **constants}.
         inputs: The inputs given, as the module takes them: images with their channels last.
         outputs: Outputs of the torch module for them in float64, as the module returns them.
         report: Comparison with the torch module, layer by layer, on the inputs given.
@@ -42,6 +44,7 @@ class Ported:
     variables: "Mapping[str, Any] | nnx.State[Any, Any]"
     names: NamesAndRules
     ignore: tuple[str, ...]
+    constants: Mapping[str, Any]
     inputs: tuple[Any, ...]
     outputs: Any
     report: Comparison
@@ -85,6 +88,23 @@ def port(
             raises a NotImplementedError. Or outputs, gradients or running statistics differ in float64, with
             the first layer that differs.
     """
+    _check(torch_module, target, batch_norm, methods, call=(inputs, kwargs))
+    from converters.porting.work import ported, ported_methods
+
+    if methods is not None:
+        return ported_methods(torch_module, methods, others, batch_norm)
+    return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])
+
+
+def _check(
+    torch_module: Any,
+    target: str,
+    batch_norm: str,
+    methods: Mapping[str, Any] | None,
+    *,
+    call: tuple[Sequence[Any], Mapping[str, Any]],
+) -> None:
+    """Refuses arguments of `port` that do not go together."""
     if not hasattr(torch_module, "named_modules"):
         raise ConversionError(f"port takes a torch.nn.Module, not a {type(torch_module).__name__}")
     if target not in DIALECTS:
@@ -95,10 +115,5 @@ def port(
         raise ConversionError("batch_norm='zoo' is linen's; use 'copy' with target='nnx'.")
     if methods is not None and target == "nnx":
         raise ConversionError("methods= is for target='linen'; with target='nnx', port the methods apart.")
-    if methods is not None and (inputs or kwargs):
+    if methods is not None and any(call):
         raise ConversionError('with methods=, give the inputs of forward as methods={"forward": (x,), ...}')
-    from converters.porting.work import ported, ported_methods
-
-    if methods is not None:
-        return ported_methods(torch_module, methods, others, batch_norm)
-    return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])

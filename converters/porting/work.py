@@ -7,9 +7,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
+from flax import nnx
+from flax.traverse_util import flatten_dict
 
 from converters.comparison.compare import Comparison
 from converters.errors import ConversionError
+from converters.matching.rules import Keep
 from converters.porting.dialects import LINEN, Dialect
 from converters.porting.doubling import doubled
 from converters.porting.graph import Scope, leaves, values
@@ -47,21 +50,36 @@ def ported(
     run = runtime(dialect)
     made = run.made(written.source, written.root, f"<{written.root}>")
     arrays = written.arrays(_numbers(arguments))
-    variables = run.variables(written.tensors(module), made, arrays, ignore)
+    tensors = written.tensors(module)
+    variables = run.variables(tensors, made, arrays, ignore)
+    constants = {name: tensors[name].detach().numpy() for name in written.constants}
+    if constants:
+        notes = (*notes, f"has numbers that no checkpoint has, in `constants`: {', '.join(constants)}")
     report = compared(module, written, variables, arguments, ignore)
     _check(report)
     return Ported(
         source=written.source,
         module=run.filled(made, variables),
         variables=variables,
-        names=(),
+        names=_kept(variables, tensors),
         ignore=ignore,
+        constants=constants,
         inputs=tuple(arrays),
         outputs=run_wide(doubled(module), written, arguments),
         report=report,
         proof=prove(module, written, second, ignore),
         notes=notes,
     )
+
+
+def _kept(variables: Any, tensors: Mapping[str, torch.Tensor]) -> tuple[Keep, ...]:
+    """Returns the rules that say of the module's own arrays that they lie as PyTorch's do."""
+    if isinstance(variables, dict):
+        paths = [path[1:] for path in flatten_dict(variables)]
+    else:
+        paths = [path for path, _ in nnx.to_flat_state(variables)]
+    own = {".".join(map(str, path)) for path in paths}
+    return tuple(Keep(name) for name, tensor in tensors.items() if tensor.ndim > 1 and name in own)
 
 
 def ported_methods(

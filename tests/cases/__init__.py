@@ -9,7 +9,18 @@ from tests.cases.case import Case, images, labels
 from tests.cases.texts import HEAD_CASES
 from tests.cases.vits import VIT
 
-__all__ = ["CASES", "DROPOUT_CASES", "HEAD_CASES", "VIT", "Case", "each", "each_case", "images", "labels"]
+__all__ = [
+    "CASES",
+    "DROPOUT_CASES",
+    "HEAD_CASES",
+    "ONE_OF_EACH",
+    "VIT",
+    "Case",
+    "each",
+    "each_case",
+    "images",
+    "labels",
+]
 
 FILES = (small, classics, convolutions, resnets, swins, maxvits, segmenters, texts, vits)
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
@@ -22,5 +33,11 @@ def each(cases: Mapping[str, Case]) -> pytest.MarkDecorator:
     values = [pytest.param(case, marks=marks[case.slow]) for case in cases.values()]
     return pytest.mark.parametrize("case", values, ids=cases)
 
+
+# The first case of each family that is fast enough; a family that is new is here by itself.
+ONE_OF_EACH = {
+    **{case.family: name for name, case in reversed(CASES.items()) if not case.slow},
+    "resnet": "resnet, of the Hub, uneven",
+}
 
 each_case = each(CASES)

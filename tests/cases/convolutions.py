@@ -1,5 +1,7 @@
 """Cases of convnext, efficientnet, mobilenet, mnasnet and regnet."""
 
+from functools import partial
+
 from tests.cases.case import Case, images
 from tests.reference import published
 
@@ -72,6 +74,68 @@ CASES = {
         layout="torchvision",
         norms=1.0,
     ),
+    "convnext v2, timm, features": Case(
+        "convnext",
+        {
+            "blocks": [1, 1, 1, 1],
+            "widths": [8, 12, 16, 16],
+            "num_classes": 0,
+            "response_norm": True,
+            "layer_scale": 0,
+            "stochastic_depth": 0.0,
+        },
+        lambda: published.timm_model(
+            "convnextv2_atto", depths=(1, 1, 1, 1), dims=(8, 12, 16, 16), num_classes=0
+        ),
+        [images(2, 40, 57, 3)],
+        layout="timm_convolutions",
+    ),
+    "convnext, timm": Case(
+        "convnext",
+        {"blocks": [1, 1, 1, 1], "widths": [8, 8, 16, 16], "num_classes": 5, "stochastic_depth": 0.0},
+        lambda: published.timm_model(
+            "convnext_tiny", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=5
+        ),
+        [images(2, 40, 57, 3)],
+        layout="timm",
+        slow=True,
+    ),
+    **{
+        f"{name}, timm": Case(
+            "efficientnet",
+            {
+                "variant": variant,
+                "width": 0.25,
+                "depth": 0.3,
+                "num_classes": 5,
+                "epsilon": 1e-3,
+                "same_padding": True,
+                **NO_DROPOUT,
+            },
+            partial(published.timm_efficientnet, name),
+            [images(2, 40, 57, 3)],
+            layout=layout,
+            norms=1.0,
+            slow=True,
+        )
+        for name, variant, layout in (
+            ("tf_efficientnet_b0", "b0", "timm"),
+            ("tf_efficientnet_lite0", "lite0", "timm"),
+            ("tf_efficientnetv2_b0", "v2_b0", "timm_v2"),
+        )
+    },
+    **{
+        f"{name}, timm": Case(
+            "regnet",
+            {"variant": variant, "num_classes": 5},
+            partial(published.timm_model, name, num_classes=5),
+            [images(2, 40, 57, 3)],
+            layout="timm",
+            norms=1.0,
+            slow=True,
+        )
+        for name, variant in (("regnetx_002", "x_200mf"), ("regnety_002", "y_200mf"))
+    },
 }
 
 DROPOUT_CASES = {

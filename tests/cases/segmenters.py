@@ -10,7 +10,7 @@ CASES = {
         "segmentation",
         {
             "head": head,
-            "blocks": [1, 1, 1, 1],
+            "backbone_config": {"blocks": [1, 1, 1, 1]},
             "num_classes": 5,
             "aux_logits": True,
             "dropout": 0.0,
@@ -23,3 +23,15 @@ CASES = {
     )
     for head in ("fcn", "deeplab")
 }
+CASES["segmentation, lraspp"] = Case(
+    "segmentation",
+    {
+        "head": "lraspp",
+        "backbone": "mobilenet_v3_large",
+        "backbone_config": {"blocks": published.MOBILE_BLOCKS},
+        "num_classes": 5,
+    },
+    published.torchvision_lraspp,
+    [images(2, 40, 72, 3)],
+    layout="torchvision",
+)

@@ -60,6 +60,20 @@ def timm_model(name: str, **options: Any) -> nn.Module:
     return timm.create_model(name, **options)
 
 
+def timm_efficientnet(name: str) -> nn.Module:
+    """One with a quarter of the channels and three tenths of the blocks, padded as TensorFlow pads."""
+    declare_operators()
+    from timm.models import efficientnet
+
+    makers = {
+        "tf_efficientnet_b0": efficientnet._gen_efficientnet,
+        "tf_efficientnet_lite0": efficientnet._gen_efficientnet_lite,
+        "tf_efficientnetv2_b0": efficientnet._gen_efficientnetv2_base,
+    }
+    sizes = {"channel_multiplier": 0.25, "depth_multiplier": 0.3, "num_classes": 5}
+    return makers[name](name, **sizes, pad_type="same", bn_eps=1e-3)
+
+
 def visual_output(out: Any) -> Any:
     """Maps of features, pixels, logits, or the pooled output."""
     for name in ("feature_maps", "reconstruction"):
@@ -130,7 +144,7 @@ def torchvision_efficientnet(**options: Any) -> nn.Module:
         plain(6, 3, 2, 24, 32, 2),
     ]
     norm = partial(nn.BatchNorm2d, eps=1e-3)
-    return efficientnet.EfficientNet(sizes, last_channel=1280, num_classes=5, norm_layer=norm, **options)
+    return efficientnet.EfficientNet(sizes, last_channel=160, num_classes=5, norm_layer=norm, **options)
 
 
 def torchvision_mobilenet_v2(**options: Any) -> nn.Module:
@@ -244,6 +258,43 @@ def torchvision_segmenter(head: str) -> nn.Module:
     for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
+    return model
+
+
+# Kernel, channels inside and outside, activation, stride, squeezes: zoo.mobilenet's blocks.
+MOBILE_BLOCKS = (
+    (3, 16, 16, "relu", 2, False),
+    (3, 24, 24, "relu", 2, True),
+    (5, 48, 32, "hard_swish", 2, False),
+    (5, 64, 32, "hard_swish", 1, True),
+)
+
+
+def torchvision_lraspp() -> nn.Module:
+    """On a small MobileNet, whose last stride is a dilation."""
+    declare_operators()
+    from torchvision.models import mobilenetv3
+    from torchvision.models.segmentation import lraspp
+
+    settings, inputs = [], 16
+    for size, inside, channels, activation, stride, squeezes in MOBILE_BLOCKS:
+        kind, dilation = "HS" if activation == "hard_swish" else "RE", 2 if size == 5 else 1
+        settings.append(
+            mobilenetv3.InvertedResidualConfig(
+                inputs, size, inside, channels, squeezes, kind, stride, dilation, 1.0
+            )
+        )
+        inputs = channels
+
+    class Output(lraspp.LRASPP):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)["out"]
+
+    model = lraspp._lraspp_mobilenetv3(mobilenetv3.MobileNetV3(settings, 8), 5)
+    model.__class__ = Output
+    for part in model.modules():
+        if hasattr(part, "scale_activation"):
+            part.scale_activation = HardSigmoid()
     return model
 
 

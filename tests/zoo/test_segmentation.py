@@ -14,7 +14,7 @@ from zoo.segmentation.layers import SpatialPyramid
 
 @pytest.fixture(scope="module")
 def small():
-    return zoo.load("fcn_resnet50", blocks=[1, 1, 1, 1], channels=8)
+    return zoo.load("fcn_resnet50", backbone_config={"blocks": [1, 1, 1, 1], "channels": 8})
 
 
 def test_the_pyramid_sees_pixels_as_far_apart_as_deeplabs():
@@ -51,7 +51,7 @@ def test_each_pixel_has_logits_of_the_classes(small):
 
 
 def test_other_classes_replace_both_last_layers(small):
-    other = zoo.load("fcn_resnet50", blocks=[1, 1, 1, 1], channels=8, num_classes=3)
+    other = zoo.load("fcn_resnet50", backbone_config={"blocks": [1, 1, 1, 1], "channels": 8}, num_classes=3)
     assert other.variables["params"]["classifier_4"]["bias"].shape == (3,)
     assert other.variables["params"]["aux_classifier_4"]["bias"].shape == (3,)
 
@@ -63,3 +63,16 @@ def test_pictures_as_a_whole_are_not_classified(small, tmp_path):
         zoo.predict(small, np.zeros((33, 50, 3), np.uint8))
     with pytest.raises(zoo.ZooError, match="'fcn_resnet50' labels pixels, and finetuning learns"):
         zoo.training.finetune("fcn_resnet50", tmp_path / "run", data=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"head": "unet"}, "no head 'unet'; choose one of fcn, deeplab, lraspp"),
+        ({"head": "lraspp"}, "head='lraspp': expected backbone='mobilenet_v3_large'"),
+        ({"num_classes": 0}, "num_classes=0: expected 1 or more"),
+    ],
+)
+def test_what_does_not_fit_is_refused(config, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.segmentation.create(**config)

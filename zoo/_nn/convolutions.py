@@ -96,22 +96,30 @@ class Units(NamedTuple):
         """Applies the activation."""
         return ACTIVATIONS[self.activation](x)
 
-    def conv(self, channels: int, size: int, stride: int = 1, groups: int = 1) -> nn.Conv:
+    def conv(self, channels: int, size: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv:
         """Builds a convolution without a bias, which a norm would take away."""
-        init = normal(self.deviation)
-        return conv(channels, size, stride, groups, same=self.same, init=init, dtype=self.dtype)
+        return conv(
+            channels,
+            size,
+            stride,
+            groups,
+            dilation=dilation,
+            same=self.same,
+            init=normal(self.deviation),
+            dtype=self.dtype,
+        )
 
     def norm(self, init: Callable[..., Any] = nn.initializers.ones) -> BatchNorm:
         """Builds a batch norm; `init` is the initializer of its scale."""
         return BatchNorm(epsilon=self.epsilon, momentum=1 - self.momentum, scale_init=init, dtype=self.dtype)
 
-    def linear(self, channels: int, size: int, stride: int = 1, groups: int = 1) -> list[Any]:
-        """Builds a convolution and its norm."""
-        return [self.conv(channels, size, stride, groups), self.norm()]
+    def linear(self, channels: int, size: int, *steps: int) -> list[Any]:
+        """Builds a convolution, arguments as for `conv`, and its norm."""
+        return [self.conv(channels, size, *steps), self.norm()]
 
-    def unit(self, channels: int, size: int, stride: int = 1, groups: int = 1) -> list[Any]:
-        """Builds a convolution, its norm and the activation."""
-        return [*self.linear(channels, size, stride, groups), self.act]
+    def unit(self, channels: int, size: int, *steps: int) -> list[Any]:
+        """Builds a convolution, arguments as for `conv`, its norm and the activation."""
+        return [*self.linear(channels, size, *steps), self.act]
 
 
 class SqueezeExcite(nn.Module):
@@ -156,10 +164,10 @@ def rising(rate: float, blocks: int) -> list[float]:
     return [rate * index / max(blocks - 1, 1) for index in range(blocks)]
 
 
-def divisible(channels: float, divisor: int = 8) -> int:
-    """Returns the multiple of `divisor` next to a number of channels, and no less than 90% of it.
+def divisible(channels: float, divisor: int = 8, *, least: float = 0.9) -> int:
+    """Returns the multiple of `divisor` next to a number of channels, and no less than that part of it.
 
     As MobileNet's authors round: https://github.com/tensorflow/models, slim/nets/mobilenet/mobilenet.py.
     """
     near = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return near if near >= 0.9 * channels else near + divisor
+    return near if near >= least * channels else near + divisor

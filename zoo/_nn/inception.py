@@ -57,6 +57,7 @@ def centered(x: jax.Array) -> jax.Array:
 
     So the published networks, which were trained with those, take the pixels that all others take.
     """
+    x = jnp.asarray(x)  # NumPy's float64 is float32 from here on, unless JAX has that
     mean, std = (jnp.asarray(values, x.dtype) for values in (Photos.mean, Photos.std))
     return x * (std / HALF) + (mean - HALF) / HALF
 

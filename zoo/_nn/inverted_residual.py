@@ -19,6 +19,7 @@ class Shape(NamedTuple):
         stride: Step of the kernel, in pixels.
         squeezed: Number of channels that squeeze-and-excite has inside; 0 leaves that out.
         fused: If true, one convolution of all channels stands for the two that widen and filter.
+        dilation: Step between the pixels that the kernel sees.
     """
 
     inputs: int
@@ -28,6 +29,7 @@ class Shape(NamedTuple):
     stride: int
     squeezed: int = 0
     fused: bool = False
+    dilation: int = 1
 
 
 class InvertedResidual(nn.Module):
@@ -52,7 +54,7 @@ class InvertedResidual(nn.Module):
         else:
             if shape.inside != shape.inputs:
                 layers.append(units.unit(shape.inside, 1))
-            layers.append(units.unit(shape.inside, shape.size, shape.stride, shape.inside))
+            layers.append(units.unit(shape.inside, shape.size, shape.stride, shape.inside, shape.dilation))
         if shape.squeezed:
             layers.append(
                 SqueezeExcite(

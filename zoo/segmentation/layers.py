@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._nn.convolutions import conv, run, torch_kernel
-from zoo._nn.layers import BatchNorm
+from zoo._nn.layers import BatchNorm, bilinear
 
 WIDTH = 256  # channels inside DeepLab's decoder
+LITE_WIDTH = 128  # and inside LR-ASPP's
 RATES = (12, 24, 36)  # steps between the pixels that its kernels see, for maps of an eighth
 
 
@@ -38,6 +39,31 @@ def deeplab_head(num_classes: int, dropout: float, dtype: DTypeLike | None) -> l
         *unit(WIDTH, 3, dtype=dtype),
         logits_layer(num_classes, dtype=dtype),
     ]
+
+
+class LiteDecoder(nn.Module):
+    """Logits of two maps, the smaller one weighed by its average: LR-ASPP.
+
+    Howard et al., https://arxiv.org/abs/1905.02244, section 6.4.
+    """
+
+    num_classes: int
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        dtype = self.dtype
+        self.cbr = unit(LITE_WIDTH, 1, dtype=dtype)
+        average = partial(jnp.mean, axis=(1, 2), keepdims=True)
+        self.scale = [average, conv(LITE_WIDTH, 1, init=torch_kernel, dtype=dtype), nn.sigmoid]
+        self.low_classifier = logits_layer(self.num_classes, dtype=dtype)
+        self.high_classifier = logits_layer(self.num_classes, dtype=dtype)
+
+    def __call__(self, low: jax.Array, high: jax.Array, *, train: bool = False) -> jax.Array:
+        """Two (batch, rows, columns, any) maps -> (batch, *sides of `low`, num_classes)."""
+        x = run(self.cbr, high, train=train) * run(self.scale, high, train=train)
+        x = bilinear(x, (low.shape[1], low.shape[2]))
+        logits: jax.Array = self.low_classifier(low) + self.high_classifier(x)
+        return logits
 
 
 class SpatialPyramid(nn.Module):

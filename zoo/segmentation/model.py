@@ -1,10 +1,11 @@
 """Segmentation: a class for each pixel of images of any size.
 
 FCN: Long et al., https://arxiv.org/abs/1411.4038. DeepLab v3: Chen et al., https://arxiv.org/abs/1706.05587.
+LR-ASPP: Howard et al., https://arxiv.org/abs/1905.02244.
 The backbone's last stages keep height and width, and dilate their kernels instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,30 +13,36 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
-from zoo import resnet
+from zoo import mobilenet, resnet
 from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images
 from zoo._nn.layers import bilinear
 from zoo._nn.outputs import TrainingLogits
 from zoo._registry.entry import Input
-from zoo.segmentation.layers import deeplab_head, fcn_head
+from zoo.segmentation.layers import LiteDecoder, deeplab_head, fcn_head
 
-HEAD = ("classifier_4", "aux_classifier_4")
-TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
-REPLACED_HEAD = {r"(aux_)?classifier\.4\..*": "the head"}
-TASKS = {"fcn": "image-segmentation", "deeplab": "image-segmentation"}
+# LR-ASPP's layers are one module.
+HEAD = ("classifier_4", "aux_classifier_4", "classifier")
+# torchvision takes the features out of a MobileNet.
+TORCH_NAMES = {"torchvision": ((r"^backbone\.features\.", "backbone."),)}
+REPLACED_HEAD = {r"(aux_)?classifier\.(4|cbr|scale|low_classifier|high_classifier)\..*": "the head"}
+TASKS = dict.fromkeys(("fcn", "deeplab", "lraspp"), "image-segmentation")
 HEADS = tuple(TASKS)
 
 
-BACKBONES = {"resnet50": 50, "resnet101": 101}  # name -> depth of zoo.resnet
+# name -> keywords of its `create`
+BACKBONES: dict[str, dict[str, Any]] = {
+    "resnet50": {"depth": 50, "dilated_stages": 2},
+    "resnet101": {"depth": 101, "dilated_stages": 2},
+    "mobilenet_v3_large": {"variant": "v3_large", "dilated": True},
+}
 
 
 class Segmenter(nn.Module):
     """A backbone, a head for its last map, and, for training, one for an earlier map."""
 
-    backbone: nn.Module
-    earlier: int
+    backbone: resnet.ResNet | mobilenet.MobileNet
     head: str
     num_classes: int
     in_channels: int
@@ -45,11 +52,39 @@ class Segmenter(nn.Module):
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
-        if self.head == "fcn":
-            self.classifier = fcn_head(2 * self.earlier, self.num_classes, self.dropout, self.dtype)
+        earlier, last = self.widths
+        if self.head == "lraspp":
+            self.classifier: Any = LiteDecoder(self.num_classes, self.dtype)
+        elif self.head == "fcn":
+            self.classifier = fcn_head(last, self.num_classes, self.dropout, self.dtype)
         else:
             self.classifier = deeplab_head(self.num_classes, self.dropout, self.dtype)
-        self.aux_classifier = fcn_head(self.earlier, self.num_classes, self.aux_dropout, self.dtype)
+        self.aux_classifier = fcn_head(earlier, self.num_classes, self.aux_dropout, self.dtype)
+
+    @property
+    def layers(self) -> tuple[int, int]:
+        """Indices of a MobileNet's layers whose maps are used: of an eighth, after a stride, and the last."""
+        shapes = self.backbone.shapes
+        # A dilation stands for a stride, once.
+        strided = [at for at, shape in enumerate(shapes, 1) if shape.stride > 1]
+        strided += [at for at, shape in enumerate(shapes, 1) if shape.dilation > 1][:1]
+        places = [0, *strided, len(shapes) + 1]
+        return places[-4], places[-1]
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Numbers of channels of both maps."""
+        if isinstance(self.backbone, resnet.ResNet):
+            return self.backbone.widths[-2], self.backbone.widths[-1]
+        return self.backbone.shapes[self.layers[0] - 1].outputs, self.backbone.last_channels
+
+    def maps(self, x: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Returns the backbone's maps: an earlier one, and the last."""
+        if isinstance(self.backbone, resnet.ResNet):
+            earlier, last = self.backbone(x, train=train)
+        else:
+            earlier, last = self.backbone.layer_maps(x, self.layers, train=train)
+        return earlier, last
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, height, width, num_classes) logits.
@@ -61,8 +96,12 @@ class Segmenter(nn.Module):
         """
         x = checked_images(x, (None, None, self.in_channels))
         sides = (x.shape[1], x.shape[2])
-        earlier, last = self.backbone(x, train=train)
-        logits = bilinear(run(self.classifier, last, train=train), sides)
+        earlier, last = self.maps(x, train=train)
+        if self.head == "lraspp":
+            logits = self.classifier(earlier, last, train=train)
+        else:
+            logits = run(self.classifier, last, train=train)
+        logits = bilinear(logits, sides)
         # At first even without training, so that the head has its parameters.
         if not self.aux_logits or not (train or self.is_initializing()):
             return logits
@@ -74,8 +113,7 @@ def create(
     *,
     head: str = "fcn",
     backbone: str = "resnet50",
-    blocks: Sequence[int] | None = None,
-    channels: int = 64,
+    backbone_config: Mapping[str, Any] | None = None,
     num_classes: int = 21,
     in_channels: int = 3,
     aux_logits: bool = False,
@@ -88,8 +126,7 @@ def create(
     Args:
         head: Layers behind the backbone, one of HEADS.
         backbone: Network whose maps are segmented, one of BACKBONES.
-        blocks: Number of blocks of each of the backbone's stages; by default the usual ones.
-        channels: Number of channels of its stem.
+        backbone_config: Further keywords of the backbone's `create`.
         num_classes: Number of logits of each pixel.
         in_channels: Number of channels of the images.
         aux_logits: If true, an auxiliary head gives logits in training, too; it is of no use otherwise.
@@ -98,25 +135,21 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such head or backbone, or no classes.
+        ZooError: no such head or backbone, no classes, or a head that does not fit the backbone.
     """
     for name, value, choices in (("head", head, HEADS), ("backbone", backbone, BACKBONES)):
         if value not in choices:
             raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
     if num_classes < 1:
         raise ZooError(f"num_classes={num_classes}: expected 1 or more.")
+    config = {**BACKBONES[backbone], **(backbone_config or {}), "in_channels": in_channels, "dtype": dtype}
+    mobile = "variant" in config
+    if head == "lraspp" and (aux_logits or not mobile):
+        raise ZooError("head='lraspp': expected backbone='mobilenet_v3_large', and no aux_logits.")
     return Segmenter(
-        backbone=resnet.create(
-            depth=BACKBONES[backbone],
-            blocks=blocks,
-            channels=channels,
-            in_channels=in_channels,
-            head="maps",
-            out_indices=(3, 4),
-            dilated_stages=2,
-            dtype=dtype,
-        ),
-        earlier=16 * channels,
+        backbone=mobilenet.create(**config, head="none")
+        if mobile
+        else resnet.create(**config, head="maps", out_indices=(3, 4)),
         head=head,
         num_classes=num_classes,
         in_channels=in_channels,

@@ -1,6 +1,8 @@
 """Normalization with arrays of the module that calls it, or without arrays."""
 
 import ast
+from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -36,26 +38,30 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
             n=name,
             x=e.get(x, order),
         ), order
+    return scaled(e, _standardized(e, g), g["weight"], g["bias"], x), e.order(x)
+
+
+def _standardized(e: Emitter, g: Mapping[str, Any]) -> ast.expr:
+    """Returns the formula of a batch norm without weight and bias, of its arguments."""
+    x = g["x"]
     axis = e.axis(x, 1)
     axes = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
     if g["training"] and g["running_mean"] is None:
-        made = expression(
+        return expression(
             "nn.standardize(x, axis=a, variance=x.var(a, keepdims=True), epsilon=e)",
             x=e.get(x),
             a=axes[0] if len(axes) == 1 else axes,
             e=g["eps"],
         )
-    elif g["training"]:
+    if g["training"]:
         raise ConversionError(f"{e.where}batch_norm changes statistics that are no layer's.")
-    else:
-        made = expression(
-            "(x - m) * jax.lax.rsqrt(v + e)",
-            x=e.get(x),
-            m=along(e, g["running_mean"], x),
-            v=along(e, g["running_var"], x),
-            e=g["eps"],
-        )
-    return scaled(e, made, g["weight"], g["bias"], x), e.order(x)
+    return expression(
+        "(x - m) * jax.lax.rsqrt(v + e)",
+        x=e.get(x),
+        m=along(e, g["running_mean"], x),
+        v=along(e, g["running_var"], x),
+        e=g["eps"],
+    )
 
 
 def scaled(e: Emitter, made: ast.expr, weight: Value | None, bias: Value | None, x: Value) -> ast.expr:

@@ -8,11 +8,10 @@ from typing import Any, TypeAlias
 from converters.porting.emit import Code, Statement
 from converters.porting.expressions import marked, reference
 from converters.porting.graph import Value
+from converters.porting.writing.compound import Branch, Loop
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.simplify import simplified
 from converters.porting.writing.trees import (
-    Branch,
-    Loop,
     copied,
     has_layer,
     is_activation,

@@ -7,7 +7,8 @@ from typing import Any
 from converters.porting.emit import Code, Statement
 from converters.porting.expressions import reference
 from converters.porting.graph import Value
-from converters.porting.writing.trees import Branch, references, replaced
+from converters.porting.writing.compound import Branch
+from converters.porting.writing.trees import references, replaced
 
 
 def branched(code: Code) -> None:

@@ -31,6 +31,7 @@ class Made:
         fields: Its fields.
         parameters: Numbers of the parameters that it uses.
         uses_train: If true, it does other things in training.
+        typed: If true, it has the field `dtype`; known when its statements are written.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Made:
     fields: Fields
     parameters: list[int]
     uses_train: bool
+    typed: bool = False
 
     @property
     def defaults(self) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any
 import flax.linen as nn
 
 from converters.porting.writing import trees
+from converters.porting.writing.compound import Loop
 from converters.porting.writing.merging import Body
 from converters.porting.writing.naming import RESERVED
-from converters.porting.writing.trees import Function, Loop, constant
+from converters.porting.writing.trees import Function, constant
 
 MISSING = object()  # the number of a statement that an instance does not have
-OWNED = {*dir(nn.Module), "name", "parent", "training", *RESERVED}
+OWNED = {*dir(nn.Module), "name", "parent", "training", "dtype", *RESERVED}
 LARGEST_FACTOR = 8  # of a field, in what is written as a multiple of it
 
 

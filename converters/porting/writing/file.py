@@ -9,11 +9,10 @@ from typing import Any
 
 from converters.porting.dialects import Dialect
 from converters.porting.emit import Code
-from converters.porting.writing import helpers, images, nnx_layers, normalization, sequences
+from converters.porting.writing import helpers, images, nnx_layers, normalization, precision, sequences
 from converters.porting.writing.classes import Classes
-from converters.porting.writing.heads import created
 from converters.porting.writing.methods import methods_source
-from converters.porting.writing.source import class_source
+from converters.porting.writing.source import class_source, created
 
 MOST_WORDS = 4  # modules whose training is told
 IMPORTS = {  # what a file imports, if its name is in it
@@ -41,10 +40,17 @@ def file_source(
     made = classes.add(root)
     defaults = {each.name: each.defaults for each in classes.made}
     known: dict[str, bool] = {}
-    single = [each for each in classes.made if each is not made or not classes.methods]
-    parts = [class_source(each, defaults, dialect, known) for each in single]
-    parts += [methods_source(made, classes.methods, defaults)] if classes.methods else []
-    parts.append(created(made.name, made.fields.fields, streams=known.get(made.name, False)))
+    parts = []
+    for each in classes.made:
+        several = each is made and classes.methods
+        parts.append(
+            methods_source(each, classes.methods, defaults)
+            if several
+            else class_source(each, defaults, dialect, known)
+        )
+        if each.typed:
+            defaults[each.name][precision.NAME] = None
+    parts.append(created(made, streams=known.get(made.name, False)))
     own = _helpers("\n".join(parts), dialect, batch_norm)
     body = "\n\n\n".join(each for each in [*own, *parts] if each)
     return (
@@ -91,6 +97,7 @@ def _imports(body: str, dialect: Dialect, batch_norm: str) -> str:
     last = [dialect.statement] if dialect.declares else []
     flax = first + (["import jax.numpy as jnp"] if uses("jnp") else [])
     flax += ["import numpy as np"] if uses("np") else []
+    flax += ["from jax.typing import DTypeLike"] if uses("DTypeLike") else []
     return "\n\n".join("\n".join(each) for each in (standard, [*flax, *last, *own]) if each)
 
 

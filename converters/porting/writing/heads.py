@@ -1,9 +1,9 @@
-"""The number of classes as a field of a classifier, and the function that makes it."""
+"""The number of classes as a field of a classifier."""
 
 import ast
 from typing import Any
 
-from converters.porting.writing.columns import MISSING, Field
+from converters.porting.writing.columns import Field
 from converters.porting.writing.fields import Fields
 from converters.porting.writing.trees import dotted
 
@@ -36,25 +36,3 @@ def _dense(node: ast.expr) -> tuple[Any, str] | None:
             if dotted(called) == "nn.Dense" and names and isinstance(names[0], ast.Constant):
                 return size, str(names[0].value)
     return None
-
-
-def created(name: str, fields: list[Field], *, streams: bool = False) -> str:
-    """Returns the function that makes the whole module; "" if it cannot be made without numbers.
-
-    Args:
-        name: Its class.
-        fields: The class's fields.
-        streams: If true, it is made with random streams.
-    """
-    if any(each.default is MISSING for each in fields):
-        return ""
-    given = [f"{each.name}: {each.annotation} = {each.default!r}" for each in fields]
-    passed = [f"{each.name}={each.name}" for each in fields]
-    if streams:
-        given, passed = ["rngs: nnx.Rngs", *given], [*passed, "rngs=rngs"]
-    more = "; the weights are for the defaults" if fields else ""
-    return (
-        f"def create({', '.join(['*', *given] if given else [])}) -> {name}:\n"
-        f'    """Builds the module{more}."""\n'
-        f"    return {name}({', '.join(passed)})"
-    )

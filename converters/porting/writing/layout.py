@@ -139,7 +139,10 @@ def _linked(node: ast.expr, between: Document) -> Document:
             items = [*map(document, node.args), *map(_keyword, node.keywords)]
             return (_linked(node.func, between), bracketed("(", items, ")", lined=True))
         case ast.Subscript():
-            inner = bracketed("[", _indices(node.slice), "]", lined=False)
+            found = _indices(node.slice)
+            alone = not isinstance(node.slice, ast.Tuple)  # a comma would make a tuple of it
+            only = Group(("[", Indented((SOFT, *found)), SOFT, "]"))
+            inner = only if alone else bracketed("[", found, "]", lined=False)
             return (_linked(node.value, between), inner)
     return document(node, ATOM)
 

@@ -9,8 +9,9 @@ from converters.porting.emit import Code, Statement
 from converters.porting.expressions import expression, literal, reference
 from converters.porting.graph import Value
 from converters.porting.writing import trees
+from converters.porting.writing.compound import Loop
 from converters.porting.writing.runs import Run, apart, counts, lines
-from converters.porting.writing.trees import Loop, Shape, constant, digits_apart, references, renamed
+from converters.porting.writing.trees import Shape, constant, digits_apart, references, renamed
 
 LONGEST_TURN = 6  # statements of a turn
 

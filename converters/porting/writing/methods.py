@@ -32,10 +32,11 @@ def methods_source(root: Made, methods: Sequence[Made], defaults: source.Default
     layers = _Layers({*order, "setup"}, {*defaults})
     parts = []
     for each in sorted(methods, key=lambda each: order.index(each.name)):
-        statements = layers.moved(source.statements(each, defaults))
+        statements = layers.moved(source.typed(source.statements(each, defaults), each, defaults))
         head = layout.signature(f"def {each.name}", source.arguments(each), source.returned(each), 4)
         parts.append([*head, *layout.laid_out(statements, 8)])
-    call = [*source.statements(root, defaults)]
+    call = source.statements(root, defaults)
+    root.typed = any(each.typed for each in methods)
     head = layout.signature("def __call__", source.arguments(root), source.returned(root), 4)
     doc = '        """Calls all methods, so that `init` makes all parameters."""'
     parts.append([*head, doc, *layout.laid_out(call, 8)])

@@ -8,9 +8,10 @@ from itertools import chain, count
 
 from converters.porting.emit import Statement
 from converters.porting.graph import Value
-from converters.porting.writing.trees import Branch, Loop, references
+from converters.porting.writing.compound import Branch, Loop
+from converters.porting.writing.trees import references
 
-RESERVED = {"self", "train", "rngs", "nn", "nnx", "jnp", "jax", "norm", "partial", *keyword.kwlist}
+RESERVED = {"self", "train", "rngs", "nn", "nnx", "jnp", "jax", "conv", "norm", "partial", *keyword.kwlist}
 PLAINER = {"input": "x", "inputs": "x", "hidden_states": "x"}  # torch's words for what Flax code calls x
 
 
@@ -150,6 +151,9 @@ class _Life:
         return self.parts[0][0]
 
     def overlaps(self, other: "_Life") -> bool:
+        """Returns whether two need a variable each: at one time, or as one of them is no array but a list."""
+        if (not self.value.dtype) != (not other.value.dtype):
+            return True
         return any((a[0] < b[1] and b[0] < a[1]) or a[0] == b[0] for a in self.parts for b in other.parts)
 
 

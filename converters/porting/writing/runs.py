@@ -10,7 +10,8 @@ from converters.porting.dialects import Dialect
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, trees
-from converters.porting.writing.trees import Branch, Loop, Shape, constant, digits_apart, references
+from converters.porting.writing.compound import Branch, Loop
+from converters.porting.writing.trees import Shape, constant, digits_apart, references
 
 WIDEST_TABLE = 4  # columns of a loop's table, if it has few rows
 MANY = 5  # rows that may have more

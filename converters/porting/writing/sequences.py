@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 
 class Recurrent(nn.Module):
@@ -18,6 +19,7 @@ class Recurrent(nn.Module):
         use_bias: Adds two biases to the gates.
         proj_size: Features that an LSTM's hidden state is projected to; 0 for none.
         dropout: Rate of dropout between layers.
+        dtype: Type of numbers to compute in.
     """
 
     mode: str
@@ -27,6 +29,7 @@ class Recurrent(nn.Module):
     use_bias: bool = True
     proj_size: int = 0
     dropout: float = 0.0
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(
@@ -36,6 +39,7 @@ class Recurrent(nn.Module):
         train: bool = False,
     ) -> tuple[jax.Array, ...]:
         """(batch, length, features), states of layers and directions -> outputs, last states."""
+        x = jnp.asarray(x, self.dtype)
         finals: list[tuple[jax.Array, ...]] = []
         for layer in range(self.num_layers):
             outputs = []
@@ -61,14 +65,15 @@ class Recurrent(nn.Module):
         size = self.proj_size or self.hidden_size
 
         def weight(kind: str, *shape: int) -> jax.Array:
-            return self.param(f"{kind}{name}", nn.initializers.normal(size**-0.5), shape)
+            made: jax.Array = self.param(f"{kind}{name}", nn.initializers.normal(size**-0.5), shape)
+            return jnp.asarray(made, self.dtype)
 
         input_weight, state_weight = (
             weight("weight_ih", features, x.shape[-1]),
             weight("weight_hh", features, size),
         )
         input_bias, state_bias = (
-            weight(kind, features) if self.use_bias else jnp.zeros(features)
+            weight(kind, features) if self.use_bias else jnp.zeros(features, x.dtype)
             for kind in ("bias_ih", "bias_hh")
         )
         projection = weight("weight_hr", size, self.hidden_size) if self.proj_size else None

@@ -1,19 +1,20 @@
 """The source of a class."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from converters.porting.dialects import LINEN, Dialect
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
-from converters.porting.writing import bodies, layout, modes, trees
+from converters.porting.writing import bodies, layout, modes, precision, trees, unknown
 from converters.porting.writing.classes import Made
 from converters.porting.writing.columns import MISSING, Field
+from converters.porting.writing.compound import Branch, Loop
 from converters.porting.writing.declared import Declared, declared
 from converters.porting.writing.defaults import trimmed
 from converters.porting.writing.shorthand import shortened
-from converters.porting.writing.trees import Branch, Function, Loop
+from converters.porting.writing.trees import Function
 
 Defaults = Mapping[str, Mapping[str, Any]]  # of the fields of each class of the file
 
@@ -33,15 +34,16 @@ def class_source(made: Made, defaults: Defaults, dialect: Dialect, classes: dict
         classes[made.name] = own.uses_rngs
         lines, body = [*_named(made, own.base), "", *_constructor(made, own)], own.call
     else:
-        lines, body = [*head(made), "", "    @nn.compact"], shortened(body)
+        body = shortened(typed(body, made, defaults))
+        lines = [*head(made), "", "    @nn.compact"]
     lines += layout.signature("def __call__", arguments(made, dialect), returned(made), 4)
     return "\n".join([*lines, *layout.laid_out(body, 8)])
 
 
 def head(made: Made) -> list[str]:
     """Returns the lines of a class of linen before its methods."""
-    fields = [f"    {_field(each)}" for each in made.fields.fields]
-    return [*_named(made, "nn.Module"), *([""] if fields else []), *fields]
+    fields = [*map(_field, made.fields.fields), *([precision.FIELD] if made.typed else [])]
+    return [*_named(made, "nn.Module"), *([""] if fields else []), *(f"    {each}" for each in fields)]
 
 
 def _named(made: Made, base: str) -> list[str]:
@@ -164,6 +166,16 @@ def statements(made: Made, defaults: Defaults) -> list[ast.stmt]:
     return modes.joined(written)
 
 
+def typed(statements: list[ast.stmt], made: Made, defaults: Defaults) -> list[ast.stmt]:
+    """Returns the statements of a class of linen with the field `dtype`, and with results of a known type."""
+    classes = {name for name, each in defaults.items() if precision.NAME in each}
+    made.typed = precision.typed(statements, classes)
+    if returned(made) != " -> jax.Array:":
+        return statements
+    arrays = [each.partition(":")[0] for each in arguments(made) if each.endswith(": jax.Array")]
+    return unknown.declared(statements, arrays)
+
+
 def _add(written: list[ast.stmt], condition: str, part: ast.stmt) -> None:
     """Adds a statement to the branch of the condition that was written last, or to a new one."""
     test = ast.parse(condition, mode="eval").body
@@ -206,7 +218,27 @@ def _target(name: str) -> ast.expr:
     return ast.Name(id=name, ctx=ast.Store())
 
 
-def called(statements: Sequence[ast.stmt], name: str) -> list[ast.Call]:
-    """Returns the calls of a function in statements."""
-    found = [node for each in statements for node in ast.walk(each) if isinstance(node, ast.Call)]
-    return [node for node in found if trees.text(node.func) == name]
+def created(made: Made, *, streams: bool = False) -> str:
+    """Returns the function that makes the whole module; "" if it cannot be made without numbers.
+
+    Args:
+        made: Its class.
+        streams: If true, it is made with random streams.
+    """
+    fields = made.fields.fields
+    if any(each.default is MISSING for each in fields):
+        return ""
+    given = [f"{each.name}: {each.annotation} = {each.default!r}" for each in fields]
+    names = [each.name for each in fields]
+    if streams:
+        given, names = ["rngs: nnx.Rngs", *given], [*names, "rngs"]
+    words = "Builds the module; the weights are for the defaults." if fields else "Builds the module."
+    doc = [f'    """{words}"""']
+    if made.typed:
+        given.append(precision.FIELD)
+        names.append(precision.NAME)
+        more = "dtype: Type of numbers to compute in; parameters stay in theirs."
+        doc = [f'    """{words}', "", "    Args:", f"        {more}", '    """']
+    head = layout.signature("def create", ["*", *given] if given else [], f" -> {made.name}:", 0)
+    passed = ", ".join(f"{each}={each}" for each in names)
+    return "\n".join([*head, *doc, f"    return {made.name}({passed})"])

@@ -4,6 +4,7 @@ import copy
 import linecache
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -66,6 +67,16 @@ def test_checkpoints_convert_without_names_or_rules(ported, small):
     again = converters.convert(small.state_dict(), ported.module, *ported.inputs, ignore=ported.ignore)
     np.testing.assert_array_equal(again["params"]["fc"]["kernel"], ported.variables["params"]["fc"]["kernel"])
     assert ported.names == ()
+
+
+def test_create_takes_the_type_of_numbers_to_compute_in(ported):
+    net = {"__name__": "net"}
+    exec(ported.source, net)
+    found = net["create"](dtype=jnp.bfloat16).apply(ported.variables, *ported.inputs)
+    assert found.dtype == jnp.bfloat16
+    wanted = ported.module.apply(ported.variables, *ported.inputs)
+    np.testing.assert_allclose(found.astype(np.float32), wanted, atol=0.05)
+    assert net["create"](num_classes=7).num_classes == 7
 
 
 def test_report_compares_each_layer(ported):
@@ -207,3 +218,27 @@ def test_a_module_whose_own_forward_cannot_be_ported_has_no_source(images):
     with pytest.raises(converters.ConversionError) as refused:
         converters.port(Branching(), images)
     assert refused.value.source == ""
+
+
+class Tables(nn.Module):
+    """Has an array of its own, and a table that its state dict does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(5, 5))
+        self.register_buffer("table", torch.randn(5, 40), persistent=False)
+
+    def forward(self, x):
+        return (x @ self.positions) @ self.table
+
+
+@pytest.mark.filterwarnings("error")
+def test_own_arrays_are_kept_and_tables_that_no_checkpoint_has_are_constants():
+    module = Tables()
+    made = converters.port(module, torch.randn(2, 5))
+    assert {*made.names} == {converters.Keep("positions"), converters.Keep("table")}
+    assert [*made.constants] == ["table"]
+    assert made.notes == ("has numbers that no checkpoint has, in `constants`: table",)
+    tensors = {**module.state_dict(), **made.constants}
+    again = converters.convert(tensors, made.module, *made.inputs, names=made.names)
+    np.testing.assert_array_equal(again["buffers"]["table"], module.table.numpy())

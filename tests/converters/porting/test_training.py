@@ -315,7 +315,7 @@ def test_training_is_equal_where_both_draw_the_same():
     module = randomise(Draws().eval()).float()
     made = ported(module, (3, 2, 3, 4), (4, 2, 5, 4))
     assert made.eval_only == ()
-    ours, images = loaded(made.source, made.root, "<written>"), torch.randn(5, 2, 3, 4).double()
+    ours, images = loaded(made.source, made.root, "<written>")(), torch.randn(5, 2, 3, 4).double()
     with jax.enable_x64(True), same_draws():
         (x,) = made.arrays({"x": images.numpy()})
         variables = converters.convert(module.double().state_dict(), ours, x)

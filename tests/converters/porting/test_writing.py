@@ -74,7 +74,7 @@ def test_a_block_with_an_optional_shortcut_is_one_class() -> None:
     text = source(nn.Sequential(Residual(4, 4), Residual(4, 8, 2), Residual(8, 8)))
     assert text.count("class Residual") == 1
     assert "    downsample: bool = False\n" in text
-    assert "        if self.downsample:\n            x = nn.Conv(" in text
+    assert "        if self.downsample:\n            x = conv(" in text
     assert "        return nn.relu(out + x)\n" in text
 
 
@@ -214,6 +214,7 @@ def test_the_source_is_clean_for_ruff(tmp_path: Any) -> None:
 
 LAYOUTS = [
     # Arguments have one line of their own if they fit there, else one each, with a comma after the last.
+    f'h, c = nn.OptimizedLSTMCell(3, name="{"n" * 35}")(\n    (x4[0], x3[0]), words2[:, 0]\n)[0][::-1]',
     f'out = nn.Conv(\n    self.features, (7, 7), padding=3, use_bias=False, name="{"n" * 35}"\n)(x)',
     "x = x.reshape(\n    " + ",\n    ".join(f"x.shape[{i}] // {'7' * 20}" for i in range(4)) + ",\n)",
     "x = (\n    " + "a" * 50 + "\n    + " + "b" * 30 + " * " + "c" * 30 + "\n)",
@@ -244,8 +245,8 @@ def test_numbers_are_as_a_person_writes_them() -> None:
 
 def test_a_kernel_of_ones_needs_no_padding() -> None:
     text = source(nn.Sequential(nn.Conv2d(4, 4, 1, stride=3), nn.Conv2d(4, 6, 3)))
-    assert 'nn.Conv(4, (1, 1), strides=3, name="0")' in text
-    assert 'nn.Conv(6, (3, 3), padding=0, name="1")' in text
+    assert 'nn.Conv(4, (1, 1), strides=3, dtype=self.dtype, name="0")' in text
+    assert 'nn.Conv(6, (3, 3), padding=0, dtype=self.dtype, name="1")' in text
 
 
 def test_a_module_of_a_script_has_no_package() -> None:
@@ -267,4 +268,4 @@ def test_the_number_of_classes_is_a_field_of_a_classifier() -> None:
 
     text = source(Classifier())
     assert "    num_classes: int = 7\n" in text
-    assert text.endswith("    return Classifier(num_classes=num_classes)\n")
+    assert text.endswith("    return Classifier(num_classes=num_classes, dtype=dtype)\n")

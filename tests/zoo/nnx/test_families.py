@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from tests.cases import CASES, Case
+from tests.cases import CASES, ONE_OF_EACH, Case
 from tests.equivalence import FORWARD, check_gradients, difference, flax_gradients, run_torch
 from tests.test_equivalence import channels_first, prepare
 from zoo._nnx.build import build, linen_variables
@@ -22,11 +22,6 @@ from zoo._variables.tree import flatten, unflatten
 pytestmark = pytest.mark.costly
 
 Flat = Mapping[str, Any]
-# The first case of each family that is fast enough; a family that is new is here by itself.
-ONE_OF_EACH = {
-    **{case.family: name for name, case in reversed(CASES.items()) if not case.slow},
-    "resnet": "resnet, of the Hub, uneven",
-}
 # Between them, all that the modules are made of; the others are computed by `make test-all`.
 COMPUTED = ("mlp", "cnn", "vae", "resnet", "bert", "gpt2")
 # NNX's layers add axes by reshaping where linen's broadcast.
@@ -94,7 +89,9 @@ def models(case) -> SimpleNamespace:
 
 def cotangents(twin: Any, case: Case, more: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Random ones, PyTorch's way around; zero for what depends on a VAE's noise, which the libraries draw."""
-    outputs = run_torch(twin.eval(), [*map(channels_first, case.inputs), *more]).outputs
+    saved = {name: tensor.clone() for name, tensor in twin.state_dict().items()}
+    outputs = run_torch(twin.train(), [*map(channels_first, case.inputs), *more]).outputs
+    twin.load_state_dict(saved)
     rng = np.random.default_rng(5)
     return [rng.normal(size=x.shape) * (not case.rngs or index > 0) for index, x in enumerate(outputs)]
 

@@ -24,9 +24,6 @@ HEAD, STEM = ("classifier_1",), ("features_0_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 HEADS = ("classification", "none", "maps")
 
-TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
-REPLACED_HEAD = {r"classifier(\.1)?\..*": "the head"}
-
 
 class Stage(NamedTuple):
     """A number of equal blocks, of which the first has the stride and changes the number of channels.
@@ -62,6 +59,8 @@ class EfficientNet(nn.Module):
     last_channels: int
     num_classes: int
     in_channels: int
+    activation: str
+    squeezes: bool
     epsilon: float
     momentum: float
     same_padding: bool
@@ -72,7 +71,7 @@ class EfficientNet(nn.Module):
 
     def setup(self) -> None:
         units = Units(
-            activation="silu",
+            activation=self.activation,
             epsilon=self.epsilon,
             momentum=self.momentum,
             same=self.same_padding,
@@ -90,7 +89,7 @@ class EfficientNet(nn.Module):
                     outputs=stage.channels,
                     size=stage.size,
                     stride=1 if blocks else stage.stride,
-                    squeezed=0 if stage.fused else max(1, inputs // 4),
+                    squeezed=inputs // 4 if self.squeezes and not stage.fused else 0,
                     fused=stage.fused,
                 )
                 rate = self.stochastic_depth * index / total
@@ -162,8 +161,30 @@ _L = (
 )
 
 
+# The smaller ones of the same code.
+_BASE = (
+    Stage(1, 3, 1, 16, 1, fused=True),
+    Stage(4, 3, 2, 32, 2, fused=True),
+    Stage(4, 3, 2, 48, 2, fused=True),
+    Stage(4, 3, 2, 96, 3),
+    Stage(6, 3, 1, 112, 5),
+    Stage(6, 3, 2, 192, 8),
+)
+
+
 class Variant(NamedTuple):
-    """A network of a known size: factors of b0's or another's width and depth, and torchvision's settings."""
+    """A network of a known size.
+
+    Attributes:
+        stages: Stages before they are scaled.
+        width: Factor of their number of channels.
+        depth: Factor of their number of blocks.
+        dropout: Rate before the last layer.
+        epsilon: Epsilon of the batch norms.
+        momentum: Part that a batch has in the running statistics.
+        stem: Number of channels of the stem, before it is scaled.
+        lite: If true, it has no squeeze-and-excite, ReLU6, and ends that are not scaled.
+    """
 
     stages: tuple[Stage, ...]
     width: float
@@ -171,9 +192,12 @@ class Variant(NamedTuple):
     dropout: float
     epsilon: float = 1e-5
     momentum: float = 0.1
+    stem: int = 32
+    lite: bool = False
 
 
-# width, depth and dropout: https://github.com/tensorflow/tpu, models/official/efficientnet
+# width, depth and dropout: https://github.com/tensorflow/tpu, models/official/efficientnet with its folder
+# lite, and https://github.com/google/automl; epsilon and momentum are torchvision's where it has the variant.
 VARIANTS = {
     "b0": Variant(_B0, 1.0, 1.0, 0.2),
     "b1": Variant(_B0, 1.0, 1.1, 0.2),
@@ -183,10 +207,24 @@ VARIANTS = {
     "b5": Variant(_B0, 1.6, 2.2, 0.4, epsilon=1e-3, momentum=0.01),
     "b6": Variant(_B0, 1.8, 2.6, 0.5, epsilon=1e-3, momentum=0.01),
     "b7": Variant(_B0, 2.0, 3.1, 0.5, epsilon=1e-3, momentum=0.01),
-    "v2_s": Variant(_S, 1.0, 1.0, 0.2, epsilon=1e-3),
-    "v2_m": Variant(_M, 1.0, 1.0, 0.3, epsilon=1e-3),
+    "lite0": Variant(_B0, 1.0, 1.0, 0.2, epsilon=1e-3, lite=True),
+    "lite1": Variant(_B0, 1.0, 1.1, 0.2, epsilon=1e-3, lite=True),
+    "lite2": Variant(_B0, 1.1, 1.2, 0.3, epsilon=1e-3, lite=True),
+    "lite3": Variant(_B0, 1.2, 1.4, 0.3, epsilon=1e-3, lite=True),
+    "lite4": Variant(_B0, 1.4, 1.8, 0.3, epsilon=1e-3, lite=True),
+    "v2_s": Variant(_S, 1.0, 1.0, 0.2, epsilon=1e-3, stem=24),
+    "v2_m": Variant(_M, 1.0, 1.0, 0.3, epsilon=1e-3, stem=24),
     "v2_l": Variant(_L, 1.0, 1.0, 0.4, epsilon=1e-3),
+    "v2_b0": Variant(_BASE, 1.0, 1.0, 0.2, epsilon=1e-3),
+    "v2_b1": Variant(_BASE, 1.0, 1.1, 0.2, epsilon=1e-3),
+    "v2_b2": Variant(_BASE, 1.1, 1.2, 0.3, epsilon=1e-3),
+    "v2_b3": Variant(_BASE, 1.2, 1.4, 0.3, epsilon=1e-3),
 }
+
+
+def _channels(channels: float, variant: Variant) -> int:
+    """Rounds a number of channels; only the first version's is 90% of it at least."""
+    return divisible(channels, least=0.0 if variant.stages[0].fused else 0.9)
 
 
 def create(
@@ -233,17 +271,22 @@ def create(
             raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
     known = VARIANTS[variant]
     wide, deep = known.width if width is None else width, known.depth if depth is None else depth
+    last = len(known.stages) - 1
     stages = tuple(
-        stage._replace(channels=divisible(stage.channels * wide), blocks=math.ceil(stage.blocks * deep))
-        for stage in known.stages
+        stage._replace(
+            channels=_channels(stage.channels * wide, known),
+            blocks=stage.blocks if known.lite and index in (0, last) else math.ceil(stage.blocks * deep),
+        )
+        for index, stage in enumerate(known.stages)
     )
-    first = stages[0].channels if known.stages[0].fused else divisible(32 * wide)
     return EfficientNet(
         stages=stages,
-        stem_channels=first,
-        last_channels=1280 if known.stages[0].fused else 4 * stages[-1].channels,
+        stem_channels=known.stem if known.lite else _channels(known.stem * wide, known),
+        last_channels=1280 if known.lite else _channels(1280 * wide, known),
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
+        activation="relu6" if known.lite else "silu",
+        squeezes=not known.lite,
         epsilon=known.epsilon if epsilon is None else epsilon,
         momentum=known.momentum if momentum is None else momentum,
         same_padding=same_padding,

@@ -1,0 +1,28 @@
+"""Networks of inverted residuals with squeeze-and-excite, scaled in depth, width and size of images."""
+
+from zoo.efficientnet.layouts import REPLACED_HEAD, TORCH_NAMES
+from zoo.efficientnet.model import (
+    CLASSIFIER,
+    CLASSIFYING,
+    HEAD,
+    HEADS,
+    STEM,
+    VARIANTS,
+    EfficientNet,
+    create,
+    inputs,
+)
+
+__all__ = [
+    "CLASSIFIER",
+    "CLASSIFYING",
+    "HEAD",
+    "HEADS",
+    "REPLACED_HEAD",
+    "STEM",
+    "TORCH_NAMES",
+    "VARIANTS",
+    "EfficientNet",
+    "create",
+    "inputs",
+]
