@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 from typer.testing import CliRunner
 
+import converters
 import zoo
 from zoo._publishing.stage import StageOptions, files_of, stage
 from zoo.cli.app import app
@@ -49,7 +51,9 @@ def home(tmp_path_factory):
         patch.syspath_prepend(directory)
         torch.manual_seed(0)
         yield directory
-    for name in [each for each in sys.modules if each.partition(".")[0] in ("ported_by_test", "net_flax")]:
+    for name in [
+        each for each in sys.modules if each.partition(".")[0] in ("ported_by_test", "net_flax", "net_nnx")
+    ]:
         del sys.modules[name]
 
 
@@ -81,6 +85,16 @@ def test_methods_take_the_place_of_forward(home):
     assert "    def head(self, x: jax.Array)" in (home / "net_flax2" / "net.py").read_text()
 
 
+def test_modules_of_nnx_get_weights_under_the_names_of_pytorch(home):
+    done = run("port", "ported_by_test:Net", *SHAPES, "-o", "net_nnx", "--target", "nnx")
+    assert done.exit_code == 0, done.stderr
+    files = {"net.py", "model.safetensors", "golden.safetensors", "certificate.txt"}
+    assert {path.name for path in (home / "net_nnx").iterdir()} == files
+    create = importlib.import_module("net_nnx.net").create
+    made = converters.convert("net_nnx/model.safetensors", lambda: create(rngs=nnx.Rngs(0)))
+    assert np.isfinite(made(np.zeros((1, 7), np.int32), np.ones((1, 7), np.float32))).all()
+
+
 def test_publication_takes_the_source_along(home, result, tmp_path):
     module = importlib.import_module("net_flax.net").Net()
     stage("./net_flax", tmp_path / "files", StageOptions(module=module, license="MIT"))
@@ -108,7 +122,7 @@ def test_a_directory_with_a_model_is_refused_before_the_module_runs(home):
         ("ported_by_test:nothing", SHAPES, 2, "has no function 'nothing'"),
         ("ported_by_test:Net", ["--input", "2,x"], 2, "expected sizes such as"),
         ("ported_by_test:Net", ["--input", "2,5:int64"], 1, "missing a required argument: 'mask'"),
-        ("ported_by_test:Net", [*SHAPES, "--target", "nnx"], 1, "--target 'nnx' is not written yet"),
+        ("ported_by_test:Net", [*SHAPES, "--target", "keras"], 1, "expected 'linen' or 'nnx'"),
         ("ported_by_test:Net", [], 2, "give --input SHAPE, or --method NAME=SHAPE"),
         ("ported_by_test:Net", [*SHAPES, "--method", "head=2,6"], 2, "give --input SHAPE, or --method"),
         ("ported_by_test:Net", ["--method", "tail=2,6"], 1, "--method 'tail': Net has no method"),
