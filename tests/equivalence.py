@@ -80,9 +80,12 @@ def run_flax(
     **kwargs: Any,
 ) -> tuple[tuple[np.ndarray, ...], Any, list[np.ndarray], Any]:
     """Outputs, gradients of the params and of the float inputs, and the changed collections; all NumPy."""
-    with jax.enable_x64(True):
+    floats = [index for index, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating)]
+
+    # One program compiles sooner than its operations do one by one.
+    @jax.jit
+    def step(variables: Any, inputs: Sequence[Any], cotangents: Sequence[Any] | None) -> Any:
         rest = {name: tree for name, tree in variables.items() if name != "params"}
-        floats = [index for index, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating)]
 
         def forward(params: Any, chosen: Sequence[Any]) -> Any:
             full = list(inputs)
@@ -91,12 +94,13 @@ def run_flax(
             out, changed = module.apply({"params": params, **rest}, *full, mutable=list(mutable), **kwargs)
             return tuple(jax.tree.leaves(out)), changed
 
-        params = variables.get("params", {})
-        outputs, pull, changed = jax.vjp(forward, params, [inputs[i] for i in floats], has_aux=True)
-        grads, input_grads = (
-            pull(tuple(map(jax.numpy.asarray, cotangents))) if cotangents is not None else (None, [])
-        )
-        return jax.tree.map(np.asarray, (outputs, grads, input_grads, changed))
+        chosen = [inputs[index] for index in floats]
+        outputs, pull, changed = jax.vjp(forward, variables.get("params", {}), chosen, has_aux=True)
+        grads, input_grads = (None, []) if cotangents is None else pull(tuple(cotangents))
+        return outputs, grads, input_grads, changed
+
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, step(dict(variables), list(inputs), cotangents))
 
 
 def difference(a: np.ndarray, b: np.ndarray, scale: float | None = None) -> float:
