@@ -25,6 +25,7 @@ import torchvision
 import converters
 import zoo
 from tests.equivalence import FORWARD, difference, randomise, state_dict
+from tests.reference.published import without_buffers
 from zoo._loading.build import build
 from zoo._registry import families
 
@@ -56,7 +57,8 @@ def measured(name: str) -> float:
     family = families.family(entry)
     options = {"transform_input": True} if entry.config.get("transform_input") else {}
     twin = torchvision.models.get_model(name, **options, **OPTIONS.get(entry.family, {}))
-    randomise(twin, norms=1.0).eval()
+    # Tables that a Swin transformer computes keep their numbers.
+    randomise(without_buffers(twin), norms=1.0).eval()
     height, width = OTHERS.get(entry.family, SIDES)
     images = np.random.default_rng(7).random((2, height, width, 3))
     with torch.no_grad():
