@@ -4,7 +4,6 @@ MnasNet: Tan et al., https://arxiv.org/abs/1807.11626; "B1", which has no squeez
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -13,10 +12,9 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import Units, divisible, run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inverted_residual import Shape
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
 
 HEAD, STEM = ("classifier_1",), ("layers_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
@@ -24,6 +22,7 @@ HEADS = ("classification", "none", "maps")
 
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
 REPLACED_HEAD = {r"classifier\.1\..*": "the head"}
+inputs = image_inputs
 
 _MOMENTUM = 1 - 0.9997  # of the batch norms, from TensorFlow's
 
@@ -77,7 +76,7 @@ class MnasNet(nn.Module):
                 inputs = outputs
             stages.append(blocks)
         self.layers = [*stem, *stages, *units.unit(1280, 1)]
-        init = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
+        init = nn.initializers.variance_scaling(1, "fan_out", "uniform")
         self.classifier = [
             nn.Dropout(self.dropout),
             nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype),
@@ -148,8 +147,3 @@ def create(
         out_indices=stage_indices(out_indices, out_features, len(_STAGES)) if head == "maps" else (),
         dtype=dtype,
     )
-
-
-def inputs(module: MnasNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

@@ -5,7 +5,6 @@ Howard et al., https://arxiv.org/abs/1905.02244.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,11 +13,10 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import Units, divisible, run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inverted_residual import InvertedResidual, Shape
 from zoo._nn.layers import check_activation
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
 
 HEAD, STEM = ("classifier_1", "classifier_3"), ("features_0_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
@@ -26,6 +24,7 @@ HEADS = ("classification", "none", "maps")
 
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
 REPLACED_HEAD = {r"classifier\.[13]\..*": "the head"}
+inputs = image_inputs
 
 
 class Stage(NamedTuple):
@@ -120,8 +119,8 @@ class MobileNet(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
-        Where num_classes is 0: (batch, channels) features, averages of the last convolution. With the head
-        "maps": what the stages in `out_indices` give, each (batch, rows, columns, channels).
+        Where num_classes is 0: (batch, channels) features, the input of the last layer. With the head "maps":
+        what the stages in `out_indices` give, each (batch, rows, columns, channels).
 
         Raises:
             ZooError: images of another shape.
@@ -132,7 +131,7 @@ class MobileNet(nn.Module):
             ends.append(len(self.features) - 1)
             return self.layer_maps(x, [ends[index] for index in self.out_indices], train=train)
         x = self.layer_maps(x, [len(self.features) - 1], train=train)[0].mean((1, 2))
-        return run(self.classifier, x, train=train) if self.num_classes else x
+        return run(self.classifier if self.num_classes else self.classifier[:-1], x, train=train)
 
     def layer_maps(
         self, x: jax.Array, indices: Sequence[int], *, train: bool = False
@@ -247,7 +246,7 @@ def create(
         blocks: Stages of the second version, each (expansion, channels, blocks, stride), or blocks of the
             third, each (size, inside, channels, activation, stride, squeezes); by default the papers'.
         width: Factor of the number of channels in all blocks.
-        num_classes: Number of logits; 0 leaves the last layers out.
+        num_classes: Number of logits; 0 leaves the last layer out.
         head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
         out_indices: Stages whose outputs are the maps, counted from 1, 0 is the stem; by default the last. A
             stage is all that gives maps of one size.
@@ -291,8 +290,3 @@ def create(
         out_indices=stage_indices(out_indices, out_features, stages) if head == "maps" else (),
         dtype=dtype,
     )
-
-
-def inputs(module: MobileNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

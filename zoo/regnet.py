@@ -4,7 +4,6 @@ RegNet: Radosavovic et al., https://arxiv.org/abs/2003.13678.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,9 +12,8 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import SqueezeExcite, Units, run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
 
 HEAD, STEM = ("fc",), ("stem_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
@@ -35,6 +33,7 @@ TORCH_NAMES = {
     ),
 }
 REPLACED_HEAD = {r"(head\.)?fc\..*": "the head"}
+inputs = image_inputs
 
 
 class Sizes(NamedTuple):
@@ -259,8 +258,3 @@ def create(
         out_indices=stage_indices(out_indices, out_features, len(counts)) if head == "maps" else (),
         dtype=dtype,
     )
-
-
-def inputs(module: RegNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

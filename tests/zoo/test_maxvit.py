@@ -49,7 +49,7 @@ def test_a_grid_lies_over_oblongs_as_in_timm():
 
 
 def test_maps_are_half_to_a_thirty_second_of_the_image():
-    module = maxvit.create(head="maps", out_indices=range(5), dtype="bfloat16")
+    module = maxvit.create(head="maps", out_indices=range(5)).clone(dtype="bfloat16")  # as training does
     maps, variables = jax.eval_shape(
         lambda: module.init_with_output(jax.random.key(0), jnp.zeros((1, 224, 448, 3)))
     )

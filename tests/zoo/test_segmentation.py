@@ -50,6 +50,15 @@ def test_each_pixel_has_logits_of_the_classes(small):
     assert "aux_classifier_4" in small.variables["params"]
 
 
+def test_weights_load_without_the_auxiliary_head(small, tmp_path):
+    converters.write_checkpoint(zoo.to_torch(small), tmp_path / "fcn.pth")
+    backbone = {"blocks": [1, 1, 1, 1], "channels": 8}
+    model = zoo.convert(
+        tmp_path / "fcn.pth", model="fcn_resnet50", backbone_config=backbone, aux_logits=False
+    )
+    assert "aux_classifier_4" not in model.variables["params"]
+
+
 def test_other_classes_replace_both_last_layers(small):
     other = zoo.load("fcn_resnet50", backbone_config={"blocks": [1, 1, 1, 1], "channels": 8}, num_classes=3)
     assert other.variables["params"]["classifier_4"]["bias"].shape == (3,)
@@ -70,6 +79,10 @@ def test_pictures_as_a_whole_are_not_classified(small, tmp_path):
     [
         ({"head": "unet"}, "no head 'unet'; choose one of fcn, deeplab, lraspp"),
         ({"head": "lraspp"}, "head='lraspp': expected backbone='mobilenet_v3_large'"),
+        (
+            {"head": "lraspp", "backbone": "mobilenet_v3_large", "dropout": 0.1},
+            "neither aux_logits nor dropout",
+        ),
         ({"num_classes": 0}, "num_classes=0: expected 1 or more"),
     ],
 )

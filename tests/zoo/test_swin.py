@@ -39,6 +39,15 @@ def test_maps_are_a_quarter_to_a_thirty_second_of_the_image():
     assert "head" not in variables["params"]
 
 
+def test_in_float16_windows_with_padding_are_finite():
+    """Keys of version 2 have no bias: those of the padding are zeros, whose length is divided by."""
+    module = swin.create(version=2, width=8, depths=[1], heads=[2], window_size=4, dtype="float16")
+    images = np.random.default_rng(0).random((1, 20, 28, 3), np.float32)
+    found, _ = jax.jit(module.init_with_output)(jax.random.key(0), images)
+    assert found.dtype == jnp.float16
+    assert np.isfinite(found).all()
+
+
 def test_a_file_of_torchvision_is_read_without_its_buffers(tmp_path):
     published.declare_operators()
     import torch
@@ -65,6 +74,7 @@ def test_a_file_of_torchvision_is_read_without_its_buffers(tmp_path):
     ("config", "message"),
     [
         ({"size": "xl"}, "size='xl', .*: expected one of t, s, b, l; 1 or 2;"),
+        ({"image_size": 16}, "image_size=16: expected 32 pixels or more each way"),
         ({"heads": [1, 2]}, r"heads=\(1, 2\): expected as many heads, which share \[8, 16, 32, 64\]"),
     ],
 )

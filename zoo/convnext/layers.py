@@ -53,8 +53,11 @@ class ResponseNorm(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) -> the same shape."""
-        strength = jnp.sqrt(jnp.square(x).sum((1, 2), keepdims=True))
-        relative = strength / (strength.mean(-1, keepdims=True) + 1e-6)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # sums of squares are beyond float16
+        squares = jnp.square(wide).sum((1, 2), keepdims=True)
+        some = squares > 0  # PyTorch's norm has the gradient 0 at 0
+        strength = jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1)), 0)
+        relative = (strength / (strength.mean(-1, keepdims=True) + 1e-6)).astype(x.dtype)
         return x + self.scale.astype(x.dtype) * (x * relative) + self.bias.astype(x.dtype)
 
 

@@ -5,7 +5,6 @@ Woo et al., https://arxiv.org/abs/2301.00808.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -14,15 +13,15 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import check_activation
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
 from zoo.convnext.layers import Block, Settings
 
 HEAD, STEM = ("classifier_2",), ("features_0_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 HEADS = ("classification", "none", "maps")
+inputs = image_inputs
 
 
 class ConvNeXt(nn.Module):
@@ -164,8 +163,3 @@ def create(
         out_indices=stage_indices(out_indices, out_features, len(counts)) if head == "maps" else (),
         dtype=dtype,
     )
-
-
-def inputs(module: ConvNeXt, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

@@ -6,7 +6,6 @@ https://arxiv.org/abs/2104.00298.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,14 +14,14 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import Units, divisible, run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inverted_residual import InvertedResidual, Shape
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
 
 HEAD, STEM = ("classifier_1",), ("features_0_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 HEADS = ("classification", "none", "maps")
+inputs = image_inputs
 
 
 class Stage(NamedTuple):
@@ -43,12 +42,6 @@ class Stage(NamedTuple):
     channels: int
     blocks: int
     fused: bool = False
-
-
-def _linear_uniform(key: jax.Array, shape: Sequence[int], dtype: Any = float) -> jax.Array:
-    """Draws a last layer's kernel from (-1, 1) / sqrt(outputs), as torchvision."""
-    limit = 1 / math.sqrt(shape[-1])
-    return jax.random.uniform(key, tuple(shape), dtype, -limit, limit)
 
 
 class EfficientNet(nn.Module):
@@ -97,9 +90,10 @@ class EfficientNet(nn.Module):
                 inputs, index = stage.channels, index + 1
             features.append(blocks)
         self.features = [*features, units.unit(self.last_channels, 1)]
+        init = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
         self.classifier = [
             nn.Dropout(self.dropout),
-            nn.Dense(self.num_classes, kernel_init=_linear_uniform, dtype=self.dtype),
+            nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype),
         ]
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
@@ -295,8 +289,3 @@ def create(
         out_indices=stage_indices(out_indices, out_features, len(stages)) if head == "maps" else (),
         dtype=dtype,
     )
-
-
-def inputs(module: EfficientNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

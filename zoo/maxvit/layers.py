@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
     mlp_ratio: int
     dropout: float
     attention_dropout: float
-    dtype: DTypeLike | None
+    dtype: DTypeLike | None = None
 
     @property
     def units(self) -> Units:

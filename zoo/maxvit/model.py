@@ -4,7 +4,6 @@ Tu et al., https://arxiv.org/abs/2204.01697.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -14,9 +13,8 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
 from zoo.maxvit.layers import Block, Sizes
 
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
@@ -25,6 +23,7 @@ HEAD, STEM = ("classifier_5",), ("stem_0_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 REPLACED_HEAD = {r"classifier\.5\..*": "the head"}
 HEADS = ("classification", "none", "maps")
+inputs = image_inputs
 
 
 class MaxViT(nn.Module):
@@ -37,9 +36,10 @@ class MaxViT(nn.Module):
     num_classes: int
     in_channels: int
     out_indices: tuple[int, ...]
+    dtype: DTypeLike | None = None
 
     def setup(self) -> None:
-        sizes, stem = self.sizes, self.stem_channels
+        sizes, stem = self.sizes._replace(dtype=self.dtype), self.stem_channels
         self.stem = [sizes.units.unit(stem, 3, 2), [sizes.conv(stem, 3)]]
         inputs = (stem, *self.widths)
         self.blocks = [
@@ -160,7 +160,6 @@ def create(
             mlp_ratio=mlp_ratio,
             dropout=dropout,
             attention_dropout=attention_dropout,
-            dtype=dtype,
         ),
         stem_channels=stem_channels or stem,
         widths=widths,
@@ -168,9 +167,5 @@ def create(
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
         out_indices=stage_indices(out_indices, out_features, len(widths)) if head == "maps" else (),
+        dtype=dtype,
     )
-
-
-def inputs(module: MaxViT, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

@@ -6,7 +6,6 @@ Deep stems and averaged shortcuts ("d"): https://arxiv.org/abs/1812.01187, figur
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -15,15 +14,15 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import BatchNorm
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
 from zoo.resnet.layers import SHORTCUTS, STEMS, BasicBlock, Bottleneck, stem_layers
 
 HEAD, STEM = ("fc",), ("conv1", "conv1_0")
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 HEADS = ("classification", "none", "maps")
+inputs = image_inputs
 
 BLOCKS = {"basic": 1, "bottleneck": 4}  # outputs for each channel inside
 
@@ -217,8 +216,3 @@ def create(
         out_indices=stage_indices(out_indices, out_features, len(counts)) if head == "maps" else (),
         dtype=dtype,
     )
-
-
-def inputs(module: ResNet, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

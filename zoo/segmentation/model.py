@@ -6,7 +6,6 @@ The backbone's last stages keep height and width, and dilate their kernels inste
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -16,19 +15,20 @@ from jax.typing import DTypeLike
 from zoo import mobilenet, resnet
 from zoo._errors import ZooError
 from zoo._nn.convolutions import run
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import bilinear
 from zoo._nn.outputs import TrainingLogits
-from zoo._registry.entry import Input
 from zoo.segmentation.layers import LiteDecoder, deeplab_head, fcn_head
 
 # LR-ASPP's layers are one module.
 HEAD = ("classifier_4", "aux_classifier_4", "classifier")
 # torchvision takes the features out of a MobileNet.
 TORCH_NAMES = {"torchvision": ((r"^backbone\.features\.", "backbone."),)}
+IGNORED = {r"aux_classifier\..*": "the auxiliary head, which only aux_logits=True has"}
 REPLACED_HEAD = {r"(aux_)?classifier\.(4|cbr|scale|low_classifier|high_classifier)\..*": "the head"}
 TASKS = dict.fromkeys(("fcn", "deeplab", "lraspp"), "image-segmentation")
 HEADS = tuple(TASKS)
+inputs = image_inputs
 
 
 # name -> keywords of its `create`
@@ -143,13 +143,15 @@ def create(
     if num_classes < 1:
         raise ZooError(f"num_classes={num_classes}: expected 1 or more.")
     config = {**BACKBONES[backbone], **(backbone_config or {}), "in_channels": in_channels, "dtype": dtype}
-    mobile = "variant" in config
-    if head == "lraspp" and (aux_logits or not mobile):
-        raise ZooError("head='lraspp': expected backbone='mobilenet_v3_large', and no aux_logits.")
+    mobile = backbone.startswith("mobilenet")
+    if head == "lraspp" and (aux_logits or dropout or not mobile):
+        raise ZooError(
+            "head='lraspp': expected backbone='mobilenet_v3_large', and neither aux_logits nor dropout."
+        )
     return Segmenter(
         backbone=mobilenet.create(**config, head="none")
         if mobile
-        else resnet.create(**config, head="maps", out_indices=(3, 4)),
+        else resnet.create(**config, head="maps", out_indices=(-2, -1)),
         head=head,
         num_classes=num_classes,
         in_channels=in_channels,
@@ -158,8 +160,3 @@ def create(
         aux_dropout=aux_dropout,
         dtype=dtype,
     )
-
-
-def inputs(module: Segmenter, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)

@@ -76,13 +76,18 @@ class WindowAttention(nn.Module):
             scale = nn.initializers.constant(math.log(10))
             self.logit_scale = self.param("logit_scale", scale, (self.heads, 1, 1))
             self.cpb_mlp = [
-                Dense(512, dtype=dtype),
+                Dense(512, dtype=self._wide),
                 nn.relu,
-                Dense(self.heads, use_bias=False, dtype=dtype),
+                Dense(self.heads, use_bias=False, dtype=self._wide),
             ]
         self.proj = Dense(self.width, dtype=dtype)
         self.weights_drop = nn.Dropout(sizes.attention_dropout)
         self.drop = nn.Dropout(sizes.dropout)
+
+    @property
+    def _wide(self) -> DTypeLike:
+        """Dtype of the biases, which are up to 16 and of parameters alone."""
+        return jnp.promote_types(self.dtype or jnp.result_type(float), jnp.float32)
 
     def _unbiased_keys(self) -> nn.Module:
         if self.sizes.key_bias:
@@ -137,14 +142,15 @@ class WindowAttention(nn.Module):
         if self.sizes.version == 1:
             return position_bias(self.relative_position_bias_table, self.window)
         table = jnp.asarray(log_offsets(self.window, self.trained_window))
-        table = table.astype(self.dtype or jnp.result_type(float))
+        table = table.astype(self._wide)
         table = run(self.cpb_mlp, table, train=False)
         return 16 * nn.sigmoid(position_bias(table, self.window))
 
 
 def _unit(x: jax.Array) -> jax.Array:
     """Scales vectors to length 1, as torch.nn.functional.normalize."""
-    return x / jnp.sqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-24))
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # in float16 the smallest square would be 0
+    return (wide / jnp.sqrt(jnp.maximum(jnp.sum(wide * wide, -1, keepdims=True), 1e-24))).astype(x.dtype)
 
 
 def log_offsets(window: Window, trained: Window) -> np.ndarray:

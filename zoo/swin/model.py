@@ -5,7 +5,6 @@ Liu et al., https://arxiv.org/abs/2111.09883.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,15 +15,15 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run, torch_kernel
-from zoo._nn.images import checked_images
+from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.stages import stage_indices
 from zoo._nn.windows import Window
-from zoo._registry.entry import Input
 from zoo.swin.layers import Block, Dense, LayerNorm, PatchMerging, Sizes
 
 HEAD, STEM = ("head",), ("features_0_0",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 HEADS = ("classification", "none", "maps")
+inputs = image_inputs
 
 
 class Stage(NamedTuple):
@@ -215,9 +214,6 @@ def _windows(window: Window, image: int | Sequence[int] | None, patch: int, stag
         return [window] * stages
     (down, across), (height, width) = window, _pair(image)
     grids = [(height // patch // 2**index, width // patch // 2**index) for index in range(stages)]
+    if not all(grids[-1]):
+        raise ZooError(f"image_size={image}: expected {patch * 2 ** (stages - 1)} pixels or more each way.")
     return [(min(down, rows), min(across, columns)) for rows, columns in grids]
-
-
-def inputs(module: Swin, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's number of channels."""
-    return tuple(replace(each, shape=(*each.shape[:-1], module.in_channels)) for each in examples)
