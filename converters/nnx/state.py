@@ -110,7 +110,10 @@ def _made(rest: Mapping[Place, Any], build: Callable[[], nnx.Module] | None) -> 
     if not abstract:
         return dict(rest)
     if build is None:
-        return {place: _stream(leaf) if place in abstract else leaf for place, leaf in rest.items()}
+        return {
+            place: _stream(leaf, at) if place in abstract else leaf
+            for at, (place, leaf) in enumerate(rest.items())
+        }
 
     def values() -> list[Any]:
         made = _flat(nnx.state(build()))
@@ -126,11 +129,12 @@ def _made(rest: Mapping[Place, Any], build: Callable[[], nnx.Module] | None) -> 
     }
 
 
-def _stream(leaf: Any) -> Any:
-    """Returns a random stream from its beginning; what is no stream stays abstract."""
+def _stream(leaf: Any, index: int) -> Any:
+    """Returns a random stream from its beginning, of its own; what is no stream stays abstract."""
     shape = leaf.shape
     if isinstance(leaf, nnx.RngKey):
-        return leaf.replace(jax.random.split(jax.random.key(0), shape) if shape else jax.random.key(0))
+        key = jax.random.fold_in(jax.random.key(0), index)
+        return leaf.replace(jax.random.split(key, shape) if shape else key)
     if isinstance(leaf, nnx.RngCount):
         return leaf.replace(jnp.zeros(shape, jnp.uint32))
     return leaf

@@ -105,10 +105,16 @@ def load(
         raise ZooError(f"library={library!r}; expected one of {', '.join(LIBRARIES)}.")
     located = resolve(name, revision, token, config.get("head"))
     if is_function(module):
-        others = {"dtype": dtype, "param_dtype": param_dtype, "sharding": sharding, "ignore": ignore}
-        return load_own(
-            located, module, pretrained=pretrained, others={**others, "missing": missing, **config}
-        )
+        others: dict[str, Any] = {
+            "dtype": dtype,
+            "param_dtype": param_dtype,
+            "sharding": sharding,
+            "ignore": ignore,
+            "missing": missing,
+            "verify": verify,
+            **config,
+        }
+        return load_own(located, module, pretrained=pretrained, others=others)
     model = load_located(
         located,
         pretrained=pretrained,

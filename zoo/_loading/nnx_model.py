@@ -48,10 +48,16 @@ class NNXModel(Model):
 
     @property
     def variables(self) -> Mapping[str, Any]:
-        """The arrays as linen has them, by collection and layer."""
+        """The arrays as linen has them, by collection and layer; those of an own module by its attributes."""
+        from converters.nnx import NnxTarget
         from zoo._nnx.build import linen_variables
+        from zoo._nnx.composite import Composite
 
-        return unflatten(linen_variables(self.module))
+        if isinstance(self.module, Composite):
+            return unflatten(linen_variables(self.module))
+        target = NnxTarget.of(self.module)
+        found = target.values(self.module, target.inspections()[0])
+        return unflatten({"/".join(path): array for path, array in found.items()})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the module.

@@ -39,7 +39,10 @@ def load_own(located: Located, module: Any, *, pretrained: bool, others: Mapping
     """
     from converters.nnx import NnxTarget
 
-    given = ", ".join(f"{name}=" for name, value in others.items() if value)
+    unset = (None, False, ())  # 0 classes are a wish, and equal False
+    given = ", ".join(
+        f"{name}=" for name, value in others.items() if not any(value is each for each in unset)
+    )
     if given:
         raise ZooError(f"{given} does not go with an NNX module of your own; the module itself says it.")
     target = NnxTarget.of(module)

@@ -4,6 +4,7 @@ import ast
 import math
 from typing import Any
 
+from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Result, plain
 from converters.porting.expressions import expression, unless
 from converters.porting.functions.elementwise import binary
@@ -25,8 +26,11 @@ def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
     if q.ndim == 4 and k.shape[-3] != q.shape[-3]:  # with enable_gqa, or one head for all
         times = q.shape[-3] // k.shape[-3]
         key, value = (expression("jnp.repeat(x, n, axis=2)", x=x, n=times) for x in (key, value))
-    rate = _arguments(op.trained)["dropout_p"] if op.trained else 0.0
-    e.code.uses_train |= bool(rate)
+    rate = _arguments(op.trained or op)["dropout_p"]
+    before = 0.0 if op.trained is op else g["dropout_p"]  # of eval mode
+    if before and before != rate:
+        raise ConversionError(f"{e.where}attention drops {before:g} in eval mode, and {rate:g} in training.")
+    e.code.uses_train |= rate != before
     made = expression(
         "nn.dot_product_attention(q, k, v, bias=b, mask=m, broadcast_dropout=p, dropout_rng=r, "
         "dropout_rate=d, deterministic=t)",
@@ -36,9 +40,9 @@ def scaled_dot_product_attention(e: Emitter, op: Operation) -> Result:
         b=unless(mask is None or mask.dtype == "bool", _over_heads(e, q, mask)),
         m=unless(not g["is_causal"] and (mask is None or mask.dtype != "bool"), _mask(e, g)),
         p=unless(not rate, False),  # noqa: FBT003 - the value of a keyword
-        r=unless(not rate, expression('self.make_rng("dropout") if train else None')),
+        r=unless(not rate, expression('self.make_rng("dropout")' + " if train else None" * (not before))),
         d=unless(not rate, rate),
-        t=unless(not rate, expression("not train")),
+        t=unless(not rate, expression("False" if before else "not train")),
     )
     return made if q.ndim == 4 else expression("x[..., 0, :]", x=made), order
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Result
 from converters.porting.expressions import DROP, expression
 from converters.porting.functions.random import DROPOUT
@@ -58,18 +59,25 @@ def channels(name: str, ndim: int) -> range:
 
 
 def dropout(e: Emitter, op: Operation) -> Result:
-    """Writes a function of torch that drops; at a rate of 0 it does nothing."""
+    """Writes a function of torch that drops; at a rate of 0 it does nothing.
+
+    Raises:
+        ConversionError: it drops in eval mode, and not as in training.
+    """
     names = NAMES.replace("True", "False") if "alpha" in op.function else NAMES
     g = bound(op, names)
     trained = bound(op.trained, names) if op.trained else None
-    rate = trained["p"] if trained else g["p"]
-    if trained and not trained["training"]:
-        rate = 0
+    before, rate = (each["p"] if each["training"] else 0 for each in (g, trained or g))
+    if op.trained is op:
+        before = 0
+    if before and before != rate:
+        raise ConversionError(
+            f"{e.where}{op.function} drops {before:g} in eval mode, and {rate:g} in training."
+        )
     x, name = g["x"], op.function.removesuffix("_")
     together = () if name in ("dropout", "alpha_dropout") else channels(name, x.ndim)
-    always = g["training"] and op.trained is not op  # in eval mode, too
     write = alpha_dropped if "alpha" in name else dropped
-    return write(e, x, rate, together, "False" if always else "not train")
+    return write(e, x, rate, together, "False" if before else "not train")
 
 
 FUNCTIONS: dict[str, Handler] = dict.fromkeys(

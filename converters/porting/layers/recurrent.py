@@ -27,7 +27,7 @@ def is_used(e: Emitter, value: Value) -> bool:
     given = [
         (each.arguments, each.keywords, each.scope.inputs if each.scope else ()) for each in scope.operations
     ]
-    return any(each is value for each in values((given, scope.output)))
+    return any(each is value for each in values((given, scope.output, scope.trained_output)))
 
 
 def recurrent(e: Emitter, op: Operation) -> Any:

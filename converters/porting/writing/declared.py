@@ -13,7 +13,7 @@ from converters.porting.writing.blocks import names_of
 from converters.porting.writing.classes import Made
 from converters.porting.writing.declaring import Declarations
 from converters.porting.writing.holders import LIST, MODULE, Holder, in_order, tree
-from converters.porting.writing.lifting import Lifter
+from converters.porting.writing.lifting import Lifter, Running
 from converters.porting.writing.trees import become, copied, dotted, text
 
 COUNT = "index = count()"
@@ -50,7 +50,9 @@ def declared(
     fields = {each.name for each in made.fields.fields}
     _apart(statements, fields)
     lifter = Lifter(dialect, classes, fields)
-    call: list[ast.stmt] = [lifter.visit(each) for each in statements]
+    body = Running().visit(ast.Module(body=[*statements], type_ignores=[])).body
+    visited = [lifter.visit(each) for each in body]
+    call: list[ast.stmt] = [each for each in visited if not isinstance(each, ast.Pass)]
     modules = [code.scope.module for code in made.body.codes]
     root = tree(lifter.top, partial(between, modules))
     absent = _optional(root, call, fields)

@@ -2,7 +2,7 @@
 
 import ast
 import builtins
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from converters.errors import ConversionError
@@ -86,6 +86,9 @@ class Lifter(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt:
         match node.value:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr="variable"), args=args):
+                self._variable(args)  # it is only written
+                return ast.Pass()
             case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr="put_variable"), args=args):
                 _, name, value = args
                 shown = tuple(each.shown for each in parts_of(name))
@@ -102,10 +105,7 @@ class Lifter(ast.NodeTransformer):
                 value=ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr="variable"), args=args),
                 attr="value",
             ):
-                collection, name, function, *rest = args
-                kind = "nnx.BatchStat" if text(collection) == "'batch_stats'" else "nnx.Variable"
-                made = ast.Call(func=function, args=rest, keywords=[])
-                return self._array(name, ast.Call(func=_parsed(kind), args=[made], keywords=[]))
+                return self._variable(args)
         self.generic_visit(node)
         return node
 
@@ -114,13 +114,6 @@ class Lifter(ast.NodeTransformer):
             return node
         self.uses_mode = True
         return _parsed("not self.deterministic")
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        match node:
-            case ast.BoolOp(op=ast.Or(), values=[test, ast.Call(func=ast.Attribute(attr="is_initializing"))]):
-                return self.visit(test)  # type: ignore[no-any-return]
-        self.generic_visit(node)
-        return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         match node:
@@ -162,6 +155,12 @@ class Lifter(ast.NodeTransformer):
         if self._classes.get(function, True) and function != "nn.RNN":
             call.keywords.append(ast.keyword(arg="rngs", value=ast.Name(id="rngs", ctx=ast.Load())))
 
+    def _variable(self, args: Sequence[ast.expr]) -> ast.expr:
+        collection, name, function, *rest = args
+        kind = "nnx.BatchStat" if text(collection) == "'batch_stats'" else "nnx.Variable"
+        made = ast.Call(func=function, args=rest, keywords=[])
+        return self._array(name, ast.Call(func=_parsed(kind), args=[made], keywords=[]))
+
     def _array(self, name: ast.expr, made: ast.Call) -> ast.expr:
         kind = f"{text(made.func)}[jax.Array]"
         held = self._held(name, made, kind)
@@ -193,6 +192,21 @@ class Lifter(ast.NodeTransformer):
                 f"a layer is made of {', '.join(sorted(unknown))}, which only its call knows: "
                 f"{text(item.made)}; NNX makes layers before they are called"
             )
+
+
+class Running(ast.NodeTransformer):
+    """Leaves out what a body asks while it makes its arrays; NNX has made them before it runs."""
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        self.generic_visit(node)
+        match node.values:
+            case [test, asked] if text(asked) in ("self.is_initializing()", "not self.is_initializing()"):
+                return test
+        return node
+
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        return node.body if text(node.test) == "not self.is_initializing()" else node
 
 
 class _Fields(ast.NodeTransformer):

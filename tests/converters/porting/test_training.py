@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from flax import nnx
 from torch import nn
 
 import converters
@@ -170,6 +171,24 @@ def test_dropout_that_torch_applies_in_eval_mode_too_is_applied():
     assert {float(each) for each in np.unique(found)} == {0.0, 2.0}
 
 
+class ByMode(nn.Module):
+    def forward(self, x):
+        return F.dropout(x, 0.5 if self.training else 0.25)
+
+
+def test_dropout_of_another_rate_in_eval_mode_is_refused():
+    with pytest.raises(converters.ConversionError, match=r"drops 0\.25 in eval mode, and 0\.5 in training"):
+        converters.port(ByMode(), torch.randn(2, 6))
+
+
+def test_each_dropout_of_an_nnx_module_draws_its_own():
+    made = converters.port(
+        nn.Sequential(nn.Dropout(0.5), nn.Tanh(), nn.Dropout(0.5)), torch.randn(2, 6), target="nnx"
+    )
+    keys = jax.tree.leaves(nnx.state(made.module, nnx.RngKey))
+    assert len({tuple(jax.random.key_data(each).tolist()) for each in keys}) == len(keys) > 0
+
+
 def test_random_numbers_come_from_streams():
     made = ported(Sampled(), (4, 6), (5, 6), count=2)
     ours = loaded(made.source, made.root, "<written>")()
@@ -253,6 +272,19 @@ def test_buffers_that_training_changes_are_kept_with_the_running_statistics():
     assert after["batch_stats"]["1"]["steps"] == 4
     started = made.module.init(jax.random.key(0), images, train=True)
     assert started["batch_stats"]["1"]["steps"] == 0
+
+
+def test_buffers_that_training_changes_are_variables_of_nnx():
+    torch.manual_seed(0)
+    made = converters.port(Codebook(), torch.randn(7, 6), target="nnx")
+    assert made.notes == ()
+    assert made.proof.statistics < 1e-12
+    assert "is_initializing" not in made.source
+    codebook = made.module
+    steps = int(codebook.steps[...])
+    codebook.train()
+    codebook(made.inputs[0])
+    assert codebook.steps[...] == steps + 1
 
 
 class Decays(nn.Module):

@@ -271,8 +271,12 @@ def factory():
     assert {name: t.tobytes() for name, t in back.items()} == {n: t.tobytes() for n, t in TENSORS.items()}
     loaded = zoo.load("./out", pretrained=True, module=importlib.import_module("mine_nnx").factory)
     np.testing.assert_array_equal(loaded.module.head.kernel[...], TENSORS["head.weight"].T)
+    assert loaded.num_params == sum(tensor.size for tensor in TENSORS.values())
+    assert "Net" in repr(loaded)
     with pytest.raises(zoo.ZooError, match="param_dtype= does not go with an NNX module of your own"):
         zoo.load("./out", pretrained=True, module=lambda: None, param_dtype="float16")
+    with pytest.raises(zoo.ZooError, match="num_classes= does not go with an NNX module of your own"):
+        zoo.load("./out", pretrained=True, module=lambda: None, num_classes=0)
     misused = run("convert", "mine.pth", *own, "--input", "1,8,6,1", "-o", "out2")
     assert (misused.exit_code, "--module of NNX" in misused.stderr) == (2, True)
     damaged = {**converters.read_checkpoint("out/model.safetensors")}
