@@ -13,7 +13,7 @@ class Dialect:
     Attributes:
         name: As a user chooses it.
         package: Name of the package in a file.
-        statement: What imports it.
+        statement: The line that imports it.
         layers: Names of its layers, by linen's, where they differ.
         inputs: Layers that are told how many features they read, by linen's names, with the keyword that says
             it; "" where it is the first argument. None where layers find out when they run.

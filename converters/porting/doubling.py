@@ -22,27 +22,8 @@ QUICK = {"xla_backend_optimization_level": 0}  # a program that runs once is com
 STATISTICS = ("running_mean", "running_var")
 
 
-class Wide(TorchFunctionMode):
-    """Reads float32 as float64 wherever torch code says it; without `chance`, nothing is dropped.
-
-    Args:
-        chance: If false, dropout gives its input, and what is drawn at random is `DRAWN`, or the probability
-            that it is to be kept with, as in `certain`.
-    """
-
-    def __init__(self, *, chance: bool = True) -> None:
-        super().__init__()
-        self._chance = chance
-        self._before = torch.get_default_dtype()
-
-    def __enter__(self) -> Any:
-        self._before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)
-        return super().__enter__()  # type: ignore[no-untyped-call]
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        torch.set_default_dtype(self._before)
+class _Certain(TorchFunctionMode):
+    """Reads float32 as float64, and draws nothing at random."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -55,9 +36,25 @@ class Wide(TorchFunctionMode):
         if name == "hardsigmoid" and len(args) == 1 and not kwargs.get("inplace"):
             # Whose gradient PyTorch multiplies by a sixth in float32, also in float64.
             return torch.nn.functional.relu6(args[0] + 3) / 6
-        if not self._chance and name in CERTAIN:
+        if name in CERTAIN:
             return CERTAIN[name](func, args, kwargs)
         return func(*args, **kwargs)
+
+
+@contextmanager
+def certain_torch() -> Iterator[None]:
+    """Runs torch code in float64 wherever it says float32, and without chance.
+
+    Dropout gives its input, and what is drawn at random is `DRAWN`, or the probability that it is to be kept
+    with, as in `certain`.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _Certain():
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 DRAWN = 0.25  # in place of numbers from the normal distribution, and of those between 0 and 1

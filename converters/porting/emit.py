@@ -52,7 +52,7 @@ class Emitter(Body):
         parent: Writes the scope that calls this one; None for the whole module's.
         partial: If true, modules that cannot be written are left out, all but the root.
         measured: Values whose sizes are needed where they are not at hand, as in `Homes`.
-        dialect: What is written.
+        dialect: Flax's way of writing modules, linen or NNX.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from converters.porting.doubling import QUICK, STATISTICS, Wide, certain, mapped, wide
+from converters.porting.doubling import QUICK, STATISTICS, certain, certain_torch, mapped, wide
 from converters.porting.port import Written, call
 from converters.porting.running import Forward, runtime
 
@@ -75,7 +75,7 @@ def torch_step(
 def _torch_outputs(twin: torch.nn.Module, written: Written, given: Mapping[str, Any]) -> list[torch.Tensor]:
     """Runs PyTorch's side forward, and returns what it gives with the Flax module's order of axes."""
     twin.train(written.uses_train)
-    with Wide(chance=False), torch.enable_grad():
+    with certain_torch(), torch.enable_grad():
         # Modules may change their inputs in place, which leaves of the graph do not allow.
         args, kwargs = call(twin, mapped(lambda each: each.clone(), given))
         found = written.results(twin(*args, **kwargs), train=written.uses_train)

@@ -60,7 +60,7 @@ def homes(root: Scope, inlined: Callable[[Scope], bool], measured: Measured = ()
     Args:
         root: The scope of the whole module.
         inlined: Tells of a scope whether it is written into the one that calls it.
-        measured: Of the result.
+        measured: The result's arrays whose sizes others need.
     """
     found = Homes(names=_tied(root.module), modules=dict(root.module.named_modules()), measured=measured)
     uses: dict[str, list[tuple[Scope, ...]]] = {}

@@ -1,4 +1,4 @@
-"""What NNX's layers have to be told when they are made: how many features they read, and their names."""
+"""Facts that NNX's layers need when they are made: how many features they read, and their names."""
 
 import ast
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ NAMELESS = {"nn.Dropout": "dropout", "nn.InstanceNorm": "norm", "nn.GroupNorm": 
 
 
 class Writer(Protocol):
-    """What knows the dialect, and the scope."""
+    """A writer of a scope, in a dialect."""
 
     dialect: Dialect
     code: Code
@@ -25,7 +25,7 @@ def informed(e: Writer, op: Operation, whole: ast.expr, order: Any) -> None:
     Args:
         e: Writes the scope.
         op: The operation.
-        whole: What it is in Flax.
+        whole: The operation in Flax.
         order: Order of the axes of the result, or of several; features are the last one.
     """
     if not e.dialect.declares:

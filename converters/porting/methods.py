@@ -53,7 +53,7 @@ def together(module: torch.nn.Module, calls: Calls) -> tuple[torch.nn.Module, di
 
     taken = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names.values()]
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    forward.__signature__ = inspect.Signature([own, *taken])  # type: ignore[attr-defined]
+    vars(forward)["__signature__"] = inspect.Signature([own, *taken])
     made = copy.copy(module)
     about = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "forward": forward}
     made.__class__ = type(kind.__name__, (kind,), about)

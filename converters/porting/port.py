@@ -42,7 +42,7 @@ class Written:
         scope: The run.
         changed: Names of the buffers that training changes, but for running statistics of layers.
         constants: Tensors that the weights do not have, by the names of the buffers that hold them.
-        dialect: What it is written for.
+        dialect: Flax's way of writing modules that it is in.
     """
 
     source: str
@@ -148,7 +148,7 @@ def write(
         others: The same at other sizes.
         partial: If true, the modules in it that cannot be ported raise a NotImplementedError.
         batch_norm: "copy" writes PyTorch's batch norm into the file, "zoo" imports it.
-        dialect: What is written.
+        dialect: Flax's way of writing modules, linen or NNX.
     """
     layers = {**LAYERS, **imported()}
     calls = [call(module, each) for each in (arguments, others)]

@@ -14,8 +14,8 @@ from converters.comparison.compare import Comparison, compare
 from converters.errors import ConversionError
 from converters.porting.doubling import (
     QUICK,
-    Wide,
     certain,
+    certain_torch,
     doubled,
     mapped,
     numbers,
@@ -61,7 +61,7 @@ def compared(
     args, kwargs = call(module, arguments)
     inputs = written.arrays(numbers(arguments))
     theirs = dict(arguments) if kwargs else args
-    with Wide(chance=False), certain(runtime(written.dialect)):
+    with certain_torch(), certain(runtime(written.dialect)):
         return compare(module, wide_module(written), variables, *inputs, torch_inputs=theirs, ignore=ignore)
 
 
@@ -121,7 +121,7 @@ def _twin(
 def run_wide(twin: torch.nn.Module, written: Written, arguments: Mapping[str, Any]) -> Any:
     """Returns the output of a module in float64, as the written module has it."""
     args, kwargs = call(twin, wide(dict(arguments)))
-    with Wide(chance=False), torch.no_grad():
+    with certain_torch(), torch.no_grad():
         return written.nested(numbers(twin(*args, **kwargs)))
 
 

@@ -1,4 +1,4 @@
-"""How the modules of linen and of NNX are made, filled and run."""
+"""Makes, fills and runs the modules of linen and of NNX."""
 
 import inspect
 import warnings
@@ -22,7 +22,7 @@ Forward = Callable[[Any, Any, Sequence[Any]], tuple[Any, Any]]
 
 
 class Runtime(Protocol):
-    """What is to be done with the modules of a dialect. Variables are what `convert` makes for them."""
+    """Operations on the modules of a dialect; variables are those that `convert` makes for them."""
 
     def made(self, source: str, root: str, file: str) -> Any:
         """Returns an instance of a source's root class, for `convert`; arguments as for `loaded`."""

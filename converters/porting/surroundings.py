@@ -1,4 +1,4 @@
-"""How torch is while a module runs: modules tell of their calls, and take paths that can be exported."""
+"""Prepares torch for a run: modules tell of their calls, and take paths that can be exported."""
 
 import copy
 from collections.abc import Callable, Iterator

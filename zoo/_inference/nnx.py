@@ -1,7 +1,7 @@
 """A model for those who write NNX, and the way back."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zoo._loading import nnx_model
 from zoo._loading.given import Given, model_of
@@ -31,8 +31,7 @@ def to_nnx(model: Given, rngs: "nnx.Rngs | None" = None, *, inputs: Sequence[Any
     Raises:
         ZooError: nobody knows what the module takes.
     """
-    module: Any = nnx_model.nnx_model(model_of(model), rngs, inputs).module
-    return module  # type: ignore[no-any-return]
+    return cast("nnx.Module", nnx_model.nnx_model(model_of(model), rngs, inputs).module)
 
 
 def from_nnx(module: "nnx.Module") -> Model:

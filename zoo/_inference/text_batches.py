@@ -102,7 +102,7 @@ def outputs(
         model: A model of texts.
         field: Name of the field, such as "logits".
         texts: Texts, or pairs of them; read a few thousand at a time.
-        reader: How they become tokens.
+        reader: The tokenizer that makes tokens of them.
         label: Text before the progress bar.
         total: Number of texts, if it is known; a few are done too soon for a bar.
     """

@@ -1,4 +1,4 @@
-"""What is checked before a model is saved: its variables are those of its module, and finite."""
+"""Checks before a model is saved: its variables are those of its module, and finite."""
 
 import logging
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from inspect import getfile, signature
+from inspect import getattr_static, getfile, signature
 from pathlib import Path
 from traceback import walk_tb
 from typing import Annotated, Any
@@ -95,7 +95,10 @@ def _flax(factory: Callable[..., Any]) -> Any:
     nnx = sys.modules.get("flax.nnx")  # imported, if the module is of it
     build = factory
     if nnx is not None and isinstance(factory, type) and issubclass(factory, nnx.Module):
-        streams = [name for name in signature(factory.__init__).parameters if name == "rngs"]  # type: ignore[misc]
+        # The signature of the class is that of its metaclass.
+        streams = [
+            name for name in signature(getattr_static(factory, "__init__")).parameters if name == "rngs"
+        ]
 
         def build() -> Any:
             return factory(**{name: nnx.Rngs(0) for name in streams})

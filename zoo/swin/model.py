@@ -27,7 +27,7 @@ inputs = image_inputs
 
 
 class Stage(NamedTuple):
-    """What the blocks of a stage share."""
+    """Sizes that the blocks of a stage share."""
 
     depth: int
     heads: int

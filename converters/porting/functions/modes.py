@@ -1,4 +1,4 @@
-"""What is one thing in training and another in eval mode."""
+"""Arrays that are one thing in training and another in eval mode."""
 
 from converters.porting.dispatch import UPDATED
 from converters.porting.emit import Emitter, Handler, Result

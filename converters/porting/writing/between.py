@@ -1,4 +1,4 @@
-"""What PyTorch has between the layers of a list: functions, which have no arrays."""
+"""Functions that PyTorch has between the layers of a list, without arrays of their own."""
 
 import ast
 from typing import Any

@@ -1,4 +1,4 @@
-"""What only one mode does as `if train:`, from statements that have their mode each."""
+"""Writes statements of one mode under `if train:`."""
 
 import ast
 from collections.abc import Sequence

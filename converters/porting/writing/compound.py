@@ -1,4 +1,4 @@
-"""Statements that hold others: loops, and what only one mode does."""
+"""Statements that hold others: loops, and branches of one mode."""
 
 import ast
 from dataclasses import dataclass, field
@@ -32,8 +32,8 @@ class Branch(Statement):
     Attributes:
         body: Statements of training.
         orelse: Statements of eval mode.
-        ends: What it ends with in either mode: the value after it, in training, in eval mode. That of one
-            mode may be from before.
+        ends: Values that it ends with: after it, in training, in eval mode. That of one mode may be from
+            before.
         fills: In which modes it calls layers that have arrays: in training, in eval mode.
     """
 

@@ -44,7 +44,7 @@ def declared(
     Args:
         statements: The body, which makes layers where it calls them.
         made: Its class.
-        dialect: What is written.
+        dialect: Flax's way of writing modules, linen or NNX.
         classes: Names of the classes before, with whether random streams make them.
     """
     fields = {each.name for each in made.fields.fields}

@@ -32,7 +32,7 @@ def file_source(
 
     Args:
         root: The body of the whole module.
-        dialect: What is written.
+        dialect: Flax's way of writing modules, linen or NNX.
         batch_norm: "copy" writes the class into the file, "zoo" imports it.
         left_out: Words for what modules do in training that the bodies do not have.
     """

@@ -21,7 +21,7 @@ class Lifter(ast.NodeTransformer):
     """Puts attributes into the place of what makes layers, and keeps these.
 
     Args:
-        dialect: What is written.
+        dialect: Flax's way of writing modules, linen or NNX.
         classes: Names of the classes of the file.
         fields: Names of the fields of the class.
 

@@ -21,7 +21,7 @@ def looped(code: Code, dialect: Dialect, *, tables: bool = False) -> None:
 
     Args:
         code: The body.
-        dialect: What is written.
+        dialect: Flax's way of writing modules, linen or NNX.
         tables: If true, turns may have several statements, and numbers that a table gives; otherwise they
             have one, and differ in what is counted.
     """

@@ -1,4 +1,4 @@
-"""What only one mode does, as statements under its condition."""
+"""Statements of one mode, under its condition."""
 
 import ast
 from collections.abc import Sequence

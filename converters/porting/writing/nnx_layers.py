@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from converters.porting.writing.sequences import recur
+
 
 class BatchNorm(nnx.BatchNorm):
     """Batch norm with PyTorch's defaults and running variance: n / (n - 1) times the batch's."""
@@ -140,39 +142,8 @@ class Recurrent(nnx.Module):
     ) -> tuple[tuple[jax.Array, ...], jax.Array]:
         """Runs one layer in one direction."""
         weights = [getattr(self, f"weight_{kind}{name}")[...] for kind in ("ih", "hh")]
-        biases = [0.0, 0.0]
+        biases: list[Any] = [0.0, 0.0]
         if self.use_bias:
             biases = [getattr(self, f"bias_{kind}{name}")[...] for kind in ("ih", "hh")]
         projection = getattr(self, f"weight_hr{name}")[...] if self.projects else None
-
-        def step(
-            state: tuple[jax.Array, ...],
-            given: jax.Array,
-        ) -> tuple[tuple[jax.Array, ...], jax.Array]:
-            state = self._step(given, state[0] @ weights[1].T + biases[1], state)
-            if projection is not None:
-                state = (state[0] @ projection.T, *state[1:])
-            return state, state[0]
-
-        given = x.swapaxes(0, 1) @ weights[0].T + biases[0]
-        initial = tuple(jnp.asarray(each, given.dtype) for each in initial)
-        final, output = jax.lax.scan(step, initial, given, reverse=reverse)
-        return final, output.swapaxes(0, 1)
-
-    def _step(
-        self,
-        given: jax.Array,
-        past: jax.Array,
-        state: tuple[jax.Array, ...],
-    ) -> tuple[jax.Array, ...]:
-        """Returns the next state, from what the input and the last state give to the gates."""
-        if self.mode == "LSTM":
-            i, f, g, o = jnp.split(given + past, 4, axis=-1)
-            c = nnx.sigmoid(f) * state[1] + nnx.sigmoid(i) * jnp.tanh(g)
-            return nnx.sigmoid(o) * jnp.tanh(c), c
-        if self.mode == "GRU":
-            r, z, n = jnp.split(given, 3, axis=-1)
-            past_r, past_z, past_n = jnp.split(past, 3, axis=-1)
-            z = nnx.sigmoid(z + past_z)
-            return ((1 - z) * jnp.tanh(n + nnx.sigmoid(r + past_r) * past_n) + z * state[0],)
-        return (nnx.relu(given + past) if self.mode == "RNN_RELU" else jnp.tanh(given + past),)
+        return recur(x, initial, [*weights, *biases], projection, self.mode, reverse=reverse)

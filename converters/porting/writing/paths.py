@@ -11,7 +11,7 @@ from converters.porting.writing.trees import text
 
 @dataclass(frozen=True)
 class Part:
-    """What is between two dots of a name.
+    """The part of a name between two dots.
 
     Attributes:
         shown: Its text, with expressions in braces where it has some.

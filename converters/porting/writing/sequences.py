@@ -78,37 +78,54 @@ class Recurrent(nn.Module):
         )
         projection = weight("weight_hr", size, self.hidden_size) if self.proj_size else None
 
-        def step(
-            state: tuple[jax.Array, ...],
-            given: jax.Array,
-        ) -> tuple[tuple[jax.Array, ...], jax.Array]:
-            state = self._step(given, state[0] @ state_weight.T + state_bias, state)
-            if projection is not None:
-                state = (state[0] @ projection.T, *state[1:])
-            return state, state[0]
+        weights = [input_weight, state_weight, input_bias, state_bias]
+        return recur(x, initial, weights, projection, self.mode, reverse=reverse)
 
-        given = x.swapaxes(0, 1) @ input_weight.T + input_bias
-        initial = tuple(jnp.asarray(each, given.dtype) for each in initial)
-        final, output = jax.lax.scan(step, initial, given, reverse=reverse)
-        return final, output.swapaxes(0, 1)
 
-    def _step(
-        self,
-        given: jax.Array,
-        past: jax.Array,
+def recur(
+    x: jax.Array,
+    initial: Sequence[jax.Array],
+    weights: Sequence[jax.Array],
+    projection: jax.Array | None,
+    mode: str,
+    *,
+    reverse: bool,
+) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    """Runs a recurrent layer in one direction; the weights and biases are of input and state."""
+    of_input, of_state, input_bias, state_bias = weights
+
+    def step(
         state: tuple[jax.Array, ...],
-    ) -> tuple[jax.Array, ...]:
-        """Returns the next state, from what the input and the last state give to the gates."""
-        if self.mode == "LSTM":
-            i, f, g, o = jnp.split(given + past, 4, axis=-1)
-            c = nn.sigmoid(f) * state[1] + nn.sigmoid(i) * jnp.tanh(g)
-            return nn.sigmoid(o) * jnp.tanh(c), c
-        if self.mode == "GRU":
-            r, z, n = jnp.split(given, 3, axis=-1)
-            past_r, past_z, past_n = jnp.split(past, 3, axis=-1)
-            z = nn.sigmoid(z + past_z)
-            return ((1 - z) * jnp.tanh(n + nn.sigmoid(r + past_r) * past_n) + z * state[0],)
-        return (nn.relu(given + past) if self.mode == "RNN_RELU" else jnp.tanh(given + past),)
+        given: jax.Array,
+    ) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        state = gated(given, state[0] @ of_state.T + state_bias, state, mode)
+        if projection is not None:
+            state = (state[0] @ projection.T, *state[1:])
+        return state, state[0]
+
+    given = x.swapaxes(0, 1) @ of_input.T + input_bias
+    first = tuple(jnp.asarray(each, given.dtype) for each in initial)
+    final, output = jax.lax.scan(step, first, given, reverse=reverse)
+    return final, output.swapaxes(0, 1)
+
+
+def gated(
+    given: jax.Array,
+    past: jax.Array,
+    state: tuple[jax.Array, ...],
+    mode: str,
+) -> tuple[jax.Array, ...]:
+    """Returns the next state, from what the input and the last state give to the gates."""
+    if mode == "LSTM":
+        i, f, g, o = jnp.split(given + past, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c), c
+    if mode == "GRU":
+        r, z, n = jnp.split(given, 3, axis=-1)
+        past_r, past_z, past_n = jnp.split(past, 3, axis=-1)
+        z = jax.nn.sigmoid(z + past_z)
+        return ((1 - z) * jnp.tanh(n + jax.nn.sigmoid(r + past_r) * past_n) + z * state[0],)
+    return (jax.nn.relu(given + past) if mode == "RNN_RELU" else jnp.tanh(given + past),)
 
 
 def scatter_add(x: jax.Array, axis: int, index: jax.Array, source: jax.Array) -> jax.Array:

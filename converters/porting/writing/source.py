@@ -25,7 +25,7 @@ def class_source(made: Made, defaults: Defaults, dialect: Dialect, classes: dict
     Args:
         made: The class.
         defaults: Defaults of the fields of the classes that it calls.
-        dialect: What is written.
+        dialect: Flax's way of writing modules, linen or NNX.
         classes: Names of the classes before it, with whether random streams make them; gets its own.
     """
     body = statements(made, defaults)

@@ -186,9 +186,9 @@ def test_errors_drafts_and_initial_values(given: dict[str, np.ndarray]) -> None:
     with pytest.raises(converters.ConversionError, match="give the function that makes the module"):
         converters.convert(less, nnx.eval_shape(make), missing=("gain",))
     with pytest.raises(converters.ConversionError, match="leave out example inputs"):
-        converters.convert(given, make(), X)  # type: ignore[call-overload]
+        converters.convert(given, make(), X)
     with pytest.raises(converters.ConversionError, match="found the class Net: call it"):
-        converters.convert(given, Net)  # type: ignore[call-overload]
+        converters.convert(given, Net)
     with pytest.raises(converters.ConversionError, match=r"make the random streams inside, as in `lambda"):
         converters.convert(given, partial(Net, nnx.Rngs(0)))
 
