@@ -35,3 +35,16 @@ CASES["segmentation, lraspp"] = Case(
     [images(2, 40, 72, 3)],
     layout="torchvision",
 )
+
+DROPOUT_CASES = {
+    f"segmentation, {head}": Case(
+        "segmentation",
+        {**CASES[f"segmentation, {head}"].config, "dropout": 0.3, "aux_dropout": 0.3},
+        partial(published.torchvision_segmenter, head, dropout=0.3),
+        [images(2, 40, 72, 3)],
+        layout="torchvision",
+        slow=head == "deeplab",
+        drops_maps=True,
+    )
+    for head in ("fcn", "deeplab")
+}

@@ -1,5 +1,7 @@
 """Cases of swin."""
 
+from functools import partial
+
 from tests.cases.case import Case, images
 from tests.reference import published
 
@@ -49,11 +51,18 @@ CASES = {
 }
 
 DROPOUT_CASES = {
-    "swin": Case(
+    f"swin v{version}": Case(
         "swin",
-        {**SWIN, "dropout": 0.2, "attention_dropout": 0.2, "stochastic_depth": 0.5},
-        lambda: published.torchvision_swin(dropout=0.2, attention_dropout=0.2, stochastic_depth_prob=0.5),
+        {**SWIN, "version": version, "dropout": 0.2, "attention_dropout": 0.2, "stochastic_depth": 0.5},
+        partial(
+            published.torchvision_swin,
+            version=version,
+            dropout=0.2,
+            attention_dropout=0.2,
+            stochastic_depth_prob=0.5,
+        ),
         [images(3, 28, 44, 3)],
         layout="torchvision",
-    ),
+    )
+    for version in (1, 2)
 }

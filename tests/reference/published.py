@@ -236,8 +236,8 @@ def torchvision_maxvit(**options: Any) -> nn.Module:
     return without_buffers(maxvit.MaxVit(**{**sizes, **more, **options}))
 
 
-def torchvision_segmenter(head: str) -> nn.Module:
-    """On a small ResNet, without dropout; in training it gives the auxiliary logits, too."""
+def torchvision_segmenter(head: str, *, dropout: float = 0.0) -> nn.Module:
+    """On a small ResNet, all dropouts of one rate; in training it gives the auxiliary logits, too."""
     declare_operators()
     from torchvision.models import resnet, segmentation
     from torchvision.models._utils import IntermediateLayerGetter
@@ -257,7 +257,7 @@ def torchvision_segmenter(head: str) -> nn.Module:
     model = Output(IntermediateLayerGetter(backbone, layers), classifier, fcn.FCNHead(1024, 5))
     for part in model.modules():
         if isinstance(part, nn.Dropout):
-            part.p = 0.0
+            part.p = dropout
     return model
 
 
