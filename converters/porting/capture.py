@@ -109,6 +109,7 @@ class Recorder(Record, TorchFunctionMode):
                 module=module,
                 kind=kind,
                 path=self._names.get(id(module), ""),
+                training=module.training,
             )
             tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
             if kind is not None:

@@ -115,6 +115,7 @@ class Operation:
         trained: The same operation in training, where that is known; itself, if only training does it.
         when: True if only training does it, False if only eval mode does, None if both do.
         follows: If true, it is no call, but follows from a change in place of another view.
+        training: Mode of the module when it is called.
     """
 
     function: str
@@ -130,6 +131,7 @@ class Operation:
     trained: "Operation | None" = None
     when: bool | None = None
     follows: bool = False
+    training: bool = False
 
 
 @dataclass(eq=False, kw_only=True)

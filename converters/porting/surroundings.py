@@ -17,6 +17,8 @@ _SAME = {
     "__setstate__",
     "_load_from_state_dict",
     "init_weights",
+    "train",  # the mode is a layer's own
+    "eval",
 }
 
 

@@ -20,8 +20,11 @@ from converters.porting.methods import called, together
 from converters.porting.port import Written, call, write
 from converters.porting.ported import Ported
 from converters.porting.proof import compared, prove, run_wide
+from converters.porting.records import COUNTED
 from converters.porting.resizing import Change, changes, resized
 from converters.porting.running import runtime
+
+MEAN = "running_mean"  # which has a count beside it
 
 
 def ported(
@@ -199,6 +202,7 @@ def _notes(change: Change, most: Change, refused: ConversionError | None) -> Ite
 def unused(module: torch.nn.Module, scope: Scope) -> tuple[str, ...]:
     """Returns regular expressions for the tensors that nothing read, one for a module that did not run."""
     ran = {*_read(scope)}
+    ran |= {f"{each.removesuffix(MEAN)}{COUNTED}" for each in ran if each.endswith(MEAN)}
     names = [*module.state_dict(keep_vars=True)]
     idle = [name for name in names if name not in ran and name.rpartition(".")[0] not in ran]
     found: dict[str, None] = {}

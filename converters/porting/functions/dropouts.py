@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Result
 from converters.porting.expressions import DROP, expression
+from converters.porting.functions.modes import OPPOSITE
 from converters.porting.functions.random import DROPOUT
 from converters.porting.graph import Operation, Value, bound
 
@@ -12,7 +13,7 @@ NAMES = "x p=0.5 training=True inplace=False"
 
 
 def dropped(
-    e: Emitter, x: Value, rate: float | None, together: Sequence[int], test: str = "not train"
+    e: Emitter, x: Value, rate: float | None, together: Sequence[int], trains: str = "train"
 ) -> Result:
     """Writes dropout in which all numbers along some of PyTorch's axes share their fate.
 
@@ -21,22 +22,26 @@ def dropped(
         x: The array.
         rate: Chance of being dropped.
         together: The axes.
-        test: Expression that is true where nothing is dropped.
+        trains: Expression that is true where numbers are dropped, as from `mode`.
     """
-    if not rate:
+    if not rate or trains == "False":
         return e.get(x), e.order(x)
-    e.code.uses_train |= test == "not train"
+    e.code.uses_train |= trains == "train"
     axes = tuple(sorted(e.order(x).index(axis) for axis in together))
     return expression(
-        f"nn.Dropout(rate, broadcast_dims=b)(x, deterministic={test})", rate=rate, b=axes or DROP, x=e.get(x)
+        "nn.Dropout(rate, broadcast_dims=b)(x, deterministic=d)",
+        rate=rate,
+        b=axes or DROP,
+        d=expression(OPPOSITE[trains]),
+        x=e.get(x),
     ), e.order(x)
 
 
 def alpha_dropped(
-    e: Emitter, x: Value, rate: float | None, together: Sequence[int], test: str = "not train"
+    e: Emitter, x: Value, rate: float | None, together: Sequence[int], trains: str = "train"
 ) -> Result:
     """Writes dropout to the value that SELU saturates at; arguments as for `dropped`."""
-    if not rate:
+    if not rate or trains == "False":
         return e.get(x), e.order(x)
     axes = tuple(sorted(e.order(x).index(axis) for axis in together))
     made = expression(
@@ -46,7 +51,7 @@ def alpha_dropped(
         k=expression(f'self.make_rng("{DROPOUT}")'),
         b=axes or DROP,
     )
-    if test != "not train":
+    if trains == "True":
         return made, e.order(x)
     e.code.uses_train = True
     return expression("d if train else x", d=made, x=e.get(x)), e.order(x)
@@ -77,7 +82,7 @@ def dropout(e: Emitter, op: Operation) -> Result:
     x, name = g["x"], op.function.removesuffix("_")
     together = () if name in ("dropout", "alpha_dropout") else channels(name, x.ndim)
     write = alpha_dropped if "alpha" in name else dropped
-    return write(e, x, rate, together, "False" if before else "not train")
+    return write(e, x, rate, together, "True" if before else "train")
 
 
 FUNCTIONS: dict[str, Handler] = dict.fromkeys(

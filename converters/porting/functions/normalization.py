@@ -9,13 +9,32 @@ from torch import nn
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Result, channels_last, last, plain
 from converters.porting.expressions import expression, unless
+from converters.porting.functions.modes import OPPOSITE, mode
 from converters.porting.functions.owners import owner
 from converters.porting.graph import Operation, Value, bound
+
+NAMES = "x running_mean running_var weight=None bias=None training=False momentum=0.1 eps=1e-5"
+
+
+def averaged(e: Emitter, op: Operation, trains: str) -> ast.expr:
+    """Returns the expression that is true where a batch norm uses its running statistics.
+
+    Args:
+        e: The emitter.
+        op: The call of it.
+        trains: As from `mode`.
+    """
+    if trains == "True":
+        raise ConversionError(
+            f"{e.where}{op.function} uses the statistics of the batch in eval mode, too, and changes its own."
+        )
+    e.code.uses_train |= trains == "train"
+    return expression(OPPOSITE[trains])
 
 
 def batch_norm(e: Emitter, op: Operation) -> Result:
     """Writes torch.nn.functional.batch_norm: a layer, or the formula where the arrays are no layer's."""
-    g = bound(op, "x running_mean running_var weight=None bias=None training=False momentum=0.1 eps=1e-5")
+    g = bound(op, NAMES)
     x = g["x"]
     name = owner(
         e,
@@ -27,10 +46,9 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
     )
     if name is not None:
         order = channels_last(x.ndim) if x.ndim > 2 else plain(2)
-        e.code.uses_train = True
         return expression(
-            "BatchNorm(momentum=m, epsilon=e, use_bias=b, use_scale=a, name=n)"
-            "(x, use_running_average=not train)",
+            "BatchNorm(momentum=m, epsilon=e, use_bias=b, use_scale=a, name=n)(x, use_running_average=r)",
+            r=averaged(e, op, mode(e, op, lambda op: bool(bound(op, NAMES)["training"]))),
             m=unless(g["momentum"] == 0.1, round(1 - g["momentum"], 12)),
             e=unless(g["eps"] == 1e-5, g["eps"]),
             b=unless(g["bias"] is not None, value=False),

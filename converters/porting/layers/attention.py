@@ -8,6 +8,7 @@ from torch import nn
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Order, name_of, plain, size_of
 from converters.porting.expressions import DROP, expression, only, unless
+from converters.porting.functions.modes import OPPOSITE, mode
 from converters.porting.graph import Operation, Value, bound
 from converters.porting.layers.recurrent import is_used
 
@@ -32,21 +33,22 @@ def attention(e: Emitter, op: Operation) -> Any:
         )
     batched: Order = plain(3) if m.batch_first else (1, 0, 2)
     masks, biases = _masks(e, m, g)
-    if m.dropout:
-        e.code.uses_train = True
+    trains = mode(e, op) if m.dropout else "False"
+    drops = trains != "False"
+    e.code.uses_train |= trains == "train"
     made = expression(
         "nn.MultiHeadDotProductAttention(num_heads=h, use_bias=b, dropout_rate=r, broadcast_dropout=a, "
         "attention_fn=f, name=n)(mask=m, deterministic=d)",
         h=m.num_heads,
         b=DROP if m.in_proj_bias is not None else False,
-        r=only(m.dropout),
-        a=unless(not m.dropout, value=False),  # torch drops other weights for each example and head
+        r=unless(not drops, m.dropout),
+        a=unless(not drops, value=False),  # torch drops other weights for each example and head
         f=unless(
             not biases, expression("partial(nn.dot_product_attention, bias=b)", b=_all("+", biases) or 0)
         ),
         n=name_of(e, op),
         m=only(_all("&", masks)),
-        d=expression("not train") if m.dropout else DROP,
+        d=expression(OPPOSITE[trains]) if drops else DROP,
     )
     assert isinstance(made, ast.Call)
     made.args = [e.get(q, batched)] if q is k is v else [e.get(each, batched) for each in (q, k, v)]

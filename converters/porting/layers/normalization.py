@@ -5,7 +5,8 @@ from torch import nn
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Result, channels_last, input_of, name_of, plain
 from converters.porting.expressions import expression, unless
-from converters.porting.functions.normalization import local_response_norm
+from converters.porting.functions.modes import mode
+from converters.porting.functions.normalization import averaged, local_response_norm
 from converters.porting.graph import Operation
 
 
@@ -18,9 +19,9 @@ def batch_norm(e: Emitter, op: Operation) -> Result:
             "has no counterpart in Flax."
         )
     order = channels_last(x.ndim) if x.ndim > 2 else plain(2)
-    e.code.uses_train = True
     return expression(
-        "BatchNorm(momentum=m, epsilon=e, use_bias=a, use_scale=a, name=n)(x, use_running_average=not train)",
+        "BatchNorm(momentum=m, epsilon=e, use_bias=a, use_scale=a, name=n)(x, use_running_average=r)",
+        r=averaged(e, op, mode(e, op)),
         m=unless(m.momentum == 0.1, round(1 - m.momentum, 12)),
         e=unless(m.eps == 1e-5, m.eps),
         a=unless(m.affine, value=False),

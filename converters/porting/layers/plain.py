@@ -10,6 +10,7 @@ from converters.porting.emit import (
 )
 from converters.porting.expressions import expression
 from converters.porting.functions.dropouts import alpha_dropped, channels, dropped
+from converters.porting.functions.modes import mode
 from converters.porting.functions.pooling import FUNCTIONS as POOLING
 from converters.porting.functions.shapes import FUNCTIONS as SHAPES
 from converters.porting.graph import Operation
@@ -18,20 +19,21 @@ from converters.porting.surroundings import DropPath
 
 def dropout(e: Emitter, op: Operation) -> Result:
     """Writes dropout of single numbers."""
-    return dropped(e, input_of(op), op.module.p, ())
+    return dropped(e, input_of(op), op.module.p, (), mode(e, op))
 
 
 def dropout_of_channels(e: Emitter, op: Operation) -> Result:
     """Writes dropout of whole channels."""
     x = input_of(op)
-    return dropped(e, x, op.module.p, channels(op.kind.__name__.lower() if op.kind else "", x.ndim))
+    together = channels(op.kind.__name__.lower() if op.kind else "", x.ndim)
+    return dropped(e, x, op.module.p, together, mode(e, op))
 
 
 def alpha_dropout(e: Emitter, op: Operation) -> Result:
     """Writes the dropout that goes with SELU, of single numbers or of whole channels."""
     x = input_of(op)
     whole = op.kind is nn.FeatureAlphaDropout
-    return alpha_dropped(e, x, op.module.p, channels("", x.ndim) if whole else ())
+    return alpha_dropped(e, x, op.module.p, channels("", x.ndim) if whole else (), mode(e, op))
 
 
 def drop_path(e: Emitter, op: Operation) -> Result:
@@ -39,9 +41,11 @@ def drop_path(e: Emitter, op: Operation) -> Result:
     m, x = op.module, input_of(op)
     rate = getattr(m, "p", None) or getattr(m, "drop_prob", None)
     first = 0 if getattr(m, "mode", "row") == "batch" else 1
-    made, order = dropped(e, x, rate, range(first, x.ndim))
-    if rate and not getattr(m, "scale_by_keep", True):  # what is kept is not made larger
-        made = expression("d * (1 - rate) if train else x", d=made, rate=rate, x=e.get(x))
+    trains = mode(e, op)
+    made, order = dropped(e, x, rate, range(first, x.ndim), trains)
+    if rate and trains != "False" and not getattr(m, "scale_by_keep", True):  # what is kept stays as it is
+        made = expression("d * (1 - rate)", d=made, rate=rate)
+        made = made if trains == "True" else expression("d if train else x", d=made, x=e.get(x))
     return made, order
 
 

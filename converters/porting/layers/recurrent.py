@@ -8,6 +8,7 @@ from torch import nn
 from converters.errors import ConversionError
 from converters.porting.emit import Emitter, Handler, Order, name_of, plain
 from converters.porting.expressions import DROP, expression, only, unless
+from converters.porting.functions.modes import mode
 from converters.porting.graph import Operation, Value, values
 
 CELLS = {
@@ -54,6 +55,9 @@ def recurrent(e: Emitter, op: Operation) -> Any:
             x=e.get(x, order),
         )
         return [(made, order)] * (1 + len(finals))
+    trains = mode(e, op) if m.dropout else "False"
+    if trains == "True":
+        raise ConversionError(f"{e.where}{m.mode} drops numbers in eval mode, too.")
     made = expression(
         "Recurrent(mode, size, num_layers=l, bidirectional=b, use_bias=u, proj_size=p, dropout=d, name=n)(x)",
         mode=m.mode,
@@ -62,13 +66,13 @@ def recurrent(e: Emitter, op: Operation) -> Any:
         b=only(m.bidirectional),
         u=DROP if m.bias else False,
         p=only(m.proj_size),
-        d=only(m.dropout),
+        d=unless(trains == "False", m.dropout),
         n=name_of(e, op),
         x=e.get(x, order),
     )
     assert isinstance(made, ast.Call)
     made.args += [e.plain(each) for each in states]
-    if m.dropout:
+    if trains == "train":
         e.code.uses_train = True
         made.keywords.append(ast.keyword(arg="train", value=expression("train")))
     return [(made, [order, *(plain(3) for _ in finals)])]

@@ -262,6 +262,104 @@ class Codebook(nn.Module):
         return x + (found - x).detach()
 
 
+class FrozenNorm(nn.BatchNorm1d):
+    """Calls the function with its own arrays, as timm's do."""
+
+    def forward(self, x):
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, training=self.training
+        )
+
+
+class KeepsModes(nn.Module):
+    """Frozen batch norms and a dropout that draws in eval mode, too, whatever the mode of the module is."""
+
+    def __init__(self):
+        super().__init__()
+        self.bn, self.own, self.trained = nn.BatchNorm1d(6), FrozenNorm(6), nn.BatchNorm1d(6)
+        self.drop, self.always, self.path = nn.Dropout(0.5), nn.Dropout(0.5), DropPath(0.5)
+
+    def train(self, mode=True):
+        super().train(mode)
+        for each in (self.bn, self.own, self.drop, self.path):
+            each.eval()
+        self.always.train()
+        return self
+
+    def forward(self, x):
+        x = self.path(self.drop(self.own(self.bn(x)))) + self.trained(x)
+        return x, self.always(torch.ones_like(x))
+
+
+@pytest.mark.parametrize("target", ["linen", "nnx"])
+def test_layers_that_keep_their_mode_while_the_module_trains_keep_it(target):
+    made = converters.port(KeepsModes(), torch.randn(4, 6), others=[torch.randn(5, 6)], target=target)
+    assert made.notes == ()
+    assert made.proof.statistics < 1e-12
+    assert made.source.count("use_running_average=True)") == 2
+    assert made.source.count("nn.Dropout(0.5") + made.source.count("nnx.Dropout(0.5") == 1
+    if target == "linen":
+        assert made.source.count("deterministic=False") == 1
+        return
+    found = made.module(made.inputs[0])
+    made.module.train()
+    _, dropped = made.module(made.inputs[0])
+    assert np.array_equal(made.module.bn.mean[...], made.variables["bn"]["mean"][...])
+    assert not np.array_equal(made.module.trained.mean[...], made.variables["trained"]["mean"][...])
+    for each in (found[1], dropped):
+        assert {float(number) for number in np.unique(each)} == {0.0, 2.0}
+
+
+class Frozen(nn.Module):
+    def train(self, mode=True):
+        return super().train(mode=False)
+
+
+class FrozenGRU(Frozen, nn.GRU):
+    """Is no layer of its own, but for its mode."""
+
+
+class FrozenAttention(Frozen, nn.MultiheadAttention):
+    """The same."""
+
+
+class Frozens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attn = FrozenAttention(6, 2, 0.5, batch_first=True)
+        self.rnn = FrozenGRU(6, 3, 2, dropout=0.5, batch_first=True)
+
+    def forward(self, x):
+        return self.rnn(self.attn(x, x, x, need_weights=False)[0])[0]
+
+
+def test_dropout_within_layers_that_stay_in_eval_mode_is_none():
+    made = ported(Frozens(), (2, 3, 6), (3, 4, 6))
+    assert made.eval_only == ()
+    assert not made.uses_train
+    assert "nn.MultiHeadDotProductAttention(num_heads=2" in made.source
+    assert "dropout_rate" not in made.source
+    assert "dropout=0.5" not in made.source
+
+
+class AlwaysTrains(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(6)
+
+    def train(self, mode=True):
+        return super().train()
+
+    def forward(self, x):
+        return self.bn(x)
+
+
+def test_a_batch_norm_that_trains_in_eval_mode_is_refused():
+    words = r"test_training.py:\d+: BatchNorm1d uses the statistics of the batch in eval mode, too"
+    with pytest.raises(converters.ConversionError, match=words):
+        converters.port(AlwaysTrains(), torch.randn(4, 6))
+
+
 def test_buffers_that_training_changes_are_kept_with_the_running_statistics():
     made = converters.port(nn.Sequential(nn.Linear(4, 6), Codebook(), nn.Linear(6, 2)), torch.randn(7, 4))
     assert made.notes == ()
