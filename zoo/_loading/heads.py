@@ -8,9 +8,11 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from inspect import signature
 from itertools import chain
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -82,6 +84,14 @@ def check_effect(entry: Entry, config: Mapping[str, Any]) -> None:
         )
 
 
+def own_head(entry: Entry) -> Any:
+    """The head that an entry's weights are for; None where its family has no choice of heads."""
+    if entry.family is None:
+        return None
+    keyword = signature(families.family(entry).create).parameters.get("head")
+    return entry.config.get("head", keyword.default) if keyword else None
+
+
 def foreign(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
     """The layers of the family's HEAD that the weights have for another head than the chosen one.
 
@@ -90,7 +100,7 @@ def foreign(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         WeightsError: the chosen head needs them, and nothing allows to initialize them.
     """
-    own, chosen = entry.config.get("head"), config.get("head")
+    own, chosen = own_head(entry), config.get("head")
     if None in (own, chosen) or own == chosen:
         return ()
     theirs, ours = (_layers(entry, head) for head in (own, chosen))
@@ -105,10 +115,18 @@ def foreign(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def unneeded(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
     """The layers that the weights have for their own head, and a chosen other one lacks."""
-    own, chosen = entry.config.get("head"), config.get("head")
+    own, chosen = own_head(entry), config.get("head")
     if None in (own, chosen) or own == chosen:
         return ()
     return tuple(sorted(_layers(entry, own) - _layers(entry, chosen)))
+
+
+def whole(entry: Entry, config: Mapping[str, Any]) -> nn.Module | None:
+    """The module with the head that the weights are for; None where it is the chosen one."""
+    own, chosen = own_head(entry), config.get("head")
+    if None in (own, chosen) or own == chosen:
+        return None
+    return build(entry, config={**config, "head": own})[0]
 
 
 def _layers(entry: Entry, head: Any) -> set[str]:

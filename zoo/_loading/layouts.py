@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from converters.checkpoints import Checkpoint, as_tensors
+from converters.inspection import Inspection
 from converters.linen import inspect_module
 from converters.matching import (
     Conversion,
@@ -88,6 +89,7 @@ def fitted(
     head: tuple[str, ...] = (),
     others: tuple[str, ...] = (),
     leeway: Leeway = NO_LEEWAY,
+    whole: nn.Module | None = None,
 ) -> Fitted:
     """Finds which tensors make which arrays; reads none but tied ones.
 
@@ -98,6 +100,7 @@ def fitted(
         head: Layers whose tensors need not fit.
         others: Layers whose tensors are of another head, and are left out.
         leeway: Tensors and arrays that may be left over or missing, too.
+        whole: A module with another head, whose tensors may be left over where this module lacks the layers.
 
     Raises:
         ConversionError: they do not fit the module.
@@ -105,8 +108,13 @@ def fitted(
     """
     tensors, layouts = as_tensors(source), _layouts(entry)
     inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
-    unused = _unused(entry, head)
-    inspection, allowed = inspect_module(module, *inputs), (*_tied_names(entry), *unused, *leeway.ignore)
+    inspection, unused = inspect_module(module, *inputs), _unused(entry, head)
+    if whole is not None:
+        names = {
+            name for layout in layouts.values() for name in _spare(whole, inspection, inputs, tensors, layout)
+        }
+        unused = {**unused, **dict.fromkeys(sorted(names), "the other head")}
+    allowed = (*_tied_names(entry), *unused, *leeway.ignore)
 
     def attempt(layout: str, more: NamesAndRules = ()) -> Fit:
         return best_fit(inspection, tensors, [*layouts[layout], *more], (), allowed, leeway.missing)
@@ -140,6 +148,17 @@ def _tied_names(entry: Entry) -> Iterator[str]:
 def _unused(entry: Entry, head: tuple[str, ...] = ()) -> Mapping[str, str]:
     family = families.family(entry)
     return {**family.ignored, **(family.replaced_head if head else {})}
+
+
+def _spare(
+    whole: nn.Module, inspection: Inspection, inputs: Sequence[Any], tensors: Tensors, layout: NamesAndRules
+) -> Iterator[str]:
+    """Yields regular expressions for the tensors of the layers that only the whole module has."""
+    present = {array.path for array in inspection.arrays}
+    found = best_fit(inspect_module(whole, *inputs), tensors, layout, (), (), ())
+    for link in found.links:
+        if not any(array.path in present for array in link.arrays):
+            yield from (re.escape(name.removeprefix(found.prefix)) for name in link.tensors)
 
 
 def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str]:

@@ -216,7 +216,7 @@ def _fitting(
     head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
     if donor_config == config:
         others = heads.foreign(entry, config)
-        # What PyTorch's files may hold for other heads, their layout says; these arrays are the zoo's own.
+        # In PyTorch's files these are tensors; here they are the zoo's own arrays.
         unneeded = () if entry.layout else heads.unneeded(entry, config)
         arrays, notes = _pretrained(
             located.with_inputs(described.inputs),
@@ -226,12 +226,19 @@ def _fitting(
             head,
             (*others, *unneeded),
             leeway,
+            heads.whole(entry, config),
         )
-        left = f"left out the layers of the head {entry.config.get('head')!r}: {', '.join(unneeded)}"
+        left = f"left out the layers of the head {heads.own_head(entry)!r}: {', '.join(unneeded)}"
         return arrays, (*notes, left) if unneeded else notes
     donor, fitting = build(entry, config=donor_config)
     arrays, notes = _pretrained(
-        located.with_inputs(fitting.inputs), tensors, access, donor, head, leeway=leeway
+        located.with_inputs(fitting.inputs),
+        tensors,
+        access,
+        donor,
+        head,
+        leeway=leeway,
+        whole=heads.whole(entry, donor_config),
     )
     return heads.adapt_stem(entry, arrays, described.config["in_channels"]), notes
 
@@ -244,12 +251,13 @@ def _pretrained(
     head: tuple[str, ...] = (),
     others: tuple[str, ...] = (),
     leeway: Leeway = NO_LEEWAY,
+    whole: nn.Module | None = None,
 ) -> Loaded:
     """Returns the arrays of the weights, which fit the module but for its head, and notes."""
     entry = located.entry
     if entry.layout:
         found = _with_dense_layers(located, tensors)
-        fitted = layouts.fitted(entry, found, module, head, others, leeway)
+        fitted = layouts.fitted(entry, found, module, head, others, leeway, whole)
         return _converted(fitted.conversion, sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):

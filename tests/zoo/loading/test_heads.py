@@ -1,5 +1,6 @@
 """Pretrained weights with another head, or for images of other channels."""
 
+import hashlib
 import logging
 import re
 from dataclasses import replace
@@ -13,6 +14,7 @@ import zoo
 from tests.cases import images
 from tests.equivalence import randomise, state_dict
 from tests.reference import published, text_models
+from tests.support.servers import Files
 from tests.zoo.loading.test_transformers_config import BERT, write
 from zoo._loading import layouts
 
@@ -78,6 +80,61 @@ def test_without_classes_there_are_features(saved, name, layer):
     np.testing.assert_allclose(
         model(pixels) @ head["kernel"] + head["bias"], whole(pixels), rtol=1e-4, atol=1e-5
     )
+
+
+def test_maps_and_features_leave_the_head_out(saved):
+    maps = zoo.load(saved["resnet20_cifar10"], pretrained=True, head="maps", out_indices=[1, 3])
+    assert "fc" not in maps.variables["params"]
+    assert maps.notes == ("left out the layers of the head 'classification': fc",)
+    assert [each.shape for each in jax.eval_shape(maps, images(2, 32, 32, 3))] == [
+        (2, 32, 32, 16),
+        (2, 8, 8, 64),
+    ]
+
+
+PUBLISHED = """models:
+  net:
+    family: mobilenet
+    config: {{variant: v3_small, width: 0.25, blocks: [[3, 16, 16, relu, 2, true]]}}
+    inputs: [{{name: images, shape: [1, 32, 32, 3], dtype: float32}}]
+    num_params: {num_params}
+    license: MIT
+    source: a test
+    layout: torchvision
+    weights: {{url: {url}, sha256: {sha256}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "left"),
+    [
+        ({"head": "maps"}, "left out 4 tensors, the other head: classifier.0.weight"),
+        ({"head": "none"}, "left out 2 tensors, the other head: classifier.3.weight"),
+        ({"num_classes": 0}, "left out 2 tensors, the head: classifier.3.weight"),
+    ],
+    ids=str,
+)
+def test_published_classifiers_give_maps_and_features(config, left, use_manifest, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "zoo"))
+    net = zoo.mobilenet.create(variant="v3_small", width=0.25, blocks=[(3, 16, 16, "relu", 2, True)])
+    variables = net.init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    tensors = converters.to_torch(variables, net, np.zeros((1, 32, 32, 3), np.float32))
+    converters.write_checkpoint(tensors, tmp_path / "net.pth")
+    content = (tmp_path / "net.pth").read_bytes()
+    with Files().serving() as server:
+        server.files["/net.pth"] = content
+        use_manifest(
+            PUBLISHED.format(
+                num_params=sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+                url=f"{server.url}/net.pth",
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+        )
+        model = zoo.load("net", pretrained=True, **config)
+    assert "classifier_3" not in model.variables["params"]
+    kept, whole = flat(model), flat(model.replace(variables=variables))
+    assert all(np.array_equal(array, whole[path]) for path, array in kept.items())
+    assert left in model.notes[0]
 
 
 def test_only_the_head_may_differ(saved):
