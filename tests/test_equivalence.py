@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 
@@ -54,6 +55,11 @@ def channels_first(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x, -1, 1) if x.ndim == 4 else x
 
 
+def backwards(case: Case, outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Outputs for the batch reversed; both axes of what compares each example with each."""
+    return [x[::-1, ::-1] if index < case.pairwise else x[::-1] for index, x in enumerate(outputs)]
+
+
 @each_case
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:
@@ -67,7 +73,7 @@ def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:
     models.twin.load_state_dict(saved)
     reference = run_torch(models.twin, theirs, cotangents)
     models.twin.load_state_dict(saved)
-    reordered = run_torch(models.twin, [x[::-1] for x in theirs], [c[::-1] for c in cotangents])
+    reordered = run_torch(models.twin, [x[::-1] for x in theirs], backwards(case, cotangents))
 
     pictures = case.inputs[0].ndim == 4  # logits of several choices have four axes, too
     back = [np.moveaxis(c, 1, -1) if pictures and c.ndim == 4 else c for c in cotangents]
@@ -80,8 +86,9 @@ def test_outputs_and_gradients_match_pytorch(case: Case, train: bool) -> None:
         train=train,
         rngs=case.rngs,
     )
-    for output, expected, other in zip(outputs, reference.outputs, reordered.outputs, strict=True):
-        itself = difference(other[::-1], expected)
+    others = backwards(case, reordered.outputs)
+    for output, expected, other in zip(outputs, reference.outputs, others, strict=True):
+        itself = difference(other, expected)
         error = difference(channels_first(output) if pictures else output, expected)
         print(f"outputs differ by {error:.1e}, torch from itself by {itself:.1e}")
         assert error <= (max(10 * itself, FORWARD) if train else FORWARD)

@@ -2,6 +2,7 @@
 
 from . import alexnet as alexnet
 from . import bert as bert
+from . import clip as clip
 from . import cnn as cnn
 from . import convnext as convnext
 from . import densenet as densenet

@@ -4,9 +4,20 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.cases import classics, convolutions, maxvits, resnets, segmenters, small, swins, texts, vits
+from tests.cases import (
+    classics,
+    convolutions,
+    maxvits,
+    pairs,
+    resnets,
+    segmenters,
+    small,
+    swins,
+    texts,
+    vits,
+)
 from tests.cases.case import Case, images, labels
-from tests.cases.texts import HEAD_CASES
+from tests.cases.texts import HEAD_CASES as TEXT_HEAD_CASES
 from tests.cases.vits import VIT
 
 __all__ = [
@@ -22,8 +33,9 @@ __all__ = [
     "labels",
 ]
 
-FILES = (small, classics, convolutions, resnets, swins, maxvits, segmenters, texts, vits)
+FILES = (small, classics, convolutions, resnets, swins, maxvits, segmenters, texts, vits, pairs)
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
+HEAD_CASES = {**TEXT_HEAD_CASES, **pairs.HEAD_CASES}
 DROPOUT_CASES = {name: case for file in FILES for name, case in getattr(file, "DROPOUT_CASES", {}).items()}
 
 

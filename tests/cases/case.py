@@ -21,6 +21,7 @@ class Case:
         layout: whose names the twin has: a key of the family's TORCH_NAMES, where it has any.
         drops_maps: whether its dropout is of maps, whose channels PyTorch has first.
         norms: about what the scales of norms are random; see `randomise`.
+        pairwise: how many of the outputs, the first ones, have a number for each pair of examples.
         slow: for `make test-all` only.
     """
 
@@ -33,6 +34,7 @@ class Case:
     rngs: Mapping[str, Any] = field(default_factory=dict)
     drops_maps: bool = False
     norms: float = 0.0
+    pairwise: int = 0
     slow: bool = False
 
 

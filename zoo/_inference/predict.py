@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo._errors import ZooError
 from zoo._inference import picture_batches, text_batches
-from zoo._inference.purpose import classifies_texts, labels_pixels, purpose
+from zoo._inference.purpose import classifies_texts, encodes_pictures, labels_pixels, purpose
 from zoo._inference.scores import scores
 from zoo._inference.subject import Subject, subject
 from zoo._inference.texts import checked_texts
@@ -122,7 +122,7 @@ def _of_pictures(
 
     family = families.named(of.entry.family)
     classifies = of.entry.config.get("num_classes") != 0 and not (family and family.sample)
-    if not classifies or labels_pixels(of.entry):
+    if not classifies or labels_pixels(of.entry) or encodes_pictures(of.entry):
         raise ZooError(f"{of.entry.name!r} does not classify pictures; {purpose(of.entry)}.")
     yield from picture_batches.logits(
         of.load,

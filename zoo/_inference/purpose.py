@@ -1,5 +1,7 @@
 """Purpose of a model: the verb that takes it, for messages of the others."""
 
+from inspect import signature
+
 from zoo._registry import families
 from zoo._registry.entry import Entry
 
@@ -17,7 +19,10 @@ TEXTS = {
     "embedding": "it makes vectors of texts: zoo.embed",
     "classification": "it classifies texts: zoo.predict",
     "lm": "it continues texts: zoo.generate",
+    "both": "it compares pictures with texts: zoo.classify",
+    "text": "it makes vectors of texts: zoo.embed",
 }
+ENCODED = "image-feature-extraction"  # the Hub's word for what an image encoder alone does
 
 
 def purpose(entry: Entry) -> str:
@@ -31,7 +36,7 @@ def purpose(entry: Entry) -> str:
         return "it labels their pixels, and zoo.load gives the logits of each"
     if family.sample is not None:
         return f"it draws images: zoo.{family.name}.sample"
-    if entry.config.get("num_classes") == 0:
+    if entry.config.get("num_classes") == 0 or encodes_pictures(entry):
         return "it gives features of pictures: zoo.features, and zoo.load for those of its last layer"
     return "it classifies pictures: zoo.predict" if family.head else "zoo.load gives its outputs"
 
@@ -47,6 +52,17 @@ def classifies_texts(entry: Entry) -> bool:
     return entry.takes_tokens and (entry.family is None or _head(entry) == "classification")
 
 
+def compares(entry: Entry) -> bool:
+    """Returns whether the model compares pictures with texts, as CLIP."""
+    return entry.takes_tokens and entry.images is not None
+
+
+def encodes_pictures(entry: Entry) -> bool:
+    """Returns whether the model is an image encoder alone, without logits."""
+    family = families.named(entry.family)
+    return family is not None and family.tasks.get(_head(entry)) == ENCODED
+
+
 def labels_pixels(entry: Entry) -> bool:
     """Returns whether the model gives logits of each pixel, and none of a picture as a whole."""
     family = families.named(entry.family)
@@ -55,4 +71,5 @@ def labels_pixels(entry: Entry) -> bool:
 
 def _head(entry: Entry) -> str:
     family = families.named(entry.family)
-    return str(entry.config.get("head", "lm" if family and family.generate else "none"))
+    keyword = signature(family.create).parameters.get("head") if family else None
+    return str(entry.config.get("head", keyword.default if keyword else "none"))

@@ -30,6 +30,7 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "DeiTImageProcessor": {**_ALL, **_CROPPED, **_STANDARD, "size": {"height": 256, "width": 256}},
     "BitImageProcessor": {**_ALL, **_CROPPED, **_CLIP, "size": {"shortest_edge": 224}},
     "CLIPImageProcessor": {**_ALL, **_CROPPED, **_CLIP, "size": {"shortest_edge": 224}},
+    "SiglipImageProcessor": {**_ALL, **_STANDARD, "size": _SQUARE},
     "ConvNextImageProcessor": {
         **_ALL,
         **_STANDARD,

@@ -5,7 +5,7 @@ ignored would make a silently wrong model.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, get_args
 
@@ -56,6 +56,7 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
     config = sentence_transformers.parsed(f"{name}: config.json", content, dict)
     kind, family = _family(name, config)
     fields = family.config_fields[kind]
+    config = flat(config, fields.sections)
     problems: list[str] = []
     keywords = {**fields.defaults, **_keywords(config, family, fields, problems)}
     sentences = (
@@ -88,6 +89,33 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
     _, described = build(made, config=made.config)  # its inputs are those of its module
     made = replace(made, config=described.config, inputs=described.inputs)
     return replace(made, preprocess=_preprocess(made, fields, read))
+
+
+def flat(config: Mapping[str, Any], sections: Sequence[str]) -> dict[str, Any]:
+    """Returns a config.json with the attributes of its sections at the top, as `text_config.hidden_size`.
+
+    A section that old files have once more, as `text_config_dict`, is that one: transformers reads it so.
+    """
+    found = {name: value for name, value in config.items() if name.removesuffix("_dict") not in sections}
+    for section in sections:
+        again = config.get(f"{section}_dict")
+        own = config.get(section) if again is None else again
+        found |= {f"{section}.{name}": value for name, value in (own or {}).items()}
+    return found
+
+
+def nested(config: Mapping[str, Any], sections: Sequence[str]) -> dict[str, Any]:
+    """Returns what `flat` was given."""
+    found: dict[str, Any] = {section: {} for section in sections}
+    for name, value in config.items():
+        section, _, own = name.rpartition(".")
+        (found[section] if section in sections else found)[own if section in sections else name] = value
+    return found
+
+
+def is_activation(keyword: str) -> bool:
+    """Returns whether a keyword of `create` is the name of an activation."""
+    return keyword.rpartition("_")[2] == "activation"
 
 
 def _family(name: str, config: Mapping[str, Any]) -> tuple[str, Family]:
@@ -123,10 +151,10 @@ def _kind_of_architecture(config: Mapping[str, Any], model_types: Mapping[str, s
 def _preprocess(made: Entry, fields: ConfigFields, read: Read) -> Photos | None:
     """Returns what preprocessor_config.json says; None, too, where `zoo.preprocess` will refuse it."""
     content = read(preprocessor_config.PREPROCESSOR) if fields.processor else None
-    if content is None:
+    if content is None or made.images is None:
         return None
     try:
-        return preprocessor_config.photos(made.name, content, fields.processor, made.inputs[0].shape[-1])
+        return preprocessor_config.photos(made.name, content, fields.processor, made.images.shape[-1])
     except ManifestError:
         return None
 
@@ -138,8 +166,10 @@ def _problems(config: Mapping[str, Any], fields: ConfigFields, head: str) -> Ite
         if name in fixed:
             if value not in (None, fixed[name]):
                 yield f"{name}: {value!r}; the zoo has {fixed[name]!r} only"
-        elif name not in (*fields.keywords, *fields.irrelevant) and not attributes.is_harmless(name, value):
-            yield f"{name}: {value!r}; {attributes.meaning(name)}"
+        elif name not in (*fields.keywords, *fields.irrelevant):
+            own = name.rpartition(".")[2]
+            if not attributes.is_harmless(own, value):
+                yield f"{name}: {value!r}; {attributes.meaning(own)}"
 
 
 def _keywords(
@@ -155,13 +185,14 @@ def _keywords(
         expected = _expected(value, parameters[keyword].annotation)
         if expected:
             problems.append(f"{name}: {value!r}; expected {expected}")
-        elif keyword == "activation" and value not in fields.activations:
+        elif is_activation(keyword) and value not in fields.activations:
             problems.append(f"activation {value!r}; the zoo has {', '.join(fields.activations)}")
         elif found.setdefault(keyword, value) != value:
             problems.append(f"{name}: {value!r}; another attribute says {found[keyword]!r}")
-    if "activation" in found:
-        found["activation"] = fields.activations.get(found["activation"])
-    return found
+    return {
+        keyword: fields.activations.get(value) if is_activation(keyword) else value
+        for keyword, value in found.items()
+    }
 
 
 def _expected(value: Any, annotation: Any) -> str:

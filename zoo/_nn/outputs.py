@@ -51,6 +51,39 @@ class TextOutput:
     embeddings: jax.Array | None = None
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "logits_per_image",
+        "logits_per_text",
+        "text_embeds",
+        "image_embeds",
+        "last_hidden_state",
+        "pooler_output",
+    ],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class PairOutput:
+    """The arrays of a model of texts and images, by transformers' names; those it lacks are None.
+
+    Attributes:
+        logits_per_image: (images, texts), the products of their vectors, scaled.
+        logits_per_text: (texts, images), the same transposed.
+        text_embeds: (texts, size), vectors in the space of both; of length 1 where there are logits.
+        image_embeds: (images, size), likewise.
+        last_hidden_state: (batch, length, width) of a text or image encoder alone.
+        pooler_output: (batch, width) of a text or image encoder alone, before it is projected.
+    """
+
+    logits_per_image: jax.Array | None = None
+    logits_per_text: jax.Array | None = None
+    text_embeds: jax.Array | None = None
+    image_embeds: jax.Array | None = None
+    last_hidden_state: jax.Array | None = None
+    pooler_output: jax.Array | None = None
+
+
 class TrainingLogits(NamedTuple):
     """A classifier's logits in training, with those of its auxiliary heads.
 

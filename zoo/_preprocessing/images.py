@@ -61,7 +61,7 @@ def read(images: Pictures, entry: Entry) -> np.ndarray:
         raise ZooError("no pictures; give at least one.")
     if isinstance(entry.preprocess, Photos):
         return photos.stacked([photos.fitted(picture, entry.preprocess) for picture in pictures])
-    _, height, width, _ = entry.inputs[0].shape
+    height, width = _sides(entry)
     return np.stack([digits.fitted(picture, height, width) for picture in pictures])
 
 
@@ -74,8 +74,14 @@ def pixels(path: str | os.PathLike[str], entry: Entry) -> np.ndarray:
     picture = eight_bits(opened(path))
     if isinstance(entry.preprocess, Photos):
         return photos.pixels(picture, entry.preprocess)
-    _, height, width, _ = entry.inputs[0].shape
+    height, width = _sides(entry)
     return np.round(255 * digits.fitted(picture, height, width)).astype(np.uint8)
+
+
+def _sides(entry: Entry) -> tuple[int, int]:
+    assert entry.images is not None  # has preprocessing
+    _, height, width, _ = entry.images.shape
+    return height, width
 
 
 def several(images: Pictures) -> Iterable[Picture]:

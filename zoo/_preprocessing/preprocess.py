@@ -77,7 +77,7 @@ def preprocessor_of(entry: Entry, files: Located | None) -> Preprocessor:
     """Returns the same for an entry, and the place of the files beside its weights, if there is any."""
     if entry.preprocess is not None:
         return Preprocessor(entry)
-    if entry.takes_tokens:
+    if entry.takes_tokens and entry.images is None:
         raise ZooError(
             f"{entry.name!r} takes tokens of texts, not pictures: zoo.tokenizer({entry.name!r}) makes them."
         )
@@ -95,12 +95,12 @@ def _check_processor(located: Located) -> None:
     if located.counted or not (family and family.config_fields):  # counted: in the manifest or saved by zoo
         return
     content, config = companion(located, PREPROCESSOR), companion(located, CONFIG)
-    if content and config:
+    if content and config and located.entry.images:
         kind = parsed(located.entry.name, config, dict).get("model_type")
         fields = family.config_fields.get(kind)
         photos(
             located.entry.name,
             content,
             default=fields.processor if fields else "",
-            channels=located.entry.inputs[0].shape[-1],
+            channels=located.entry.images.shape[-1],
         )

@@ -167,6 +167,11 @@ class Entry:
         return bool(self.inputs) and len(self.inputs[0].shape) == 4 and not self.takes_tokens
 
     @property
+    def images(self) -> Input | None:
+        """The input that is images; None where there is none."""
+        return next((each for each in self.inputs if len(each.shape) == 4), None)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, one for each logit; empty where they are not known."""
         return _class_names(self.classes) if self.classes else self.labels

@@ -47,7 +47,9 @@ class ConfigFields:
     """Reading rules of a family for one model_type's attributes in a config.json of the Hub.
 
     Attributes:
-        keywords: Attribute -> the keyword of the family's `create` that it stands for; several are one.
+        keywords: Attribute -> the keyword of the family's `create` that it stands for; several are one. Those
+            of a section have its name before theirs: `text_config.hidden_size`.
+        sections: Attributes that have attributes of their own.
         heads: Class of transformers that `architectures` may name -> further keywords; the first is the base
             model, which none stands for.
         fixed: Attribute -> the only value that the family has; it is transformers' default, too.
@@ -64,6 +66,7 @@ class ConfigFields:
 
     keywords: Mapping[str, str]
     heads: Mapping[str, Mapping[str, Any]]
+    sections: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
     fixed_for: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     irrelevant: tuple[str, ...] = ()

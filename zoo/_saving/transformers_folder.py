@@ -88,10 +88,8 @@ def _candidates(module: nn.Module, entry: Entry, family: Family) -> Iterator[tup
         for name in fields.heads:
             layout = fields.layouts.get(name, fields.layouts.get("", ""))
             if layout:
-                yield (
-                    {"architectures": [name], "model_type": kind, **attributes, **_labels(entry, module)},
-                    layout,
-                )
+                said = {"architectures": [name], "model_type": kind, **attributes, **_labels(entry, module)}
+                yield transformers_config.nested(said, fields.sections), layout
 
 
 def _attributes(module: nn.Module, config: Mapping[str, Any], fields: ConfigFields) -> dict[str, Any]:
@@ -103,7 +101,7 @@ def _attributes(module: nn.Module, config: Mapping[str, Any], fields: ConfigFiel
     for name, keyword in fields.keywords.items():
         value = config.get(keyword)
         value = _of_module(module, keyword) if value is None else value
-        if keyword == "activation":
+        if transformers_config.is_activation(keyword):
             value = activations.get(value, value)
         if value is not None:
             found[name] = [*value] if isinstance(value, tuple) else value

@@ -21,6 +21,8 @@ VISION = {
 }
 TEXT = {"vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
 BERT = {**TEXT, "intermediate_size": 40, "max_position_embeddings": 40}
+CLIP_IMAGE = {**VISION, "intermediate_size": 40, "patch_size": 4}
+CLIP_TEXT = {**BERT, "bos_token_id": 1, "eos_token_id": 2}
 NAMED = {"id2label": {0: "cat", 1: "dog"}, "label2id": {"cat": 0, "dog": 1}}
 MODELS: dict[str, dict[str, Any]] = {
     "ViTForImageClassification": {**VISION, "intermediate_size": 48, **NAMED},
@@ -33,16 +35,22 @@ MODELS: dict[str, dict[str, Any]] = {
     "BertForMaskedLM": BERT,
     "RobertaForTokenClassification": {**BERT, "pad_token_id": 1},
     "DistilBertModel": {"dim": 24, "n_layers": 1, "n_heads": 3, "hidden_dim": 40, "vocab_size": 50},
+    "CLIPModel": {"text_config": CLIP_TEXT, "vision_config": CLIP_IMAGE, "projection_dim": 20},
+    "CLIPTextModel": {**CLIP_TEXT, "hidden_act": "gelu"},
+    "CLIPVisionModelWithProjection": {**CLIP_IMAGE, "projection_dim": 20},
+    "SiglipModel": {"text_config": CLIP_TEXT, "vision_config": CLIP_IMAGE},
+    "SiglipVisionModel": CLIP_IMAGE,
     "GPT2LMHeadModel": {"n_embd": 24, "n_layer": 1, "n_head": 3, "vocab_size": 50, "n_positions": 40},
 }
 
 
 def output(model: Any) -> np.ndarray:
     rng = np.random.default_rng(0)
-    pixels = model.main_input_name == "pixel_values"
-    example = torch.from_numpy(rng.random((2, 3, 16, 16)) if pixels else rng.integers(2, 50, (2, 7)))
+    images, texts = rng.random((2, 3, 16, 16)), rng.integers(2, 50, (2, 7))
+    both = hasattr(model, "text_model") and hasattr(model, "vision_model")
+    given = [texts, images] if both else [images] if model.main_input_name == "pixel_values" else [texts]
     with torch.no_grad():
-        outputs = jax.tree.leaves(dict(model(example)))
+        outputs = jax.tree.leaves(dict(model(*map(torch.from_numpy, given))))
     return np.concatenate([np.ravel(each) for each in outputs if isinstance(each, torch.Tensor)])
 
 
