@@ -179,6 +179,7 @@ class Body:
         """Writes the statement that declares an array of the module itself, or of one inside it."""
         path = self.code.scope.path
         name = value.parameter.removeprefix(f"{path}." if path else "")
+        self._homes.hold(value.parameter.rpartition(".")[0], self.where, bare=True)
         value.name = identifier(name.rpartition(".")[2])
         self._assign([value], declared(value, name), [plain(value.ndim)])
 

@@ -19,6 +19,7 @@ from converters.porting.dispatch import (
     undispatched,
 )
 from converters.porting.graph import Operation, Scope, Size, mapped, values
+from converters.porting.methods import under_way
 from converters.porting.records import Record
 from converters.porting.refusals import refuse_reading, refuse_shape
 from converters.porting.surroundings import calls_of_modules, exporting, kind_of
@@ -98,7 +99,7 @@ class Recorder(Record, TorchFunctionMode):
 
     def call(self, module: torch.nn.Module, original: Any, args: Any, kwargs: Any) -> Any:
         """Runs a module, and records it as a leaf or as a scope."""
-        if self._quiet or (type(module) is torch.nn.Sequential and self.scopes):
+        if self._quiet or (self.scopes and (type(module) is torch.nn.Sequential or under_way(module))):
             return original(module, *args, **kwargs)
         kind = kind_of(module, self._leaves) if self.scopes else None
         with self._silence():

@@ -26,6 +26,8 @@ DROPOUTS |= {f"{name}_" for name in DROPOUTS}
 RANDOM |= DROPOUTS
 # What keeps statistics of the arrays that it is given.
 STATEFUL = {"batch_norm", "instance_norm"}
+# What is a layer, if it is called with the arrays of one.
+OWNED = {"linear", "conv1d", "conv2d", "conv3d", "batch_norm", "layer_norm", "group_norm"}
 
 UPDATED = "updated"  # an operation that keeps what training makes of a buffer
 

@@ -1,6 +1,7 @@
 """The statements of a scope in JAX: each operation in the order of axes that its input has in memory."""
 
 import ast
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -143,6 +144,8 @@ class Emitter(Body):
         results = results[: len(outputs)]
         for whole, order in results:
             informed(self, operation, whole, order)
+            if any(map(is_made, ast.walk(whole))) and self._path(operation):
+                self._homes.hold(self._path(operation), self.where, bare=False)
         if self._is_shared(operation):
             results = [(self._shared(operation, whole), order) for whole, order in results]
         if len(results) == 1 and len(outputs) > 1:  # one expression that gives several arrays
@@ -225,12 +228,21 @@ class Emitter(Body):
                 reason = str(error)
         return stub(scope, given, self._results(scope), reason)
 
+    def is_a(self, path: str, kind: type | tuple[type, ...]) -> bool:
+        """Returns whether the module of a name is of a class."""
+        return isinstance(self._homes.modules[path], kind)
+
+    def _path(self, operation: Operation) -> str:
+        """Returns the name of the module whose arrays a call has."""
+        path = self._homes.path(operation, self.code.scope)
+        return self._homes.names.get(path, path)
+
     def _is_shared(self, operation: Operation) -> bool:
-        return self._homes.names.get(operation.path, operation.path) in self._homes.layers
+        return self._path(operation) in self._homes.layers
 
     def _shared(self, operation: Operation, call: ast.expr) -> ast.expr:
         """Returns a call of a module that other calls share, of one that makes it."""
-        name = self._homes.names.get(operation.path, operation.path)
+        name = self._path(operation)
         for each in ast.walk(call):
             if isinstance(each, ast.Call) and is_made(each.func):
                 marked(each, calls=getattr(each.func, "child", None))
@@ -250,6 +262,12 @@ class Emitter(Body):
             emitter._modules[name] = value
             _renamed(made, name, home)
             emitter._assign([value], made, [()])
+            self._homes.settings[name] = _settings(made)
+        elif _settings(made) != self._homes.settings[name]:
+            raise ConversionError(
+                f"{self.where}{name} is called with other settings than before, which a layer of Flax cannot "
+                "have; give it a module of its own."
+            )
         if hasattr(made, "child"):
             self._homes.twins.setdefault(name, []).append(made.child)
         return self.get(emitter._modules[name])
@@ -295,6 +313,22 @@ def name_of(e: Emitter, op: Operation) -> Any:
     """Returns the name of a layer, relative to the scope that calls it; none if the root does not hold it."""
     path = e.code.scope.path
     return op.path.removeprefix(f"{path}." if path else "") or DROP
+
+
+class _Same(ast.NodeTransformer):
+    """Leaves out of what makes a layer what each call says in its own words: its name, and types of numbers."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        return ast.Constant(value=None) if node.attr == "dtype" else node
+
+    def visit_keyword(self, node: ast.keyword) -> ast.keyword | None:
+        self.generic_visit(node)
+        return None if node.arg == "name" else node
+
+
+def _settings(made: ast.expr) -> str:
+    """Returns what a layer is made with, as text."""
+    return ast.dump(_Same().visit(copy.deepcopy(made)))
 
 
 def _renamed(made: Any, path: str, home: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from converters.errors import ConversionError
+from converters.porting.dispatch import OWNED
 from converters.porting.graph import Operation, Scope, Value, values
 
 Measured: TypeAlias = Sequence[tuple[Value, tuple[Scope, ...]]]
@@ -30,6 +32,9 @@ class Homes:
         measured: Values whose sizes are needed where they are not at hand, each with the scope that needs
             it and those around it.
         tables: Weights of embeddings that functions take, too, by name.
+        called: Names of the layers that hold their own arrays, as layers of Flax do.
+        bare: Names of the modules of whose arrays one is declared by a module around them.
+        settings: What each shared module is made with, as text, by its name.
     """
 
     arrays: dict[str, str] = field(default_factory=dict)
@@ -41,6 +46,39 @@ class Homes:
     twins: dict[str, list[Any]] = field(default_factory=dict)
     measured: Measured = ()
     tables: dict[str, Value] = field(default_factory=dict)
+    called: set[str] = field(default_factory=set)
+    bare: set[str] = field(default_factory=set)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def path(self, operation: Operation, scope: Scope) -> str:
+        """Returns the name of the layer that an operation is a call of; "" if it is none.
+
+        A function that is called with the arrays of a layer is that layer, too.
+        """
+        if operation.path or operation.function not in OWNED:
+            return operation.path
+        names = {each.parameter.rpartition(".")[0] for each in values(_taken(operation, scope))} - {""}
+        name = names.pop() if len(names) == 1 else ""
+        inside = not scope.path or name.startswith(f"{scope.path}.")
+        return name if inside and name in self.modules and not any(self.modules[name].children()) else ""
+
+    def hold(self, name: str, where: str, *, bare: bool) -> None:
+        """Notes how the arrays of a module are held: by a layer of Flax, or by themselves.
+
+        Args:
+            name: The module's.
+            where: Place in the torch code.
+            bare: If true, they are held by themselves.
+
+        Raises:
+            ConversionError: some are held so, and others in the other way.
+        """
+        (self.bare if bare else self.called).add(name)
+        if name in self.bare & self.called:
+            raise ConversionError(
+                f"{where}{name} is a layer that is called, and its arrays are also used by themselves, which a layer "
+                "of Flax does not give; in PyTorch, call the layer, or give the arrays a module of their own."
+            )
 
 
 def is_constant(value: Value) -> bool:
@@ -68,8 +106,9 @@ def homes(root: Scope, inlined: Callable[[Scope], bool], measured: Measured = ()
     made: dict[Value, tuple[Scope, ...]] = {}
     lookups: dict[str, list[tuple[Scope, ...]]] = {}
     for chain, operation in _operations((root,), inlined):
-        if operation is not None and operation.path and _has_arrays(operation.module):
-            calls.setdefault(found.names.get(operation.path, operation.path), []).append(chain)
+        path = found.path(operation, chain[-1]) if operation is not None else ""
+        if path and _has_arrays(found.modules.get(path)):
+            calls.setdefault(found.names.get(path, path), []).append(chain)
         if operation is not None and operation.kind is torch.nn.Embedding:
             lookups.setdefault(f"{operation.path}.weight", []).append(chain)
         for value in values(_taken(operation, chain[-1])):

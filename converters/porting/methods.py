@@ -2,8 +2,9 @@
 
 import copy
 import inspect
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -11,6 +12,8 @@ import torch
 from converters.errors import ConversionError
 
 Calls: TypeAlias = Mapping[str, Mapping[str, Any]]  # of each method its arguments, by name
+
+RUNS = "_methods_under_way"  # attribute of a module that runs as several methods
 
 
 class Method(torch.nn.Module):
@@ -42,13 +45,17 @@ def together(module: torch.nn.Module, calls: Calls) -> tuple[torch.nn.Module, di
     kind = type(module)
     kinds = {method: type(method, (Method,), {}) for method in calls}
 
-    def forward(self: torch.nn.Module, *given: Any, **named: Any) -> tuple[Any, ...]:
+    def forward(self: torch.nn.Module, *given: Any, **named: Any) -> Any:
+        if under_way(self):  # a method calls the module itself
+            return kind.forward(self, *given, **named)
         every = {**dict(zip(names.values(), given, strict=False)), **named}
         found = []
-        for method, each in calls.items():
-            arguments = {name: every[names[method, name]] for name in each}
-            function = kind.forward.__get__(self) if method == "forward" else getattr(self, method)
-            found.append(kinds[method](method, function)(**arguments))
+        with _calling(self):
+            for method, each in calls.items():
+                arguments = {name: every[names[method, name]] for name in each}
+                function = kind.forward.__get__(self) if method == "forward" else getattr(self, method)
+                args, kwargs = called_with(function, arguments)
+                found.append(kinds[method](method, function)(*args, **kwargs))
         return tuple(found)
 
     taken = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names.values()]
@@ -59,6 +66,29 @@ def together(module: torch.nn.Module, calls: Calls) -> tuple[torch.nn.Module, di
     made.__class__ = type(kind.__name__, (kind,), about)
     arguments = {names[method, name]: _copied(calls[method][name]) for method, name in names}
     return made, arguments
+
+
+def called_with(
+    function: Callable[..., Any], arguments: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns positional and keyword arguments for a function, of those by the names of its parameters."""
+    found = inspect.BoundArguments(inspect.signature(function), OrderedDict(arguments))
+    return found.args, found.kwargs
+
+
+@contextmanager
+def _calling(module: torch.nn.Module) -> Iterator[None]:
+    """Marks a module of `together` as running, for methods that call it."""
+    vars(module)[RUNS] = True
+    try:
+        yield
+    finally:
+        del vars(module)[RUNS]
+
+
+def under_way(module: torch.nn.Module) -> bool:
+    """Returns whether one of a module's methods runs, so that its `forward` is the one that it was."""
+    return RUNS in vars(module)
 
 
 def _copied(tree: Any) -> Any:
@@ -82,11 +112,12 @@ def called(module: torch.nn.Module, methods: Mapping[str, Any]) -> Calls:
         function = getattr(module, name, None)
         if not inspect.ismethod(function) or not name.isidentifier():
             raise ConversionError(f"methods={name!r}: {type(module).__name__} has no method of that name")
-        args, kwargs = ((), given) if isinstance(given, Mapping) else (given, {})
-        if isinstance(args, torch.Tensor):
+        if isinstance(given, torch.Tensor):
             raise ConversionError(f"methods={name!r}: give its arguments as a tuple, such as (x,)")
+        signature = inspect.signature(function)
+        args, kwargs = _by_position(signature, given) if isinstance(given, Mapping) else (given, {})
         try:
-            bound = inspect.signature(function).bind(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ConversionError(f"{type(module).__name__}.{name}: {error}") from error
         unnamed = [each for each in bound.signature.parameters.values() if each.kind == each.VAR_POSITIONAL]
@@ -94,3 +125,12 @@ def called(module: torch.nn.Module, methods: Mapping[str, Any]) -> Calls:
             raise ConversionError(f"{type(module).__name__}.{name} takes any number of arguments")
         found[name] = dict(bound.arguments)
     return found
+
+
+def _by_position(
+    signature: inspect.Signature, given: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Returns arguments by name, with those apart that a method takes by position alone."""
+    alone = {name for name, each in signature.parameters.items() if each.kind is each.POSITIONAL_ONLY}
+    named = {name: each for name, each in given.items() if name not in alone}
+    return [given[name] for name in signature.parameters if name in alone & {*given}], named

@@ -1,7 +1,5 @@
 """The source of a Flax module from two runs of a torch module."""
 
-import inspect
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,7 @@ from converters.porting.functions import FUNCTIONS
 from converters.porting.graph import Scope, Value, values
 from converters.porting.layers import LAYERS
 from converters.porting.layers.packages import imported
+from converters.porting.methods import called_with
 from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import raised
 from converters.porting.training import Difference, only_in_training
@@ -127,8 +126,7 @@ def _pairs(tree: Any, given: Any) -> Iterator[tuple[Value, Any]]:
 
 def call(module: torch.nn.Module, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Returns positional and keyword arguments for a module, of those of its `forward` by name."""
-    found = inspect.BoundArguments(inspect.signature(module.forward), OrderedDict(arguments))
-    return found.args, found.kwargs
+    return called_with(module.forward, arguments)
 
 
 def write(

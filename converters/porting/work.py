@@ -108,6 +108,12 @@ def bound(module: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, A
     except TypeError as error:
         raise ConversionError(f"{type(module).__name__}.forward: {error}") from error
     made = dict(found.arguments)
+    alone = [name for name, each in found.signature.parameters.items() if each.kind is each.POSITIONAL_ONLY]
+    if alone and found.kwargs:
+        raise ConversionError(
+            f"{type(module).__name__}.forward takes {', '.join(alone)} by position alone and others by name; "
+            'port it as a method: methods={"forward": {...}}'
+        )
     if not any(isinstance(each, torch.Tensor) for each in leaves(made)):
         raise ConversionError(
             "port runs the module: give tensors as it takes them, such as torch.randn(2, 3, 64, 64)"

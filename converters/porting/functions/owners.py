@@ -26,5 +26,4 @@ def owner(e: Emitter, kind: type | tuple[type, ...], **arrays: Value | None) -> 
     prefix = f"{e.code.scope.path}." if e.code.scope.path else ""
     if not path or not path.startswith(prefix):
         return None
-    name = path.removeprefix(prefix)
-    return name if isinstance(e.code.scope.module.get_submodule(name), kind) else None
+    return path.removeprefix(prefix) if e.is_a(path, kind) else None

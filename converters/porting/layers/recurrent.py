@@ -10,6 +10,7 @@ from converters.porting.emit import Emitter, Handler, Order, name_of, plain
 from converters.porting.expressions import DROP, expression, only, unless
 from converters.porting.functions.modes import mode
 from converters.porting.graph import Operation, Value, values
+from converters.porting.methods import Method
 
 CELLS = {
     "LSTM": "nn.OptimizedLSTMCell(features)",
@@ -43,6 +44,10 @@ def recurrent(e: Emitter, op: Operation) -> Any:
     _, *finals = values(op.output)
     simple = m.num_layers == 1 and not m.bidirectional and m.bias and not m.proj_size
     if CELLS[m.mode].partition("(")[0] in e.dialect.unlike:
+        simple = False
+    if isinstance(
+        e.code.scope.module, Method
+    ):  # whose layers are made before they know the type of its inputs
         simple = False
     if simple and not states and not any(is_used(e, each) for each in finals):
         # The first state has the type of the parameters.

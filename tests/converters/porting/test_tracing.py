@@ -399,3 +399,38 @@ def test_arrays_that_layers_share_have_one_gradient():
     assert not any("holds for" in note for note in found.notes)
     assert found.proof.gradients < 1e-12
     assert found.source.count('name="embedding"') + found.source.count("name='embedding'") == 1
+
+
+class OfLayers(nn.Module):
+    """Calls functions with the arrays of layers that are called, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.norm, self.bn = nn.Linear(6, 6), nn.LayerNorm(6), nn.BatchNorm1d(6)
+        self.unread = nn.BatchNorm1d(6)
+
+    def forward(self, x):
+        fc, norm = self.fc, self.norm
+        x = fc(x) + F.linear(2 * x, fc.weight, fc.bias)
+        x = norm(x) + F.layer_norm(2 * x, (6,), norm.weight, norm.bias)
+        return self.bn(x)
+
+
+@pytest.mark.parametrize("target", ["linen", "nnx"])
+def test_functions_with_the_arrays_of_a_layer_are_calls_of_it(target):
+    made = converters.port(OfLayers(), torch.randn(4, 6), others=[torch.randn(5, 6)], target=target)
+    assert made.source.count("nn.Dense(") + made.source.count("nnx.Linear(") == 1
+    assert made.proof.gradients < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        (lambda self, x: self.fc(x) + F.linear(x, self.fc.weight), "fc is called with other settings"),
+        (lambda self, x: self.fc(x) + x @ self.fc.weight, "its arrays are also used by themselves"),
+    ],
+)
+def test_arrays_of_a_layer_that_are_used_in_two_ways_are_refused(forward, words):
+    kind = type("Twice", (OfLayers,), {"forward": forward})
+    with pytest.raises(converters.ConversionError, match=rf"test_tracing\.py:\d+: .*{words}"):
+        write(kind().eval(), {"x": torch.randn(4, 6)}, {"x": torch.randn(5, 6)})
