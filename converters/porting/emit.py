@@ -316,7 +316,7 @@ def name_of(e: Emitter, op: Operation) -> Any:
 
 
 class _Same(ast.NodeTransformer):
-    """Leaves out of what makes a layer what each call says in its own words: its name, and types of numbers."""
+    """Leaves out of what makes a layer each call says in its own words: name and dtype."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         return ast.Constant(value=None) if node.attr == "dtype" else node

@@ -47,7 +47,7 @@ def recurrent(e: Emitter, op: Operation) -> Any:
         simple = False
     if isinstance(
         e.code.scope.module, Method
-    ):  # whose layers are made before they know the type of its inputs
+    ):  # whose layers are made before they know their inputs
         simple = False
     if simple and not states and not any(is_used(e, each) for each in finals):
         # The first state has the type of the parameters.

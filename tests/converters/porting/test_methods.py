@@ -200,5 +200,5 @@ def test_arguments_that_forward_does_not_name_are_a_mapping():
         def forward(self, x, /, **options):
             return super().forward(x, **options)
 
-    with pytest.raises(converters.ConversionError, match="Alone.forward takes x by position alone and"):
+    with pytest.raises(converters.ConversionError, match=r"Alone\.forward takes x by position alone and"):
         converters.port(Alone(), x, kwargs={"bias": bias})
