@@ -76,8 +76,8 @@ class Homes:
         (self.bare if bare else self.called).add(name)
         if name in self.bare & self.called:
             raise ConversionError(
-                f"{where}{name} is a layer that is called, and its arrays are also used by themselves, which a "
-                "layer of Flax does not give; in PyTorch, call the layer, or give the arrays a module of their own."
+                f"{where}{name} is a layer that is called, and its arrays are also used by themselves; a "
+                "layer of Flax does not give them: call the layer, or give the arrays a module of their own."
             )
 
 
