@@ -7,6 +7,7 @@ from . import cnn as cnn
 from . import convnext as convnext
 from . import densenet as densenet
 from . import efficientnet as efficientnet
+from . import eva as eva
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
 from . import inception as inception

@@ -7,6 +7,7 @@ import pytest
 from tests.cases import (
     classics,
     convolutions,
+    evas,
     maxvits,
     pairs,
     resnets,
@@ -33,7 +34,7 @@ __all__ = [
     "labels",
 ]
 
-FILES = (small, classics, convolutions, resnets, swins, maxvits, segmenters, texts, vits, pairs)
+FILES = (small, classics, convolutions, resnets, swins, maxvits, segmenters, texts, vits, evas, pairs)
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
 HEAD_CASES = {**TEXT_HEAD_CASES, **pairs.HEAD_CASES}
 DROPOUT_CASES = {name: case for file in FILES for name, case in getattr(file, "DROPOUT_CASES", {}).items()}

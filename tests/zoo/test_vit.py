@@ -1,12 +1,9 @@
 """Vision transformers beyond tests/cases/: other image sizes, the names in files, masked patches."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import jax
 import numpy as np
@@ -19,6 +16,7 @@ import zoo
 from tests.cases import VIT, images
 from tests.equivalence import FORWARD, difference, randomise, run_torch, state_dict
 from tests.reference import published
+from tests.reference.rotary_models import float64_only
 from zoo import vit
 from zoo._nn.layers import bicubic
 from zoo.cli.app import app
@@ -40,16 +38,6 @@ def first(x: np.ndarray) -> np.ndarray:
 def apply(module: vit.ViT, variables: Any, pictures: np.ndarray, **kwargs: Any) -> np.ndarray:
     with jax.enable_x64(True):
         return np.asarray(jax.jit(partial(module.apply, **kwargs))(variables, pictures))
-
-
-@contextmanager
-def float64_only() -> Iterator[None]:
-    """Inside, what casts to float32 casts to float64, as the libraries do before they resize."""
-    with (
-        patch.object(torch.Tensor, "float", torch.Tensor.double),
-        patch.object(torch, "float32", torch.float64),
-    ):
-        yield
 
 
 DINOV2: dict[str, Any] = {"layer_scale": 1.0, "maskable": True, "num_classes": 0, "feed_forward": 96}

@@ -1,5 +1,7 @@
 """Vision transformers: images as sequences of patches."""
 
+from zoo._nn.patches import RESIZING
+from zoo._nn.patches import patch_inputs as inputs
 from zoo.vit.layouts import CONFIG_FIELDS, IGNORED, TORCH_NAMES
 from zoo.vit.model import (
     CLASSIFIER,
@@ -8,12 +10,10 @@ from zoo.vit.model import (
     HEADLESS,
     HEADS,
     POOLING,
-    RESIZING,
     STEM,
     TENSOR_PARALLEL,
     ViT,
     create,
-    inputs,
 )
 
 __all__ = [

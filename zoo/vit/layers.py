@@ -117,34 +117,3 @@ class Block(nn.Module):
         """(batch, length, width) -> the same shape."""
         x = x + self.ls1(self.attn(self.norm1(x), train=train))
         return x + self.ls2(self.mlp(self.norm2(x), train=train))
-
-
-class AttentionPool(nn.Module):
-    """One vector for a sequence: what a learned query attends to, then an MLP with a residual connection.
-
-    Zhai et al., https://arxiv.org/abs/2106.04560, section 3.3; the head of SigLIP.
-    """
-
-    sizes: Sizes
-    dtype: DTypeLike | None
-
-    def setup(self) -> None:
-        width = self.sizes.width
-        self.latent = self.param("latent", nn.initializers.truncated_normal(width**-0.5), (1, 1, width))
-        self.q = Dense(width, dtype=self.dtype)
-        self.kv = Dense(2 * width, dtype=self.dtype)
-        self.proj = Dense(width, dtype=self.dtype)
-        self.norm = LayerNorm(self.sizes.epsilon, dtype=self.dtype)
-        # timm's pool has no dropout.
-        self.mlp = FeedForward(self.sizes._replace(dropout=0.0, mlp_dropout=0.0), self.dtype)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(batch, length, width) -> (batch, width)."""
-        batch, length, width = x.shape
-        heads = self.sizes.heads
-        query = jnp.broadcast_to(self.q(self.latent.astype(x.dtype)), (batch, 1, width))
-        key, value = jnp.moveaxis(self.kv(x).reshape(batch, length, 2, heads, -1), 2, 0)
-        out = attention(query.reshape(batch, 1, heads, -1), key, value).reshape(batch, width)
-        out = self.proj(out)
-        pooled: jax.Array = out + self.mlp(self.norm(out))
-        return pooled

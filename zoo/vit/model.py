@@ -6,24 +6,22 @@ https://arxiv.org/abs/2304.07193. Registers: Darcet et al., https://arxiv.org/ab
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
-from zoo._nn.images import checked_images
+from zoo._nn.attention_pool import AttentionPool
 from zoo._nn.layer_stack import LayerStack
-from zoo._nn.layers import bicubic, check_activation, pixel_shuffle
+from zoo._nn.layers import check_activation, pixel_shuffle
+from zoo._nn.patches import RESIZING, Sides, checked_patches, pair, patch_map, resized
 from zoo._nn.stages import stage_indices
-from zoo._registry.entry import Input
-from zoo.vit.layers import INIT, AttentionPool, Block, Dense, LayerNorm, Sizes
+from zoo.vit.layers import INIT, Block, Dense, LayerNorm, Sizes
 
 HEAD, STEM = ("head", "head_dist"), ("patch_embed",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
@@ -38,19 +36,13 @@ TENSOR_PARALLEL = {
     "(qkv|fc1)/bias": ("model",),
     "(proj|fc2)/kernel": ("model", None),
 }
-# How each library resizes position embeddings for images of another size.
-RESIZING: dict[str, Callable[[int, int], np.ndarray]] = {
-    "timm": partial(bicubic, antialias=True),
-    "torchvision": partial(bicubic, align_corners=True),
-    "transformers": bicubic,
-}
 
 
 class ViT(nn.Module):
     """Patches behind a class token, with `distilled` two, or none, and registers; blocks; one of HEADS."""
 
-    image_size: tuple[int, int]
-    patch_size: tuple[int, int]
+    image_size: Sides
+    patch_size: Sides
     in_channels: int
     series: LayerStack
     num_classes: int
@@ -98,7 +90,14 @@ class ViT(nn.Module):
         self.norm_pre = LayerNorm(self.sizes.epsilon, dtype=dtype)
         self.blocks = self.series.build(partial(Block, self.sizes, dtype))
         self.norm = LayerNorm(self.sizes.epsilon, dtype=dtype)
-        self.attn_pool = AttentionPool(self.sizes, dtype)
+        self.attn_pool = AttentionPool(
+            width=width,
+            heads=self.sizes.heads,
+            feed_forward=self.sizes.feed_forward,
+            activation=self.sizes.activation,
+            epsilon=self.sizes.epsilon,
+            dtype=dtype,
+        )
         self.fc_norm = LayerNorm(self.sizes.epsilon, dtype=dtype)
         self.pre_logits = Dense(self.representation, dtype=dtype)
         self.head = Dense(self.num_classes, dtype=dtype)
@@ -107,7 +106,7 @@ class ViT(nn.Module):
         self.decoder = [nn.Conv(pixels, (1, 1), dtype=dtype, kernel_init=INIT)]
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def grid(self) -> Sides:
         """Number of patches in an image of `image_size`, down and across."""
         return self.image_size[0] // self.patch_size[0], self.image_size[1] // self.patch_size[1]
 
@@ -121,26 +120,15 @@ class ViT(nn.Module):
         """Number of them that have a position embedding."""
         return self.class_token + self.distilled if self.class_position else 0
 
-    def _positions(self, grid: tuple[int, int]) -> jax.Array:
+    def _positions(self, grid: Sides) -> jax.Array:
         """Returns (1, tokens, width) embeddings for a grid of patches, resized if it is not the model's."""
         tokens, patches = jnp.split(self.pos_embed, [self.placed], axis=1)
-        if grid == self.grid:
-            return self.pos_embed
-        down, across = (jnp.asarray(a, patches.dtype) for a in map(RESIZING[self.resizing], self.grid, grid))
-        patches = patches.reshape(*self.grid, -1)
-        patches = jnp.einsum("yY,xX,YXc->yxc", down, across, patches, precision="highest")
-        return jnp.concatenate([tokens, patches.reshape(1, math.prod(grid), -1)], axis=1)
+        return jnp.concatenate([tokens, resized(patches, self.grid, grid, self.resizing)], axis=1)
 
     def _embedded(self, images: jax.Array, masked: jax.Array | None, *, train: bool) -> jax.Array:
         """Returns the (batch, tokens, width) input of the first block."""
-        down, across = self.patch_size
-        images = checked_images(
-            images,
-            (None, None, self.in_channels),
-            example=self.image_size,
-            fits=lambda height, width: height % down == 0 and width % across == 0,
-            rule=f", or sides that patches of {down} x {across} divide",
-        )
+        sides = {"image_size": self.image_size, "patch_size": self.patch_size}
+        images = checked_patches(images, self.in_channels, **sides)
         x = self.patch_embed(images)
         batch, grid = x.shape[0], (x.shape[1], x.shape[2])
         x = x.reshape(batch, -1, x.shape[-1])
@@ -195,12 +183,7 @@ class ViT(nn.Module):
         first = self._embedded(images, masked, train=train)
         _, states = self.series.scan_with(self.blocks, call, first, None)
         chosen = [states[index - 1] if index else first for index in self.out_indices]
-        return tuple(self._map(self._normed(state), images) for state in chosen)
-
-    def _map(self, tokens: jax.Array, images: jax.Array) -> jax.Array:
-        """(batch, tokens, width) -> (batch, rows, columns, width), without those that are no patches."""
-        rows, columns = images.shape[1] // self.patch_size[0], images.shape[2] // self.patch_size[1]
-        return tokens[:, -rows * columns :].reshape(tokens.shape[0], rows, columns, -1)
+        return tuple(patch_map(self._normed(state), images, self.patch_size) for state in chosen)
 
     def __call__(self, images: jax.Array, masked: jax.Array | None = None, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> the output of the head; arguments as `tokens`.
@@ -213,7 +196,7 @@ class ViT(nn.Module):
             return self.maps(images, masked, train=train)
         x = self.tokens(images, masked, train=train)
         if self.head_kind == "masked_images":
-            return pixel_shuffle(self.decoder[0](self._map(x, images)), self.decoder_stride)
+            return pixel_shuffle(self.decoder[0](patch_map(x, images, self.patch_size)), self.decoder_stride)
         out = self._pooled(x)
         if self.norm_after_pooling and self.final_norm:
             out = self.fc_norm(out)
@@ -234,11 +217,6 @@ class ViT(nn.Module):
             pooled: jax.Array = self.attn_pool(patches)
             return pooled
         return jnp.concatenate([x[:, 0], patches.mean(1)], axis=-1) if self.pooling == "concat" else x[:, 0]
-
-
-def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (sides, sides) if isinstance(sides, int) else sides
-    return height, width
 
 
 def create(
@@ -326,7 +304,7 @@ def create(
     Raises:
         ZooError: sizes that do not fit each other, or no such activation, head, pooling or resizing.
     """
-    image, patch = _pair(image_size), _pair(patch_size)
+    image, patch = pair(image_size), pair(patch_size)
     pooling = pooling or ("both" if distilled else "token")
     if head == "pooler":
         representation = representation or True
@@ -378,9 +356,3 @@ def create(
         ),
         dtype=dtype,
     )
-
-
-def inputs(module: ViT, examples: tuple[Input, ...]) -> tuple[Input, ...]:
-    """Returns the inputs with the module's size of images and number of channels."""
-    shape = (*module.image_size, module.in_channels)
-    return tuple(replace(each, shape=(*each.shape[:1], *shape)) for each in examples)

@@ -1,0 +1,85 @@
+"""Vision transformers of timm and transformers whose places are computed: here in float64, as all else.
+
+Both libraries compute them in float32 whatever the model's dtype is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from tests.reference.published import declare_operators, visual_output
+
+
+@contextmanager
+def float64_only() -> Iterator[None]:
+    """Inside, what is or casts to float32 is or casts to float64."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    with (
+        patch.object(torch.Tensor, "float", torch.Tensor.double),
+        patch.object(torch, "float32", torch.float64),
+    ):
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
+
+
+@contextmanager
+def _float64_places() -> Iterator[None]:
+    """Inside, timm's defaults are float64, too, which it has read before."""
+    from timm.layers import pos_embed_sincos as places
+
+    periods = places.RotaryEmbeddingDinoV3._compute_periods
+    with (
+        float64_only(),
+        patch.object(places, "_build_grid", partial(places._build_grid, dtype=torch.float64)),
+        patch.object(periods, "__defaults__", ("cpu", torch.float64)),
+    ):
+        yield
+
+
+def timm_eva(**options: Any) -> nn.Module:
+    declare_operators()
+    from timm.models import eva
+
+    class Eva(eva.Eva):
+        def forward(self, x: Tensor) -> Any:
+            with _float64_places():
+                return super().forward(x)
+
+        def set_input_size(self, *sizes: Any) -> None:
+            with _float64_places():
+                super().set_input_size(*sizes)
+
+    if options.get("norm_layer") == "rms":
+        from timm.layers import RmsNorm
+
+        options["norm_layer"] = RmsNorm
+    sizes = {"img_size": (24, 40), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    with _float64_places():
+        return Eva(**{**sizes, "mlp_ratio": 2, "num_classes": 5, **options})
+
+
+def transformers_dinov3(name: str = "DINOv3ViTModel", **options: Any) -> nn.Module:
+    declare_operators()
+    import transformers
+
+    parent = getattr(transformers, name)
+
+    class Output(parent):
+        def forward(self, x: Tensor) -> Any:
+            with float64_only():
+                return visual_output(super().forward(x))
+
+    sizes = {"patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+    config = parent.config_class(
+        **{**sizes, "intermediate_size": 48, "pos_embed_rescale": None, **options}, attn_implementation="sdpa"
+    )
+    with float64_only():
+        return Output(config)

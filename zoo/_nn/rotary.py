@@ -1,0 +1,41 @@
+"""Rotary position embeddings: Su et al., https://arxiv.org/abs/2104.09864."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def frequencies(count: int, base: float) -> np.ndarray:
+    """Returns frequencies that fall from 1, in as many equal steps of their logarithm, to almost 1 / base."""
+    falling: np.ndarray = base ** -(np.arange(count) / count)
+    return falling
+
+
+def rotate(x: jax.Array, angles: ArrayLike, *, halves: bool) -> jax.Array:
+    """Turns pairs of the last numbers of queries or keys by angles of their places.
+
+    Args:
+        x: (batch, length, heads, head_dim); those before the last `places` are left as they are.
+        angles: (places, head_dim / 2), or (heads, places, head_dim / 2), in radians.
+        halves: Whether pairs are a number of the first half and one of the second; if false, neighbors.
+
+    Returns:
+        The same shape, and dtype.
+    """
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    angles = jnp.asarray(angles)
+    angles = angles[:, None] if angles.ndim == 2 else jnp.moveaxis(angles, 0, 1)
+    cos, sin = jnp.cos(angles).astype(wide), jnp.sin(angles).astype(wide)
+    before = x.shape[1] - angles.shape[0]
+    first, second = _pairs(x[:, before:].astype(wide), halves=halves)
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    joined = jnp.concatenate(turned, -1) if halves else jnp.stack(turned, -1).reshape(x[:, before:].shape)
+    return jnp.concatenate([x[:, :before], joined.astype(x.dtype)], axis=1)
+
+
+def _pairs(x: jax.Array, *, halves: bool) -> tuple[jax.Array, jax.Array]:
+    if not halves:
+        return x[..., ::2], x[..., 1::2]
+    first, second = jnp.split(x, 2, axis=-1)
+    return first, second

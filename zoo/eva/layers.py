@@ -1,0 +1,153 @@
+"""The blocks of vision transformers with rotary position embeddings, with timm's names."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from zoo._nn.attention import attention
+from zoo._nn.convolutions import stochastic_depth
+from zoo._nn.layers import ACTIVATIONS, LayerScale
+from zoo._nn.rotary import rotate
+
+INIT = nn.initializers.truncated_normal(0.02)
+Dense = partial(nn.Dense, kernel_init=INIT)
+# Kinds of norms by their names.
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "layer": partial(nn.LayerNorm, use_fast_variance=False),
+    "rms": nn.RMSNorm,
+}
+
+
+class Sizes(NamedTuple):
+    """Sizes and options that all blocks share."""
+
+    width: int
+    heads: int
+    feed_forward: int
+    swiglu: bool
+    qkv_bias: bool
+    key_bias: bool
+    query_norm: bool
+    attention_norm: bool
+    mlp_norm: bool
+    post_norm: bool
+    layer_scale: float
+    mlp_scale: bool
+    halves: bool
+    norm: str
+    activation: str
+    epsilon: float
+    dropout: float
+    attention_dropout: float
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head."""
+        return self.width // self.heads
+
+    def build_norm(self, dtype: DTypeLike | None) -> nn.Module:
+        """Builds a norm."""
+        return NORMS[self.norm](self.epsilon, dtype=dtype)
+
+
+class Attention(nn.Module):
+    """Self-attention whose queries and keys turn with their places, but not those of the tokens before them.
+
+    Several heads may share keys and values: Ainslie et al., https://arxiv.org/abs/2305.13245.
+    """
+
+    sizes: Sizes
+    key_value_heads: int
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        sizes, dtype = self.sizes, self.dtype
+        shared = self.key_value_heads * sizes.head_dim
+        self.q_proj = Dense(sizes.width, use_bias=sizes.qkv_bias, dtype=dtype)
+        self.k_proj = Dense(shared, use_bias=sizes.qkv_bias and sizes.key_bias, dtype=dtype)
+        self.v_proj = Dense(shared, use_bias=sizes.qkv_bias, dtype=dtype)
+        self.q_norm = sizes.build_norm(dtype)
+        self.k_norm = sizes.build_norm(dtype)
+        self.weights_drop = nn.Dropout(sizes.attention_dropout)
+        self.norm = sizes.build_norm(dtype)
+        self.proj = Dense(sizes.width, dtype=dtype)
+        self.drop = nn.Dropout(sizes.dropout)
+
+    def __call__(self, x: jax.Array, angles: ArrayLike | None, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) and angles as `rotate` takes them -> the same shape."""
+        sizes = self.sizes
+        query, key, value = (
+            dense(x).reshape(*x.shape[:2], -1, sizes.head_dim)
+            for dense in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        if sizes.query_norm:
+            query, key = self.q_norm(query), self.k_norm(key)
+        if angles is not None:
+            query, key = (rotate(each, angles, halves=sizes.halves) for each in (query, key))
+        if sharing := sizes.heads // self.key_value_heads - 1:
+            key, value = (jnp.repeat(each, sharing + 1, axis=2) for each in (key, value))
+        drops = train and sizes.attention_dropout
+        dropout = partial(self.weights_drop, deterministic=False) if drops else None
+        out = attention(query, key, value, dropout=dropout).reshape(x.shape)
+        out = self.norm(out) if sizes.attention_norm else out
+        dropped: jax.Array = self.drop(self.proj(out), deterministic=not train)
+        return dropped
+
+
+class FeedForward(nn.Module):
+    """Two dense layers; with gates, the first one is two.
+
+    SwiGLU: Shazeer, https://arxiv.org/abs/2002.05202.
+    """
+
+    sizes: Sizes
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        inner = partial(Dense, self.sizes.feed_forward, dtype=self.dtype)
+        self.fc1, self.fc1_g, self.fc1_x = inner(), inner(), inner()
+        self.drop1 = nn.Dropout(self.sizes.dropout)
+        self.norm = self.sizes.build_norm(self.dtype)
+        self.fc2 = Dense(self.sizes.width, dtype=self.dtype)
+        self.drop2 = nn.Dropout(self.sizes.dropout)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
+        activation = ACTIVATIONS[self.sizes.activation]
+        x = activation(self.fc1_g(x)) * self.fc1_x(x) if self.sizes.swiglu else activation(self.fc1(x))
+        x = self.drop1(x, deterministic=not train)
+        x = self.norm(x) if self.sizes.mlp_norm else x
+        dropped: jax.Array = self.drop2(self.fc2(x), deterministic=not train)
+        return dropped
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each with a residual connection; norms before them, or after them."""
+
+    sizes: Sizes
+    key_value_heads: int
+    stochastic_depth_rate: float
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        sizes, dtype = self.sizes, self.dtype
+        self.norm1 = sizes.build_norm(dtype)
+        self.attn = Attention(sizes, self.key_value_heads, dtype)
+        self.ls1 = LayerScale(sizes.width, sizes.layer_scale)
+        self.norm2 = sizes.build_norm(dtype)
+        self.mlp = FeedForward(sizes, dtype)
+        self.ls2 = LayerScale(sizes.width, sizes.layer_scale if sizes.mlp_scale else 0.0)
+        self.stochastic_depth = stochastic_depth(self.stochastic_depth_rate, axes=3)
+
+    def __call__(self, x: jax.Array, angles: ArrayLike | None, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) and angles as `rotate` takes them -> the same shape."""
+        attend, feed = partial(self.attn, angles=angles, train=train), partial(self.mlp, train=train)
+        for norm, call, scale in ((self.norm1, attend, self.ls1), (self.norm2, feed, self.ls2)):
+            out = norm(call(x)) if self.sizes.post_norm else scale(call(norm(x)))
+            x = x + self.stochastic_depth(out, deterministic=not train)
+        return x
