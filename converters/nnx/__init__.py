@@ -3,6 +3,6 @@
 from converters.nnx.inspect import inspect_nnx
 from converters.nnx.table import LAYERS
 from converters.nnx.target import NnxTarget
-from converters.nnx.walk import layers_of
+from converters.nnx.walk import held, layers_of
 
-__all__ = ["LAYERS", "NnxTarget", "inspect_nnx", "layers_of"]
+__all__ = ["LAYERS", "NnxTarget", "held", "inspect_nnx", "layers_of"]

@@ -56,22 +56,19 @@ def _module(found: Walk, first: dict[int, Path], module: nnx.Module, path: Path,
     if len(path) > 100:
         raise ConversionError(f"the module holds itself, at {'/'.join(path[:4])} ...")
     found.layers[path] = module
-    for attribute, value in vars(module).items():
-        if attribute.startswith(("_pytree__", "_object__")):
-            continue
-        for name, origin, item, below in _held(value, attribute, attribute, (attribute,)):
-            if isinstance(item, nnx.Module):
-                child = (*path, name)
-                # torch.nn.Sequential has no attribute between itself and its layers.
-                plain = origin.removeprefix("layers.") if isinstance(module, nnx.Sequential) else origin
-                if child in found.layers:
-                    raise ConversionError(f"two layers of the module would be called {'/'.join(child)}")
-                found.attributes[child] = plain
-                _module(found, first, item, child, (*place, *below))
-            else:
-                # A parameter in a list or dict has PyTorch's name: no layer is there that could say it.
-                own = origin if isinstance(item, nnx.Variable) else name
-                _array(found, first, item, (_collection(module, item), *path, own), (*place, *below))
+    for name, origin, item, below in held(module):
+        if isinstance(item, nnx.Module):
+            child = (*path, name)
+            # torch.nn.Sequential has no attribute between itself and its layers.
+            plain = origin.removeprefix("layers.") if isinstance(module, nnx.Sequential) else origin
+            if child in found.layers:
+                raise ConversionError(f"two layers of the module would be called {'/'.join(child)}")
+            found.attributes[child] = plain
+            _module(found, first, item, child, (*place, *below))
+        elif (isinstance(item, nnx.Variable) and not isinstance(item, TRANSIENT)) or _is_array(item):
+            # A parameter in a list or dict has PyTorch's name: no layer is there that could say it.
+            own = origin if isinstance(item, nnx.Variable) else name
+            _array(found, first, item, (_collection(module, item), *path, own), (*place, *below))
 
 
 def _array(found: Walk, first: dict[int, Path], item: Any, path: Path, place: Place) -> None:
@@ -81,10 +78,17 @@ def _array(found: Walk, first: dict[int, Path], item: Any, path: Path, place: Pl
         found.same[path] = earlier
 
 
+def held(module: nnx.Module) -> Iterator[tuple[str, str, Any, Place]]:
+    """Yields the modules, functions and arrays right below a module.
+
+    Each comes with the name that linen has for it before it, and its attribute, dotted in a list or dict; and
+    with its place in the module's state behind it.
+    """
+    for attribute, value in vars(module).items():
+        yield from _held(value, attribute, attribute, (attribute,))
+
+
 def _held(value: Any, name: str, origin: str, place: Place) -> Iterator[tuple[str, str, Any, Place]]:
-    """Yields the modules and arrays that an attribute holds: name as linen's, dotted attribute, place."""
-    if isinstance(value, (*TRANSIENT, str)):
-        return
     if isinstance(value, nnx.Variable) or _is_array(value):
         yield name, origin, value, place
     elif isinstance(value, Mapping | nnx.Dict):
@@ -94,7 +98,7 @@ def _held(value: Any, name: str, origin: str, place: Place) -> Iterator[tuple[st
     elif isinstance(value, list | tuple | nnx.List):
         for index, item in enumerate(value):
             yield from _held(item, f"{name}_{index}", f"{origin}.{index}", (*place, index))
-    elif isinstance(value, nnx.Module):
+    elif isinstance(value, nnx.Module) or callable(value):
         yield name, origin, value, place
 
 

@@ -6,10 +6,9 @@ answered by the NNX module at its path, whatever that is: replaced layers take p
 
 import inspect
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,12 +16,12 @@ from typing import Any
 import flax.linen as nn
 from flax import nnx
 from flax.core import Scope
-from flax.core.scope import LazyRng
 from flax.errors import InvalidRngError, ScopeParamNotFoundError, ScopeParamShapeError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from zoo._errors import ZooError
 from zoo._nnx.definition import MODES, Definition
+from zoo._nnx.flax_private import LazyRng, alone, draw_from
 from zoo._nnx.tree import Path, find, variables
 
 
@@ -43,7 +42,13 @@ class _Run:
     set_up: list[Path] = field(default_factory=list)
 
 
-_RUNS: ContextVar[tuple[_Run, ...]] = ContextVar("runs", default=())  # outermost first
+class _Runs(threading.local):
+    """Calls that are under way in a thread, the outermost first; linen's interceptors are a thread's, too."""
+
+    now: tuple[_Run, ...] = ()
+
+
+_RUNS = _Runs()
 
 
 def run(node: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -58,7 +63,7 @@ def run(node: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     Raises:
         ZooError: a replaced layer is where linen runs all by itself, or the call lacks random numbers.
     """
-    definition, runs = node.definition, _RUNS.get()
+    definition, runs = node.definition, _RUNS.now
     kind: Any = type(definition.module)
     positional, names = _parameters(kind, method)
     given = dict(zip(positional, args, strict=False)) | kwargs
@@ -92,7 +97,7 @@ def _default(node: Any, runs: tuple[_Run, ...]) -> bool:
 
 @contextmanager
 def _under_way(runs: tuple[_Run, ...]) -> Iterator[None]:
-    token = _RUNS.set(runs)
+    before, _RUNS.now = _RUNS.now, runs
     try:
         if runs[1:]:  # the outermost call intercepts for all
             yield
@@ -107,7 +112,7 @@ def _under_way(runs: tuple[_Run, ...]) -> Iterator[None]:
             f"streams that have it: zoo.to_nnx(model, nnx.Rngs(0, {name}=1))."
         ) from error
     finally:
-        _RUNS.reset(token)
+        _RUNS.now = before
 
 
 def _intercept(
@@ -116,7 +121,7 @@ def _intercept(
     kwargs: dict[str, Any],
     context: nn.module.InterceptorContext,
 ) -> Any:
-    layer, method, runs = context.module, context.method_name, _RUNS.get()
+    layer, method, runs = context.module, context.method_name, _RUNS.now
     if layer.scope is None or not runs:
         return call(*args, **kwargs)
     own = next((each for each in reversed(runs) if each.scope is layer.scope.root), None)
@@ -147,17 +152,8 @@ def _intercept(
         takes, _ = _parameters(kind, method)
         if len(positional) <= len(takes):
             positional, named = [], dict(zip(takes, positional, strict=False)) | named
-    return _answer(answer, positional, named)
-
-
-def _answer(answer: Callable[..., Any], positional: Sequence[Any], named: Mapping[str, Any]) -> Any:
-    # What the layer makes or asks for is none of the linen module's around it.
-    stack = nn.module._context.module_stack
-    stack.append(None)
-    try:
+    with alone():
         return answer(*positional, **named)
-    finally:
-        stack.pop()
 
 
 def _set_up(own: _Run, path: Path, call: Callable[..., Any]) -> None:
@@ -210,8 +206,7 @@ def _give_streams(own: _Run, definition: Definition) -> None:
     if own.trains:
         for name in definition.streams:  # a loop splits those that are there when it begins
             streams[name]
-    own.scope.rngs = streams
-    own.scope.rng_counters = defaultdict(int)
+    draw_from(own.scope, streams)
 
 
 def _keep(held: Mapping[Any, Any], before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:

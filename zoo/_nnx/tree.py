@@ -1,4 +1,4 @@
-"""The tree of an NNX module under linen's names: children, variables, and the module at a path.
+"""The tree of an NNX module under linen's names: variables, and the module at a path.
 
 Layers in a list `blocks` are `blocks_0`, `blocks_1` in linen's paths, and so in files.
 """
@@ -8,25 +8,10 @@ from typing import Any
 
 from flax import nnx
 
+from converters.nnx import held
+
 Path = tuple[str, ...]
 PARAMS = "params"
-
-
-def children(node: nnx.Module) -> Iterator[tuple[str, nnx.Module]]:
-    """Yields the modules right below one, with the names that linen has for them."""
-    for attribute, value in vars(node).items():
-        yield from _modules(attribute, value)
-
-
-def _modules(name: str, value: Any) -> Iterator[tuple[str, nnx.Module]]:
-    if isinstance(value, nnx.List):
-        for index, item in enumerate(value):
-            yield from _modules(f"{name}_{index}", item)
-    elif isinstance(value, nnx.Dict):
-        for key, item in value.items():
-            yield from _modules(f"{name}_{key}", item)
-    elif isinstance(value, nnx.Module):
-        yield name, value
 
 
 def find(node: nnx.Module, path: Path) -> Any:
@@ -35,18 +20,17 @@ def find(node: nnx.Module, path: Path) -> Any:
     for name in path:
         if not isinstance(found, nnx.Module):
             return None
-        own = vars(found).get(name)
-        found = own if callable(own) else dict(children(found)).get(name)
+        found = next((item for called, _, item, _ in held(found) if called == name and callable(item)), None)
     return found
 
 
 def variables(node: nnx.Module, path: Path = ()) -> Iterator[tuple[Path, nnx.Variable[Any]]]:
     """Yields the variables at and below a module by linen's paths, collection first; no random streams."""
-    for name, value in vars(node).items():
-        if isinstance(value, nnx.Variable) and not isinstance(value, nnx.RngState):
-            yield (collection(type(value)), *path, name), value
-    for name, child in children(node):
-        yield from variables(child, (*path, name))
+    for name, _, item, _ in held(node):
+        if isinstance(item, nnx.Module):
+            yield from variables(item, (*path, name))
+        elif isinstance(item, nnx.Variable) and not isinstance(item, nnx.RngState):
+            yield (collection(type(item)), *path, name), item
 
 
 def collection(kind: type[nnx.Variable[Any]]) -> str:

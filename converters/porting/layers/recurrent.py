@@ -45,9 +45,7 @@ def recurrent(e: Emitter, op: Operation) -> Any:
     simple = m.num_layers == 1 and not m.bidirectional and m.bias and not m.proj_size
     if CELLS[m.mode].partition("(")[0] in e.dialect.unlike:
         simple = False
-    if isinstance(
-        e.code.scope.module, Method
-    ):  # whose layers are made before they know their inputs
+    if isinstance(e.code.scope.module, Method):  # whose layers are made before they know their inputs
         simple = False
     if simple and not states and not any(is_used(e, each) for each in finals):
         # The first state has the type of the parameters.
