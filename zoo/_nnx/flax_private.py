@@ -1,7 +1,7 @@
 """All that the project uses of Flax and Flax does not document; a test tells when a version lacks it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import flax.linen as nn
@@ -23,7 +23,7 @@ def alone() -> Iterator[None]:
         stack.pop()
 
 
-def draw_from(scope: Scope, streams: MutableMapping[str, LazyRng]) -> None:
+def draw_from(scope: Scope, streams: dict[str, LazyRng]) -> None:
     """Lets a scope and those below it draw random numbers from streams."""
     scope.rngs = streams
     scope.rng_counters = defaultdict(int)

@@ -20,7 +20,8 @@ def find(node: nnx.Module, path: Path) -> Any:
     for name in path:
         if not isinstance(found, nnx.Module):
             return None
-        found = next((item for called, _, item, _ in held(found) if called == name and callable(item)), None)
+        own = {called: item for called, _, item, _ in held(found) if not isinstance(item, nnx.Variable)}
+        found = own.get(name)
     return found
 
 
