@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from zoo._nn.images import checked_images, kernel_shape
 from zoo._nn.layers import ACTIVATIONS, check_activation
+from zoo._nn.pooling import flatten_channels_first
 
 HEAD = ("fc2",)
 Conv3x3 = partial(nn.Conv, kernel_size=(3, 3), padding=1)
@@ -42,9 +43,8 @@ class CNN(nn.Module):
         activation = ACTIVATIONS[self.activation]
         for conv in self.convs:
             x = nn.avg_pool(activation(conv(x)), (2, 2), strides=(2, 2))
-        # Channels first, as a PyTorch model flattens: the exported fc1 then needs no permutation.
-        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
-        x = activation(self.fc1(x))
+        # As a PyTorch model does: the exported fc1 then needs no permutation.
+        x = activation(self.fc1(flatten_channels_first(x)))
         return self.fc2(x) if self.num_classes else x
 
     def _checked(self, x: jax.Array) -> jax.Array:

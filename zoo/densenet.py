@@ -5,17 +5,21 @@ Huang et al., https://arxiv.org/abs/1608.06993: DenseNet-BC, with bottlenecks an
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.convolutions import conv, run, torch_kernel
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import BatchNorm
+from zoo._nn.options import check_choices
 from zoo._nn.pooling import max_pool
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 
 HEAD, STEM = ("classifier",), ("features/conv0",)
 TORCH_NAMES = {
@@ -113,15 +117,22 @@ class Features(nn.Module):
                 setattr(self, f"transition{index}", Transition(width, self.dtype))
         self.norm5 = BatchNorm(dtype=self.dtype)  # torchvision's name, whatever the number of blocks
 
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(batch, height, width, any) -> (batch, rows, columns, channels)."""
-        x = max_pool(run([self.conv0, self.norm0, nn.relu], x, train=train), 3, 2, padding=1)
+    def maps(self, x: jax.Array, *, train: bool = False) -> list[jax.Array]:
+        """Returns what the stem, before its pooling, and each of the blocks give, the last one normalized."""
+        maps = [run([self.conv0, self.norm0, nn.relu], x, train=train)]
+        x = max_pool(maps[0], 3, 2, padding=1)
         last = len(self.blocks)
         for index in range(1, last + 1):
             x = getattr(self, f"denseblock{index}")(x, train=train)
+            maps.append(x)
             if index < last:
                 x = getattr(self, f"transition{index}")(x, train=train)
-        return nn.relu(run(self.norm5, x, train=train))
+        maps[-1] = nn.relu(run(self.norm5, x, train=train))
+        return maps
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, height, width, any) -> (batch, rows, columns, channels)."""
+        return self.maps(x, train=train)[-1]
 
 
 class DenseNet(nn.Module):
@@ -134,6 +145,7 @@ class DenseNet(nn.Module):
     num_classes: int
     in_channels: int
     dropout: float
+    out_indices: tuple[int, ...]
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
@@ -147,15 +159,28 @@ class DenseNet(nn.Module):
         )
         self.classifier = nn.Dense(self.num_classes, kernel_init=torch_kernel, dtype=self.dtype)
 
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        widths, after = [self.channels], self.channels
+        for layers in self.blocks:
+            widths.append(after + layers * self.growth)
+            after = widths[-1] // 2
+        return levels_of([2] * len(widths), widths)
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
-        Where num_classes is 0: (batch, channels) features, the averages of the last block.
+        Where num_classes is 0: (batch, channels) features, the averages of the last block. With the head
+        "maps": what the blocks in `out_indices` give, each (batch, rows, columns, channels).
 
         Raises:
             ZooError: images of another shape, or too small.
         """
         x = checked_images(x, (None, None, self.in_channels), smallest=_SMALLEST)
+        if self.out_indices:
+            maps = self.features.maps(x, train=train)
+            return tuple(maps[index] for index in self.out_indices)
         x = self.features(x, train=train).mean((1, 2))
         return self.classifier(x) if self.num_classes else x
 
@@ -177,6 +202,9 @@ def create(
     channels: int | None = None,
     bottleneck: int = 4,
     num_classes: int = 1000,
+    head: str = "classification",
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
     in_channels: int = 3,
     dropout: float = 0.0,
     dtype: DTypeLike | None = None,
@@ -190,23 +218,28 @@ def create(
         channels: Number of channels of the stem; by default that of the depth.
         bottleneck: Channels inside a layer for each that it adds.
         num_classes: Number of logits; 0 leaves the last layer out.
+        head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
+        out_indices: Blocks whose outputs are the maps, counted from 1, 0 is the stem before its pooling; by
+            default the last, which is normalized.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         dropout: Rate of dropout at the end of each layer.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such depth.
+        ZooError: no such depth, head or block.
     """
-    if depth not in DEPTHS:
-        raise ZooError(f"no depth {depth!r}; choose one of {', '.join(map(str, DEPTHS))}.")
+    check_choices(depth=(depth, DEPTHS), head=(head, HEADS))
     usual_channels, usual_growth, usual_blocks = DEPTHS[depth]
+    blocks = tuple(blocks or usual_blocks)
     return DenseNet(
-        blocks=tuple(blocks or usual_blocks),
+        blocks=blocks,
         growth=growth or usual_growth,
         channels=channels or usual_channels,
         bottleneck=bottleneck,
-        num_classes=num_classes,
+        num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
         dropout=dropout,
+        out_indices=stage_indices(out_indices, out_features, len(blocks)) if head == "maps" else (),
         dtype=dtype,
     )

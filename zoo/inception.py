@@ -15,8 +15,12 @@ from jax.typing import DTypeLike
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inception import ConvNorm, centered, check_blocks, check_colors
+from zoo._nn.options import check_choices
 from zoo._nn.outputs import TrainingLogits
 from zoo._nn.pooling import max_pool
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 
 HEAD, STEM = ("fc", "AuxLogits"), ("Conv2d_1a_3x3/conv",)
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
@@ -24,6 +28,7 @@ IGNORED = {r"AuxLogits\..*": "the auxiliary head, which only aux_logits=True has
 REPLACED_HEAD = {r"fc\..*": "the head"}
 inputs = image_inputs
 
+_STEM = (32, 32, 64, 80, 192)  # channels of the convolutions before the blocks: table 1
 _SMALLEST, _SMALLEST_TRAINED = 75, 299  # pixels; the auxiliary head needs a map of 17 x 17
 
 
@@ -133,7 +138,15 @@ BLOCKS = {
     "Mixed_7b": _E,
     "Mixed_7c": _E,
 }
+_HALVING = ("Mixed_6a", "Mixed_7a")
 _AUXILIARY = "Mixed_6e"  # the block whose output the auxiliary head reads
+
+
+def _channels(branches: Branches, inputs: int) -> int:
+    """Returns the number of channels that branches give together."""
+    last = [branch[-1] for branch in branches]
+    units = [unit for step in last for unit in (step.units if isinstance(step, Fork) else [step])]
+    return sum(unit.channels if isinstance(unit, Unit) else inputs for unit in units)
 
 
 class Mixed(nn.Module):
@@ -190,26 +203,37 @@ class Inception(nn.Module):
     aux_logits: bool
     transform_input: bool
     dropout: float
+    out_indices: tuple[int, ...]
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
         unit = partial(ConvNorm, size=_SQUARE, deviation=0.1, dtype=self.dtype)
-        self.Conv2d_1a_3x3 = unit(32, stride=2)
-        self.Conv2d_2a_3x3 = unit(32)
-        self.Conv2d_2b_3x3 = unit(64, padding=(1, 1))
-        self.Conv2d_3b_1x1 = unit(80, size=(1, 1))
-        self.Conv2d_4a_3x3 = unit(192)
+        self.Conv2d_1a_3x3 = unit(_STEM[0], stride=2)
+        self.Conv2d_2a_3x3 = unit(_STEM[1])
+        self.Conv2d_2b_3x3 = unit(_STEM[2], padding=(1, 1))
+        self.Conv2d_3b_1x1 = unit(_STEM[3], size=(1, 1))
+        self.Conv2d_4a_3x3 = unit(_STEM[4])
         for name in self.blocks:
             setattr(self, name, Mixed(BLOCKS[name], self.dtype))
         self.AuxLogits = AuxiliaryHead(self.num_classes, self.dtype)
         self.drop = nn.Dropout(self.dropout)
         self.fc = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.1), dtype=self.dtype)
 
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        widths = [_STEM[2], _STEM[4], _STEM[4]]
+        for name in self.blocks:
+            width = _channels(BLOCKS[name], widths[-1])
+            widths[len(widths) - (name not in _HALVING) :] = [width]
+        return levels_of([2] * len(widths), widths)
+
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
         In training with `aux_logits`: TrainingLogits. Where num_classes is 0: (batch, 2048) features, the
-        averages of the last block.
+        averages of the last block. With the head "maps": what the stages in `out_indices` give, each (batch,
+        rows, columns, channels).
 
         Raises:
             ZooError: images of another shape, or too small: in training with `aux_logits`, below 299 x 299.
@@ -217,15 +241,20 @@ class Inception(nn.Module):
         trained = train and self.aux_logits
         smallest = _SMALLEST_TRAINED if trained else _SMALLEST
         x = checked_images(x, (None, None, self.in_channels), smallest=smallest)
-        stem = [self.Conv2d_1a_3x3, self.Conv2d_2a_3x3, self.Conv2d_2b_3x3, _halve]
-        stem += [self.Conv2d_3b_1x1, self.Conv2d_4a_3x3, _halve]
-        x = run(stem, centered(x) if self.transform_input else x, train=train)
+        stem = [self.Conv2d_1a_3x3, self.Conv2d_2a_3x3, self.Conv2d_2b_3x3]
+        maps = [run(stem, centered(x) if self.transform_input else x, train=train)]
+        maps.append(run([_halve, self.Conv2d_3b_1x1, self.Conv2d_4a_3x3], maps[0], train=train))
+        x = _halve(maps[1])
         auxiliary: tuple[jax.Array, ...] = ()
         for name in self.blocks:
+            maps += [x] if name in _HALVING else []
             x = getattr(self, name)(x, train=train)
             # At first even without training, so that the head has its parameters.
             if name == _AUXILIARY and self.aux_logits and (train or self.is_initializing()):
                 auxiliary = (self.AuxLogits(x, train=train),)
+        if self.out_indices:
+            maps.append(x)
+            return tuple(maps[index] for index in self.out_indices)
         x = run(self.drop, x.mean((1, 2)), train=train)
         logits = self.fc(x) if self.num_classes else x
         return TrainingLogits(logits, auxiliary) if trained else logits
@@ -235,6 +264,9 @@ def create(
     *,
     blocks: Sequence[str] = tuple(BLOCKS),
     num_classes: int = 1000,
+    head: str = "classification",
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
     in_channels: int = 3,
     aux_logits: bool = True,
     transform_input: bool = False,
@@ -246,6 +278,10 @@ def create(
     Args:
         blocks: Those of BLOCKS that the network has, in their order.
         num_classes: Number of logits; 0 leaves the last layer, and the auxiliary head, out.
+        head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
+        out_indices: Stages whose outputs are the maps: 0 ends with Conv2d_2b_3x3, 1 with Conv2d_4a_3x3, the
+            others end before a halving block or with the last one; by default that.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         aux_logits: If true, an auxiliary head gives logits in training, too; it is of no use otherwise.
         transform_input: If true, images normalized as ImageNet's usually are become those of [-1, 1] first,
@@ -254,16 +290,20 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such block, or transform_input for images without colors.
+        ZooError: no such block, head or stage, or transform_input for images without colors.
     """
+    check_choices(head=(head, HEADS))
     check_blocks(blocks, BLOCKS)
     check_colors(transform_input, in_channels)
     return Inception(
         blocks=tuple(blocks),
-        num_classes=num_classes,
+        num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
-        aux_logits=aux_logits and bool(num_classes),
+        aux_logits=aux_logits and bool(num_classes) and head == "classification",
         transform_input=transform_input,
         dropout=dropout,
+        out_indices=stage_indices(out_indices, out_features, 2 + sum(name in _HALVING for name in blocks))
+        if head == "maps"
+        else (),
         dtype=dtype,
     )

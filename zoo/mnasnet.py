@@ -14,11 +14,12 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import Units, divisible, run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inverted_residual import Shape
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 
 HEAD, STEM = ("classifier_1",), ("layers_0",)
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
-HEADS = ("classification", "none", "maps")
 
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
 REPLACED_HEAD = {r"classifier\.1\..*": "the head"}
@@ -44,7 +45,7 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(batch, height, width, inputs) -> (batch, height / stride, width / stride, outputs)."""
         out: jax.Array = run(self.layers, x, train=train)
-        return out if self.shape.stride > 1 or self.shape.inputs != self.shape.outputs else x + out
+        return x + out if self.shape.adds else out
 
 
 # Of each stage: expansion, size of the kernel, stride, channels. From the authors' code,
@@ -81,6 +82,13 @@ class MnasNet(nn.Module):
             nn.Dropout(self.dropout),
             nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype),
         ]
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        widths = (16, *(channels for _, _, _, channels in _STAGES))
+        strides = (2, *(stride for _, _, stride, _ in _STAGES))
+        return levels_of(strides, [divisible(each * self.width) for each in widths])
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
@@ -132,8 +140,7 @@ def create(
     Raises:
         ZooError: no such head or stage, blocks for other stages, or a width of 0 and less.
     """
-    if head not in HEADS:
-        raise ZooError(f"no head {head!r}; choose one of {', '.join(HEADS)}.")
+    check_choices(head=(head, HEADS))
     if len(blocks) != len(_STAGES):
         raise ZooError(f"blocks={blocks}: expected {len(_STAGES)} of them, one for each stage.")
     if width <= 0:

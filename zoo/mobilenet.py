@@ -16,11 +16,12 @@ from zoo._nn.convolutions import Units, divisible, run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inverted_residual import InvertedResidual, Shape
 from zoo._nn.layers import check_activation
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, maps_at, stage_indices
 
 HEAD, STEM = ("classifier_1", "classifier_3"), ("features_0_0",)
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
-HEADS = ("classification", "none", "maps")
 
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
 REPLACED_HEAD = {r"classifier\.[13]\..*": "the head"}
@@ -81,7 +82,7 @@ class PlainInvertedResidual(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(batch, height, width, inputs) -> (batch, height / stride, width / stride, outputs)."""
         out: jax.Array = run(self.conv, x, train=train)
-        return out if self.shape.stride > 1 or self.shape.inputs != self.shape.outputs else x + out
+        return x + out if self.shape.adds else out
 
 
 class MobileNet(nn.Module):
@@ -104,7 +105,11 @@ class MobileNet(nn.Module):
     def setup(self) -> None:
         units = Units(self.activation, self.epsilon, self.momentum, dtype=self.dtype)
         blocks = [
-            InvertedResidual(shape, units._replace(activation=activation), "hard_sigmoid")
+            InvertedResidual(
+                shape=shape,
+                units=units._replace(activation=activation),
+                gate="hard_sigmoid",
+            )
             if self.hidden
             else PlainInvertedResidual(shape, units)
             for shape, activation in zip(self.shapes, self.activations, strict=True)
@@ -116,6 +121,22 @@ class MobileNet(nn.Module):
     def _dense(self, channels: int) -> nn.Dense:
         return nn.Dense(channels, kernel_init=nn.initializers.normal(0.01), dtype=self.dtype)
 
+    @property
+    def _ends(self) -> list[int]:
+        """Places in `features` where stages end: before the next stride, and with the last blocks.
+
+        The last convolution belongs to them in the third version, which has more channels from there on.
+        """
+        before = [index for index, shape in enumerate(self.shapes) if shape.stride > 1]
+        return [*before, len(self.shapes) + (1 if self.hidden else 0)]
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        widths = [self.stem_channels, *(shape.outputs for shape in self.shapes), self.last_channels]
+        steps = [shape.step for shape in self.shapes if shape.stride > 1]
+        return levels_of((2, *steps), [widths[end] for end in self._ends])
+
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
@@ -126,10 +147,7 @@ class MobileNet(nn.Module):
             ZooError: images of another shape.
         """
         if self.out_indices:
-            # A stage ends before the next stride.
-            ends = [index for index, shape in enumerate(self.shapes) if shape.stride > 1]
-            ends.append(len(self.features) - 1)
-            return self.layer_maps(x, [ends[index] for index in self.out_indices], train=train)
+            return self.layer_maps(x, [self._ends[index] for index in self.out_indices], train=train)
         x = self.layer_maps(x, [len(self.features) - 1], train=train)[0].mean((1, 2))
         return run(self.classifier if self.num_classes else self.classifier[:-1], x, train=train)
 
@@ -142,11 +160,7 @@ class MobileNet(nn.Module):
             ZooError: images of another shape.
         """
         x = checked_images(x, (None, None, self.in_channels))
-        maps = []
-        for index, layers in enumerate(self.features[: max(indices) + 1]):
-            x = run(layers, x, train=train)
-            maps += [x] if index in indices else []
-        return tuple(maps)
+        return maps_at(self.features, x, indices, train=train)
 
 
 # Table 2 of the first paper.
@@ -219,10 +233,16 @@ def _shapes_v3(blocks: Sequence[Block], width: float) -> list[Shape]:
 
 
 def _dilated(shapes: Sequence[Shape]) -> list[Shape]:
-    """Returns blocks without the last stride, and with kernels that see as much as before."""
-    last = max(index for index, shape in enumerate(shapes) if shape.stride > 1)
-    wider = [shape._replace(stride=1, dilation=shapes[last].stride) for shape in shapes[last:]]
-    return [*shapes[:last], *wider]
+    """Returns blocks whose kernels, from the last stride on, dilate instead.
+
+    Raises:
+        ZooError: there is no stride.
+    """
+    strided = [index for index, shape in enumerate(shapes) if shape.stride > 1]
+    if not strided:
+        raise ZooError("dilated=True: expected blocks of which one at least has a stride above 1.")
+    last = strided[-1]
+    return [*shapes[:last], *(shape._replace(dilation=shapes[last].stride) for shape in shapes[last:])]
 
 
 def create(
@@ -258,11 +278,9 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such variant, head or stage, or `dilated` with the second version.
+        ZooError: no such variant, head or stage, or `dilated` with the second version or without a stride.
     """
-    for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
-        if value not in choices:
-            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
     usual, hidden = VARIANTS[variant]
     if dilated and not hidden:
         raise ZooError(f"dilated=True: expected a third version, found {variant!r}.")

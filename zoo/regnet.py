@@ -13,11 +13,12 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.convolutions import SqueezeExcite, Units, run
 from zoo._nn.images import checked_images, image_inputs
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 
 HEAD, STEM = ("fc",), ("stem_0",)
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
-HEADS = ("classification", "none", "maps")
 
 _DEPTH = 32  # blocks of a stage that the names are known of; the deepest published one has 17
 TORCH_NAMES = {
@@ -132,6 +133,12 @@ class RegNet(nn.Module):
         self.trunk_output = Trunk(self.stages, units)
         self.fc = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.01), dtype=self.dtype)
 
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        widths = [self.stem_channels, *(stage[-1].outputs for stage in self.stages)]
+        return levels_of([2] * len(widths), widths)
+
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
@@ -225,9 +232,7 @@ def create(
     Raises:
         ZooError: no such variant, head or stage, widths for other stages, or that no number of groups gives.
     """
-    for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
-        if value not in choices:
-            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
     known = VARIANTS[variant]
     counts, channels = tuple(blocks or known.blocks), tuple(widths or known.widths)
     group = group_width or known.group

@@ -16,7 +16,11 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import conv, run, torch_kernel
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import BatchNorm
+from zoo._nn.options import check_choices
 from zoo._nn.pooling import max_pool
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 
 HEAD, STEM = ("fc",), ("conv1_0",)
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
@@ -77,6 +81,7 @@ class ShuffleNet(nn.Module):
     widths: tuple[int, ...]
     num_classes: int
     in_channels: int
+    out_indices: tuple[int, ...]
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
@@ -101,19 +106,28 @@ class ShuffleNet(nn.Module):
         self.conv5 = [unit(last, 1), BatchNorm(dtype=self.dtype), nn.relu]
         self.fc = nn.Dense(self.num_classes, kernel_init=torch_kernel, dtype=self.dtype)
 
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        return levels_of((4, *(2 for _ in self.blocks)), self.widths[:-1])
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
-        Where num_classes is 0: (batch, channels) features, the averages of the last convolution.
+        Where num_classes is 0: (batch, channels) features, the averages of the last convolution. With the
+        head "maps": what the stages in `out_indices` give, each (batch, rows, columns, channels).
 
         Raises:
             ZooError: images of another shape.
         """
         x = checked_images(x, (None, None, self.in_channels))
         x = max_pool(run(self.conv1, x, train=train), 3, 2, padding=1)
+        maps = [x]
         for stage in range(len(self.blocks)):
-            x = run(getattr(self, f"stage{stage + 2}"), x, train=train)
-        x = run(self.conv5, x, train=train).mean((1, 2))
+            maps.append(run(getattr(self, f"stage{stage + 2}"), maps[-1], train=train))
+        if self.out_indices:
+            return tuple(maps[index] for index in self.out_indices)
+        x = run(self.conv5, maps[-1], train=train).mean((1, 2))
         return self.fc(x) if self.num_classes else x
 
 
@@ -123,6 +137,9 @@ def create(
     blocks: Sequence[int] = (4, 8, 4),
     widths: Sequence[int] | None = None,
     num_classes: int = 1000,
+    head: str = "classification",
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
     in_channels: int = 3,
     dtype: DTypeLike | None = None,
 ) -> ShuffleNet:
@@ -134,14 +151,16 @@ def create(
         widths: Number of channels of the first convolution, of each stage and of the last convolution; by
             default those of the width.
         num_classes: Number of logits; 0 leaves the last layer out.
+        head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
+        out_indices: Stages whose outputs are the maps, counted from 1, 0 is the stem; by default the last.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such width, or widths for other stages or odd ones.
+        ZooError: no such width, head or stage, or widths for other stages or odd ones.
     """
-    if width not in WIDTHS:
-        raise ZooError(f"no width {width!r}; choose one of {', '.join(map(str, WIDTHS))}.")
+    check_choices(width=(width, WIDTHS), head=(head, HEADS))
     blocks, widths = tuple(blocks), tuple(widths or WIDTHS[width])
     if len(widths) != len(blocks) + 2 or any(channels % 2 for channels in widths[1:-1]):
         raise ZooError(
@@ -149,5 +168,10 @@ def create(
             "of the first and the last convolution."
         )
     return ShuffleNet(
-        blocks=blocks, widths=widths, num_classes=num_classes, in_channels=in_channels, dtype=dtype
+        blocks=blocks,
+        widths=widths,
+        num_classes=num_classes if head == "classification" else 0,
+        in_channels=in_channels,
+        out_indices=stage_indices(out_indices, out_features, len(blocks)) if head == "maps" else (),
+        dtype=dtype,
     )

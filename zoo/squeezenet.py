@@ -4,6 +4,7 @@ Iandola et al., https://arxiv.org/abs/1602.07360; version 1.1 is of the authors'
 https://github.com/forresti/SqueezeNet.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,10 +13,13 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images, image_inputs
+from zoo._nn.options import check_choices
 from zoo._nn.pooling import max_pool
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, pooled_maps, stage_indices
 
 HEAD, STEM = ("classifier_1",), ("features_0",)
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
@@ -65,6 +69,7 @@ class SqueezeNet(nn.Module):
     num_classes: int
     in_channels: int
     dropout: float
+    out_indices: tuple[int, ...]
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
@@ -81,16 +86,26 @@ class SqueezeNet(nn.Module):
         head = nn.Conv(self.num_classes, (1, 1), kernel_init=nn.initializers.normal(0.01), dtype=self.dtype)
         self.classifier = [nn.Dropout(self.dropout), head, nn.relu]
 
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        version = VERSIONS[self.version]
+        ends = [2 * _FIRES[index - 1][1] for index in (*version.pooled[1:], 0)]
+        return levels_of([2] * (1 + len(ends)), [version.channels, *ends])
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits, which are at least 0.
 
-        Where num_classes is 0: (batch, 512) features, the averages of the last module.
+        Where num_classes is 0: (batch, 512) features, the averages of the last module. With the head "maps":
+        what the stages in `out_indices` give, each (batch, rows, columns, channels).
 
         Raises:
             ZooError: images of another shape, or too small.
         """
         smallest = VERSIONS[self.version].smallest
         x = checked_images(x, (None, None, self.in_channels), smallest=smallest)
+        if self.out_indices:
+            return pooled_maps(self.features, x, self.out_indices, train=train)
         x = run(self.features, x, train=train)
         if self.num_classes:
             x = run(self.classifier, x, train=train)
@@ -101,6 +116,9 @@ def create(
     *,
     version: str = "1.0",
     num_classes: int = 1000,
+    head: str = "classification",
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
     in_channels: int = 3,
     dropout: float = 0.5,
     dtype: DTypeLike | None = None,
@@ -110,15 +128,25 @@ def create(
     Args:
         version: One of VERSIONS; 1.1 computes less than half as much, and is as accurate.
         num_classes: Number of logits; 0 leaves the last layer out.
+        head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
+        out_indices: Stages whose outputs are the maps, counted from 1, 0 is the first convolution; by default
+            the last. They end before a pooling.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         dropout: Rate of dropout before the last convolution.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such version.
+        ZooError: no such version, head or stage.
     """
-    if version not in VERSIONS:
-        raise ZooError(f"no version {version!r}; choose one of {', '.join(VERSIONS)}.")
+    check_choices(version=(version, VERSIONS), head=(head, HEADS))
     return SqueezeNet(
-        version=version, num_classes=num_classes, in_channels=in_channels, dropout=dropout, dtype=dtype
+        version=version,
+        num_classes=num_classes if head == "classification" else 0,
+        in_channels=in_channels,
+        dropout=dropout,
+        out_indices=stage_indices(out_indices, out_features, len(VERSIONS[version].pooled))
+        if head == "maps"
+        else (),
+        dtype=dtype,
     )

@@ -16,7 +16,11 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import conv, run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import BatchNorm
-from zoo._nn.pooling import adaptive_avg_pool, max_pool
+from zoo._nn.options import check_choices
+from zoo._nn.pooling import adaptive_avg_pool, flatten_channels_first, max_pool
+from zoo._nn.stages import CLASSIFIER as CLASSIFIER
+from zoo._nn.stages import CLASSIFYING as CLASSIFYING
+from zoo._nn.stages import HEADS, Level, levels_of, pooled_maps, stage_indices
 
 HEAD, STEM = ("classifier_6",), ("features_0",)
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
@@ -41,6 +45,7 @@ class VGG(nn.Module):
     num_classes: int
     in_channels: int
     dropout: float
+    out_indices: tuple[int, ...]
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
@@ -59,16 +64,23 @@ class VGG(nn.Module):
             dense(self.num_classes),
         ]
 
-    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        return levels_of((1, *(2 for _ in self.widths)), (*self.widths, self.widths[-1]))
+
+    def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits, or (batch, hidden) if 0.
+
+        With the head "maps": those in `out_indices`, each (batch, rows, columns, channels).
 
         Raises:
             ZooError: images of another shape, or too small.
         """
         x = checked_images(x, (None, None, self.in_channels), smallest=2 ** len(self.blocks))
-        x = adaptive_avg_pool(run(self.features, x, train=train), 7, 7)
-        # The dense layers are for images flattened channels first.
-        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+        if self.out_indices:
+            return pooled_maps(self.features, x, self.out_indices, train=train)
+        x = flatten_channels_first(adaptive_avg_pool(run(self.features, x, train=train), 7, 7))
         x = run(self.classifier[:-1], x, train=train)
         return run(self.classifier[-1], x, train=train) if self.num_classes else x
 
@@ -81,6 +93,9 @@ def create(
     batch_norm: bool = False,
     hidden: int = 4096,
     num_classes: int = 1000,
+    head: str = "classification",
+    out_indices: Sequence[int] | None = None,
+    out_features: Sequence[str] | None = None,
     in_channels: int = 3,
     dropout: float = 0.5,
     dtype: DTypeLike | None = None,
@@ -94,15 +109,17 @@ def create(
         batch_norm: Whether a batch norm follows each convolution.
         hidden: Size of the two dense layers before the last.
         num_classes: Number of logits; 0 leaves the last layer out.
+        head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
+        out_indices: Maps, counted from 0: before each pooling, and behind the last one; by default that.
+        out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         dropout: Rate of dropout after each of the first two dense layers.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such depth, or widths for other stages.
+        ZooError: no such depth, head or map, or widths for other stages.
     """
-    if depth not in DEPTHS:
-        raise ZooError(f"no depth {depth!r}; choose one of {', '.join(map(str, DEPTHS))}.")
+    check_choices(depth=(depth, DEPTHS), head=(head, HEADS))
     blocks, widths = tuple(blocks or DEPTHS[depth]), tuple(widths)
     if len(blocks) != len(widths):
         raise ZooError(f"widths={widths}: expected {len(blocks)} numbers, one for each stage.")
@@ -111,8 +128,9 @@ def create(
         widths=widths,
         batch_norm=batch_norm,
         hidden=hidden,
-        num_classes=num_classes,
+        num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
         dropout=dropout,
+        out_indices=stage_indices(out_indices, out_features, len(blocks)) if head == "maps" else (),
         dtype=dtype,
     )

@@ -265,8 +265,9 @@ def torchvision_segmenter(head: str, *, dropout: float = 0.0) -> nn.Module:
 MOBILE_BLOCKS = (
     (3, 16, 16, "relu", 2, False),
     (3, 24, 24, "relu", 2, True),
-    (5, 48, 32, "hard_swish", 2, False),
-    (5, 64, 32, "hard_swish", 1, True),
+    # As many channels as before, and yet no residual connection, since the dilation stands for a stride.
+    (5, 48, 24, "hard_swish", 2, False),
+    (5, 64, 24, "hard_swish", 1, True),
 )
 
 

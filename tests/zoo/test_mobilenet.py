@@ -1,6 +1,8 @@
 import jax
 import numpy as np
+import pytest
 
+import zoo
 from zoo import mobilenet
 
 
@@ -19,3 +21,11 @@ def test_features_are_what_the_last_layer_sees():
 
     logits, expected = both()
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_without_a_stride_have_none_to_dilate():
+    blocks = [[3, 16, 16, "relu", 1, True]]
+    with pytest.raises(
+        zoo.ZooError, match="dilated=True: expected blocks of which one at least has a stride"
+    ):
+        mobilenet.create(variant="v3_small", blocks=blocks, dilated=True)

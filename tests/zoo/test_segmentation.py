@@ -50,6 +50,13 @@ def test_each_pixel_has_logits_of_the_classes(small):
     assert "aux_classifier_4" in small.variables["params"]
 
 
+def test_the_backbone_computes_in_the_dtype_of_the_whole(small):
+    half = zoo.Model(small.module.clone(dtype="bfloat16"), small.variables)
+    x = np.zeros((2, 33, 50, 3), np.float32)
+    given = jax.eval_shape(lambda x: zoo.features(half, x, layers=r"backbone/(conv1|layer4_0/conv3)"), x)
+    assert [str(each.dtype) for each in given.values()] == ["bfloat16", "bfloat16"]
+
+
 def test_weights_load_without_the_auxiliary_head(small, tmp_path):
     converters.write_checkpoint(zoo.to_torch(small), tmp_path / "fcn.pth")
     backbone = {"blocks": [1, 1, 1, 1], "channels": 8}

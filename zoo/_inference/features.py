@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 import flax.linen as nn
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from converters.linen import LayerCalls
 from zoo._errors import ZooError
+from zoo._inference.levels import maps_of_levels
 from zoo._loading.given import Given, model_of
 from zoo._model import Model
 from zoo._variables.tree import flatten, matches, unflatten
@@ -19,8 +20,25 @@ SHIFTS = "perturbations"  # Flax's own name for the collection, which loops over
 Features = dict[str, Any]
 
 
-def features(model: Given, *inputs: Any, layers: str | Sequence[str], **kwargs: Any) -> Features:
-    """Path -> what the layer there gives, such as `layer4_1/conv2`; a tuple where it is called repeatedly.
+@overload
+def features(model: Given, *inputs: Any, layers: str | Sequence[str], **kwargs: Any) -> Features: ...
+@overload
+def features(
+    model: Given, *inputs: Any, levels: int | Sequence[int], **kwargs: Any
+) -> dict[int, jax.Array]: ...
+def features(
+    model: Given,
+    *inputs: Any,
+    layers: str | Sequence[str] | None = None,
+    levels: int | Sequence[int] | None = None,
+    **kwargs: Any,
+) -> dict[Any, Any]:
+    """Returns what is inside a model: the outputs of its layers, or maps of features by their size.
+
+    With `layers`: path -> what the layer there gives, such as `layer4_1/conv2`; a tuple where it is called
+    repeatedly. With `levels`: level -> map, (batch, rows, columns, channels). The maps are those of timm's
+    `features_only`, and `model.module.levels` tells all that there are, each a reduction and a number of
+    channels.
 
     Args:
         model: Any model, or a name, as for `load`, whose weights are then loaded.
@@ -28,12 +46,17 @@ def features(model: Given, *inputs: Any, layers: str | Sequence[str], **kwargs: 
         layers: A regular expression for whole paths, or several: the names that `converters.compare` prints.
             An index may be left out: `layer4` means each block of the list `layer4`. What the blocks of a
             loop (scan=True) give is one array, with the blocks for its first axis.
+        levels: By what the sides of an image are divided to give those of maps, such as (4, 8, 16, 32).
         kwargs: As the model takes them.
 
     Raises:
-        ZooError: no layer has such a path.
+        ZooError: no layer has such a path, no map such a size, or both are given, or neither.
     """
-    return _captured(model_of(model), inputs, layers, kwargs)[1]
+    if (layers is None) == (levels is None):
+        raise ZooError("expected layers=, paths such as 'layer4', or levels=, such as (4, 8, 16, 32).")
+    if levels is not None:
+        return maps_of_levels(model_of(model), inputs, levels, kwargs)
+    return _captured(model_of(model), inputs, layers or (), kwargs)[1]
 
 
 def feature_gradients(

@@ -16,7 +16,7 @@ class Shape(NamedTuple):
         inside: Number of its channels inside.
         outputs: Number of its channels behind.
         size: Side of the kernel, in pixels.
-        stride: Step of the kernel, in pixels.
+        stride: Step of the kernel, in pixels; with a dilation it is 1 all the same.
         squeezed: Number of channels that squeeze-and-excite has inside; 0 leaves that out.
         fused: If true, one convolution of all channels stands for the two that widen and filter.
         dilation: Step between the pixels that the kernel sees.
@@ -31,6 +31,16 @@ class Shape(NamedTuple):
     fused: bool = False
     dilation: int = 1
 
+    @property
+    def step(self) -> int:
+        """Step that the kernel takes: none is left out where it dilates instead."""
+        return self.stride if self.dilation == 1 else 1
+
+    @property
+    def adds(self) -> bool:
+        """Whether the block has a residual connection: none stands beside a stride, be it a dilation."""
+        return self.stride == 1 and self.inputs == self.outputs
+
 
 class InvertedResidual(nn.Module):
     """A 1x1 convolution to more channels, one of each by itself, squeeze-and-excite, and 1x1 to fewer.
@@ -42,6 +52,7 @@ class InvertedResidual(nn.Module):
     shape: Shape
     units: Units
     gate: str = "sigmoid"
+    squeeze_activation: str = "relu"
     drop_rate: float = 0.0
 
     def setup(self) -> None:
@@ -54,13 +65,13 @@ class InvertedResidual(nn.Module):
         else:
             if shape.inside != shape.inputs:
                 layers.append(units.unit(shape.inside, 1))
-            layers.append(units.unit(shape.inside, shape.size, shape.stride, shape.inside, shape.dilation))
+            layers.append(units.unit(shape.inside, shape.size, shape.step, shape.inside, shape.dilation))
         if shape.squeezed:
             layers.append(
                 SqueezeExcite(
                     shape.inside,
                     shape.squeezed,
-                    activation=units.activation if self.gate == "sigmoid" else "relu",
+                    activation=self.squeeze_activation,
                     gate=self.gate,
                     dtype=units.dtype,
                 )
@@ -71,9 +82,9 @@ class InvertedResidual(nn.Module):
         self.stochastic_depth = stochastic_depth(self.drop_rate)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(batch, height, width, inputs) -> (batch, height / stride, width / stride, outputs)."""
+        """(batch, height, width, inputs) -> (batch, height / step, width / step, outputs)."""
         out: jax.Array = run(self.block, x, train=train)
-        if self.shape.stride > 1 or self.shape.inputs != self.shape.outputs:
+        if not self.shape.adds:
             return out
         dropped: jax.Array = run(self.stochastic_depth, out, train=train)
         return x + dropped

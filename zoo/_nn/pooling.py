@@ -1,4 +1,4 @@
-"""Pooling as PyTorch's: of windows that may reach over the edge, and to outputs of a given size."""
+"""Pooling as PyTorch's: of windows that may reach over the edge, to outputs of a given size; flat maps."""
 
 import flax.linen as nn
 import jax
@@ -43,3 +43,8 @@ def adaptive_avg_pool(x: jax.Array, height: int, width: int) -> jax.Array:
             means = [jax.lax.slice_in_dim(x, *window, axis=axis).mean(axis) for window in windows]
             x = jnp.stack(means, axis)
     return x
+
+
+def flatten_channels_first(x: jax.Array) -> jax.Array:
+    """(batch, height, width, channels) -> (batch, numbers), in the order that PyTorch flattens maps in."""
+    return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)

@@ -1,8 +1,40 @@
 """The stages of an architecture whose maps of features are outputs, as detectors and segmenters take them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import accumulate
+from operator import mul
+from typing import Any, NamedTuple
+
+import jax
 
 from zoo._errors import ZooError
+from zoo._nn.convolutions import run
+
+HEADS = ("classification", "none", "maps")
+CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
+
+
+class Level(NamedTuple):
+    """A map of features.
+
+    Attributes:
+        reduction: Side of the square of the image, in pixels, that one of the map's stands for.
+        channels: Number of its channels.
+    """
+
+    reduction: int
+    channels: int
+
+
+def levels_of(strides: Iterable[int], channels: Iterable[int]) -> tuple[Level, ...]:
+    """Returns the levels of maps, each made of the one before.
+
+    Args:
+        strides: By how much each is smaller than the one before, the first than the image.
+        channels: Number of channels of each.
+    """
+    return tuple(Level(*each) for each in zip(accumulate(strides, mul), channels, strict=True))
 
 
 def stage_indices(indices: Sequence[int] | None, names: Sequence[str] | None, count: int) -> tuple[int, ...]:
@@ -29,3 +61,29 @@ def stage_indices(indices: Sequence[int] | None, names: Sequence[str] | None, co
     if indices and names and by_index != by_name:
         raise ZooError(f"out_indices={indices} and out_features={names} differ; give one of them.")
     return tuple(sorted(by_index or by_name or {count}))
+
+
+def maps_at(layers: Sequence[Any], x: jax.Array, places: Sequence[int], *, train: bool) -> tuple[Any, ...]:
+    """Runs layers one after the other; returns what those at some places give, in their order.
+
+    Those behind the last of the places do not run.
+    """
+    maps = []
+    for index, layer in enumerate(layers[: max(places) + 1]):
+        x = run(layer, x, train=train)
+        maps += [x] if index in places else []
+    return tuple(maps)
+
+
+def pooled_maps(layers: Sequence[Any], x: jax.Array, indices: Sequence[int], *, train: bool) -> Any:
+    """Runs layers, and returns those of the maps before each pooling, and at the end, that have the indices.
+
+    Args:
+        layers: Layers and functions; a `partial` is a pooling.
+        x: (batch, height, width, channels)
+        indices: Indices of the maps to return.
+        train: Whether to train.
+    """
+    ends = [place - 1 for place, layer in enumerate(layers) if isinstance(layer, partial)]
+    ends.append(len(layers) - 1)
+    return maps_at(layers, x, [ends[index] for index in indices], train=train)

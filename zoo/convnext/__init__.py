@@ -1,11 +1,9 @@
 """Convolutional networks made as transformers are, for images of 32 pixels and more."""
 
+from zoo._nn.stages import CLASSIFIER, CLASSIFYING, HEADS
 from zoo.convnext.layouts import REPLACED_HEAD, TORCH_NAMES
 from zoo.convnext.model import (
-    CLASSIFIER,
-    CLASSIFYING,
     HEAD,
-    HEADS,
     STEM,
     VARIANTS,
     ConvNeXt,

@@ -15,12 +15,11 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import check_activation
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 from zoo.convnext.layers import Block, Settings
 
 HEAD, STEM = ("classifier_2",), ("features_0_0",)
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
-HEADS = ("classification", "none", "maps")
 inputs = image_inputs
 
 
@@ -57,6 +56,12 @@ class ConvNeXt(nn.Module):
         self.features = features
         self.classifier = [settings.norm(), nn.Dropout(self.dropout), settings.dense(self.num_classes)]
 
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        strides = (4, 1, *(2 for _ in self.widths[1:]))
+        return levels_of(strides, (self.widths[0], *self.widths))
+
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
@@ -66,13 +71,8 @@ class ConvNeXt(nn.Module):
         Raises:
             ZooError: images of another shape.
         """
-        x = checked_images(
-            x,
-            (None, None, self.in_channels),
-            example=(224, 224),
-            fits=lambda height, width: min(height, width) >= 4 * 2 ** (len(self.blocks) - 1),
-            rule=f", or sides of {4 * 2 ** (len(self.blocks) - 1)} at least",
-        )
+        smallest = self.levels[-1].reduction
+        x = checked_images(x, (None, None, self.in_channels), smallest=smallest)
         maps = []
         for index, layers in enumerate(self.features):
             x = run(layers, x, train=train)
@@ -141,9 +141,7 @@ def create(
     Raises:
         ZooError: no such variant, head, stage or activation, or widths for other stages.
     """
-    for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
-        if value not in choices:
-            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
     usual, first, rate = VARIANTS[variant]
     counts = tuple(blocks or usual)
     channels = tuple(widths or (first * 2**index for index in range(len(counts))))

@@ -1,11 +1,9 @@
 """Networks of inverted residuals with squeeze-and-excite, scaled in depth, width and size of images."""
 
+from zoo._nn.stages import CLASSIFIER, CLASSIFYING, HEADS
 from zoo.efficientnet.layouts import REPLACED_HEAD, TORCH_NAMES
 from zoo.efficientnet.model import (
-    CLASSIFIER,
-    CLASSIFYING,
     HEAD,
-    HEADS,
     STEM,
     VARIANTS,
     EfficientNet,

@@ -12,15 +12,13 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.convolutions import Units, divisible, run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inverted_residual import InvertedResidual, Shape
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 
 HEAD, STEM = ("classifier_1",), ("features_0_0",)
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
-HEADS = ("classification", "none", "maps")
 inputs = image_inputs
 
 
@@ -86,7 +84,11 @@ class EfficientNet(nn.Module):
                     fused=stage.fused,
                 )
                 rate = self.stochastic_depth * index / total
-                blocks.append(InvertedResidual(shape, units, drop_rate=rate))
+                blocks.append(
+                    InvertedResidual(
+                        shape=shape, units=units, squeeze_activation=self.activation, drop_rate=rate
+                    )
+                )
                 inputs, index = stage.channels, index + 1
             features.append(blocks)
         self.features = [*features, units.unit(self.last_channels, 1)]
@@ -95,6 +97,12 @@ class EfficientNet(nn.Module):
             nn.Dropout(self.dropout),
             nn.Dense(self.num_classes, kernel_init=init, dtype=self.dtype),
         ]
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        strides = (2, *(stage.stride for stage in self.stages))
+        return levels_of(strides, (self.stem_channels, *(stage.channels for stage in self.stages)))
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
@@ -260,9 +268,7 @@ def create(
     Raises:
         ZooError: no such variant, head or stage.
     """
-    for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
-        if value not in choices:
-            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
     known = VARIANTS[variant]
     wide, deep = known.width if width is None else width, known.depth if depth is None else depth
     last = len(known.stages) - 1

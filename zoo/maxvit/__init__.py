@@ -1,10 +1,8 @@
 """MaxViT: convolutions, then attention inside windows and across a grid, for images that these divide."""
 
+from zoo._nn.stages import CLASSIFIER, CLASSIFYING, HEADS
 from zoo.maxvit.model import (
-    CLASSIFIER,
-    CLASSIFYING,
     HEAD,
-    HEADS,
     IGNORED,
     REPLACED_HEAD,
     SIZES,

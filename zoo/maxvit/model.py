@@ -14,15 +14,14 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run
 from zoo._nn.images import checked_images, image_inputs
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 from zoo.maxvit.layers import Block, Sizes
 
 TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
 IGNORED = {r"(.*\.)?relative_position_index": "the indices of relative places, which the windows' size tells"}
 HEAD, STEM = ("classifier_5",), ("stem_0_0",)
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
 REPLACED_HEAD = {r"classifier\.5\..*": "the head"}
-HEADS = ("classification", "none", "maps")
 inputs = image_inputs
 
 
@@ -61,6 +60,11 @@ class MaxViT(nn.Module):
         return all(
             -(-side // by) % self.sizes.partition_size == 0 for side in (height, width) for by in strides
         )
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        return levels_of([2] * (1 + len(self.widths)), (self.stem_channels, *self.widths))
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
@@ -140,10 +144,7 @@ def create(
     Raises:
         ZooError: sizes that do not fit each other, or no such size or head.
     """
-    if size not in SIZES or head not in HEADS:
-        raise ZooError(
-            f"size={size!r}, head={head!r}: expected one of {', '.join(SIZES)}; one of {', '.join(HEADS)}."
-        )
+    check_choices(size=(size, SIZES), head=(head, HEADS))
     stem, channels, counts, rate = SIZES[size]
     widths, depths = tuple(widths or channels), tuple(depths or counts)
     if len(widths) != len(depths) or any(width % head_dim for width in widths):

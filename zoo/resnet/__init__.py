@@ -1,14 +1,12 @@
 """Residual networks for images of any size."""
 
+from zoo._nn.stages import CLASSIFIER, CLASSIFYING, HEADS
 from zoo.resnet.layers import SHORTCUTS, STEMS
 from zoo.resnet.layouts import CONFIG_FIELDS, REPLACED_HEAD, TORCH_NAMES
 from zoo.resnet.model import (
     BLOCKS,
-    CLASSIFIER,
-    CLASSIFYING,
     DEPTHS,
     HEAD,
-    HEADS,
     STEM,
     ResNet,
     create,

@@ -16,12 +16,11 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import BatchNorm
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 from zoo.resnet.layers import SHORTCUTS, STEMS, BasicBlock, Bottleneck, stem_layers
 
 HEAD, STEM = ("fc",), ("conv1", "conv1_0")
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
-HEADS = ("classification", "none", "maps")
 inputs = image_inputs
 
 BLOCKS = {"basic": 1, "bottleneck": 4}  # outputs for each channel inside
@@ -53,14 +52,18 @@ class ResNet(nn.Module):
         self.bn1 = BatchNorm(dtype=self.dtype)
         inputs, dilation = self.channels, 1
         for index, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
-            stride = 2 if index or self.stride_first_stage else 1
-            keeps = index >= len(self.blocks) - self.dilated_stages
-            stage = [self._block(width, inputs, 1 if keeps else stride, dilation)]
-            dilation *= stride if keeps else 1
+            stage = [self._block(width, inputs, self._stride(index), dilation)]
+            dilation *= 2 if self._dilates(index) else 1
             stage += [self._block(width, width, 1, dilation) for _ in range(count - 1)]
             inputs = width
             setattr(self, f"layer{index + 1}", stage)
         self.fc = nn.Dense(self.num_classes, dtype=self.dtype)
+
+    def _dilates(self, stage: int) -> bool:
+        return stage >= len(self.blocks) - self.dilated_stages
+
+    def _stride(self, stage: int) -> int:
+        return 2 if (stage or self.stride_first_stage) and not self._dilates(stage) else 1
 
     def _block(self, width: int, inputs: int, stride: int, dilation: int) -> nn.Module:
         fits = stride == 1 and inputs == width
@@ -81,6 +84,14 @@ class ResNet(nn.Module):
             dilation=dilation,
         )
 
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts, and at the end that of the stem before its pooling, if any."""
+        stride = STEMS[self.stem].stride
+        strides = (stride**2, *(self._stride(index) for index in range(len(self.blocks))))
+        unpooled = [Level(stride, self.channels)] if stride > 1 else []
+        return (*levels_of(strides, (self.channels, *self.widths)), *unpooled)
+
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
@@ -93,6 +104,7 @@ class ResNet(nn.Module):
         x = checked_images(x, (None, None, self.in_channels))
         stem = self.conv1 if isinstance(self.conv1, Sequence) else [self.conv1]
         x = run([*stem, self.bn1, nn.relu], x, train=train)
+        unpooled = x
         if STEMS[self.stem].stride == 2:
             # padding=1 on both sides, as PyTorch pads; "SAME" would pad only one side here.
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
@@ -102,6 +114,7 @@ class ResNet(nn.Module):
                 x = block(x, train=train)
             maps.append(x)
         if self.out_indices:
+            maps.append(unpooled)
             return tuple(maps[index] for index in self.out_indices)
         x = x.mean((1, 2))
         return self.fc(x) if self.num_classes else x
@@ -173,15 +186,13 @@ def create(
         ZooError: no such depth, block, head, stem or shortcut, widths for other stages, or groups in basic
             blocks.
     """
-    for name, value, choices in (
-        ("depth", depth, DEPTHS),
-        ("block", block or "basic", BLOCKS),
-        ("head", head, HEADS),
-        ("stem", stem, STEMS),
-        ("shortcut", shortcut, SHORTCUTS),
-    ):
-        if value not in choices:
-            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(map(str, choices))}.")
+    check_choices(
+        depth=(depth, DEPTHS),
+        block=(block or "basic", BLOCKS),
+        head=(head, HEADS),
+        stem=(stem, STEMS),
+        shortcut=(shortcut, SHORTCUTS),
+    )
     usual, counts = DEPTHS[depth]
     block, counts = block or usual, tuple(blocks or counts)
     expansion = BLOCKS[block]

@@ -17,7 +17,9 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import bilinear
+from zoo._nn.options import check_choices
 from zoo._nn.outputs import TrainingLogits
+from zoo._nn.stages import Level
 from zoo.segmentation.layers import LiteDecoder, deeplab_head, fcn_head
 
 # LR-ASPP's layers are one module.
@@ -40,18 +42,25 @@ BACKBONES: dict[str, dict[str, Any]] = {
 
 
 class Segmenter(nn.Module):
-    """A backbone, a head for its last map, and, for training, one for an earlier map."""
+    """A backbone, a head for its last map, and, for training, one for an earlier map.
 
-    backbone: resnet.ResNet | mobilenet.MobileNet
+    With `out_indices` it gives maps of the backbone, which these count.
+    """
+
+    network: resnet.ResNet | mobilenet.MobileNet  # what the backbone is, but for its dtype and outputs
     head: str
     num_classes: int
     in_channels: int
     aux_logits: bool
     dropout: float
     aux_dropout: float
+    out_indices: tuple[int, ...] = ()
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
+        indices = self.out_indices or self.network.out_indices
+        # As a copy it computes in the dtype that the segmenter is cloned with.
+        self.backbone = self.network.clone(parent=None, name=None, out_indices=indices, dtype=self.dtype)
         earlier, last = self.widths
         if self.head == "lraspp":
             self.classifier: Any = LiteDecoder(self.num_classes, self.dtype)
@@ -64,23 +73,25 @@ class Segmenter(nn.Module):
     @property
     def layers(self) -> tuple[int, int]:
         """Indices of a MobileNet's layers whose maps are used: of an eighth, after a stride, and the last."""
-        shapes = self.backbone.shapes
-        # A dilation stands for a stride, once.
-        strided = [at for at, shape in enumerate(shapes, 1) if shape.stride > 1]
-        strided += [at for at, shape in enumerate(shapes, 1) if shape.dilation > 1][:1]
-        places = [0, *strided, len(shapes) + 1]
+        strided = [place for place, shape in enumerate(self.network.shapes, 1) if shape.stride > 1]
+        places = [0, *strided, len(self.network.shapes) + 1]
         return places[-4], places[-1]
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        return self.network.levels
 
     @property
     def widths(self) -> tuple[int, int]:
         """Numbers of channels of both maps."""
-        if isinstance(self.backbone, resnet.ResNet):
-            return self.backbone.widths[-2], self.backbone.widths[-1]
-        return self.backbone.shapes[self.layers[0] - 1].outputs, self.backbone.last_channels
+        if isinstance(self.network, resnet.ResNet):
+            return self.network.widths[-2], self.network.widths[-1]
+        return self.network.shapes[self.layers[0] - 1].outputs, self.network.last_channels
 
     def maps(self, x: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Returns the backbone's maps: an earlier one, and the last."""
-        if isinstance(self.backbone, resnet.ResNet):
+        if isinstance(self.network, resnet.ResNet):
             earlier, last = self.backbone(x, train=train)
         else:
             earlier, last = self.backbone.layer_maps(x, self.layers, train=train)
@@ -95,6 +106,8 @@ class Segmenter(nn.Module):
             ZooError: images of another shape.
         """
         x = checked_images(x, (None, None, self.in_channels))
+        if self.out_indices:
+            return self.backbone(x, train=train)
         sides = (x.shape[1], x.shape[2])
         earlier, last = self.maps(x, train=train)
         if self.head == "lraspp":
@@ -137,9 +150,7 @@ def create(
     Raises:
         ZooError: no such head or backbone, no classes, or a head that does not fit the backbone.
     """
-    for name, value, choices in (("head", head, HEADS), ("backbone", backbone, BACKBONES)):
-        if value not in choices:
-            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
+    check_choices(head=(head, HEADS), backbone=(backbone, BACKBONES))
     if num_classes < 1:
         raise ZooError(f"num_classes={num_classes}: expected 1 or more.")
     config = {**BACKBONES[backbone], **(backbone_config or {}), "in_channels": in_channels, "dtype": dtype}
@@ -149,7 +160,7 @@ def create(
             "head='lraspp': expected backbone='mobilenet_v3_large', and neither aux_logits nor dropout."
         )
     return Segmenter(
-        backbone=mobilenet.create(**config, head="none")
+        network=mobilenet.create(**config, head="none")
         if mobile
         else resnet.create(**config, head="maps", out_indices=(-2, -1)),
         head=head,

@@ -1,11 +1,9 @@
 """Swin transformers: attention in windows of images of any size, shifted in every second block."""
 
+from zoo._nn.stages import CLASSIFIER, CLASSIFYING, HEADS
 from zoo.swin.layouts import IGNORED, REPLACED_HEAD, TORCH_NAMES
 from zoo.swin.model import (
-    CLASSIFIER,
-    CLASSIFYING,
     HEAD,
-    HEADS,
     SIZES,
     STEM,
     WINDOWS,

@@ -16,13 +16,12 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run, torch_kernel
 from zoo._nn.images import checked_images, image_inputs
-from zoo._nn.stages import stage_indices
+from zoo._nn.options import check_choices, pair
+from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 from zoo._nn.windows import Window
 from zoo.swin.layers import Block, Dense, LayerNorm, PatchMerging, Sizes
 
 HEAD, STEM = ("head",), ("features_0_0",)
-CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
-HEADS = ("classification", "none", "maps")
 inputs = image_inputs
 
 
@@ -79,6 +78,12 @@ class Swin(nn.Module):
             stochastic_depth_rate=rate,
             dtype=self.dtype,
         )
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The maps that `out_indices` counts."""
+        widths = [self.width * 2**index for index in range(len(self.stages))]
+        return levels_of((self.patch_size, 1, *(2 for _ in widths[1:])), (self.width, *widths))
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
@@ -165,17 +170,13 @@ def create(
     Raises:
         ZooError: sizes that do not fit each other, or no such size, version or head.
     """
-    if size not in SIZES or version not in WINDOWS or head not in HEADS:
-        raise ZooError(
-            f"size={size!r}, version={version!r}, head={head!r}: expected one of {', '.join(SIZES)}; "
-            f"1 or 2; one of {', '.join(HEADS)}."
-        )
+    check_choices(size=(size, SIZES), version=(version, WINDOWS), head=(head, HEADS))
     first, blocks, shared, rate = SIZES[size]
     width, depths, heads = width or first, tuple(depths or blocks), tuple(heads or shared)
     widths = [width * 2**index for index in range(len(depths))]
     if len(depths) != len(heads) or any(each % count for each, count in zip(widths, heads, strict=True)):
         raise ZooError(f"depths={depths}, heads={heads}: expected as many heads, which share {widths}.")
-    windows = _windows(_pair(window_size or WINDOWS[version]), image_size, patch_size, len(depths))
+    windows = _windows(pair(window_size or WINDOWS[version]), image_size, patch_size, len(depths))
     trained = trained_window_size or 0
     trained = [trained] * len(depths) if isinstance(trained, int) else trained
     return Swin(
@@ -203,16 +204,11 @@ def create(
     )
 
 
-def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (sides, sides) if isinstance(sides, int) else sides
-    return height, width
-
-
 def _windows(window: Window, image: int | Sequence[int] | None, patch: int, stages: int) -> list[Window]:
     """Returns the windows of each stage: no larger than its map of the image, if that has a size."""
     if image is None:
         return [window] * stages
-    (down, across), (height, width) = window, _pair(image)
+    (down, across), (height, width) = window, pair(image)
     grids = [(height // patch // 2**index, width // patch // 2**index) for index in range(stages)]
     if not all(grids[-1]):
         raise ZooError(f"image_size={image}: expected {patch * 2 ** (stages - 1)} pixels or more each way.")
