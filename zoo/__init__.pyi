@@ -11,7 +11,9 @@ from . import eva as eva
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
 from . import inception as inception
+from . import lpips as lpips
 from . import maxvit as maxvit
+from . import metrics as metrics
 from . import mlp as mlp
 from . import mnasnet as mnasnet
 from . import mobilenet as mobilenet

@@ -1,9 +1,10 @@
 """Inception v3 for images of at least 75 x 75 pixels.
 
 Szegedy et al., https://arxiv.org/abs/1512.00567; the names of its blocks are those of the authors' code.
+With the pooling of TensorFlow's published graph it is the network of the Frechet inception distance.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inception import ConvNorm, centered, check_blocks, check_colors
@@ -61,6 +63,15 @@ class Fork(NamedTuple):
 
 def _average(x: jax.Array) -> Any:
     return nn.avg_pool(x, (3, 3), (1, 1), ((1, 1), (1, 1)))
+
+
+def _average_inside(x: jax.Array) -> Any:
+    """Averages as TensorFlow does, over the pixels of a window that are inside the image."""
+    return nn.avg_pool(x, (3, 3), (1, 1), ((1, 1), (1, 1)), count_include_pad=False)
+
+
+def _largest(x: jax.Array) -> jax.Array:
+    return max_pool(x, 3, 1, padding=1)
 
 
 def _halve(x: jax.Array) -> jax.Array:
@@ -138,7 +149,26 @@ BLOCKS = {
     "Mixed_7b": _E,
     "Mixed_7c": _E,
 }
+<<<<<<< HEAD
 _HALVING = ("Mixed_6a", "Mixed_7a")
+=======
+
+
+def _pooling(branches: Branches, pool: Step) -> Branches:
+    """Returns the branches with another pooling instead of the average."""
+    return tuple(tuple(pool if step is _average else step for step in branch) for branch in branches)
+
+
+# Whose pooling -> the branches of each block. The graph of December 2015, from which the Frechet inception
+# distance takes its features, has a maximum in its last block.
+POOLINGS: Mapping[str, Mapping[str, Branches]] = {
+    "torchvision": BLOCKS,
+    "tensorflow": {
+        name: _pooling(branches, _largest if name == "Mixed_7c" else _average_inside)
+        for name, branches in BLOCKS.items()
+    },
+}
+>>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
 _AUXILIARY = "Mixed_6e"  # the block whose output the auxiliary head reads
 
 
@@ -203,7 +233,11 @@ class Inception(nn.Module):
     aux_logits: bool
     transform_input: bool
     dropout: float
+<<<<<<< HEAD
     out_indices: tuple[int, ...]
+=======
+    pooling: str = "torchvision"
+>>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
@@ -214,7 +248,7 @@ class Inception(nn.Module):
         self.Conv2d_3b_1x1 = unit(_STEM[3], size=(1, 1))
         self.Conv2d_4a_3x3 = unit(_STEM[4])
         for name in self.blocks:
-            setattr(self, name, Mixed(BLOCKS[name], self.dtype))
+            setattr(self, name, Mixed(POOLINGS[self.pooling][name], self.dtype))
         self.AuxLogits = AuxiliaryHead(self.num_classes, self.dtype)
         self.drop = nn.Dropout(self.dropout)
         self.fc = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.1), dtype=self.dtype)
@@ -271,6 +305,7 @@ def create(
     aux_logits: bool = True,
     transform_input: bool = False,
     dropout: float = 0.5,
+    pooling: str = "torchvision",
     dtype: DTypeLike | None = None,
 ) -> Inception:
     """Builds an Inception v3; the defaults are torchvision's inception_v3.
@@ -287,12 +322,21 @@ def create(
         transform_input: If true, images normalized as ImageNet's usually are become those of [-1, 1] first,
             which the published weights are for.
         dropout: Rate of dropout before the last layer.
+        pooling: One of POOLINGS: "torchvision", or "tensorflow" for the weights of the Frechet inception
+            distance, which take images of 299 x 299 pixels in [-1, 1].
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
+<<<<<<< HEAD
         ZooError: no such block, head or stage, or transform_input for images without colors.
     """
     check_choices(head=(head, HEADS))
+=======
+        ZooError: no such block or pooling, or transform_input for images without colors.
+    """
+    if pooling not in POOLINGS:
+        raise ZooError(f"pooling={pooling!r}; expected one of {', '.join(POOLINGS)}.")
+>>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
     check_blocks(blocks, BLOCKS)
     check_colors(transform_input, in_channels)
     return Inception(
@@ -302,8 +346,12 @@ def create(
         aux_logits=aux_logits and bool(num_classes) and head == "classification",
         transform_input=transform_input,
         dropout=dropout,
+<<<<<<< HEAD
         out_indices=stage_indices(out_indices, out_features, 2 + sum(name in _HALVING for name in blocks))
         if head == "maps"
         else (),
+=======
+        pooling=pooling,
+>>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
         dtype=dtype,
     )

@@ -8,6 +8,7 @@ from tests.cases import (
     classics,
     convolutions,
     evas,
+    latents,
     maxvits,
     pairs,
     resnets,
@@ -34,7 +35,20 @@ __all__ = [
     "labels",
 ]
 
-FILES = (small, classics, convolutions, resnets, swins, maxvits, segmenters, texts, vits, evas, pairs)
+FILES = (
+    small,
+    classics,
+    convolutions,
+    resnets,
+    swins,
+    maxvits,
+    segmenters,
+    latents,
+    texts,
+    vits,
+    evas,
+    pairs,
+)
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
 HEAD_CASES = {**TEXT_HEAD_CASES, **pairs.HEAD_CASES}
 DROPOUT_CASES = {name: case for file in FILES for name, case in getattr(file, "DROPOUT_CASES", {}).items()}

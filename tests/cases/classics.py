@@ -4,7 +4,13 @@ from dataclasses import replace
 from functools import partial
 
 from tests.cases.case import Case, images
-from tests.reference.published import classic, classic_of, short_googlenet, short_inception
+from tests.reference.published import (
+    classic,
+    classic_of,
+    short_googlenet,
+    short_inception,
+    tensorflow_inception,
+)
 
 SEVEN = {"num_classes": 7}
 DENSENET = {"growth_rate": 4, "block_config": (2, 1), "num_init_features": 6, "bn_size": 2}
@@ -77,6 +83,20 @@ CASES = {
         partial(short_inception, aux_logits=False, transform_input=True, dropout=0.0, **SEVEN),
         [images(2, 81, 97, 3)],
         layout="torchvision",
+    ),
+    "inception, as TensorFlow pools": Case(
+        "inception",
+        {
+            **SEVEN,
+            "blocks": ("Mixed_5b", "Mixed_6a", "Mixed_6e", "Mixed_7a", "Mixed_7c"),
+            "aux_logits": False,
+            "dropout": 0.0,
+            "pooling": "tensorflow",
+        },
+        partial(tensorflow_inception, transform_input=False, dropout=0.0, **SEVEN),
+        [images(2, 75, 91, 3)],
+        layout="torchvision",
+        slow=True,
     ),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -424,3 +425,55 @@ def short_inception(**options: Any) -> nn.Module:
     net.Mixed_6e = type(net.Mixed_6e)(736, channels_7x7=192)
     net.Mixed_7c = InceptionE(1280)
     return net
+
+
+def tensorflow_inception(**options: Any) -> nn.Module:
+    """The same with the pooling of TensorFlow's graph, as the Frechet inception distance has it."""
+    net = short_inception(aux_logits=False, **options)
+    for name in ("5b", "6e", "7c"):
+        pooled_as_tensorflow(getattr(net, f"Mixed_{name}"), largest=name == "7c")
+    return net
+
+
+def pooled_as_tensorflow(block: nn.Module, *, largest: bool) -> nn.Module:
+    """A block of torchvision's Inception v3 with averages of what is inside, or the largest numbers."""
+    from torch.nn import functional as F
+
+    kind, pool = type(block), F.max_pool2d if largest else partial(F.avg_pool2d, count_include_pad=False)
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        with mock.patch("torch.nn.functional.avg_pool2d", pool):
+            return kind.forward(self, x)
+
+    block.__class__ = type(f"Pooled{kind.__name__}", (kind,), {"forward": forward})
+    return block
+
+
+class LPIPS(nn.Module):
+    """Distances of images by features of torchvision's `name`, those of the layers `taps`."""
+
+    def __init__(self, name: str, taps: dict[int, int], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.taps = taps
+        self.net = nn.Module()
+        self.net.features = classic(name).features[: max(taps) + 1]
+        for index, channels in enumerate(taps.values()):
+            layer = nn.Module()
+            layer.model = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(channels, 1, 1, bias=False))
+            setattr(self, f"lin{index}", layer)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        shift, scale = (
+            torch.tensor(each).to(x).view(3, 1, 1) for each in ([-0.03, -0.088, -0.188], [0.458, 0.448, 0.45])
+        )
+        x, found = (x - shift) / scale, []
+        for index, layer in enumerate(self.net.features):
+            x = layer(x)
+            if index in self.taps:
+                found.append(x.clone())  # the ReLU after a norm writes into it
+        return [each / (each.square().sum(1, keepdim=True).sqrt() + 1e-10) for each in found]
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        pairs = zip(self.maps(a), self.maps(b), strict=True)
+        layers = [getattr(self, f"lin{index}").model for index in range(len(self.taps))]
+        return sum(layer((x - y) ** 2).mean((1, 2, 3)) for layer, (x, y) in zip(layers, pairs, strict=True))

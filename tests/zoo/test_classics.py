@@ -10,7 +10,7 @@ import torch
 import converters
 import zoo
 from tests.equivalence import FORWARD, difference, randomise, run_torch, state_dict
-from tests.reference.published import classic, classic_of
+from tests.reference.published import classic, classic_of, pooled_as_tensorflow
 from zoo import alexnet, densenet, googlenet, inception, shufflenet, squeezenet, vgg
 from zoo._loading import layouts
 from zoo._loading.build import build
@@ -83,6 +83,7 @@ REFUSED = {
     "shufflenet": (shufflenet, {"width": 3}, "no width 3; choose one of 0.5, 1.0, 1.5, 2.0"),
     "odd halves": (shufflenet, {"widths": (8, 7, 8, 8, 8)}, "expected 5 numbers, even ones for the stages"),
     "colors": (googlenet, {"transform_input": True, "in_channels": 1}, "of 3 channels, not of 1; pass"),
+    "pooling": (inception, {"pooling": "fid"}, "pooling='fid'; expected one of torchvision, tensorflow."),
     "blocks": (inception, {"blocks": ("Mixed_6a", "Mixed_5b")}, "expected some of Mixed_5b, Mixed_5c"),
 }
 
@@ -128,6 +129,24 @@ def test_the_auxiliary_head_of_inception_is_torchvisions(train):
         variables = converters.convert(state_dict(twin), head, maps)
         found, _ = head.apply(variables, maps, train=train, mutable=["batch_stats"])
         assert difference(np.asarray(found), expected) <= (1e-11 if train else FORWARD)
+
+
+TENSORFLOW = {"Mixed_5b": ("InceptionA", 32), "Mixed_6b": ("InceptionC", 128), "Mixed_7c": ("InceptionE",)}
+
+
+@pytest.mark.parametrize("name", TENSORFLOW)
+def test_blocks_of_inception_pool_as_tensorflow_does(name):
+    """Averages leave padding out, and the last block takes the largest numbers."""
+    kind, *options = TENSORFLOW[name]
+    twin = pooled_as_tensorflow(classic_of("inception", kind, 8, *options), largest=name == "Mixed_7c")
+    twin, maps = randomise(twin).eval(), np.random.default_rng(3).normal(size=(2, 5, 7, 8))
+    (expected,) = run_torch(twin, [np.moveaxis(maps, -1, 1)]).outputs
+    for pooling, same in (("tensorflow", True), ("torchvision", False)):
+        block = inception.Mixed(inception.POOLINGS[pooling][name], None)
+        with jax.enable_x64(True):
+            found = block.apply(converters.convert(state_dict(twin), block, maps), maps)
+            error = difference(np.moveaxis(np.asarray(found), -1, 1), expected)
+        assert (error <= FORWARD) == same, error
 
 
 def test_a_file_with_auxiliary_heads_serves_a_model_without_them():

@@ -25,7 +25,7 @@ import sys, zoo
 heavy = {"torch", "orbax", "huggingface_hub", "matplotlib", "optax", "PIL", "typer", "tokenizers"}
 heavy |= {"jax", "flax", "numpy"}
 found = heavy & {name.partition(".")[0] for name in sys.modules}
-families = {"zoo.mlp", "zoo.cnn", "zoo.vae", "zoo.cli", "zoo.training"} & sys.modules.keys()
+families = {"zoo.mlp", "zoo.cnn", "zoo.vae", "zoo.cli", "zoo.metrics", "zoo.training"} & sys.modules.keys()
 assert not found and not families, (found, families)
 heavy -= {"jax", "flax", "numpy"}
 zoo.load(sys.argv[1], pretrained=True)
@@ -41,12 +41,12 @@ FOREIGN = '__version__ = "0.0.1"\n'
 
 
 def test_the_public_names_are_these():
-    assert sorted(zoo.__all__) == sorted([*NAMES, *FAMILIES, "training"])
+    assert sorted(zoo.__all__) == sorted([*NAMES, *FAMILIES, "metrics", "training"])
     assert all(getattr(zoo, name).__doc__ for name in NAMES)
 
 
 def test_dir_shows_what_there_is_and_nothing_else():
-    assert dir(zoo) == sorted([*NAMES, *FAMILIES, "training", "__version__"])
+    assert dir(zoo) == sorted([*NAMES, *FAMILIES, "metrics", "training", "__version__"])
     assert all(getattr(zoo, name) for name in dir(zoo))
     assert zoo.__version__ == version("flax-zoo")
 

@@ -10,6 +10,7 @@ from zoo._errors import WeightsError, ZooError
 from zoo._hub import hub_file, remote_file
 from zoo._hub.settings import Token
 from zoo._loading import repositories, resolve, text_settings, weights
+from zoo._loading.load import backbone_of
 from zoo._loading.located import Located
 from zoo._registry import manifest
 from zoo._registry.entry import UNATTESTED, Entry, Weights
@@ -31,6 +32,9 @@ def fetch(name: str, *, token: Token = None) -> Cached:
         WeightsError: they cannot be had, or are not what they should be.
     """
     located = resolve.resolve(name, token=token)
+    backbone = backbone_of(located.entry)
+    if backbone:
+        weights.content_of(backbone)
     content, path = weights.content_of(located)
     size = content.size + sum(remote_file.read(shard)[0].size for shard in weights.shards(located))
     if located.entry.takes_tokens and located.weights.repo:

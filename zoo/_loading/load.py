@@ -3,6 +3,7 @@
 from __future__ import annotations  # help(zoo.load) then shows the names of types, not what they stand for
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,7 @@ from zoo._loading.nnx_model import in_nnx
 from zoo._loading.own_nnx import is_function, load_own
 from zoo._loading.resolve import Name, resolve
 from zoo._model import Model, Origin
+from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._variables import init, lazy, stacking
 from zoo._variables.casting import Array, float_dtype
@@ -130,6 +132,15 @@ def load(
     return model if library == "linen" else in_nnx(model, seed)
 
 
+_BACKBONE = "net"  # the attribute that holds one
+
+
+def backbone_of(entry: Entry) -> Located | None:
+    """Returns the entry that gives the tensors of the network inside, which the entry's own file lacks."""
+    name = families.family(entry).backbones.get(entry.config.get(_BACKBONE, "")) if entry.family else None
+    return resolve(name) if name else None
+
+
 KEYWORDS = tuple(inspect.signature(load).parameters)[1:-1]
 
 
@@ -198,7 +209,7 @@ def pretrained_fit(
     tensors = weights.read(located)
     located, notes = heads.without_missing(located, tensors)
     built, described = build(located.entry, config=config)
-    found = layouts.fitted(described, _with_dense_layers(located, tensors), built, leeway=leeway)
+    found = layouts.fitted(described, _completed(located, tensors), built, leeway=leeway)
     return built, described, found._replace(notes=(*notes, *found.notes))
 
 
@@ -256,7 +267,7 @@ def _pretrained(
     """Returns the arrays of the weights, which fit the module but for its head, and notes."""
     entry = located.entry
     if entry.layout:
-        found = _with_dense_layers(located, tensors)
+        found = _completed(located, tensors)
         fitted = layouts.fitted(entry, found, module, head, others, leeway, whole)
         return _converted(fitted.conversion, sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
@@ -273,12 +284,18 @@ def _pretrained(
     return dict(arrays), ()
 
 
-def _with_dense_layers(located: Located, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Adds the tensors of the dense layers of sentence-transformers, which have files of their own."""
-    if not located.entry.config.get("projections"):
+def _completed(located: Located, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Adds the tensors that are in other files: of sentence-transformers' dense layers, and of a backbone."""
+    entry = located.entry
+    if entry.config.get("projections"):
+        read = partial(companion, located, at_root=True)
+        return {**tensors, **dict(sentence_transformers.dense_tensors(entry.name, read))}
+    backbone = backbone_of(entry)
+    if backbone is None or any(name.startswith(f"{_BACKBONE}.") for name in tensors):
         return tensors
-    read = partial(companion, located, at_root=True)
-    return {**tensors, **dict(sentence_transformers.dense_tensors(located.entry.name, read))}
+    others, unused = weights.read(backbone), "|".join(families.family(entry).ignored)
+    inside = {f"{_BACKBONE}.{name}": name for name in others}
+    return {**tensors, **{to: others[name] for to, name in inside.items() if not re.fullmatch(unused, to)}}
 
 
 def _converted(conversion: Conversion, *, sliced: bool) -> Loaded:

@@ -11,7 +11,7 @@ from zoo._registry.entry import Entry
 from zoo._registry.family import Family
 
 ANY = "any"  # the layout of a file of the Hub: one of its family's, which its names tell
-NO_FAMILIES = ("cli", "training")  # what else is public in zoo
+NO_FAMILIES = ("cli", "metrics", "training")  # what else is public in zoo
 
 
 @cache

@@ -111,6 +111,8 @@ class Family:
         head: The layers that give logits; `num_classes=` initializes them where the weights have others.
         neck: Layers before the head that only some files have; they may be initialized with it.
         headless: Head that some files lack -> a regular expression for its tensors, and the head without it.
+        backbones: Value of `create`'s keyword `net` -> the entry whose tensors are those of the attribute
+            `net`, where a file has none of them.
         stem: Names of the first layer, which `in_channels=` adapts to other images.
         classifier: Keywords of `create` that make a classifier; finetuning adds them.
         classifying: Values of the keyword `head` whose logits `num_classes` counts; all, if there are none.
@@ -134,6 +136,7 @@ class Family:
     head: tuple[str, ...] = ()
     neck: tuple[str, ...] = ()
     headless: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    backbones: Mapping[str, str] = field(default_factory=dict)
     stem: tuple[str, ...] = ()
     classifier: Mapping[str, Any] = field(default_factory=dict)
     classifying: tuple[str, ...] = ()
