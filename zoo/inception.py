@@ -149,9 +149,7 @@ BLOCKS = {
     "Mixed_7b": _E,
     "Mixed_7c": _E,
 }
-<<<<<<< HEAD
 _HALVING = ("Mixed_6a", "Mixed_7a")
-=======
 
 
 def _pooling(branches: Branches, pool: Step) -> Branches:
@@ -168,7 +166,6 @@ POOLINGS: Mapping[str, Mapping[str, Branches]] = {
         for name, branches in BLOCKS.items()
     },
 }
->>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
 _AUXILIARY = "Mixed_6e"  # the block whose output the auxiliary head reads
 
 
@@ -233,11 +230,8 @@ class Inception(nn.Module):
     aux_logits: bool
     transform_input: bool
     dropout: float
-<<<<<<< HEAD
     out_indices: tuple[int, ...]
-=======
     pooling: str = "torchvision"
->>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
@@ -327,16 +321,13 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-<<<<<<< HEAD
         ZooError: no such block, head or stage, or transform_input for images without colors.
     """
     check_choices(head=(head, HEADS))
-=======
         ZooError: no such block or pooling, or transform_input for images without colors.
     """
     if pooling not in POOLINGS:
         raise ZooError(f"pooling={pooling!r}; expected one of {', '.join(POOLINGS)}.")
->>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
     check_blocks(blocks, BLOCKS)
     check_colors(transform_input, in_channels)
     return Inception(
@@ -346,12 +337,9 @@ def create(
         aux_logits=aux_logits and bool(num_classes) and head == "classification",
         transform_input=transform_input,
         dropout=dropout,
-<<<<<<< HEAD
         out_indices=stage_indices(out_indices, out_features, 2 + sum(name in _HALVING for name in blocks))
         if head == "maps"
         else (),
-=======
         pooling=pooling,
->>>>>>> 7a79a7d (Metrics: FID, Inception Score, LPIPS; Inception with TensorFlow's pooling, family lpips)
         dtype=dtype,
     )
