@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.inception import ConvNorm, centered, check_blocks, check_colors
@@ -321,13 +320,9 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such block, head or stage, or transform_input for images without colors.
+        ZooError: no such block, head, stage or pooling, or transform_input for images without colors.
     """
-    check_choices(head=(head, HEADS))
-        ZooError: no such block or pooling, or transform_input for images without colors.
-    """
-    if pooling not in POOLINGS:
-        raise ZooError(f"pooling={pooling!r}; expected one of {', '.join(POOLINGS)}.")
+    check_choices(head=(head, HEADS), pooling=(pooling, POOLINGS))
     check_blocks(blocks, BLOCKS)
     check_colors(transform_input, in_channels)
     return Inception(

@@ -17,6 +17,7 @@ from zoo import alexnet, squeezenet, vgg
 from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images
+from zoo._nn.options import check_choices
 
 TORCH_NAMES = {"lpips": ((r"^(lin\d)\.", r"\1.model.1."),)}  # with torchvision's names inside `net`
 BACKBONES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
@@ -113,6 +114,5 @@ def create(*, net: str = "alex", dropout: float = 0.5, dtype: DTypeLike | None =
     Raises:
         ZooError: no such classifier.
     """
-    if net not in BACKBONES:
-        raise ZooError(f"net={net!r}; expected one of {', '.join(BACKBONES)}.")
+    check_choices(net=(net, BACKBONES))
     return LPIPS(backbone=net, dropout=dropout, dtype=dtype)

@@ -83,7 +83,7 @@ REFUSED = {
     "shufflenet": (shufflenet, {"width": 3}, "no width 3; choose one of 0.5, 1.0, 1.5, 2.0"),
     "odd halves": (shufflenet, {"widths": (8, 7, 8, 8, 8)}, "expected 5 numbers, even ones for the stages"),
     "colors": (googlenet, {"transform_input": True, "in_channels": 1}, "of 3 channels, not of 1; pass"),
-    "pooling": (inception, {"pooling": "fid"}, "pooling='fid'; expected one of torchvision, tensorflow."),
+    "pooling": (inception, {"pooling": "fid"}, "no pooling 'fid'; choose one of torchvision, tensorflow."),
     "blocks": (inception, {"blocks": ("Mixed_6a", "Mixed_5b")}, "expected some of Mixed_5b, Mixed_5c"),
 }
 

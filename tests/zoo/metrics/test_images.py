@@ -138,5 +138,5 @@ def test_what_lpips_cannot_compare_is_refused(perceptual, digits):
         model(x[:, :30], x[:, :30])
     with pytest.raises(zoo.ZooError, match=r"images of shapes \(2, 33, 33, 3\) and \(1, 33"):
         model(x, x[:1])
-    with pytest.raises(zoo.ZooError, match="net='resnet'; expected one of alex, vgg, squeeze"):
+    with pytest.raises(zoo.ZooError, match="no net 'resnet'; choose one of alex, vgg, squeeze"):
         zoo.lpips.create(net="resnet")
