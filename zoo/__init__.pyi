@@ -33,6 +33,7 @@ from ._errors import PublishError as PublishError
 from ._errors import UnknownModelError as UnknownModelError
 from ._errors import WeightsError as WeightsError
 from ._errors import ZooError as ZooError
+from ._inference.classify import classify as classify
 from ._inference.embed import embed as embed
 from ._inference.features import feature_gradients as feature_gradients
 from ._inference.features import features as features

@@ -1,5 +1,7 @@
 """Models of transformers for texts and images, with the outputs of the zoo's."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,6 +37,23 @@ def clip(*, eos_token_id: int, **options: Any) -> nn.Module:
 def siglip() -> nn.Module:
     """A SiglipModel."""
     return _pair("SiglipModel", text_config={**TEXT, "projection_size": 24}, vision_config=IMAGE)
+
+
+def published_class(name: str, *, text_config: Mapping[str, Any]) -> nn.Module:
+    """A class of both encoders as it is published, with its own outputs."""
+    more = {"projection_dim": 12} if name == "CLIPModel" else {}
+    parent = _named(name)
+    return parent(_config(parent, text_config={**TEXT, **text_config}, vision_config=IMAGE, **more))
+
+
+def pipeline(model: nn.Module, directory: Path, processor: Any) -> Any:
+    """transformers' pipeline that finds labels for pictures."""
+    import transformers
+
+    tokens = transformers.AutoTokenizer.from_pretrained(str(directory))
+    return transformers.pipeline(
+        "zero-shot-image-classification", model=model, tokenizer=tokens, image_processor=processor
+    )
 
 
 def encoder(name: str, *, rate: float = 0.0, **options: Any) -> nn.Module:

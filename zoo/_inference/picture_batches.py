@@ -34,6 +34,7 @@ def logits(
     *,
     batch_size: int | None,
     refused: Refused,
+    function: Callable[[Model, jax.Array], jax.Array] | None = None,
 ) -> Iterator[tuple["Picture", np.ndarray]]:
     """Yields each picture that can be read, with the model's logits for it, float32.
 
@@ -43,6 +44,7 @@ def logits(
         read: Function that makes the model's input of them.
         batch_size: Pictures at a time.
         refused: Called with each picture that cannot be read, and why.
+        function: Function with a name, of the model and images, whose output is yielded instead of logits.
     """
     names: deque[Picture] = deque()
 
@@ -59,7 +61,7 @@ def logits(
     examples: Iterable[np.ndarray] = chain(first, rest)
     if isinstance(pictures, Sized):
         examples = _Counted(examples, len(pictures))
-    found = predict_all(load(), examples, batch_size=size, function=_logits)
+    found = predict_all(load(), examples, batch_size=size, function=function or _logits)
     yield from ((names.popleft(), each) for each in found)
 
 

@@ -50,13 +50,26 @@ def predict(
         ZooError: the model is no classifier, nothing says how pictures become its input, or inputs cannot be
             read, which are all named.
     """
+    return gathered(
+        lambda refused: predictions(subject(model), inputs, top=top, batch_size=batch_size, refused=refused)
+    )
+
+
+def gathered(found: Callable[[picture_batches.Refused], Iterable[tuple[Any, Best]]]) -> list[Best]:
+    """Returns the classes of all inputs.
+
+    Args:
+        found: Yields inputs and their classes; calls its argument with each that cannot be read.
+
+    Raises:
+        ZooError: some cannot be read, which are all named.
+    """
     failed: list[str] = []
 
     def refused(picture: Any, error: Exception) -> None:
         failed.append(str(error))
 
-    found = predictions(subject(model), inputs, top=top, batch_size=batch_size, refused=refused)
-    results = [best for _, best in found]
+    results = [best for _, best in found(refused)]
     if failed:
         more = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
         count = len(failed) + len(results)
@@ -80,14 +93,23 @@ def predictions(
         inputs, top, batch_size: As for `predict`.
         refused: Called with each picture that cannot be read, which is then left out, and why.
     """
-    for name, value in (("top", top), ("batch_size", batch_size)):
-        if value is not None and value < 1:
-            raise ZooError(f"{name}={value}; expected 1 or more.")
+    checked(top=top, batch_size=batch_size)
     ways: Callable[..., Iterator[tuple[Any, np.ndarray]]] = (
         _of_texts if of.entry.takes_tokens else _of_pictures
     )
     for given, logits in ways(of, inputs, batch_size, refused):
         yield given, _best(of.entry, logits, top)
+
+
+def checked(**counts: int | None) -> None:
+    """Checks that numbers are positive, where they are given.
+
+    Raises:
+        ZooError: one is not.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ZooError(f"{name}={value}; expected 1 or more.")
 
 
 def _best(entry: Entry, logits: np.ndarray, top: int) -> Best:

@@ -29,7 +29,7 @@ from converters.tensors import Tensors, notes_of
 from zoo._errors import WeightsError
 from zoo._loading.heads import without_head
 from zoo._registry import families
-from zoo._registry.entry import Entry
+from zoo._registry.entry import Entry, Input
 
 
 class Leeway(NamedTuple):
@@ -107,11 +107,10 @@ def fitted(
         WeightsError: tensors that should be tied differ.
     """
     tensors, layouts = as_tensors(source), _layouts(entry)
-    inputs = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in entry.inputs]
-    inspection, unused = inspect_module(module, *inputs), _unused(entry, head)
+    inspection, unused = _inspected(module, entry.inputs), _unused(entry, head)
     if whole is not None:
         names = {
-            name for layout in layouts.values() for name in _spare(whole, inspection, inputs, tensors, layout)
+            name for layout in layouts.values() for name in _spare(entry, whole, inspection, tensors, layout)
         }
         unused = {**unused, **dict.fromkeys(sorted(names), "the other head")}
     allowed = (*_tied_names(entry), *unused, *leeway.ignore)
@@ -150,12 +149,17 @@ def _unused(entry: Entry, head: tuple[str, ...] = ()) -> Mapping[str, str]:
     return {**family.ignored, **(family.replaced_head if head else {})}
 
 
+def _inspected(module: nn.Module, inputs: Sequence[Input]) -> Inspection:
+    return inspect_module(module, *(jax.ShapeDtypeStruct(each.shape, each.dtype) for each in inputs))
+
+
 def _spare(
-    whole: nn.Module, inspection: Inspection, inputs: Sequence[Any], tensors: Tensors, layout: NamesAndRules
+    entry: Entry, whole: nn.Module, inspection: Inspection, tensors: Tensors, layout: NamesAndRules
 ) -> Iterator[str]:
     """Yields regular expressions for the tensors of the layers that only the whole module has."""
     present = {array.path for array in inspection.arrays}
-    found = best_fit(inspect_module(whole, *inputs), tensors, layout, (), (), ())
+    inputs = families.family(entry).inputs(whole, entry.inputs)  # another head may take others
+    found = best_fit(_inspected(whole, inputs), tensors, layout, (), (), ())
     for link in found.links:
         if not any(array.path in present for array in link.arrays):
             yield from (re.escape(name.removeprefix(found.prefix)) for name in link.tensors)

@@ -41,6 +41,8 @@ class TextSettings:
         prompts: Beginnings of texts, by name.
         default_prompt: Name of the prompt that is used where none is chosen.
         begin: Id of the token that a text begins with; None where no file says it.
+        pad: Token that texts are padded with; None where no file says it.
+        plain: If true, texts lose their punctuation and repeated spaces, as those of SigLIP.
     """
 
     max_length: int | None = None
@@ -48,6 +50,8 @@ class TextSettings:
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     begin: int | None = None
+    pad: str | None = None
+    plain: bool = False
 
     def prompt(self, name: str | None) -> str:
         """Returns the prompt of that name, or the default one for None; '' is none.
@@ -76,12 +80,17 @@ def text_settings(located: Located) -> TextSettings:
         _options(name, file, files[file])
         for file in (TOKENIZER_CONFIG, TRANSFORMER_CONFIG, CONFIG, GENERATION)
     )
+    kind, pad = str(tokens.get("tokenizer_class")), tokens.get("pad_token")
     return TextSettings(
         max_length=_limit(transformer.get("max_seq_length")) or _limit(tokens.get("model_max_length")),
-        lower_case=bool(transformer.get("do_lower_case")),
+        lower_case=bool(transformer.get("do_lower_case"))
+        or kind.startswith("Siglip2Tokenizer")
+        or (kind.startswith("SiglipTokenizer") and tokens.get("do_lower_case") is not False),
         prompts={key: text or "" for key, text in (sentences.get("prompts") or {}).items()},
         default_prompt=sentences.get("default_prompt_name"),
         begin=generation.get("bos_token_id"),
+        pad=pad.get("content") if isinstance(pad, dict) else pad,
+        plain=kind.startswith("SiglipTokenizer"),
     )
 
 

@@ -1,5 +1,7 @@
 """Texts to tokens; needs the `text` extra."""
 
+import re
+import string
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
@@ -49,11 +51,18 @@ def tokenizer_of(located: Located) -> "Tokenizer":
     if located.entry.takes_images:
         raise ZooError(f"{name!r} takes pictures, not texts: zoo.preprocess({name!r}) makes its input.")
     made = tokenizer_from(located.entry.name, partial(companion, located))
-    if text_settings(located).lower_case:
-        from tokenizers import normalizers
+    settings = text_settings(located)
+    if settings.lower_case or settings.plain:
+        from tokenizers import Regex, normalizers
 
-        own = [made.normalizer] if made.normalizer else []
-        made.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+        more: list[normalizers.Normalizer] = []
+        if settings.lower_case:
+            more.append(normalizers.Lowercase())
+        if settings.plain:
+            marks = Regex(f"[{re.escape(string.punctuation)}]")
+            spaces = normalizers.Replace(Regex(r"\s+"), " ")
+            more += [normalizers.Replace(marks, ""), spaces, normalizers.Strip()]
+        made.normalizer = normalizers.Sequence([*more, *([made.normalizer] if made.normalizer else [])])
     return made
 
 

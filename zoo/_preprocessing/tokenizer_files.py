@@ -46,6 +46,9 @@ ROBERTA = {
     "cls": "<s>",
     "mask": "<mask>",
 }
+CLIP = {"bos": "<|startoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>", "pad": "<|endoftext|>"}
+# Words of CLIP's tokenizer: special tokens, endings after an apostrophe, letters, a digit, anything else.
+CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 GPT2 = {"bos": "<|endoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>"}
 
 
@@ -125,7 +128,8 @@ def _built(name: str, read: Read, options: Options) -> "Tokenizer":
     if words is not None:
         return _wordpiece(words, options)
     if pairs is not None and merges is not None:
-        return _bytelevel(decode_json(pairs, f"{PAIRS} is not JSON"), merges, options)
+        vocabulary = decode_json(pairs, f"{PAIRS} is not JSON")
+        return (_clip if CLIP["bos"] in vocabulary else _bytelevel)(vocabulary, merges, options)
     sentencepiece = read(SENTENCEPIECE)
     if sentencepiece is not None:
         kind = tokenizer_class(name, options.config, read)
@@ -171,13 +175,7 @@ def _bytelevel(vocabulary: Mapping[str, int], merges: bytes, options: Options) -
     """Returns the tokenizer of a vocab.json and merges.txt: GPT-2's, or RoBERTa's if it has `<s>`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-    lines = [line for line in merges.decode().split("\n") if line.strip() and not line.startswith("#version")]
-    made = Tokenizer(
-        models.BPE(
-            dict(vocabulary),
-            [(first, second) for first, _, second in (line.partition(" ") for line in lines)],
-        )
-    )
+    made = Tokenizer(models.BPE(dict(vocabulary), _merges(merges)))
     spaced = bool(options.config.get("add_prefix_space", False))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
     made.decoder = decoders.ByteLevel()
@@ -190,6 +188,48 @@ def _bytelevel(vocabulary: Mapping[str, int], merges: bytes, options: Options) -
         made.post_processor = processors.RobertaProcessing(last, first, add_prefix_space=spaced)
     else:
         made.post_processor = processors.ByteLevel(trim_offsets=False)
+    return made
+
+
+def _merges(content: bytes) -> list[tuple[str, str]]:
+    """Returns the pairs of a merges.txt."""
+    lines = [
+        line for line in content.decode().split("\n") if line.strip() and not line.startswith("#version")
+    ]
+    return [(first, second) for first, _, second in (line.partition(" ") for line in lines)]
+
+
+def _clip(vocabulary: Mapping[str, int], merges: bytes, options: Options) -> "Tokenizer":
+    """Returns the tokenizer of a vocab.json and merges.txt of CLIP, whose words end in `</w>`."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    special = options.special_tokens(CLIP)
+    model = models.BPE(
+        dict(vocabulary),
+        _merges(merges),
+        continuing_subword_prefix="",
+        end_of_word_suffix="</w>",
+        fuse_unk=False,
+        unk_token=_content(special["unk"]),
+    )
+    made = Tokenizer(model)
+    made.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(CLIP_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    _add(made, special, options)
+    last, first = (
+        (text, made.token_to_id(text) or 0) for text in map(_content, (special["eos"], special["bos"]))
+    )
+    made.post_processor = processors.RobertaProcessing(
+        last, first, trim_offsets=False, add_prefix_space=False
+    )
     return made
 
 

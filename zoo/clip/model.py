@@ -60,6 +60,11 @@ class CLIP(nn.Module):
             self.logit_bias = self.param("logit_bias", bias, shape)
 
     @property
+    def scores(self) -> str:
+        """Meaning of an image's logits: one text of all is right, "softmax", or each may be, "sigmoid"."""
+        return "softmax" if self.variant == "clip" else "sigmoid"
+
+    @property
     def max_length(self) -> int:
         """Longest text, in tokens."""
         return self.text.max_length
@@ -86,6 +91,11 @@ class CLIP(nn.Module):
         _, pooled = self.vision_model(pixel_values, train=train)
         return self.visual_projection(pooled) if self.variant == "clip" else pooled
 
+    def temperature(self) -> tuple[jax.Array, jax.Array]:
+        """Returns the factor of the products of vectors, and what is added to them."""
+        bias = self.logit_bias if self.variant == "siglip" else jnp.zeros_like(self.logit_scale)
+        return jnp.exp(self.logit_scale), bias
+
     def __call__(
         self,
         input_ids: jax.Array,
@@ -111,9 +121,8 @@ class CLIP(nn.Module):
         """
         images = _unit(self.get_image_features(pixel_values, train=train))
         texts = _unit(self.get_text_features(input_ids, attention_mask, position_ids, train=train))
-        logits = texts @ images.T * jnp.exp(self.logit_scale).astype(texts.dtype)
-        if self.variant == "siglip":
-            logits = logits + self.logit_bias.astype(logits.dtype)
+        scale, bias = (each.astype(texts.dtype) for each in self.temperature())
+        logits = texts @ images.T * scale + bias
         return PairOutput(
             logits_per_image=logits.T, logits_per_text=logits, text_embeds=texts, image_embeds=images
         )

@@ -66,6 +66,24 @@ def test_texts_become_tokens_and_a_mask(gpt2):
         text.batch(["w5", ""], tokens, limit=9)
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("SiglipTokenizer", ["w5 w6 w7", "ws"]),
+        ("Siglip2Tokenizer", [" w5,  w6\n_w7! ", "w's"]),
+        ("GemmaTokenizer", [" W5,  w6\n_W7! ", "W's"]),
+    ],
+)
+def test_texts_of_siglip_lose_their_case_and_those_of_the_first_their_punctuation(
+    kind, expected, gpt2, tmp_path
+):
+    directory = copytree(gpt2, tmp_path / "it")
+    (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    normalizer = zoo.tokenizer(directory).normalizer
+    texts = [" W5,  w6\n_W7! ", "W's"]
+    assert [normalizer.normalize_str(each) if normalizer else each for each in texts] == expected
+
+
 def test_generate_writes_the_prompt_and_what_follows(gpt2):
     words = run("generate", gpt2, "w5 w6", "--tokens", 9, "--temperature", 0).split()
     assert words[:2] == ["w5", "w6"]

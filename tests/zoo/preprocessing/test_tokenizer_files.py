@@ -64,6 +64,29 @@ def pairs(end: str) -> dict[str, bytes]:
     return {"vocab.json": json.dumps(model["vocab"]).encode(), "merges.txt": merges.encode()}
 
 
+def clip_pairs() -> dict[str, bytes]:
+    """A vocab.json and merges.txt in CLIP's layout."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(r"\s+"), "removed"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    ends = ["<|startoftext|>", "<|endoftext|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+    )
+    made.train_from_iterator(CORPUS, trainer)
+    model = json.loads(made.to_str())["model"]
+    letters = [*sorted(alphabet), *(f"{each}</w>" for each in sorted(alphabet))]
+    merged = ["".join(each) for each in model["merges"]]
+    names = dict.fromkeys([*letters, *merged, *ends])
+    merges = "\n".join(["#version: 0.2", *(" ".join(each) for each in model["merges"])]) + "\n"
+    ids = {name: index for index, name in enumerate(names)}
+    return {"vocab.json": json.dumps(ids).encode(), "merges.txt": merges.encode()}
+
+
 def compared(directory, model_type: str, files: dict, **options) -> None:
     """Compares all ids and types, of single texts and pairs, with transformers' class."""
     declare_operators()
@@ -122,6 +145,11 @@ def test_vocab_json_and_merges_txt_of_roberta(tmp_path):
     compared(
         tmp_path, "roberta", pairs("</s>"), mask_token={**mask, "normalized": False, "single_word": False}
     )
+
+
+@pytest.mark.parametrize("options", [{}, {"pad_token": "!"}], ids=str)
+def test_vocab_json_and_merges_txt_of_clip(tmp_path, options):
+    compared(tmp_path, "clip", clip_pairs(), **options)
 
 
 @pytest.mark.parametrize(
