@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import zoo
-from zoo.cli import console, convert, fetch, manifest, models, port, predict, publish, text, train
+from zoo.cli import classify, console, convert, fetch, manifest, models, port, predict, publish, text, train
 from zoo.cli.settings import TrainingVerb
 from zoo.cli.verbs import Verb, Verbs
 
@@ -24,6 +24,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "info": models.info,
     "sample": models.sample,
     "predict": predict.predict,
+    "classify": classify.classify,
     "generate": text.generate,
     "embed": text.embed,
     "convert": convert.convert,

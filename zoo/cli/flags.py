@@ -22,6 +22,7 @@ PHRASES = {
     "zoo.embed with pooling='mean'": "`zoo embed --pooling mean`",
     "zoo.embed": "`zoo embed`",
     "zoo.predict": "`zoo predict`",
+    "zoo.classify": "`zoo classify`",
     "zoo.generate": "`zoo generate`",
     "zoo.vae.sample": "`zoo sample`",
     "zoo.list_models()": "`zoo list`",

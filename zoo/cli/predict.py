@@ -69,13 +69,14 @@ def predict(
         raise ZooError(f"{name!r} takes pictures; --pairs is for texts.")
     else:
         given = inputs.pictures(arguments, file)
-    rows = predictions(of, given, top=top, refused=refused)
-    console.table(("input", "class", _measure(of.entry)), _rows(rows), json=json)
+    found = predictions(of, given, top=top, refused=refused)
+    console.table(("input", "class", _measure(of.entry)), rows(found), json=json)
     if bad:
         raise typer.Exit(1)
 
 
-def _rows(found: Iterable[tuple[Any, list[tuple[str, float]]]]) -> Iterator[tuple[str, str, float]]:
+def rows(found: Iterable[tuple[Any, list[tuple[str, float]]]]) -> Iterator[tuple[str, str, float]]:
+    """Yields a row for each class of each input."""
     for given, best in found:
         shown = "\t".join(given) if isinstance(given, tuple) else given
         yield from ((shown, label, score) for label, score in best)

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import zoo
 from tests.equivalence import randomise
 from tests.reference import pair_models, published
 from tests.zoo.preprocessing.test_tokenizer_files import clip_pairs
+from zoo.cli.app import app
 
 RNG = np.random.default_rng(0)
 LABELS = ["a cat", "two dogs", "the quick brown fox, it's 12 years old"]
@@ -116,8 +118,32 @@ def test_a_model_without_texts_names_what_it_is_for(clip, pictures):
     with pytest.raises(zoo.ZooError, match=r"'cnn_mnist' does not compare .*; it classifies pictures: zoo.p"):
         zoo.classify("cnn_mnist", pictures, LABELS)
     images = zoo.load(clip[0], head="image", pretrained=True)
-    with pytest.raises(zoo.ZooError, match="does not compare .* it gives features of pictures"):
+    with pytest.raises(zoo.ZooError, match=r"does not compare .* it gives features of pictures"):
         zoo.classify(images, pictures, LABELS)
     for function in (zoo.predict, zoo.embed):
-        with pytest.raises(zoo.ZooError, match="it gives features of pictures|does not classify"):
+        with pytest.raises(zoo.ZooError, match=r"it gives features of pictures|does not classify"):
             function(images, pictures)
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def test_the_verb_prints_each_pictures_labels_and_names_what_it_cannot_read(clip, pictures, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    options = ("--labels", "a cat, two dogs", "--template", "a photo of {}", "--json")
+    done = run("classify", clip[0], *pictures, tmp_path / "bad.png", *options, code=1)
+    found = zoo.classify(clip[0], pictures, ["a cat", "two dogs"], template="a photo of {}")
+    assert json.loads(done.stdout) == [
+        {"input": picture, "label": label, "probability": pytest.approx(score, rel=1e-5)}
+        for picture, best in zip(pictures, found, strict=True)
+        for label, score in best
+    ]
+    assert "bad.png" in done.stderr
+
+
+def test_the_verb_refuses_in_its_own_words(clip, pictures):
+    assert "--labels is empty" in run("classify", clip[0], pictures[0], code=1).stderr
+    assert "`zoo predict`" in run("classify", "cnn_mnist", pictures[0], code=1).stderr
