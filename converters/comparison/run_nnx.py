@@ -16,7 +16,8 @@ from jax.extend import core
 from converters.comparison.calls import Event
 from converters.comparison.watch import Every, Recurrence, Watch
 from converters.inspection import Inspection, Path
-from converters.nnx import NnxTarget
+from converters.nnx import NnxTarget, doubled, exact_attention
+from converters.nnx.double import is_builtin
 from converters.nnx.walk import walk
 
 PATH = "converters_path"  # attribute of the layers of the copy that runs; transforms hand it on to theirs
@@ -41,21 +42,12 @@ class NnxRunner:
         return NnxTarget.of(self.module).values(given, inspection), ()
 
     def _copy(self, variables: Any) -> nnx.Module:
-        """Returns a copy of the module with these arrays, in eval mode, that computes in float64."""
-        state = NnxTarget.of(self.module).variables(
-            (path, value) for path, value in flatten_dict(variables).items()
-        )
-        # Mapped, variables are new ones, of the trace that runs: the module's own stay as they are.
-        copy: Any = nnx.merge(nnx.graphdef(self.module), jax.tree.map(lambda leaf: leaf, state))
-        copy.eval()
+        """Returns a copy of the module with these arrays, whose layers know their paths."""
+        copy = doubled(self.module, flatten_dict(variables).items())
         for path, layer in walk(copy).layers.items():
             if not hasattr(layer, PATH):
                 setattr(layer, PATH, path)
-            # Layers remember the dtype of the params that they were made with, and cells make carries in it.
-            for name in ("dtype", "param_dtype"):
-                if self.is_builtin(layer) and getattr(layer, name, None) == jnp.float32:
-                    setattr(layer, name, jnp.float64)
-        return cast(nnx.Module, copy)
+        return copy
 
     def _apply(self, arguments: Any) -> Any:
         variables, *call = arguments
@@ -88,8 +80,7 @@ class NnxRunner:
             return watch.output(jax.block_until_ready(self._apply(arguments)))
 
     def is_builtin(self, layer: Any) -> bool:
-        own = (c for c in type(layer).__mro__ if c not in nnx.Module.__mro__)
-        return any(c.__module__.startswith("flax.nnx.") for c in own)
+        return is_builtin(layer)
 
     def is_dropout(self, layer: Any) -> bool:
         return isinstance(layer, nnx.Dropout)
@@ -147,31 +138,3 @@ def _watched(classes: set[type], watch: Watch) -> Iterator[None]:
 def _call(kind: type) -> Any:
     """Returns the function that a call of an instance runs; of the class itself NNX has another one."""
     return next((vars(base)["__call__"] for base in kind.__mro__ if "__call__" in vars(base)), None)
-
-
-@contextmanager
-def exact_attention() -> Iterator[None]:
-    """Lets attention compute its softmax in the dtype of its inputs, where JAX's is in float32 at most."""
-    original = jax.nn.dot_product_attention
-
-    def attention(
-        query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, **options: Any
-    ) -> Any:
-        causal, scale = options.pop("is_causal", False), options.pop("scale", None)
-        if query.ndim != 4 or any(option is not None for option in options.values()):
-            return original(query, key, value, bias, mask, is_causal=causal, scale=scale, **options)
-        groups = query.shape[2] // key.shape[2]
-        key, value = (jnp.repeat(each, groups, axis=2) for each in (key, value))
-        scale = query.shape[-1] ** -0.5 if scale is None else scale
-        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key) * scale
-        if bias is not None:
-            scores += bias
-        if causal:
-            shown = jnp.tril(jnp.ones(scores.shape[-2:], bool))
-            mask = shown if mask is None else mask & shown
-        if mask is not None:
-            scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
-        return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), value)
-
-    with mock.patch.object(jax.nn, "dot_product_attention", attention):
-        yield

@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from converters.comparison.run_nnx import exact_attention
-from converters.nnx import layers_of
+from converters.nnx import exact_attention, layers_of
 from converters.porting.dialects import LINEN, NNX, Dialect
 from converters.porting.loading import loaded
 from converters.state_dict import convert, to_torch

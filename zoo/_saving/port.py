@@ -15,8 +15,10 @@ import numpy as np
 import converters
 from converters.formats import WEIGHTS_FILE, safetensors
 from converters.io import atomic_write
+from converters.nnx import NnxTarget
 from zoo._errors import WeightsError, ZooError
 from zoo._registry.entry import Input
+from zoo._registry.manifest import CONFIG
 from zoo._saving import save, verify
 from zoo._saving.call import Call
 from zoo._variables.tree import count_params, flatten
@@ -108,6 +110,8 @@ def _write_nnx(out: Path, ported: converters.Ported, beside: Mapping[str, bytes]
     """Writes the weights of a model of NNX under PyTorch's names, which `converters.convert` takes."""
     tensors = converters.to_torch(ported.variables, ported.module)
     out.mkdir(parents=True, exist_ok=True)
+    # The record is that of a port to linen: without it, the directory is no model of the zoo's.
+    save.clear(out, [], (CONFIG, CERTIFICATE, *save.COMPUTED))
     safetensors.write(out / WEIGHTS_FILE, tensors)
     for name, content in beside.items():
         with atomic_write(out / name) as file:
@@ -163,8 +167,11 @@ def _golden(ported: converters.Ported) -> bytes:
     with TemporaryDirectory() as home:
         path = Path(home) / save.GOLDEN
         verify.write_golden(path, {"__call__": (wide, outputs)}, made_by=f"PyTorch {version('torch')}")
-        if isinstance(ported.module, nn.Module):  # of NNX, the comparison has the same numbers
+        if isinstance(ported.module, nn.Module):
             verify.check_golden(ported.module, ported.variables, path)
+        else:
+            target = NnxTarget.of(ported.module)
+            verify.check_golden(target, verify.nnx_arrays(target, ported.variables), path)
         return path.read_bytes()
 
 

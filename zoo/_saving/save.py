@@ -37,6 +37,7 @@ from zoo._variables.tree import count_params, flatten
 FORMATS = ("zoo", "transformers")
 GOLDEN = "golden.safetensors"
 OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
+COMPUTED = (GOLDEN, NAMES, CALL)  # with other weights, and so wrong for these
 ALONE = ProcessGroup()
 ExampleInputs: TypeAlias = ArrayLike | jax.ShapeDtypeStruct | Sequence[ArrayLike | jax.ShapeDtypeStruct]
 _log = logging.getLogger("zoo")
@@ -213,14 +214,24 @@ def _move(stage: Path, target: Path, *, new: bool) -> None:
     if new:
         stage.rename(target)
         return
-    # What was computed with other weights is wrong for these.
-    for name in (GOLDEN, NAMES, CALL):
+    for name in COMPUTED:
         (target / name).unlink(missing_ok=True)
     names = sorted(os.listdir(stage), key=lambda name: name == CONFIG)
     for name in names:
         os.replace(stage / name, target / name)
-    for path in target.iterdir():
-        if OWN.fullmatch(path.name) and path.name not in names:
+    clear(target, names)
+
+
+def clear(target: Path, names: Sequence[str], also: Sequence[str] = ()) -> None:
+    """Removes what an earlier model left in a directory: its weights, and files of other names.
+
+    Args:
+        target: The directory.
+        names: Files of the model that is there now.
+        also: Further files that are the earlier model's.
+    """
+    for path in [*target.iterdir()]:
+        if path.name not in names and (OWN.fullmatch(path.name) or path.name in also):
             path.unlink()
 
 

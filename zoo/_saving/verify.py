@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.errors import FlaxError
 from numpy.typing import ArrayLike
 
+import converters
 from converters.errors import CheckpointError
 from converters.formats import WEIGHTS_FILE, safetensors
 from converters.io import aligned_read, named_errors
@@ -33,9 +35,13 @@ from zoo._loading.own_nnx import checked
 from zoo._loading.resolve import resolve
 from zoo._loading.weights import locate
 from zoo._registry.entry import UNATTESTED
+from zoo._registry.manifest import CONFIG
 from zoo._saving.own_module import OwnModule
 from zoo._saving.save import GOLDEN
 from zoo._variables.tree import count_params, unflatten
+
+if TYPE_CHECKING:
+    from converters.nnx import NnxTarget  # it imports flax.nnx, which linen does without
 
 # In float64 the same arithmetic in another order differs by less, and any other arithmetic by more.
 TOLERANCE = 1e-12
@@ -74,6 +80,8 @@ def verify(name: str | os.PathLike[str], *, module: OwnModule | None = None) -> 
     Raises:
         WeightsError: any of them is not right.
     """
+    if not isinstance(module, nn.Module | None) and _is_of_tensors(Path(name)):
+        return _verified(Path(name) / WEIGHTS_FILE, module)
     located = resolve(name)
     entry = located.entry
     built, arrays = _pretrained(located, module)
@@ -87,7 +95,6 @@ def verify(name: str | os.PathLike[str], *, module: OwnModule | None = None) -> 
     file = locate(located)
     if located.weights.repo:
         companion(located, GOLDEN, MAX_GOLDEN)
-    golden = golden_path(file)
     attested = located.weights.sha256 != UNATTESTED
     found = Verified(
         file=file,
@@ -95,10 +102,44 @@ def verify(name: str | os.PathLike[str], *, module: OwnModule | None = None) -> 
         num_params=count,
         difference=None,
     )
-    if not golden.exists() or not isinstance(built, nn.Module):
+    return _compared(found, built, variables if isinstance(built, nn.Module) else arrays)
+
+
+def _compared(found: Verified, module: OwnModule, variables: Mapping[str, Any]) -> Verified:
+    """Adds how far a module is from the golden file, if there is one."""
+    golden = golden_path(found.file)
+    if not golden.exists():
         return found
-    difference = _compare(built, variables, golden)
+    difference = _compare(module, variables, golden)
     return replace(found, difference=difference, made_by=_metadata(golden).get(MADE_BY, found.made_by))
+
+
+def _is_of_tensors(directory: Path) -> bool:
+    """Returns whether a directory has weights without a record, as `zoo port --target nnx` writes it."""
+    return (directory / WEIGHTS_FILE).is_file() and not (directory / CONFIG).exists()
+
+
+def _verified(file: Path, target: "NnxTarget") -> Verified:
+    """Checks the tensors of an NNX module, which have PyTorch's names."""
+    arrays = nnx_arrays(target, converters.convert(file, target.module))
+    bad = [path for path, array in arrays.items() if nonfinite(array)]
+    if bad:
+        raise WeightsError(f"{str(file)!r} has NaN or infinity in {', '.join(bad)}.")
+    count = sum(each.size for path, each in arrays.items() if path.startswith("params/"))
+    found = Verified(file=file, sha256=None, num_params=count, difference=None)
+    return _compared(found, target, arrays)
+
+
+def nnx_arrays(target: "NnxTarget", variables: Any) -> dict[str, np.ndarray]:
+    """Returns the arrays of an NNX module by path.
+
+    Args:
+        target: The module.
+        variables: It, or its `nnx.State`.
+    """
+    (inspection, *_) = target.inspections()
+    found = target.values(variables, inspection)
+    return {"/".join(path): np.asarray(each) for path, each in found.items()}
 
 
 def _pretrained(located: Located, module: OwnModule | None) -> tuple[OwnModule, dict[str, np.ndarray]]:
@@ -138,8 +179,13 @@ def write_golden(
     safetensors.write(Path(path), arrays, metadata={MADE_BY: made_by}, overwrite=overwrite)
 
 
-def check_golden(module: nn.Module, variables: Mapping[str, Any], path: Path) -> float:
+def check_golden(module: OwnModule, variables: Mapping[str, Any], path: Path) -> float:
     """Returns the largest difference of what a module computes from a golden file.
+
+    Args:
+        module: The module.
+        variables: Its variables; of an NNX module as from `nnx_arrays`.
+        path: The file.
 
     Raises:
         WeightsError: it is too large, or the module does not take the inputs.
@@ -178,7 +224,7 @@ def _metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
-def _compare(module: nn.Module, variables: Mapping[str, Any], path: Path) -> float:
+def _compare(module: OwnModule, variables: Mapping[str, Any], path: Path) -> float:
     """The largest difference from the golden outputs, as a share of the largest of each."""
     found = 0.0
     for method, (inputs, expected) in _calls(path).items():
@@ -217,7 +263,7 @@ def _calls(path: Path) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
 
 
 def _run(
-    module: nn.Module,
+    module: OwnModule,
     variables: Mapping[str, Any],
     method: str,
     inputs: Sequence[np.ndarray],
@@ -229,9 +275,20 @@ def _run(
         wide = jax.tree.map(
             lambda a: a.astype(np.float64) if dtype_kind(a.dtype) == "float" else a, variables
         )
-        apply = partial(module.apply, method=method)
+        if isinstance(module, nn.Module):
+            apply = partial(partial(module.apply, method=method), wide)
+        else:
+            apply = partial(_run_nnx, module, wide, method)
         try:
-            outputs = jax.tree.leaves((jax.jit(apply) if compiled else apply)(wide, *inputs))
+            outputs = jax.tree.leaves((jax.jit(apply) if compiled else apply)(*inputs))
         except (TypeError, ValueError, AttributeError, FlaxError, ZooError) as error:
             raise WeightsError(f"{method} does not take the golden inputs: {error}") from error
         return [np.asarray(output) for output in outputs]
+
+
+def _run_nnx(target: "NnxTarget", arrays: Mapping[str, Any], method: str, *inputs: np.ndarray) -> Any:
+    from converters.nnx import doubled, exact_attention
+
+    made = doubled(target.module, ((tuple(path.split("/")), each) for path, each in arrays.items()))
+    with exact_attention():
+        return getattr(made, method)(*map(jnp.asarray, inputs))

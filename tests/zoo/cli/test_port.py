@@ -93,6 +93,27 @@ def test_modules_of_nnx_get_weights_under_the_names_of_pytorch(home):
     create = importlib.import_module("net_nnx.net").create
     made = converters.convert("net_nnx/model.safetensors", lambda: create(rngs=nnx.Rngs(0)))
     assert np.isfinite(made(np.zeros((1, 7), np.int32), np.ones((1, 7), np.float32))).all()
+    verified = run("verify", "./net_nnx", "--module", "net_nnx.net:Net")
+    assert verified.exit_code == 0, verified.stderr
+    assert "of PyTorch 2" in verified.stdout
+    tensors = converters.read_checkpoint("net_nnx/model.safetensors")
+    other = {**tensors, "fc.bias": tensors["fc.bias"] + 1e-3}
+    (home / "net_nnx" / "model.safetensors").unlink()
+    converters.write_checkpoint(other, "net_nnx/model.safetensors")
+    verified = run("verify", "./net_nnx", "--module", "net_nnx.net:Net")
+    assert verified.exit_code == 1
+    assert "of the largest output from" in verified.stderr
+
+
+def test_a_port_to_nnx_leaves_nothing_of_one_to_linen(home):
+    (home / "both").mkdir()
+    for name in ("config.json", "model.safetensors", "golden.safetensors", "certificate.txt", "mine.txt"):
+        (home / "both" / name).write_text("of a port to linen")
+    done = run("port", "ported_by_test:Net", *SHAPES, "-o", "both", "--target", "nnx", "--force")
+    assert done.exit_code == 0, done.stderr
+    left = {path.name for path in (home / "both").iterdir() if "of a port" in path.read_text(errors="ignore")}
+    assert left == {"mine.txt"}
+    assert not (home / "both" / "config.json").exists()
 
 
 def test_publication_takes_the_source_along(home, result, tmp_path):
