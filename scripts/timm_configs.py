@@ -140,8 +140,95 @@ def distilled(options: Options, sides: Sides) -> Model:
     return found._replace(config={**found.config, "distilled": True})
 
 
+_EVA = {
+    "patch_size": "patch_size",
+    "embed_dim": "width",
+    "depth": "depth",
+    "num_heads": "heads",
+    "num_reg_tokens": "registers",
+    "class_token": "class_token",
+    "use_abs_pos_emb": "positions",
+    "qkv_bias": "qkv_bias",
+    "qk_norm": "query_norm",
+    "scale_attn_inner": "attention_norm",
+    "scale_mlp": "mlp_norm",
+    "swiglu_mlp": "swiglu",
+    "use_pre_transformer_norm": "pre_norm",
+    "use_post_norm": "post_norm",
+    "init_values": "layer_scale",
+    "rope_grid_indexing": "rotary_order",
+    "rope_grid_offset": "rotary_offset",
+    "rope_rescale_coords": "rotary_rescale",
+    "rope_temperature": "rotary_base",
+    "ref_feat_shape": "rotary_grid",
+}
+# What timm's class has where it is not told; the zoo's defaults are those of DINOv3.
+_EVA_DEFAULTS = {
+    "registers": 0,
+    "positions": True,
+    "layer_scale": 0.0,
+    "rotary_base": 10000.0,
+    "epsilon": 1e-6,
+}
+_ROTARY = {"cat": "axial", "dinov3": "dinov3", "mixed": "mixed"}
+
+
+def eva(options: Options, sides: Sides) -> Model:
+    """Returns an Eva."""
+    options.pop("img_size", None)  # that of the weights counts
+    config = {"image_size": _side(sides), **_EVA_DEFAULTS, **_renamed(options, _EVA)}
+    config |= _epsilon(options)
+    if rms := _epsilon(options, kind="RmsNorm"):
+        config |= {"norm": "rms", **rms}
+    config["pooling"] = _POOLING[options.pop("global_pool", "avg")]
+    config["fc_norm"] = options.pop("use_fc_norm", config["pooling"] == "average")
+    config["class_position"] = not options.pop("no_embed_class", False)
+    config["mlp_scale"] = not options.pop("attn_only_layer_scale", False)
+    if config.get("post_norm"):
+        config["layer_scale"] = 0.0
+    kind = _ROTARY[options.pop("rope_type", "cat")] if options.pop("use_rot_pos_emb", False) else None
+    if options.pop("rope_rotate_half", False) != (kind == "dinov3"):
+        raise UnknownOptionError(f"rotate_half of {kind}")
+    config["rotary"] = kind
+    config["rotary_order"] = {"ij": "yx", "xy": "xy"}[config.get("rotary_order", "ij")]
+    if kind != "axial":
+        config["rotary_grid"] = None
+    if config.get("rotary_grid"):
+        down, across = config["rotary_grid"]
+        config["rotary_grid"] = down if down == across else [down, across]
+    if shared := options.pop("num_kv_heads", None):
+        config["key_value_heads"] = shared[0] if len({*shared}) == 1 else [*shared]
+    return Model("eva", _eva_sizes(config, options), _eva_layout(config, options))
+
+
+def _eva_sizes(config: dict[str, Any], options: Options) -> dict[str, Any]:
+    """Returns the keywords with the width of the hidden layer, and without heads that are not shared."""
+    hidden = int(config["width"] * options.pop("mlp_ratio", 4))
+    align = options.get("swiglu_align_to", 0) or 1
+    config["feed_forward"] = hidden + -hidden % align
+    if config["feed_forward"] == 4 * config["width"]:
+        del config["feed_forward"]
+    if config.get("key_value_heads") == config["heads"]:
+        del config["key_value_heads"]
+    if options.get("attn_pool_num_heads") == 8 and options.get("attn_pool_mlp_ratio") == 4:
+        del options["attn_pool_num_heads"], options["attn_pool_mlp_ratio"]
+    return config
+
+
+def _eva_layout(config: dict[str, Any], options: Options) -> str:
+    """Returns the layout, and says in the keywords whether keys have a bias."""
+    packed = config.get("swiglu") and not (config.get("mlp_norm") or options.get("swiglu_align_to"))
+    options.pop("swiglu_align_to", None)
+    config["key_bias"] = options.pop("attn_type", "eva") == "rope"
+    queries = "_biased_keys" if config["key_bias"] else ""
+    if not options.pop("qkv_fused", True):
+        queries = "_split"
+    return f"timm{queries}{'_packed' if packed else ''}"
+
+
 # timm's class -> what its options mean
 KINDS: Mapping[str, Callable[[Options, Sides], Model]] = {
+    "Eva": eva,
     "VisionTransformer": vit,
     "VisionTransformerDistilled": distilled,
 }

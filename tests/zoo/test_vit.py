@@ -261,6 +261,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "image_size": {"image_size": 30},
     "width": {"width": 25},
     "representation": {"distilled": True, "representation": 3},
+    "fc_norm=True": {"distilled": True, "fc_norm": True},
+    "fc_norm=None": {"head": "masked_images", "maskable": True, "pooling": "average"},
     "head": {"head": "lm"},
     "pooling": {"pooling": "both"},
     "out_indices": {"head": "maps", "out_indices": [3]},

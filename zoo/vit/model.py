@@ -308,9 +308,17 @@ def create(
     pooling = pooling or ("both" if distilled else "token")
     if head == "pooler":
         representation = representation or True
+    norm_after_pooling = pooling == "average" if fc_norm is None else fc_norm
     for name, value, right, expected in (
         ("image_size", image, not (image[0] % patch[0] or image[1] % patch[1]), f"multiples of {patch}"),
         ("width", width, width % heads == 0, f"a number that {heads} heads can share"),
+        ("fc_norm", fc_norm, not (norm_after_pooling and pooling == "both"), 'False with pooling="both"'),
+        (
+            "fc_norm",
+            fc_norm,
+            not (norm_after_pooling and head == "masked_images"),
+            "False where nothing is pooled",
+        ),
         ("representation", representation, not (pooling == "both" and representation), "0 with two tokens"),
         ("head", head, head in HEADS, f"one of {', '.join(HEADS)}"),
         ("pooling", pooling, pooling in POOLING, f"one of {', '.join(POOLING)}"),
@@ -333,7 +341,7 @@ def create(
         registers=registers,
         pre_norm=pre_norm,
         final_norm=final_norm,
-        norm_after_pooling=pooling == "average" if fc_norm is None else fc_norm,
+        norm_after_pooling=norm_after_pooling,
         representation=width if representation is True else int(representation),
         maskable=maskable,
         resizing=resizing,
