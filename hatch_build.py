@@ -1,4 +1,7 @@
-"""Compiles weights_manifest.yaml into the wheel's zoo/manifest.json; a wrong manifest stops the build."""
+"""Compiles weights_manifest.yaml and the files beside it into the wheel's zoo/manifest.json.
+
+A wrong manifest stops the build.
+"""
 
 import sys
 from importlib import import_module
@@ -32,11 +35,13 @@ def _compiled(root: Path) -> bytes:
     package = sys.modules["zoo"] = ModuleType("zoo")
     package.__path__ = [str(root / "zoo")]
     try:
-        compiled, schema = (
-            import_module(f"zoo._registry.{name}") for name in ("compiled", "manifest_schema")
+        compiled, schema, generated = (
+            import_module(f"zoo._registry.{name}") for name in ("compiled", "manifest_schema", "generated")
         )
         path = root / "weights_manifest.yaml"
-        content: bytes = compiled.dump(schema.parse(path, path.read_bytes()))
+        content: bytes = compiled.dump(
+            generated.with_generated(path, schema.parse(path, path.read_bytes()), generated.read)
+        )
         return content
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] == "zoo"]:

@@ -118,6 +118,8 @@ def vit(options: Options, sides: Sides) -> Model:
         del options["mlp_layer"], options["act_layer"]
     config = {"image_size": _side(sides), **_epsilon(options), **_renamed(options, _VIT)}
     options.pop("img_size", None)  # that of the weights counts
+    if any(side % config.get("patch_size", 16) for side in sides):
+        raise UnknownOptionError("images that patches do not divide")
     if options.get("global_pool") in _POOLING:
         config["pooling"] = _POOLING[options.pop("global_pool")]
     if options.pop("no_embed_class", False):

@@ -69,7 +69,7 @@ def test_what_the_manifest_lacks_is_added_where_it_was(tmp_path):
         first[name] = version.tag
     again = script.added(without, known, made, first)
     assert again.split() == text.split()
-    assert dict(manifest_schema.parse(path, again.encode()).models) == dict(manifest.read().models)
+    assert dict(manifest_schema.parse(path, again.encode()).models) == dict(manifest.read(path).models)
 
 
 def block(text, name):

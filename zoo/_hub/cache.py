@@ -2,6 +2,7 @@
 
     files/<sha256>          files from plain addresses; files from the Hub are in its own cache
     pins/<key>              the full hash of a downloaded file, where the manifest has only a prefix
+    commits/<key>           the commit of a repository, where the manifest has none
     seen/<device>-<inode>   the state of files that are read by slices at the time they were hashed
     <data set>/<file>       files of a data set, as its mirrors give them
 
@@ -29,6 +30,7 @@ from converters.io import exit_on_signals, sync_directory
 from zoo._errors import WeightsError
 from zoo._hub import retry
 from zoo._hub.checksum import Checksum
+from zoo._hub.settings import COMMIT
 
 # What network file systems without locks say; there, several may fetch the same, which does no harm.
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -90,6 +92,31 @@ def pin(address: str, found: Checksum) -> None:
 def unpin(address: str) -> None:
     """Removes the address's pin."""
     (root() / "pins" / key(address)).unlink(missing_ok=True)
+
+
+def pinned_commit(repo: str) -> str | None:
+    """Returns the commit that a repository is pinned to, if it is."""
+    try:
+        found = _commit_path(repo).read_text()
+    except (OSError, ValueError):
+        return None
+    return found if COMMIT.fullmatch(found) else None
+
+
+def pin_commit(repo: str, commit: str) -> None:
+    """Records the commit that all files of a repository are taken from."""
+    if pinned_commit(repo) != commit:
+        ensure_directory(_commit_path(repo).parent)
+        _commit_path(repo).write_text(commit)
+
+
+def unpin_commit(repo: str) -> None:
+    """Removes a repository's pin."""
+    _commit_path(repo).unlink(missing_ok=True)
+
+
+def _commit_path(repo: str) -> Path:
+    return root() / "commits" / key(repo)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
+from zoo._errors import WeightsError
 from zoo._hub import cache, errors, metadata
 from zoo._hub.checksum import GIT, SHA256, Checksum
 from zoo._hub.download import Request, check_move
@@ -19,14 +20,15 @@ from zoo._hub.errors import RefusedError
 from zoo._hub.remote_file import Download
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token, endpoint
-from zoo._registry.entry import Weights
+from zoo._registry.entry import UNATTESTED, Weights
 
+MAIN = "main"  # the branch that an unattested revision is looked up at
 HOME = "set HF_HOME to a directory that you can write to"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubFile:
-    """A `file` in a `repo` at a `revision`, which is a commit.
+    """A `file` in a `repo` at a `revision`, which is a commit, or not attested and then pinned at first use.
 
     Attributes:
         name: Name of the model, for messages.
@@ -40,6 +42,7 @@ class HubFile:
     token: Token = field(default=None, repr=False)
     limit: int | None = None
     _known: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
+    _asked: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def address(self) -> str:
@@ -65,11 +68,30 @@ class HubFile:
 
     def cached(self) -> Path | None:
         # Whether it exists, not whether the link does, which may lead nowhere.
-        return self._snapshot() if self.checksum().complete and self._snapshot().is_file() else None
+        if not (self.checksum().complete and self._snapshot().is_file()):
+            return None
+        self._pin(str(self.commit))
+        return self._snapshot()
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the file: the manifest's or the pinned one; None before the Hub was asked."""
+        found = commit_of(self.weights)
+        return self._asked[0] if found is None and self._asked else found
+
+    def _pin(self, commit: str) -> None:
+        """Keeps the commit of an unattested revision for all files of the repository."""
+        if self.weights.revision == UNATTESTED:
+            self._asked[:] = [commit]
+            with suppress(WeightsError, OSError):  # of a cache that may only be read: it is looked up again
+                cache.pin_commit(str(self.weights.repo), commit)
 
     def _snapshot(self) -> Path:
+        return self._at_commit("snapshots")
+
+    def _at_commit(self, kind: str) -> Path:
         weights = self.weights
-        return folder(str(weights.repo)) / "snapshots" / str(weights.revision) / str(weights.file)
+        return folder(str(weights.repo)) / kind / (self.commit or UNATTESTED) / str(weights.file)
 
     def check_exists(self) -> None:
         """Asks the Hub about the file; a download that follows at once asks no more.
@@ -85,24 +107,26 @@ class HubFile:
         from huggingface_hub import errors as hub_errors
         from huggingface_hub import get_cached_repo_tree
 
+        if self.commit is None:
+            return False
         if self._no_exist().is_file():
             return True
         trees = folder(str(self.weights.repo)) / "trees"
-        if not (trees / f"{self.weights.revision}.json").is_file():  # the client logs what it cannot read
+        if not (trees / f"{self.commit}.json").is_file():  # the client logs what it cannot read
             return False
         try:
-            listed = get_cached_repo_tree(str(self.weights.repo), revision=self.weights.revision)
+            listed = get_cached_repo_tree(str(self.weights.repo), revision=self.commit)
         except (hub_errors.CachedRepoTreeNotFoundError, hub_errors.HFValidationError):
             return False
         return all(each.path != self.weights.file for each in listed)
 
     def note_absent(self) -> None:
         """Records that the file does not exist, for good since a commit never changes."""
-        _note(self._no_exist(), "")
+        if self.commit is not None:
+            _note(self._no_exist(), "")
 
     def _no_exist(self) -> Path:
-        weights = self.weights
-        return folder(str(weights.repo)) / ".no_exist" / str(weights.revision) / str(weights.file)
+        return self._at_commit(".no_exist")
 
     def prepare(self) -> Download | None:
         errors.check_online(errors.fetch_advice(self.name))
@@ -125,12 +149,13 @@ class HubFile:
 
     def ask(self) -> Any:
         """Fetches the file's metadata from the Hub, in one attempt."""
-        weights = self.weights
-        answer = metadata.ask(str(weights.repo), str(weights.revision), str(weights.file), self.token)
-        if answer.commit_hash != weights.revision:
+        weights, commit = self.weights, self.commit
+        answer = metadata.ask(str(weights.repo), commit or MAIN, str(weights.file), self.token)
+        if answer.commit_hash != (commit or answer.commit_hash):
             raise RefusedError(
                 f"{endpoint()} gives it at commit {answer.commit_hash}, and not at the one asked for"
             )
+        self._pin(answer.commit_hash)
         if self.limit is not None and (answer.size or 0) > self.limit:
             raise RefusedError(f"it has {answer.size:,} bytes; the limit is {self.limit:,}")
         return answer
@@ -141,7 +166,7 @@ class HubFile:
 
         headers = {str(name): str(value) for name, value in build_hf_headers(token=self.token).items()}
         try:
-            url = urljoin(_url(self.weights), answer.location)
+            url = urljoin(_url(self.weights, str(answer.commit_hash)), answer.location)
             own = urlsplit(url)[:2] == urlsplit(endpoint())[:2]
         except ValueError as error:
             raise errors.explain(error) from None
@@ -163,6 +188,7 @@ class HubFile:
 
     def remove(self) -> None:
         snapshot = self._snapshot()
+        cache.unpin_commit(str(self.weights.repo))
         blob = snapshot.resolve()
         snapshot.unlink(missing_ok=True)
         others = (folder(str(self.weights.repo)) / "snapshots").rglob("*")
@@ -207,6 +233,14 @@ def cached_commit(repo: str, revision: str) -> str | None:
     return commit if COMMIT.fullmatch(commit) else None
 
 
+def commit_of(weights: Weights) -> str | None:
+    """Returns the commit of weights on the Hub; of an unattested one that is pinned or of other programs."""
+    if weights.revision != UNATTESTED:
+        return weights.revision
+    repo = str(weights.repo)
+    return cache.pinned_commit(repo) or cached_commit(repo, MAIN)
+
+
 def remember(repo: str, revision: str, commit: str) -> None:
     """Records the commit that a branch or tag points to, as the Hub's own client does."""
     if cached_commit(repo, revision) != commit:
@@ -220,10 +254,10 @@ def _note(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def _url(weights: Weights) -> str:
+def _url(weights: Weights, commit: str) -> str:
     from huggingface_hub import hf_hub_url
 
-    return hf_hub_url(str(weights.repo), str(weights.file), revision=weights.revision)
+    return hf_hub_url(str(weights.repo), str(weights.file), revision=commit)
 
 
 def _named(etag: str, size: int | None, begins: Checksum) -> Checksum | None:

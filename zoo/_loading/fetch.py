@@ -54,9 +54,8 @@ def cached(pattern: str = "*") -> list[Cached]:
 
 def _repositories() -> dict[str, Located]:
     """Returns the repositories in the Hub's cache that hold weights and are not the manifest's."""
-    ours = {
-        (each.weights.repo, each.weights.revision) for each in manifest.read().models.values() if each.weights
-    }
+    entries = manifest.read().models.values()
+    ours = {(each.weights.repo, hub_file.commit_of(each.weights)) for each in entries if each.weights}
     found = {}
     for repo, commit, directory in hub_file.snapshots():
         file = _weights_in(directory)

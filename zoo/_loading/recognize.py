@@ -27,7 +27,12 @@ from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Input
 from zoo._variables import init
 
 # Tensors of PyTorch's that are no parameters.
-BUFFERS = re.compile(r"(.*\.)?(running_mean|running_var|num_batches_tracked|position_ids|masked_bias)")
+BUFFERS = re.compile(
+    r"(.*\.)?(running_mean|running_var|num_batches_tracked|position_ids|masked_bias"
+    r"|relative_position_index|relative_coords_table|attn_mask)"
+)
+# Layouts whose files hold each parameter once: there are too many models of them to try others, too.
+EXACT = re.compile("timm.*")
 # A file can hold twice the parameters: tied ones once more, two biases for one, masks.
 MOST = 2
 
@@ -225,10 +230,15 @@ def _digest(tensors: Tensors) -> str:
 def _other_configs(tensors: Tensors) -> Iterator[tuple[list[Entry], Mapping[str, Any]]]:
     """Yields the entries that the tensors fit in number but for classes and channels, which they show."""
     count = _num_params(tensors)
+    found: dict[Any, tuple[list[Entry], Mapping[str, Any]]] = {}
     for entries in _groups(manifest.read().models.values()):
-        config, others = differing(entries[0], tensors)
+        first = entries[0]
+        config, others = differing(first, tensors)
         if config and others == count:
-            yield entries, config
+            # Entries whose classes alone differ are then of one module.
+            same = (first.family, FrozenMapping({**first.config, **config}))
+            found.setdefault(same, (entries, config))
+    yield from found.values()
 
 
 def similar_entry(tensors: Tensors) -> str | None:
@@ -246,7 +256,11 @@ def _candidates(tensors: Tensors) -> Iterator[list[Entry]]:
     about = (
         entry
         for entry in manifest.read().models.values()
-        if entry.num_params <= total <= MOST * entry.num_params + total - count
+        if entry.num_params == count
+        or (
+            entry.num_params <= total <= MOST * entry.num_params + total - count
+            and not EXACT.fullmatch(entry.layout or "")
+        )
     )
     yield from sorted(_groups(about), key=lambda entries: abs(entries[0].num_params - count))
 

@@ -25,7 +25,8 @@ def check(path: Path | None = None, patterns: Collection[str] = (), *, files: bo
 
     Args:
         path: A YAML file; by default the manifest of the checkout, or of the installed package.
-        patterns: Names, or patterns such as `resnet*`; by default all.
+        patterns: Names, or patterns such as `resnet*`; by default all that people edit: generated entries are
+            checked by the script that makes them.
         files: If true, size and hash of the weights that are on this machine are verified.
 
     Returns:
@@ -35,19 +36,26 @@ def check(path: Path | None = None, patterns: Collection[str] = (), *, files: bo
         ManifestError: something is wrong; every problem is listed.
         UnknownModelError: no name matches a pattern.
     """
-    found = manifest.read(path)
+    found, edited = manifest.read(path), _edited(path)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in found.models):
             raise UnknownModelError(f"no model's name matches {pattern!r}; `zoo list` shows all.")
-    names = [name for name in found.models if any(fnmatchcase(name, each) for each in patterns or "*")]
+    names = [name for name in found.models if any(fnmatchcase(name, each) for each in patterns)]
+    names = names if patterns else [*edited.models]
     counts: Counts = {}
     wrong = (problem for name in names for problem in _wrong(name, found, counts, files=files))
-    problems = [*_disorder(found), *wrong]
+    problems = [*_disorder(edited), *wrong]
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         place = str(path or packaged.manifest_path())
         raise ManifestError(f"{place!r} has {len(problems)} problem{'s' * (len(problems) > 1)}:{lines}")
     return names
+
+
+def _edited(path: Path | None) -> Manifest:
+    """Returns the manifest that people edit; in an installed package, that and the generated entries."""
+    place = path or packaged.manifest_path()
+    return manifest.read(path) if place.suffix == ".json" else manifest.read(place)
 
 
 def _disorder(found: Manifest) -> Iterator[str]:

@@ -6,11 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from zoo._errors import ManifestError
-from zoo._registry import entry_schema, manifest_schema, schema
+from zoo._registry import blocks, entry_schema, manifest_schema, schema
 from zoo._registry.entry import Entry, FrozenMapping, fields_of
 from zoo._registry.manifest_schema import Manifest
 
 RECORD = schema.record(Entry, {"name": schema.TEXT, **entry_schema.FIELDS}, required=("name", "num_params"))
+
+
+class Lines(Mapping[str, Any]):
+    """Records by name, each a line of JSON, parsed when it is asked for."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        # "name":{...},
+        self._lines = {line[1 : line.index(b'"', 1)].decode(): line for line in lines}
+
+    def __getitem__(self, name: str) -> Any:
+        line = self._lines[name]
+        return json.loads(line[line.index(b":") + 1 :].removesuffix(b","))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._lines
 
 
 class LazyEntries(Mapping[str, Entry]):
@@ -23,11 +44,17 @@ class LazyEntries(Mapping[str, Entry]):
     def __getitem__(self, name: str) -> Entry:
         if name not in self._built:
             problems: list[str] = []
-            entry = RECORD(self._records[name], f"models.{name}", problems)
+            entry = RECORD(self._record(name), f"models.{name}", problems)
             if problems:
                 raise manifest_schema.broken(self._path, problems)
             self._built[name] = entry
         return self._built[name]
+
+    def _record(self, name: str) -> Any:
+        try:
+            return self._records[name]
+        except ValueError as error:
+            raise _damaged(self._path) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)
@@ -39,11 +66,21 @@ class LazyEntries(Mapping[str, Entry]):
         return name in self._records
 
 
+END = b"}}"
+
+
 def dump(manifest: Manifest) -> bytes:
-    """Returns the compiled form: every entry whole, defaults and tags resolved."""
-    models = {name: fields_of(entry) for name, entry in manifest.models.items()}
-    content = {"models": models, "model_types": dict(manifest.model_types)}
-    return json.dumps(content, default=fields_of, ensure_ascii=False, separators=(",", ":")).encode()
+    """Returns the compiled form: every entry whole, defaults and tags resolved; JSON, an entry a line."""
+    models = manifest.models
+    plain = sorted({*models} - manifest.pretrained)
+    order = sorted(models, key=lambda name: blocks.order(name, str(models[name].family)))
+    head = _json({"model_types": dict(manifest.model_types), "plain": plain}).removesuffix("}")
+    lines = ",\n".join(f"{_json(name)}:{_json(fields_of(models[name]))}" for name in order)
+    return f'{head},"models":{{\n{lines}\n{END.decode()}'.encode()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=fields_of, ensure_ascii=False, separators=(",", ":"))
 
 
 def read(path: Path, content: bytes) -> Manifest:
@@ -53,9 +90,16 @@ def read(path: Path, content: bytes) -> Manifest:
         ManifestError: it is damaged; what is wrong with an entry is found when that is asked for.
     """
     try:
-        found = json.loads(content)
-        models, model_types = dict(found["models"]), FrozenMapping(found["model_types"])
-        pretrained = frozenset(name for name, fields in models.items() if "weights" in fields)
+        head, *lines, end = content.split(b"\n")
+        found = json.loads(head.removesuffix(b'"models":{') + b'"end":0}')
+        models, model_types = Lines(lines), FrozenMapping(found["model_types"])
+        pretrained = frozenset({*models} - {*found["plain"]})
+        if end != END:
+            raise ValueError("it is cut off")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ManifestError(f"{str(path)!r} is no compiled manifest; install flax-zoo again.") from error
+        raise _damaged(path) from error
     return Manifest(models=LazyEntries(path, models), model_types=model_types, pretrained=pretrained)
+
+
+def _damaged(path: Path) -> ManifestError:
+    return ManifestError(f"{str(path)!r} is no compiled manifest; install flax-zoo again.")

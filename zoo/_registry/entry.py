@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from zoo._registry import packaged
 
-UNATTESTED = "unattested"  # instead of a hash that nobody has published
+UNATTESTED = "unattested"  # instead of a hash or commit that nobody has published
 
 
 class FrozenMapping(Mapping[str, Any]):
@@ -51,7 +51,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights are: a bundled `file`; a `file` of a Hub `repo` at a `revision` (a commit); a `url`."""
+    """Where weights are: a bundled `file`; a `file` of a Hub `repo` at a `revision` (a commit); a `url`.
+
+    An unattested revision is the commit that the Hub's main branch is at when a first file is fetched.
+    """
 
     sha256: str
     _: KW_ONLY

@@ -99,7 +99,9 @@ WEIGHTS = schema.record(
         "size": schema.integer(1),
         "file": schema.text(r"\w[\w.-]*(/\w[\w.-]*)*", "a plain file name"),
         "repo": schema.text(r"\w[\w.-]*/\w[\w.-]*", "a repository as owner/name"),
-        "revision": schema.text(r"[0-9a-f]{40}", "a commit, 40 lower-case hexadecimal digits"),
+        "revision": schema.text(
+            r"[0-9a-f]{40}|unattested", "a commit, 40 lower-case hexadecimal digits, or 'unattested'"
+        ),
         "url": URL,
     },
     required=("sha256",),

@@ -1,4 +1,5 @@
-"""Reads the registry: weights_manifest.yaml in a checkout, its compiled form in an installed package.
+"""Reads the registry: weights_manifest.yaml and the generated files beside it in a checkout, the compiled
+form of all of them in an installed package.
 
 A directory that `zoo.save` wrote has one entry of the same form in its config.json.
 """
@@ -9,7 +10,7 @@ from pathlib import Path
 from converters.errors import CheckpointError
 from converters.io import InputFile, named_errors
 from zoo._errors import ManifestError
-from zoo._registry import compiled, entry_schema, manifest_schema, packaged
+from zoo._registry import compiled, entry_schema, generated, manifest_schema, packaged
 from zoo._registry.entry import Entry
 from zoo._registry.manifest_schema import Manifest
 
@@ -49,7 +50,9 @@ def parse_saved(path: Path, content: bytes) -> Entry:
 @cache
 def _packaged() -> Manifest:
     path = packaged.manifest_path()
-    return compiled.read(path, path.read_bytes()) if path.suffix == ".json" else read(path)
+    if path.suffix == ".json":
+        return compiled.read(path, path.read_bytes())
+    return generated.with_generated(path, read(path))
 
 
 def content_of(path: Path) -> bytes:

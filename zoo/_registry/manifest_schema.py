@@ -5,7 +5,7 @@ Needs the standard library and PyYAML only: the wheel is built with it.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,17 @@ def _names(models: Any) -> Iterator[str]:
 
 
 MODEL_TYPES = schema.mapping(NAME, schema.IDENTIFIER, FrozenMapping)
+DEFAULT_TAGS = schema.mapping(NAME, NAME, FrozenMapping)  # plain name -> that of another entry behind a dot
+
+
+def _plain(manifest: schema.Fields) -> Problems:
+    """Yields default tags that no entry has, and plain names that one has."""
+    models = manifest["models"]
+    for name, tag in (manifest["default_tags"] or {}).items():
+        if f"{name}.{tag}" not in models:
+            yield f"default_tags.{name}", f"no entry {f'{name}.{tag}'!r}"
+        if name in models:
+            yield f"default_tags.{name}", "is the name of an entry"
 
 
 def _used(manifest: schema.Fields) -> Problems:
@@ -149,9 +160,13 @@ def _used(manifest: schema.Fields) -> Problems:
             yield f"families.{family}", f"no model is of this family{schema.suggest(family, families)}"
 
 
-def _manifest(**fields: Any) -> Manifest:
-    pretrained = frozenset(name for name, entry in fields["models"].items() if entry.weights)
-    return Manifest(pretrained=pretrained, **fields)
+def _manifest(
+    *, models: Mapping[str, Entry], default_tags: Mapping[str, str] = FrozenMapping(), **fields: Any
+) -> Manifest:
+    plain = {name: replace(models[f"{name}.{tag}"], name=name) for name, tag in default_tags.items()}
+    models = FrozenMapping({**models, **plain}) if plain else models
+    pretrained = frozenset(name for name, entry in models.items() if entry.weights)
+    return Manifest(models=models, pretrained=pretrained, **fields)
 
 
 def check_manifest(value: Any, path: str, problems: list[str]) -> Any:
@@ -161,8 +176,10 @@ def check_manifest(value: Any, path: str, problems: list[str]) -> Any:
         "families": FAMILIES,
         "models": partial(_models, defaults),
         "model_types": MODEL_TYPES,
+        "default_tags": DEFAULT_TAGS,
     }
-    return schema.record(_manifest, fields, required=("models",), rules=(_used,))(value, path, problems)
+    rules = (_used, _plain)
+    return schema.record(_manifest, fields, required=("models",), rules=rules)(value, path, problems)
 
 
 def parse(path: Path, content: bytes) -> Manifest:

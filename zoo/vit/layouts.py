@@ -64,7 +64,11 @@ _DINOV2: dict[str, NamesAndRules] = {
     "_dinov2_with_registers": ((_BASE, "dinov2_with_registers."), (r"^head\.", "classifier.")),
 }
 TORCH_NAMES = {
-    "timm": ((r"^patch_embed\.", "patch_embed.proj."),),  # and of the original DeiT
+    "timm": (  # and of the original DeiT
+        (r"^patch_embed\.", "patch_embed.proj."),
+        (r"\.mlp\.w12\.", ".mlp.fc1."),
+        (r"\.mlp\.w3\.", ".mlp.fc2."),
+    ),
     "torchvision": (*_TORCHVISION, (r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.3.")),
     "torchvision_files": (*_TORCHVISION, (r"\.mlp\.fc([12])\.", r".mlp.linear_\1.")),  # older than its model
     **{

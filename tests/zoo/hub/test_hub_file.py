@@ -7,6 +7,7 @@ from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 import zoo
 from tests.support.servers import Reply, changed, flipped, rewritten, status
 from tests.zoo.hub.conftest import FILE, REPO, blob, litter, refused
+from zoo._loading import fetch
 
 
 def test_the_first_load_fetches_and_the_second_is_offline(hosted, hub, flax, cache, offline):
@@ -193,6 +194,31 @@ def test_an_unattested_file_is_what_the_hub_says_and_stays_that(commit, declare,
     assert flax.loads()
     offline()
     assert flax.loads()
+
+
+def test_an_unattested_commit_is_the_first_one_that_is_used_and_stays_that(
+    commit, declare, hub, flax, cache, offline
+):
+    declare(repo=REPO, revision="unattested", file=FILE, sha256="unattested")
+    assert zoo.info("net").weights.revision == "unattested"
+    assert zoo.load("net").variables  # neither asks the Hub
+    assert not hub.asked
+    assert flax.loads()
+    hub.commit(REPO, {FILE: flipped(flax.content)})  # its main branch moves on
+    assert flax.loads()
+    shutil.rmtree(cache / "hub")
+    assert flax.loads()
+    assert fetch.cached("net")[0].path.split("/snapshots/")[1] == f"{commit}/{FILE}"
+    offline()
+    assert flax.loads()
+    shutil.rmtree(cache / "zoo")  # what other programs have put into the Hub's cache is used, too
+    (cache / "hub" / "models--someone--net" / "refs").mkdir()
+    (cache / "hub" / "models--someone--net" / "refs" / "main").write_text(commit)
+    assert flax.loads()
+    assert fetch.remove("net").size == len(flax.content)
+    assert not [*(cache / "zoo" / "commits").iterdir()]
+    (cache / "hub" / "models--someone--net" / "refs" / "main").unlink()
+    refused("the network is not to be used|offline|HF_HUB_OFFLINE")
 
 
 def test_an_unattested_file_that_is_not_what_the_hub_says_is_refused(commit, declare, hub, flax):

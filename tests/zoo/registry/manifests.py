@@ -34,6 +34,7 @@ FINE = {
     "on the Hub": weights(HUB),
     "on the Hub, in a folder": weights(HUB.replace("a.safetensors", "onnx/a.safetensors")),
     "on the Hub, unattested": weights(HUB.replace(SHA, "unattested")),
+    "on the Hub, no commit attested": weights(HUB.replace(SHA, "unattested").replace(COMMIT, "unattested")),
     "at an address, prefix only": weights(f"{URL}, sha256: '01234567'"),
     "at an address, whole hash": weights(f"{URL.replace('-01234567', '')}, sha256: {SHA}"),
     "explicit document start": "---\n" + HEAD,

@@ -1,0 +1,45 @@
+"""The generated entries of timm's weights."""
+
+import json
+
+import pytest
+
+from scripts import timm_configs, timm_entries
+from scripts.timm_models import versions
+from zoo._registry import generated, manifest, packaged
+
+FEW = ("vit_small_patch16_224.dino", "deit_tiny_distilled_patch16_224.fb_in1k")
+
+
+@pytest.fixture(scope="module")
+def there():
+    return generated.read(timm_entries.PATH)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_an_entry_is_what_timm_says_and_its_module_has_timms_shapes(there, name):
+    (version,) = versions([name])
+    assert [*timm_entries.wrong(version, there.models[name])] == []
+
+
+def test_the_file_is_written_as_it_was(there):
+    """Of entries that are made anew, and others that stay."""
+    found = versions(FEW)
+    known = manifest.read(packaged.manifest_path())
+    made, without = timm_entries.made_of(found, known)
+    assert {*made} == {*FEW}
+    assert not without
+    assert timm_entries.written(made, found, known, there) == timm_entries.PATH.read_text()
+
+
+def test_an_option_that_the_zoo_does_not_have_is_named():
+    with pytest.raises(timm_configs.UnknownOptionError, match="block_fn=Odd, embed_layer=1"):
+        timm_configs.model("VisionTransformer", {"block_fn": "Odd", "embed_layer": 1}, (224, 224), 7)
+    with pytest.raises(timm_configs.UnknownOptionError, match="Odd"):
+        timm_configs.model("Odd", {}, (224, 224), 7)
+
+
+def test_each_entry_is_a_line():
+    lines = timm_entries.PATH.read_text().splitlines()
+    for name, fields in json.loads(timm_entries.PATH.read_text())["models"].items():
+        assert f"{json.dumps(name)}: {json.dumps(fields)}" in {line.removesuffix(",") for line in lines}
