@@ -1,5 +1,6 @@
 """A torch module as Flax source, with its weights and the proof that it is the same."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from converters.porting.proof import Proof
+
+_ALONE = threading.RLock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,9 @@ def port(
     what it does is written. It runs at two sizes of the inputs: sizes that differ become expressions of the
     inputs' shapes. Nothing of it is executed but by calling it.
 
+    Until it returns or raises, switches of torch and JAX that hold for the whole process are changed (float64
+    as default, no chance): ports in several threads wait for each other, and other code must not compute.
+
     Args:
         torch_module: A torch.nn.Module on the CPU.
         inputs: Tensors for its `forward`, as it takes them: images with their channels first.
@@ -91,9 +97,10 @@ def port(
     _check(torch_module, target, batch_norm, methods, call=(inputs, kwargs))
     from converters.porting.work import ported, ported_methods
 
-    if methods is not None:
-        return ported_methods(torch_module, methods, others, batch_norm)
-    return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])
+    with _ALONE:
+        if methods is not None:
+            return ported_methods(torch_module, methods, others, batch_norm)
+        return ported(torch_module, inputs, kwargs, others, batch_norm, DIALECTS[target])
 
 
 def _check(

@@ -1,6 +1,7 @@
 """Prepares torch for a run: modules tell of their calls, and take paths that can be exported."""
 
 import copy
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,10 +43,12 @@ def kind_of(module: torch.nn.Module, leaves: frozenset[type]) -> type | None:
 
 @contextmanager
 def calls_of_modules(call: Callable[[torch.nn.Module, Any, Any, Any], Any]) -> Iterator[None]:
-    """Hands every call of a module over, with the function that makes it."""
-    original = torch.nn.Module.__call__
+    """Hands every call of a module in this thread over, with the function that makes it."""
+    original, thread = torch.nn.Module.__call__, threading.get_ident()
 
     def handed(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:
+            return original(module, *args, **kwargs)
         return call(module, original, args, kwargs)
 
     with mock.patch.object(torch.nn.Module, "__call__", handed):
@@ -61,10 +64,10 @@ def exporting(module: torch.nn.Module) -> Iterator[None]:
     flags = compiler._is_compiling_flag, compiler._is_exporting_flag
     fast = torch.backends.mha.get_fastpath_enabled()
     buffers = {name: copy.deepcopy(each) for name, each in module.named_buffers()}
-    compiler._is_compiling_flag = compiler._is_exporting_flag = True
-    torch.backends.mha.set_fastpath_enabled(False)
-    distributions.set_default_validate_args(False)
     try:
+        compiler._is_compiling_flag = compiler._is_exporting_flag = True
+        torch.backends.mha.set_fastpath_enabled(False)
+        distributions.set_default_validate_args(False)
         with torch.random.fork_rng(devices=[]):
             yield
     finally:

@@ -45,19 +45,11 @@ def ported(
             second = dict(others) if isinstance(others, Mapping) else bound(module, others, kwargs)
             written = write(module, arguments, second, dialect=dialect, batch_norm=batch_norm)
             notes = ()
-    if written.eval_only:
-        notes = (*notes, f"holds for eval mode; in training, {'; '.join(written.eval_only)}")
-    ignore = unused(module, written.scope)
-    if ignore:
-        notes = (*notes, f"never ran, and is left out: {', '.join(ignore)}")
-    run = runtime(dialect)
+    ignore, run = unused(module, written.scope), runtime(dialect)
     made = run.made(written.source, written.root, f"<{written.root}>")
     arrays = written.arrays(_numbers(arguments))
     tensors = written.tensors(module)
     variables = run.variables(tensors, made, arrays, ignore)
-    constants = {name: tensors[name].detach().numpy() for name in written.constants}
-    if constants:
-        notes = (*notes, f"has numbers that no checkpoint has, in `constants`: {', '.join(constants)}")
     report = compared(module, written, variables, arguments, ignore)
     _check(report)
     return Ported(
@@ -66,13 +58,23 @@ def ported(
         variables=variables,
         names=_kept(variables, tensors),
         ignore=ignore,
-        constants=constants,
+        constants={name: tensors[name].detach().numpy() for name in written.constants},
         inputs=tuple(arrays),
         outputs=run_wide(doubled(module), written, arguments),
         report=report,
         proof=prove(module, written, second, ignore),
-        notes=notes,
+        notes=(*notes, *_left_out(written, ignore)),
     )
+
+
+def _left_out(written: Written, ignore: Sequence[str]) -> Iterator[str]:
+    """Yields sentences on what the source has not."""
+    if written.eval_only:
+        yield f"holds for eval mode; in training, {'; '.join(written.eval_only)}"
+    if ignore:
+        yield f"never ran, and is left out: {', '.join(ignore)}"
+    if written.constants:
+        yield f"has numbers that no checkpoint has, in `constants`: {', '.join(written.constants)}"
 
 
 def _kept(variables: Any, tensors: Mapping[str, torch.Tensor]) -> tuple[Keep, ...]:
@@ -125,8 +127,8 @@ def bound(module: torch.nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, A
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """Puts a module into eval mode, and each of its modules back."""
     before = [(each, each.training) for each in module.modules()]
-    module.eval()
     try:
+        module.eval()
         yield
     finally:
         for each, training in before:

@@ -3,6 +3,7 @@
 import copy
 import linecache
 import re
+from threading import Thread
 
 import jax.numpy as jnp
 import numpy as np
@@ -242,3 +243,28 @@ def test_own_arrays_are_kept_and_tables_that_no_checkpoint_has_are_constants():
     tensors = {**module.state_dict(), **made.constants}
     again = converters.convert(tensors, made.module, *made.inputs, names=made.names)
     np.testing.assert_array_equal(again["buffers"]["table"], module.table.numpy())
+
+
+class Busy(nn.Module):
+    """Runs another module in another thread, and raises."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.fc, self.error, self.others = nn.Linear(4, 2), error, (nn.ReLU(),)
+
+    def forward(self, x):
+        Thread(target=self.others[0], args=(torch.ones(1),)).start()
+        if self.error and torch.compiler.is_exporting():
+            raise self.error
+        return self.fc(x)
+
+
+def test_torch_is_as_before_when_a_port_ends_and_other_threads_are_not_ported():
+    before = nn.Module.__call__, torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
+    with pytest.raises(KeyboardInterrupt):
+        converters.port(Busy(KeyboardInterrupt()), torch.randn(2, 4))
+    made = converters.port(Busy(), torch.randn(2, 4))
+    assert "relu" not in made.source
+    assert not torch.compiler.is_exporting()
+    after = nn.Module.__call__, torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
+    assert after == before
