@@ -228,8 +228,31 @@ def _eva_layout(config: dict[str, Any], options: Options) -> str:
     return f"timm{queries}{'_packed' if packed else ''}"
 
 
+_BEIT = {
+    "patch_size": "patch_size",
+    "embed_dim": "width",
+    "depth": "depth",
+    "num_heads": "heads",
+    "init_values": "layer_scale",
+    "use_abs_pos_emb": "positions",
+    "use_rel_pos_bias": "relative_bias",
+    "use_shared_rel_pos_bias": "shared_relative_bias",
+}
+
+
+def beit(options: Options, sides: Sides) -> Model:
+    """Returns a Beit."""
+    options.pop("img_size", None)  # that of the weights counts
+    defaults = {"registers": 0, "positions": True, "layer_scale": 0.0, "epsilon": 1e-6, "rotary": None}
+    config = {"image_size": _side(sides), **defaults, **_renamed(options, _BEIT)}
+    config["pooling"] = _POOLING[options.pop("global_pool", "avg")]
+    config["fc_norm"] = options.pop("use_fc_norm", config["pooling"] == "average")
+    return Model("eva", _eva_sizes(config, options))
+
+
 # timm's class -> what its options mean
 KINDS: Mapping[str, Callable[[Options, Sides], Model]] = {
+    "Beit": beit,
     "Eva": eva,
     "VisionTransformer": vit,
     "VisionTransformerDistilled": distilled,

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from tests.cases.case import Case, images
-from tests.reference.rotary_models import timm_eva, transformers_dinov3
+from tests.reference.rotary_models import timm_beit, timm_eva, transformers_beit, transformers_dinov3
 
 _SIZES = {
     "image_size": [24, 40],
@@ -21,6 +21,7 @@ _SIZES = {
 _NO_REGISTERS = {"registers": 0, "layer_scale": 0.0, "epsilon": 1e-6}
 _AXIAL = {"rotary": "axial", "rotary_base": 1e4, "rotary_grid": 2}
 _EVA02 = {**_NO_REGISTERS, **_AXIAL, "positions": True, "fc_norm": True, "swiglu": True}
+_BEIT = {"registers": 0, "layer_scale": 0.1, "rotary": None, "fc_norm": True, "relative_bias": True}
 _NAVER = {**_NO_REGISTERS, "layer_scale": 1.0, "key_bias": True, "pooling": "token", "rotary_order": "xy"}
 _TIMM_EVA02 = {"use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "swiglu_mlp": True}
 _TIMM_DINOV3 = {
@@ -208,6 +209,56 @@ CASES = {
         ),
         [images(3, 24, 40, 3)],
         layout="transformers5",
+    ),
+    "beit": Case(
+        "eva",
+        {**_SIZES, **_BEIT, "epsilon": 1e-6},
+        partial(timm_beit, init_values=0.1, use_rel_pos_bias=True),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+    "beit, shared biases": Case(
+        "eva",
+        {
+            **_SIZES,
+            **_BEIT,
+            "epsilon": 1e-6,
+            "layer_scale": 0.0,
+            "shared_relative_bias": True,
+            "positions": True,
+            "fc_norm": False,
+            "pooling": "token",
+        },
+        partial(
+            timm_beit,
+            use_abs_pos_emb=True,
+            use_rel_pos_bias=True,
+            use_shared_rel_pos_bias=True,
+            global_pool="token",
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+        slow=True,
+    ),
+    "beit, of the Hub": Case(
+        "eva",
+        {
+            **_SIZES,
+            **_BEIT,
+            "image_size": 32,
+            "epsilon": 1e-12,
+            "maskable": True,
+            "shared_relative_bias": True,
+        },
+        lambda: transformers_beit(
+            "BeitForImageClassification",
+            use_relative_position_bias=True,
+            use_shared_relative_position_bias=True,
+            num_labels=5,
+        ),
+        [images(3, 32, 32, 3)],
+        layout="transformers5_beit_classifier",
+        slow=True,
     ),
 }
 DROPOUT_CASES = {

@@ -83,3 +83,28 @@ def transformers_dinov3(name: str = "DINOv3ViTModel", **options: Any) -> nn.Modu
     )
     with float64_only():
         return Output(config)
+
+
+def timm_beit(**options: Any) -> nn.Module:
+    declare_operators()
+    from timm.models import beit
+
+    sizes = {"img_size": (24, 40), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    return beit.Beit(**{**sizes, "mlp_ratio": 2, "num_classes": 5, "use_abs_pos_emb": False, **options})
+
+
+def transformers_beit(name: str, **options: Any) -> nn.Module:
+    """Its "sdpa" attention: the softmax of the other is in float32 whatever the inputs are in."""
+    declare_operators()
+    import transformers
+
+    parent = getattr(transformers, name)
+
+    class Output(parent):
+        def forward(self, x: Tensor) -> Any:
+            return visual_output(super().forward(x))
+
+    sizes = {"patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+    rest = {"intermediate_size": 48, "image_size": 32, "drop_path_rate": 0.0, "use_mask_token": True}
+    config = parent.config_class(**{**sizes, **rest, **options}, attn_implementation="sdpa")
+    return Output(config)

@@ -10,8 +10,12 @@ from converters.matching import best_fit
 from scripts import timm_models
 from zoo._registry import families
 
-FEW = ("eva02_tiny_patch14_224.mim_in22k", "vit_tiny_patch16_dinov3_qkvb.eupe_lvd1689m")
-MANY = ("eva*", "vit_*rope*", "vit_pe_core*", "vit_*dinov3*", "vit_*lingbot*", "vit_*sapiens2*")
+FEW = (
+    "beit_base_patch16_224.in22k_ft_in22k_in1k",
+    "eva02_tiny_patch14_224.mim_in22k",
+    "vit_tiny_patch16_dinov3_qkvb.eupe_lvd1689m",
+)
+MANY = ("beit*", "eva*", "vit_*rope*", "vit_pe_core*", "vit_*dinov3*", "vit_*lingbot*", "vit_*sapiens2*")
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -22,7 +26,7 @@ def test_a_model_has_the_arrays_of_timms(name):
 @pytest.mark.slow
 def test_every_model_has_the_arrays_of_timms():
     for version in timm_models.versions(MANY):
-        if version.kind in ("Eva",):
+        if version.kind in ("Beit", "Eva"):
             check(version)
 
 

@@ -14,7 +14,7 @@ import zoo
 from tests.cases import CASES, images
 from tests.equivalence import FORWARD, difference, randomise, run_torch, state_dict
 from tests.reference import published
-from tests.reference.rotary_models import transformers_dinov3
+from tests.reference.rotary_models import transformers_beit, transformers_dinov3
 from zoo import eva
 
 pytestmark = pytest.mark.costly
@@ -67,6 +67,31 @@ def test_what_transformers_writes_is_read(tmp_path: Path) -> None:
     with jax.enable_x64(True):
         classifier = zoo.load(tmp_path, pretrained=True, head="classification", num_classes=3)
     assert classifier.variables["params"]["head"]["kernel"].shape == (24, 3)
+
+
+BEIT: dict[str, tuple[str, dict[str, Any]]] = {
+    "BeitModel": ("features", {"use_relative_position_bias": True, "layer_scale_init_value": 0.0}),
+    "BeitBackbone": ("maps", {"use_absolute_position_embeddings": True, "out_features": ["stage1"]}),
+    "Data2VecVisionForImageClassification": (
+        "logits",
+        {"use_relative_position_bias": True, "num_labels": 5},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEIT)
+def test_what_transformers_writes_of_beit_is_read(name: str, tmp_path: Path) -> None:
+    """Biases are interpolated for images of another size."""
+    kind, options = BEIT[name]
+    twin = randomise(transformers_beit(name, **options)).eval()
+    published.write_vit(twin, tmp_path)
+    pictures = images(2, 40, 40, 3) if kind == "logits" else images(2, 32, 32, 3)
+    with jax.enable_x64(True):
+        model = zoo.load(tmp_path, pretrained=True)
+        (found,) = jax.tree.leaves(jax.jit(model.module.apply)(model.variables, pictures))
+        found = np.asarray(found)
+    (expected,) = run_torch(twin, [first(pictures)]).outputs
+    assert difference(first(found) if kind == "maps" else found, expected) <= FORWARD
 
 
 def test_tokens_are_the_last_hidden_state_and_patches_are_masked() -> None:
@@ -143,6 +168,13 @@ WRONG: dict[str, dict[str, Any]] = {
     "rotary_order='zy'": {"rotary_order": "zy"},
     'rotary_grid=4: expected None without rotary="axial"': {"rotary_grid": 4},
     "rotary_offset=1.0": {"rotary_offset": 1.0},
+    "registers=4: expected 0 with biases": {"relative_bias": True},
+    "class_token=False: expected True with biases": {
+        "relative_bias": True,
+        "registers": 0,
+        "class_token": False,
+    },
+    "resizing='nearest'": {"resizing": "nearest"},
     "rotary_rescale=0.5": {"rotary_rescale": 0.5},
     "norm='batch'": {"norm": "batch"},
     "layer_scale=1e-05: expected 0 with post_norm=True": {"post_norm": True},
@@ -155,6 +187,12 @@ WRONG: dict[str, dict[str, Any]] = {
 def test_impossible_settings_are_refused(message: str) -> None:
     with pytest.raises(zoo.ZooError, match=message):
         eva.create(**{**TINY, **WRONG[message]})
+
+
+def test_biases_of_relative_places_are_for_one_size() -> None:
+    module = eva.create(**TINY, registers=0, rotary=None, relative_bias=True)
+    with pytest.raises(zoo.ZooError, match=r"images of \(6, 4\) patches, .* resize the images, or pass"):
+        jax.eval_shape(module.init, jax.random.key(0), np.zeros((2, 48, 32, 3)))
 
 
 def test_images_that_patches_do_not_divide_are_refused() -> None:

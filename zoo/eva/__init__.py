@@ -1,4 +1,4 @@
-"""Vision transformers with rotary position embeddings: EVA-02, DINOv3, RoPE-ViT."""
+"""Vision transformers whose attention knows places: BEiT, EVA-02, DINOv3, RoPE-ViT."""
 
 from zoo._nn.patches import patch_inputs as inputs
 from zoo.eva.create import HEADS, POOLING, ROTARY, create

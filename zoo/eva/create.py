@@ -1,4 +1,4 @@
-"""Options of vision transformers with rotary position embeddings."""
+"""Options of vision transformers whose attention knows places."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,7 @@ HEADS = ("classification", "none", "maps")
 POOLING = ("token", "average", "attention")
 ROTARY = ("axial", "dinov3", "mixed")
 _ORDERS = ("yx", "xy")
+_RESIZING = ("timm", "transformers")
 
 
 def create(
@@ -44,6 +45,9 @@ def create(
     rotary_offset: float = 0.0,
     rotary_order: str = "yx",
     rotary_rescale: float | None = None,
+    relative_bias: bool = False,
+    shared_relative_bias: bool = False,
+    resizing: str = "timm",
     pre_norm: bool = False,
     post_norm: bool = False,
     fc_norm: bool = False,
@@ -61,6 +65,7 @@ def create(
     activation: str | None = None,
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
+    mlp_dropout: float | None = None,
     stochastic_depth: float = 0.0,
     scan: bool = False,
     remat: bool = False,
@@ -98,6 +103,9 @@ def create(
         rotary_offset: Index of the first patch.
         rotary_order: Whether rows come before columns, "yx", or columns before rows, "xy".
         rotary_rescale: Largest factor by which places are multiplied or divided at random, in training.
+        relative_bias: Whether each block has learned biases of attention for relative places, as in BEiT.
+        shared_relative_bias: Whether to have one such table for all blocks.
+        resizing: Library whose resizing of learned places is used, "timm" or "transformers".
         pre_norm: Whether to normalize the first block's input; patches then have no bias.
         post_norm: Whether norms come after attention and MLP instead of before them.
         fc_norm: Whether the last norm comes after pooling.
@@ -115,6 +123,7 @@ def create(
         activation: Name of the activation in the MLP; by default "gelu", or with `swiglu` "silu".
         dropout: Rate after the position embeddings and each dense layer.
         attention_dropout: Rate of the attention weights.
+        mlp_dropout: Rate between the MLP's dense layers; by default `dropout`.
         stochastic_depth: Rate at which the last block's branches are left out for an example, in training; it
             rises from 0 at the first one.
         scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner.
@@ -127,6 +136,8 @@ def create(
     image, patch = pair(image_size), pair(patch_size)
     few = heads if key_value_heads is None else key_value_heads
     shared = (few,) * depth if isinstance(few, int) else tuple(few)
+    grid = (image[0] // patch[0], image[1] // patch[1])
+    relative = relative_bias or shared_relative_bias
     equal = len({*shared}) <= 1 and not stochastic_depth
     for name, value, right, expected in (
         ("image_size", image, not (image[0] % patch[0] or image[1] % patch[1]), f"multiples of {patch}"),
@@ -147,6 +158,9 @@ def create(
         ("rotary_order", rotary_order, rotary_order in _ORDERS, f"one of {', '.join(_ORDERS)}"),
         ("rotary_grid", rotary_grid, rotary_grid is None or rotary == "axial", 'None without rotary="axial"'),
         ("rotary_offset", rotary_offset, not rotary_offset or rotary == "axial", '0 without rotary="axial"'),
+        ("registers", registers, not (relative and registers), "0 with biases of relative places"),
+        ("class_token", class_token, class_token or not relative, "True with biases of relative places"),
+        ("resizing", resizing, resizing in _RESIZING, f"one of {', '.join(_RESIZING)}"),
         ("rotary_rescale", rotary_rescale, (rotary_rescale or 1) >= 1, "a number of at least 1, or None"),
         ("norm", norm, norm in NORMS, f"one of {', '.join(NORMS)}"),
         ("layer_scale", layer_scale, not (layer_scale and post_norm), "0 with post_norm=True"),
@@ -173,11 +187,14 @@ def create(
             layer_scale=layer_scale,
             mlp_scale=mlp_scale,
             halves=rotary == "dinov3",
+            relative=grid if relative_bias else None,
+            resizing=resizing,
             norm=norm,
             activation=check_activation(activation or ("silu" if swiglu else "gelu")),
             epsilon=epsilon,
             dropout=dropout,
             attention_dropout=attention_dropout,
+            mlp_dropout=dropout if mlp_dropout is None else mlp_dropout,
         ),
         key_value_heads=shared,
         stochastic_depth=stochastic_depth,
@@ -196,6 +213,7 @@ def create(
         registers=registers,
         positions=positions,
         class_position=class_position,
+        shared_relative=shared_relative_bias,
         pre_norm=pre_norm,
         norm_after_pooling=fc_norm,
         maskable=maskable,

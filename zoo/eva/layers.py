@@ -12,7 +12,9 @@ from jax.typing import ArrayLike, DTypeLike
 from zoo._nn.attention import attention
 from zoo._nn.convolutions import stochastic_depth
 from zoo._nn.layers import ACTIVATIONS, LayerScale
+from zoo._nn.patches import Sides
 from zoo._nn.rotary import rotate
+from zoo.eva.relative import RelativeBias
 
 INIT = nn.initializers.truncated_normal(0.02)
 Dense = partial(nn.Dense, kernel_init=INIT)
@@ -39,11 +41,14 @@ class Sizes(NamedTuple):
     layer_scale: float
     mlp_scale: bool
     halves: bool
+    relative: Sides | None
+    resizing: str
     norm: str
     activation: str
     epsilon: float
     dropout: float
     attention_dropout: float
+    mlp_dropout: float
 
     @property
     def head_dim(self) -> int:
@@ -55,8 +60,24 @@ class Sizes(NamedTuple):
         return NORMS[self.norm](self.epsilon, dtype=dtype)
 
 
+class Places(NamedTuple):
+    """Places of patches, as attention takes them.
+
+    Attributes:
+        grid: Number of patches, down and across.
+        angles: Those of `rotate`, if queries and keys are turned.
+        bias: (1, heads, tokens, tokens) numbers for what all blocks share, if they do.
+    """
+
+    grid: Sides
+    angles: ArrayLike | None = None
+    bias: jax.Array | None = None
+
+
 class Attention(nn.Module):
     """Self-attention whose queries and keys turn with their places, but not those of the tokens before them.
+
+    It may have learned biases for relative places instead.
 
     Several heads may share keys and values: Ainslie et al., https://arxiv.org/abs/2305.13245.
     """
@@ -73,13 +94,15 @@ class Attention(nn.Module):
         self.v_proj = Dense(shared, use_bias=sizes.qkv_bias, dtype=dtype)
         self.q_norm = sizes.build_norm(dtype)
         self.k_norm = sizes.build_norm(dtype)
+        if sizes.relative:
+            self.relative = RelativeBias(sizes.relative, sizes.heads, sizes.resizing)
         self.weights_drop = nn.Dropout(sizes.attention_dropout)
         self.norm = sizes.build_norm(dtype)
         self.proj = Dense(sizes.width, dtype=dtype)
         self.drop = nn.Dropout(sizes.dropout)
 
-    def __call__(self, x: jax.Array, angles: ArrayLike | None, *, train: bool = False) -> jax.Array:
-        """(batch, length, width) and angles as `rotate` takes them -> the same shape."""
+    def __call__(self, x: jax.Array, places: Places, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
         sizes = self.sizes
         query, key, value = (
             dense(x).reshape(*x.shape[:2], -1, sizes.head_dim)
@@ -87,16 +110,25 @@ class Attention(nn.Module):
         )
         if sizes.query_norm:
             query, key = self.q_norm(query), self.k_norm(key)
-        if angles is not None:
-            query, key = (rotate(each, angles, halves=sizes.halves) for each in (query, key))
+        if places.angles is not None:
+            query, key = (rotate(each, places.angles, halves=sizes.halves) for each in (query, key))
         if sharing := sizes.heads // self.key_value_heads - 1:
             key, value = (jnp.repeat(each, sharing + 1, axis=2) for each in (key, value))
         drops = train and sizes.attention_dropout
         dropout = partial(self.weights_drop, deterministic=False) if drops else None
-        out = attention(query, key, value, dropout=dropout).reshape(x.shape)
+        bias = self._bias(places)
+        bias = bias if bias is None else bias.astype(query.dtype)
+        out = attention(query, key, value, bias=bias, dropout=dropout).reshape(x.shape)
         out = self.norm(out) if sizes.attention_norm else out
         dropped: jax.Array = self.drop(self.proj(out), deterministic=not train)
         return dropped
+
+    def _bias(self, places: Places) -> jax.Array | None:
+        """Returns the biases of this block and those of all blocks, added."""
+        if not self.sizes.relative:
+            return places.bias
+        own: jax.Array = self.relative(places.grid)
+        return own if places.bias is None else own + places.bias
 
 
 class FeedForward(nn.Module):
@@ -111,7 +143,7 @@ class FeedForward(nn.Module):
     def setup(self) -> None:
         inner = partial(Dense, self.sizes.feed_forward, dtype=self.dtype)
         self.fc1, self.fc1_g, self.fc1_x = inner(), inner(), inner()
-        self.drop1 = nn.Dropout(self.sizes.dropout)
+        self.drop1 = nn.Dropout(self.sizes.mlp_dropout)
         self.norm = self.sizes.build_norm(self.dtype)
         self.fc2 = Dense(self.sizes.width, dtype=self.dtype)
         self.drop2 = nn.Dropout(self.sizes.dropout)
@@ -144,9 +176,9 @@ class Block(nn.Module):
         self.ls2 = LayerScale(sizes.width, sizes.layer_scale if sizes.mlp_scale else 0.0)
         self.stochastic_depth = stochastic_depth(self.stochastic_depth_rate, axes=3)
 
-    def __call__(self, x: jax.Array, angles: ArrayLike | None, *, train: bool = False) -> jax.Array:
-        """(batch, length, width) and angles as `rotate` takes them -> the same shape."""
-        attend, feed = partial(self.attn, angles=angles, train=train), partial(self.mlp, train=train)
+    def __call__(self, x: jax.Array, places: Places, *, train: bool = False) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
+        attend, feed = partial(self.attn, places=places, train=train), partial(self.mlp, train=train)
         for norm, call, scale in ((self.norm1, attend, self.ls1), (self.norm2, feed, self.ls2)):
             out = norm(call(x)) if self.sizes.post_norm else scale(call(norm(x)))
             x = x + self.stochastic_depth(out, deterministic=not train)

@@ -5,11 +5,14 @@ from typing import Any
 from converters.matching import Fuse, NamesAndRules
 from zoo._registry.entry import Input
 from zoo._registry.family import ConfigFields
+from zoo.eva import layouts_beit
 
 _PARTS = ("*.q_proj.", "*.k_proj.", "*.v_proj.")
 _TIMM = (
     (r"^patch_embed\.", "patch_embed.proj."),
     (r"\.ls([12])\.gamma", r".gamma_\1"),
+    (r"\.attn\.relative\.table", ".attn.relative_position_bias_table"),
+    (r"^relative\.table", "rel_pos_bias.relative_position_bias_table"),
 )
 # timm keeps queries, keys and values in one tensor or three; if keys have no bias, the two that there are
 # stand beside the one tensor.
@@ -45,12 +48,14 @@ TORCH_NAMES: dict[str, NamesAndRules] = {
     "transformers": (*_TRANSFORMERS, (r"^blocks\.", "layer.")),
     # The state dicts of transformers 5; the files that it writes still have the older names.
     "transformers5": (*_TRANSFORMERS, (r"^blocks\.", "model.layer.")),
+    **layouts_beit.TORCH_NAMES,
 }
 
 IGNORED = {
     r"(head|lm_head)\..*": "the head",
     r"(.*\.)?mask_token": "the token for masked patches",
     r"(.*\.)?rope\.(?!freqs).*": "the places of patches",
+    **layouts_beit.IGNORED,
 }
 
 _DINOV3: dict[str, Any] = {"key_bias": False, "registers": 0, "pooling": "token", "maskable": True}
@@ -100,5 +105,6 @@ CONFIG_FIELDS = {
         inputs=(Input("images", (1, 224, 224, 3), "float32"),),
         processor="DINOv3ViTImageProcessor",
         layouts={"": "transformers"},
-    )
+    ),
+    **layouts_beit.CONFIG_FIELDS,
 }

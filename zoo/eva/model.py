@@ -1,6 +1,7 @@
-"""Vision transformers with rotary position embeddings.
+"""Vision transformers whose attention knows places: by rotations, or by biases.
 
-EVA-02: Fang et al., https://arxiv.org/abs/2303.11331. DINOv3: Siméoni et al., https://arxiv.org/abs/2508.10104.
+BEiT: Bao et al., https://arxiv.org/abs/2106.08254. EVA-02: Fang et al., https://arxiv.org/abs/2303.11331.
+DINOv3: Siméoni et al., https://arxiv.org/abs/2508.10104.
 RoPE-ViT: Heo et al., https://arxiv.org/abs/2403.13298. Perception Encoder: Bolya et al.,
 https://arxiv.org/abs/2504.13181. Sapiens2: https://arxiv.org/abs/2604.21681.
 """
@@ -17,7 +18,8 @@ from zoo._nn.attention_pool import AttentionPool
 from zoo._nn.convolutions import rising
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.patches import Sides, checked_patches, patch_map, resized
-from zoo.eva.layers import INIT, Block, Dense, Sizes
+from zoo.eva.layers import INIT, Block, Dense, Places, Sizes
+from zoo.eva.relative import RelativeBias
 from zoo.eva.rotary import MixedFrequencies, Rotary
 
 POOL_HEADS = 8  # of the Perception Encoder's pooling, whatever the blocks have
@@ -39,6 +41,7 @@ class Eva(nn.Module):
     registers: int
     positions: bool
     class_position: bool
+    shared_relative: bool
     pre_norm: bool
     norm_after_pooling: bool
     maskable: bool
@@ -68,6 +71,8 @@ class Eva(nn.Module):
             self.pos_embed = self.param("pos_embed", INIT, (1, math.prod(self.grid) + self.placed, width))
         if self.rotary and self.rotary.kind == "mixed":
             self.rope = MixedFrequencies(self.series.depth, sizes.heads, sizes.head_dim, self.rotary)
+        if self.shared_relative:
+            self.relative = RelativeBias(self.grid, sizes.heads, sizes.resizing)
         self.drop = nn.Dropout(sizes.dropout)
         self.norm_pre = sizes.build_norm(dtype)
         each = iter(zip(self.key_value_heads, rising(self.stochastic_depth, self.series.depth), strict=True))
@@ -114,7 +119,7 @@ class Eva(nn.Module):
         x = jnp.concatenate([*tokens, x], axis=1)
         if self.positions:
             first, rest = jnp.split(self.pos_embed, [self.placed], axis=1)
-            places = jnp.concatenate([first, resized(rest, self.grid, grid, "timm")], axis=1)
+            places = jnp.concatenate([first, resized(rest, self.grid, grid, self.sizes.resizing)], axis=1)
             x = x.at[:, self.others - self.placed :].add(places.astype(x.dtype))
         x = self.drop(x, deterministic=not train)
         embedded: jax.Array = self.norm_pre(x) if self.pre_norm else x
@@ -149,9 +154,11 @@ class Eva(nn.Module):
             own = angles if self.series.scan else [*angles]
 
         def call(block: nn.Module, x: jax.Array, each: Any) -> tuple[jax.Array, Any]:
-            out = block(x, angles if own is None else each, train=train)
+            out = block(x, places if own is None else places._replace(angles=each), train=train)
             return out, out if keep else None
 
+        shared = self.relative(grid) if self.shared_relative else None
+        places = Places(grid, None if own is not None else angles, shared)
         first = self._embedded(images, masked, grid, train=train)
         last, states = self.series.scan_with(self.blocks, call, first, own)
         return last, [first, *states] if keep else []
