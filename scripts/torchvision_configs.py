@@ -12,8 +12,8 @@ CONFIGS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         for variant in (*(f"b{number}" for number in range(8)), "v2_s", "v2_m", "v2_l")
     },
     "googlenet": {"googlenet": {"transform_input": True}},
-    "inception": {"inception_v3": {"transform_input": True}},
-    "maxvit": {"maxvit_t": {"size": "t"}},
+    "inception": {"inception_v3": {"transform_input": True, "aux_logits": True}},
+    "maxvit": {"maxvit_t": {"variant": "t"}},
     "mnasnet": {
         f"mnasnet{str(width).replace('.', '_')}": {"width": width} for width in (0.5, 0.75, 1.0, 1.3)
     },
@@ -34,9 +34,9 @@ CONFIGS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "shufflenet": {
         f"shufflenet_v2_x{str(width).replace('.', '_')}": {"width": width} for width in (0.5, 1.0, 1.5, 2.0)
     },
-    "squeezenet": {"squeezenet1_0": {"version": "1.0"}, "squeezenet1_1": {"version": "1.1"}},
+    "squeezenet": {"squeezenet1_0": {"variant": "1.0"}, "squeezenet1_1": {"variant": "1.1"}},
     "swin": {
-        f"swin_{prefix}{size}": {"size": size, **config}
+        f"swin_{prefix}{size}": {"variant": size, **config}
         for prefix, config in (("", {}), ("v2_", {"version": 2}))
         for size in ("t", "s", "b")
     },

@@ -25,6 +25,7 @@ import torch
 
 from scripts.torchvision_configs import CONFIGS, FILES, PAPERS, SIDES, SIZED
 from tests.reference.published import declare_operators
+from zoo._errors import ZooError
 from zoo._loading import layouts
 from zoo._loading.build import build
 from zoo._registry import blocks, entry_schema, families, manifest, packaged
@@ -57,8 +58,17 @@ class Version(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """Returns its name among the model's weights."""
-        return TAGS[self.weights.name]
+        """Returns its name among the model's weights.
+
+        Raises:
+            ZooError: torchvision names them as none before.
+        """
+        name = self.weights.name
+        if name not in TAGS:
+            raise ZooError(
+                f"{self.name} has weights {name}, expected one of {', '.join(TAGS)}: add it to TAGS."
+            )
+        return TAGS[name]
 
     @property
     def size(self) -> int:
@@ -124,7 +134,11 @@ def defaults_of(family: str, known: Manifest) -> Mapping[str, Any]:
 
 
 def entry(version: Version, known: Manifest, hashes: Hashes) -> Entry:
-    """Returns the entry of published weights, as `model.tag`."""
+    """Returns the entry of published weights, as `model.tag`.
+
+    Raises:
+        ZooError: torchvision says less of them than of the others.
+    """
     from torchvision import __version__
 
     weights, swag = version.weights, "_SWAG_" in version.weights.name
@@ -132,7 +146,9 @@ def entry(version: Version, known: Manifest, hashes: Hashes) -> Entry:
     if version.model != version.name:
         config = {"image_size": version.size, **config}
     defaults = defaults_of(version.family, known)
-    paper = max((start for start in PAPERS if version.name.startswith(start)), key=len)
+    paper = max((start for start in PAPERS if version.name.startswith(start)), key=len, default=None)
+    if paper is None:
+        raise ZooError(f"{version.name}: no beginning of the name has a paper; add one to PAPERS.")
     # A tag has the inputs of its model, and the plain name is that of the default weights.
     sized = default(version) or version.family in SIZED
     side = version.size if sized else type(version.weights).DEFAULT.transforms().crop_size[0]
@@ -160,18 +176,31 @@ def default(version: Version) -> bool:
 
 
 def place(url: str, hashes: Hashes) -> Weights:
-    """Returns where weights are; without a whole hash, with the digits that the file's name has."""
+    """Returns where weights are; without a whole hash, with the digits that the file's name has.
+
+    Raises:
+        ZooError: neither is known.
+    """
     if url in hashes:
         sha256, size = hashes[url]
         return Weights(sha256, size=size, url=url)
     found = entry_schema.URL_HASH.search(url)
-    assert found is not None, url
+    if found is None:
+        raise ZooError(
+            f"{url}: expected a name with the first digits of the hash; pass the hash by --hashes."
+        )
     return Weights(found[1], url=url)
 
 
 def metrics(meta: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the published accuracies as parts of 1."""
-    scores = meta["_metrics"]["ImageNet-1K"]
+    """Returns the published accuracies as parts of 1.
+
+    Raises:
+        ZooError: there are none of ImageNet.
+    """
+    scores = meta["_metrics"].get("ImageNet-1K")
+    if scores is None:
+        raise ZooError(f"metrics of {', '.join(meta['_metrics'])}; expected those of ImageNet-1K.")
     found = {f"imagenet1k_val_top{k}": scores[f"acc@{k}"] for k in (1, 5)}
     return {name: round(score / 100, 7) for name, score in found.items() if not math.isnan(score)}
 
@@ -274,7 +303,10 @@ def main() -> None:
     if options.check:
         problems = []
         for version in found:
-            problems += wrong(version, known.models[f"{version.model}.{version.tag}"])
+            there = known.models.get(name := f"{version.model}.{version.tag}")
+            problems += (
+                wrong(version, there) if there else [f"{name}: the manifest lacks it; --write adds it"]
+            )
         print(*problems, f"{len(found)} weights, {len(problems)} problems", sep="\n")
         raise SystemExit(bool(problems))
     hashes = json.loads(options.hashes.read_text()) if options.hashes else {}
@@ -283,9 +315,9 @@ def main() -> None:
     for each in found:
         if default(each) or each.model not in first:
             first[each.model] = each.tag
-    there = {name: known.models[name] for name in made if name in known.models}
-    print(*(line for name in there for line in differences(made[name], there[name])), sep="\n")
-    print(f"{len(made)} weights, {len(there)} of them in the manifest; not in the zoo: {missing()}")
+    here = {name: known.models[name] for name in made if name in known.models}
+    print(*(line for name in here for line in differences(made[name], here[name])), sep="\n")
+    print(f"{len(made)} weights, {len(here)} of them in the manifest; not in the zoo: {missing()}")
     text = path.read_text()
     new = added(text, known, made, first)
     if options.write:

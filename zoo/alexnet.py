@@ -31,7 +31,7 @@ _SIDE = 63  # pixels that leave one after the last pooling
 class AlexNet(nn.Module):
     """Five convolutions, some with pooling, and three dense layers."""
 
-    channels: tuple[int, ...]
+    widths: tuple[int, ...]
     hidden: int
     num_classes: int
     in_channels: int
@@ -43,10 +43,10 @@ class AlexNet(nn.Module):
         conv = partial(nn.Conv, kernel_init=torch_kernel, dtype=self.dtype)
         dense = partial(nn.Dense, kernel_init=torch_kernel, dtype=self.dtype)
         pool = partial(max_pool, size=3, stride=2)
-        first, second, third, fourth, fifth = self.channels
+        first, second, third, fourth, fifth = self.widths
         # Functions have their place, so that the layers have their PyTorch numbers.
         self.features = [
-            *(conv(first, (11, 11), 4, 2), nn.relu, pool),
+            *(conv(first, (11, 11), strides=4, padding=2), nn.relu, pool),
             *(conv(second, (5, 5), padding=2), nn.relu, pool),
             *(conv(third, (3, 3), padding=1), nn.relu),
             *(conv(fourth, (3, 3), padding=1), nn.relu),
@@ -61,7 +61,7 @@ class AlexNet(nn.Module):
     @property
     def levels(self) -> tuple[Level, ...]:
         """The maps that `out_indices` counts."""
-        first, second, _, _, last = self.channels
+        first, second, _, _, last = self.widths
         return levels_of((4, 2, 2, 2), (first, second, last, last))
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
@@ -82,7 +82,7 @@ class AlexNet(nn.Module):
 
 def create(
     *,
-    channels: Sequence[int] = (64, 192, 384, 256, 256),
+    widths: Sequence[int] = (64, 192, 384, 256, 256),
     hidden: int = 4096,
     num_classes: int = 1000,
     head: str = "classification",
@@ -95,7 +95,7 @@ def create(
     """Builds an AlexNet; the defaults are torchvision's.
 
     Args:
-        channels: Numbers of channels that the five convolutions give.
+        widths: Numbers of channels that the five convolutions give.
         hidden: Size of the two dense layers before the last.
         num_classes: Number of logits; 0 leaves the last layer out.
         head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
@@ -109,10 +109,10 @@ def create(
         ZooError: another number of convolutions, no such head or map.
     """
     check_choices(head=(head, HEADS))
-    if len(channels) != 5:
-        raise ZooError(f"channels={tuple(channels)}: expected five numbers, one for each convolution.")
+    if len(widths) != 5:
+        raise ZooError(f"widths={tuple(widths)}: expected five numbers, one for each convolution.")
     return AlexNet(
-        channels=tuple(channels),
+        widths=tuple(widths),
         hidden=hidden,
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,

@@ -66,7 +66,9 @@ class DenseBlock(nn.Module):
 
     def setup(self) -> None:
         for index in range(self.layers):
-            layer = DenseLayer(self.growth, self.bottleneck, self.dropout, self.dtype)
+            layer = DenseLayer(
+                growth=self.growth, bottleneck=self.bottleneck, dropout=self.dropout, dtype=self.dtype
+            )
             setattr(self, f"denselayer{index + 1}", layer)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -99,17 +101,23 @@ class Features(nn.Module):
 
     blocks: tuple[int, ...]
     growth: int
-    channels: int
+    stem_channels: int
     bottleneck: int
     dropout: float
     dtype: DTypeLike | None
 
     def setup(self) -> None:
-        self.conv0 = conv(self.channels, 7, 2, init=_HE, dtype=self.dtype)
+        self.conv0 = conv(self.stem_channels, 7, 2, init=_HE, dtype=self.dtype)
         self.norm0 = BatchNorm(dtype=self.dtype)
-        width, last = self.channels, len(self.blocks)
+        width, last = self.stem_channels, len(self.blocks)
         for index, layers in enumerate(self.blocks, start=1):
-            block = DenseBlock(layers, self.growth, self.bottleneck, self.dropout, self.dtype)
+            block = DenseBlock(
+                layers=layers,
+                growth=self.growth,
+                bottleneck=self.bottleneck,
+                dropout=self.dropout,
+                dtype=self.dtype,
+            )
             setattr(self, f"denseblock{index}", block)
             width += layers * self.growth
             if index < last:
@@ -140,7 +148,7 @@ class DenseNet(nn.Module):
 
     blocks: tuple[int, ...]
     growth: int
-    channels: int
+    stem_channels: int
     bottleneck: int
     num_classes: int
     in_channels: int
@@ -152,7 +160,7 @@ class DenseNet(nn.Module):
         self.features = Features(
             blocks=self.blocks,
             growth=self.growth,
-            channels=self.channels,
+            stem_channels=self.stem_channels,
             bottleneck=self.bottleneck,
             dropout=self.dropout,
             dtype=self.dtype,
@@ -162,7 +170,7 @@ class DenseNet(nn.Module):
     @property
     def levels(self) -> tuple[Level, ...]:
         """The maps that `out_indices` counts."""
-        widths, after = [self.channels], self.channels
+        widths, after = [self.stem_channels], self.stem_channels
         for layers in self.blocks:
             widths.append(after + layers * self.growth)
             after = widths[-1] // 2
@@ -199,7 +207,7 @@ def create(
     depth: int = 121,
     blocks: Sequence[int] | None = None,
     growth: int | None = None,
-    channels: int | None = None,
+    stem_channels: int | None = None,
     bottleneck: int = 4,
     num_classes: int = 1000,
     head: str = "classification",
@@ -215,7 +223,7 @@ def create(
         depth: Number of layers with weights, one of DEPTHS.
         blocks: Number of layers of each block; by default those of the depth.
         growth: Number of channels that each layer adds; by default that of the depth.
-        channels: Number of channels of the stem; by default that of the depth.
+        stem_channels: Number of channels of the stem; by default that of the depth.
         bottleneck: Channels inside a layer for each that it adds.
         num_classes: Number of logits; 0 leaves the last layer out.
         head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
@@ -235,7 +243,7 @@ def create(
     return DenseNet(
         blocks=blocks,
         growth=growth or usual_growth,
-        channels=channels or usual_channels,
+        stem_channels=stem_channels or usual_channels,
         bottleneck=bottleneck,
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,

@@ -86,13 +86,13 @@ def _chain(name: str, *units: tuple[int, tuple[int, int]], stride: int = 1) -> t
     """Returns a 1x1 convolution and others `name_1`, `name_2`, ..., the last of them with the stride."""
     last = len(units)
     return tuple(
-        Unit(f"{name}_{index}", channels, size, stride if index == last else 1)
+        Unit(f"{name}_{index}", channels, size=size, stride=stride if index == last else 1)
         for index, (channels, size) in enumerate(units, start=1)
     )
 
 
 def _a(pooled: int) -> Branches:
-    """Figure 5, with one 5x5 convolution left."""
+    """Returns the branches of figure 5, with one 5x5 convolution left."""
     return (
         (Unit("branch1x1", 64),),
         _chain("branch5x5", (48, (1, 1)), (64, (5, 5))),
@@ -102,7 +102,7 @@ def _a(pooled: int) -> Branches:
 
 
 def _c(inside: int) -> Branches:
-    """Figure 6: convolutions of 7 x 7 pixels as such of rows and columns."""
+    """Returns the branches of figure 6: convolutions of 7 x 7 pixels as such of rows and columns."""
     one = (1, 1)
     return (
         (Unit("branch1x1", 192),),
@@ -120,7 +120,7 @@ def _fork(name: str) -> Fork:
 
 
 _B: Branches = (
-    (Unit("branch3x3", 384, _SQUARE, 2),),
+    (Unit("branch3x3", 384, size=_SQUARE, stride=2),),
     _chain("branch3x3dbl", (64, (1, 1)), (96, _SQUARE), (96, _SQUARE), stride=2),
     (_halve,),
 )
@@ -295,13 +295,13 @@ def create(
     out_indices: Sequence[int] | None = None,
     out_features: Sequence[str] | None = None,
     in_channels: int = 3,
-    aux_logits: bool = True,
+    aux_logits: bool = False,
     transform_input: bool = False,
     dropout: float = 0.5,
     pooling: str = "torchvision",
     dtype: DTypeLike | None = None,
 ) -> Inception:
-    """Builds an Inception v3; the defaults are torchvision's inception_v3.
+    """Builds an Inception v3; the defaults are torchvision's inception_v3, without its auxiliary head.
 
     Args:
         blocks: Those of BLOCKS that the network has, in their order.

@@ -44,7 +44,7 @@ class _Net(NamedTuple):
 _NETS = {
     "alex": _Net(alexnet.create, (1, 4, 7, 9, 11), 31),
     "vgg": _Net(partial(vgg.create, depth=16), (3, 8, 15, 22, 29), 16),
-    "squeeze": _Net(partial(squeezenet.create, version="1.1"), (1, 4, 7, 9, 10, 11, 12), 17),
+    "squeeze": _Net(partial(squeezenet.create, variant="1.1"), (1, 4, 7, 9, 10, 11, 12), 17),
 }
 
 

@@ -38,7 +38,7 @@ class Block(nn.Module):
         shape, units = self.shape, self.units
         self.layers = [
             *units.unit(shape.inside, 1),
-            *units.unit(shape.inside, shape.size, shape.stride, shape.inside),
+            *units.unit(shape.inside, shape.size, shape.stride, groups=shape.inside),
             *units.linear(shape.outputs, 1),
         ]
 
@@ -67,13 +67,19 @@ class MnasNet(nn.Module):
     def setup(self) -> None:
         units = Units("relu", momentum=_MOMENTUM, dtype=self.dtype)
         first, inputs = divisible(32 * self.width), divisible(16 * self.width)
-        stem = [*units.unit(first, 3, 2), *units.unit(first, 3, 1, first), *units.linear(inputs, 1)]
+        stem = [*units.unit(first, 3, 2), *units.unit(first, 3, groups=first), *units.linear(inputs, 1)]
         stages = []
         for (expansion, size, stride, channels), count in zip(_STAGES, self.blocks, strict=True):
             outputs, blocks = divisible(channels * self.width), []
             for index in range(count):
-                step = 1 if index else stride
-                blocks.append(Block(Shape(inputs, inputs * expansion, outputs, size, step), units))
+                shape = Shape(
+                    inputs=inputs,
+                    inside=inputs * expansion,
+                    outputs=outputs,
+                    size=size,
+                    stride=1 if index else stride,
+                )
+                blocks.append(Block(shape, units))
                 inputs = outputs
             stages.append(blocks)
         self.layers = [*stem, *stages, *units.unit(1280, 1)]

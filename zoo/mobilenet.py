@@ -75,7 +75,7 @@ class PlainInvertedResidual(nn.Module):
         first = [units.unit(shape.inside, 1)] if shape.inside != shape.inputs else []
         self.conv = [
             *first,
-            units.unit(shape.inside, shape.size, shape.stride, shape.inside),
+            units.unit(shape.inside, shape.size, shape.stride, groups=shape.inside),
             *units.linear(shape.outputs, 1),
         ]
 
@@ -103,7 +103,9 @@ class MobileNet(nn.Module):
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
-        units = Units(self.activation, self.epsilon, self.momentum, dtype=self.dtype)
+        units = Units(
+            activation=self.activation, epsilon=self.epsilon, momentum=self.momentum, dtype=self.dtype
+        )
         blocks = [
             InvertedResidual(
                 shape=shape,
@@ -216,8 +218,16 @@ def _shapes_v2(stages: Sequence[Stage], width: float) -> list[Shape]:
     shapes, inputs = [], divisible(32 * width)
     for expansion, channels, count, stride in stages:
         for index in range(count):
-            outputs, step = divisible(channels * width), 1 if index else stride
-            shapes.append(Shape(inputs, inputs * expansion, outputs, size=3, stride=step))
+            outputs = divisible(channels * width)
+            shapes.append(
+                Shape(
+                    inputs=inputs,
+                    inside=inputs * expansion,
+                    outputs=outputs,
+                    size=3,
+                    stride=1 if index else stride,
+                )
+            )
             inputs = outputs
     return shapes
 
@@ -227,7 +237,16 @@ def _shapes_v3(blocks: Sequence[Block], width: float) -> list[Shape]:
     for block in blocks:
         inside, outputs = divisible(block.inside * width), divisible(block.channels * width)
         squeezed = divisible(inside // 4) if block.squeezes else 0
-        shapes.append(Shape(inputs, inside, outputs, block.size, block.stride, squeezed))
+        shapes.append(
+            Shape(
+                inputs=inputs,
+                inside=inside,
+                outputs=outputs,
+                size=block.size,
+                stride=block.stride,
+                squeezed=squeezed,
+            )
+        )
         inputs = outputs
     return shapes
 

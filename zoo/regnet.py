@@ -56,12 +56,13 @@ class Transform(nn.Module):
     def setup(self) -> None:
         width, units = self.sizes.outputs, self.units
         self.a = units.unit(width, 1)
-        self.b = units.unit(width, 3, self.sizes.stride, width // self.sizes.group)
+        self.b = units.unit(width, 3, self.sizes.stride, groups=width // self.sizes.group)
         if self.sizes.squeezed:
             self.se = SqueezeExcite(width, self.sizes.squeezed, units.activation, dtype=units.dtype)
         self.c = units.linear(width, 1)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
+        """(batch, height, width, inputs) -> (batch, height / stride, width / stride, outputs)."""
         squeezes = [self.se] if self.sizes.squeezed else []
         return run([self.a, self.b, squeezes, self.c], x, train=train)
 
@@ -79,6 +80,7 @@ class Block(nn.Module):
         self.f = Transform(sizes, self.units)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(batch, height, width, inputs) -> (batch, height / stride, width / stride, outputs)."""
         return self.units.act(run(self.proj, x, train=train) + self.f(x, train=train))
 
 
@@ -97,6 +99,7 @@ class Stage(nn.Module):
         return [f"block{self.number}-{index}" for index in range(len(self.sizes))]
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
+        """(batch, height, width, any) -> (batch, height / 2, width / 2, width of the blocks)."""
         return run([getattr(self, name) for name in self._names()], x, train=train)
 
 
@@ -111,6 +114,7 @@ class Trunk(nn.Module):
             setattr(self, f"block{number}", Stage(number, sizes, self.units))
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> list[jax.Array]:
+        """(batch, height, width, any) -> what each stage gives, with half the sides of the one before."""
         maps = [x]
         for number in range(1, len(self.stages) + 1):
             maps.append(getattr(self, f"block{number}")(maps[-1], train=train))
@@ -203,7 +207,7 @@ def create(
     variant: str = "y_400mf",
     blocks: Sequence[int] | None = None,
     widths: Sequence[int] | None = None,
-    group_width: int | None = None,
+    width_per_group: int | None = None,
     squeeze: float | None = None,
     stem_channels: int = 32,
     num_classes: int = 1000,
@@ -219,7 +223,7 @@ def create(
         variant: Kind and size, one of VARIANTS.
         blocks: Number of blocks of each stage; by default those of the variant.
         widths: Number of channels of each stage; by default those of the variant.
-        group_width: Channels of each group of a 3x3 convolution, all of them in narrower stages.
+        width_per_group: Channels of each group of a 3x3 convolution, all of them in narrower stages.
         squeeze: Channels inside squeeze-and-excite for each input of the block; 0 leaves it out.
         stem_channels: Number of channels of the stem.
         num_classes: Number of logits; 0 leaves the last layer out.
@@ -235,10 +239,11 @@ def create(
     check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
     known = VARIANTS[variant]
     counts, channels = tuple(blocks or known.blocks), tuple(widths or known.widths)
-    group = group_width or known.group
+    group = width_per_group or known.group
     if len(counts) != len(channels) or any(width % min(group, width) for width in channels):
         raise ZooError(
-            f"widths={channels}: expected {len(counts)} multiples of group_width={group}, one for each stage."
+            f"widths={channels}: expected {len(counts)} multiples of width_per_group={group}, one for each "
+            "stage."
         )
     ratio = known.squeeze if squeeze is None else squeeze
     stages, width = [], stem_channels

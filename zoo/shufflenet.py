@@ -63,7 +63,7 @@ class Block(nn.Module):
 
     def _depthwise(self, channels: int) -> list[Any]:
         return [
-            conv(channels, 3, self.stride, channels, init=torch_kernel, dtype=self.dtype),
+            conv(channels, 3, self.stride, groups=channels, init=torch_kernel, dtype=self.dtype),
             BatchNorm(dtype=self.dtype),
         ]
 

@@ -31,7 +31,7 @@ _HE = nn.initializers.variance_scaling(2, "fan_in", "uniform")
 _FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 
 
-class Version(NamedTuple):
+class Variant(NamedTuple):
     """The first convolution, the Fire modules that follow a pooling, and the smallest side of images."""
 
     channels: int
@@ -40,7 +40,7 @@ class Version(NamedTuple):
     smallest: int
 
 
-VERSIONS = {"1.0": Version(96, 7, (0, 3, 7), 21), "1.1": Version(64, 3, (0, 2, 4), 17)}
+VARIANTS = {"1.0": Variant(96, 7, (0, 3, 7), 21), "1.1": Variant(64, 3, (0, 2, 4), 17)}
 
 
 class Fire(nn.Module):
@@ -65,7 +65,7 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """A convolution, eight Fire modules, and a 1x1 convolution whose averages are the logits."""
 
-    version: str
+    variant: str
     num_classes: int
     in_channels: int
     dropout: float
@@ -73,13 +73,13 @@ class SqueezeNet(nn.Module):
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
-        version = VERSIONS[self.version]
-        sides = (version.size, version.size)
-        stem = nn.Conv(version.channels, sides, 2, padding=0, kernel_init=_HE, dtype=self.dtype)
+        variant = VARIANTS[self.variant]
+        sides = (variant.size, variant.size)
+        stem = nn.Conv(variant.channels, sides, strides=2, padding=0, kernel_init=_HE, dtype=self.dtype)
         # Functions have their place, so that the layers have their PyTorch numbers.
         features: list[Any] = [stem, nn.relu]
         for index, (squeezed, expanded) in enumerate(_FIRES):
-            if index in version.pooled:
+            if index in variant.pooled:
                 features.append(partial(max_pool, size=3, stride=2, ceil_mode=True))
             features.append(Fire(squeezed, expanded, self.dtype))
         self.features = features
@@ -89,9 +89,9 @@ class SqueezeNet(nn.Module):
     @property
     def levels(self) -> tuple[Level, ...]:
         """The maps that `out_indices` counts."""
-        version = VERSIONS[self.version]
-        ends = [2 * _FIRES[index - 1][1] for index in (*version.pooled[1:], 0)]
-        return levels_of([2] * (1 + len(ends)), [version.channels, *ends])
+        variant = VARIANTS[self.variant]
+        ends = [2 * _FIRES[index - 1][1] for index in (*variant.pooled[1:], 0)]
+        return levels_of([2] * (1 + len(ends)), [variant.channels, *ends])
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits, which are at least 0.
@@ -102,7 +102,7 @@ class SqueezeNet(nn.Module):
         Raises:
             ZooError: images of another shape, or too small.
         """
-        smallest = VERSIONS[self.version].smallest
+        smallest = VARIANTS[self.variant].smallest
         x = checked_images(x, (None, None, self.in_channels), smallest=smallest)
         if self.out_indices:
             return pooled_maps(self.features, x, self.out_indices, train=train)
@@ -114,7 +114,7 @@ class SqueezeNet(nn.Module):
 
 def create(
     *,
-    version: str = "1.0",
+    variant: str = "1.0",
     num_classes: int = 1000,
     head: str = "classification",
     out_indices: Sequence[int] | None = None,
@@ -126,7 +126,7 @@ def create(
     """Builds a SqueezeNet; the defaults are torchvision's squeezenet1_0.
 
     Args:
-        version: One of VERSIONS; 1.1 computes less than half as much, and is as accurate.
+        variant: Version, one of VARIANTS; 1.1 computes less than half as much, and is as accurate.
         num_classes: Number of logits; 0 leaves the last layer out.
         head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.
         out_indices: Stages whose outputs are the maps, counted from 1, 0 is the first convolution; by default
@@ -137,15 +137,15 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such version, head or stage.
+        ZooError: no such variant, head or stage.
     """
-    check_choices(version=(version, VERSIONS), head=(head, HEADS))
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
     return SqueezeNet(
-        version=version,
+        variant=variant,
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
         dropout=dropout,
-        out_indices=stage_indices(out_indices, out_features, len(VERSIONS[version].pooled))
+        out_indices=stage_indices(out_indices, out_features, len(VARIANTS[variant].pooled))
         if head == "maps"
         else (),
         dtype=dtype,

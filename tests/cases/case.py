@@ -18,6 +18,7 @@ class Case:
         twin: makes the PyTorch model.
         inputs: of the Flax model; images are (batch, height, width, channels), height not width.
         more: what else the twin takes, from the Flax module, its variables and the dtype.
+        rngs: RNG stream -> the key that calls of the Flax model draw from.
         layout: whose names the twin has: a key of the family's TORCH_NAMES, where it has any.
         drops_maps: whether its dropout is of maps, whose channels PyTorch has first.
         norms: about what the scales of norms are random; see `randomise`.

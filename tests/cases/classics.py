@@ -17,7 +17,7 @@ DENSENET = {"growth_rate": 4, "block_config": (2, 1), "num_init_features": 6, "b
 CASES = {
     "alexnet": Case(
         "alexnet",
-        {**SEVEN, "channels": (4, 12, 24, 16, 16), "hidden": 256, "dropout": 0.0},
+        {**SEVEN, "widths": (4, 12, 24, 16, 16), "hidden": 256, "dropout": 0.0},
         partial(classic, "alexnet", narrow=16, dropout=0.0, **SEVEN),
         [images(2, 71, 99, 3)],
         layout="torchvision",
@@ -38,14 +38,14 @@ CASES = {
     ),
     "squeezenet": Case(
         "squeezenet",
-        {**SEVEN, "version": "1.1", "dropout": 0.0},
+        {**SEVEN, "variant": "1.1", "dropout": 0.0},
         partial(classic, "squeezenet1_1", dropout=0.0, **SEVEN),
         [images(2, 41, 30, 3)],
         layout="torchvision",
     ),
     "densenet": Case(
         "densenet",
-        {**SEVEN, "blocks": (2, 1), "growth": 4, "channels": 6, "bottleneck": 2},
+        {**SEVEN, "blocks": (2, 1), "growth": 4, "stem_channels": 6, "bottleneck": 2},
         partial(classic_of, "densenet", "DenseNet", **DENSENET, **SEVEN),
         [images(2, 71, 39, 3)],
         layout="torchvision",

@@ -9,7 +9,7 @@ from tests.reference import published
 
 CONVNEXT = {"blocks": [1, 2], "widths": [8, 16], "num_classes": 5, "stochastic_depth": 0.0}
 EFFICIENTNET = {"variant": "v2_s", "width": 0.125, "depth": 0.1, "num_classes": 5}
-REGNET = {"blocks": [1, 2], "widths": [8, 16], "group_width": 4, "num_classes": 5}
+REGNET = {"blocks": [1, 2], "widths": [8, 16], "width_per_group": 4, "num_classes": 5}
 MOBILENET = {
     2: {"blocks": [[1, 8, 1, 1], [3, 16, 2, 2]], "width": 0.5, "num_classes": 5},
     3: {

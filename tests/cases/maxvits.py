@@ -6,7 +6,7 @@ from tests.reference import published
 MAXVIT = {
     "stem_channels": 8,
     "widths": [8, 12],
-    "depths": [1, 1],
+    "blocks": [1, 1],
     "head_dim": 4,
     "partition_size": 3,
     "num_classes": 5,

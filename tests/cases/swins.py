@@ -5,7 +5,7 @@ from functools import partial
 from tests.cases.case import Case, images
 from tests.reference import published
 
-SWIN = {"width": 8, "depths": [2, 1], "heads": [2, 2], "window_size": 3, "stochastic_depth": 0.0}
+SWIN = {"width": 8, "blocks": [2, 1], "heads": [2, 2], "window_size": 3, "stochastic_depth": 0.0}
 
 CASES = {
     # Zeros fill windows of both stages up, and the odd sides between them.

@@ -1,9 +1,11 @@
 """The entries of the manifest that are made of torchvision's enumerations."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 
+import zoo
 from converters.errors import ConversionError
 from scripts import torchvision_entries as script
 from zoo._registry import manifest, manifest_schema, packaged
@@ -47,6 +49,20 @@ def test_a_wrong_entry_is_told():
     assert name == "squeezenet1_1.tv1_in1k: num_params is 1248424; torchvision says 1235496"
     with pytest.raises(ConversionError, match="does not fit SqueezeNet"):
         [*script.wrong(version, other)]
+
+
+def test_what_torchvision_does_not_say_is_named():
+    with pytest.raises(
+        zoo.ZooError, match=r"https://example.org/x.pth: expected a name with the first digits"
+    ):
+        script.place("https://example.org/x.pth", {})
+    with pytest.raises(zoo.ZooError, match="metrics of COCO; expected those of ImageNet-1K"):
+        script.metrics({"_metrics": {"COCO": {}}})
+    strange = versions()["squeezenet1_1"]._replace(weights=SimpleNamespace(name="IMAGENET9K_V1"))
+    with pytest.raises(
+        zoo.ZooError, match="squeezenet1_1 has weights IMAGENET9K_V1, expected one of IMAGENET1K"
+    ):
+        strange.tag  # noqa: B018
 
 
 def test_what_the_manifest_lacks_is_added_where_it_was(tmp_path):

@@ -21,7 +21,7 @@ from zoo.training.data import Examples
 
 SMALLEST = {alexnet: 63, vgg: 32, densenet: 29, googlenet: 15, inception: 75, shufflenet: 1, squeezenet: 21}
 TINY = {
-    alexnet: {"channels": (4, 4, 4, 4, 4), "hidden": 8},
+    alexnet: {"widths": (4, 4, 4, 4, 4), "hidden": 8},
     vgg: {"widths": (2, 2, 2, 2, 2), "hidden": 8},
     densenet: {"blocks": (1, 1, 1, 1)},
     googlenet: {"blocks": ("3a", "4a", "5a")},
@@ -75,11 +75,11 @@ def test_it_computes_in_another_dtype(family):
 
 
 REFUSED = {
-    "alexnet": (alexnet, {"channels": (1, 2)}, "channels=(1, 2): expected five numbers"),
+    "alexnet": (alexnet, {"widths": (1, 2)}, "widths=(1, 2): expected five numbers"),
     "vgg": (vgg, {"depth": 12}, "no depth 12; choose one of 11, 13, 16, 19"),
     "vgg's widths": (vgg, {"widths": (1, 2)}, "widths=(1, 2): expected 5 numbers"),
     "densenet": (densenet, {"depth": 12}, "no depth 12; choose one of 121, 161, 169, 201"),
-    "squeezenet": (squeezenet, {"version": "1_1"}, "no version '1_1'; choose one of 1.0, 1.1"),
+    "squeezenet": (squeezenet, {"variant": "1_1"}, "no variant '1_1'; choose one of 1.0, 1.1"),
     "shufflenet": (shufflenet, {"width": 3}, "no width 3; choose one of 0.5, 1.0, 1.5, 2.0"),
     "odd halves": (shufflenet, {"widths": (8, 7, 8, 8, 8)}, "expected 5 numbers, even ones for the stages"),
     "colors": (googlenet, {"transform_input": True, "in_channels": 1}, "of 3 channels, not of 1; pass"),
@@ -117,7 +117,7 @@ def test_auxiliary_heads_speak_in_training_only(family):
 
 def test_the_auxiliary_head_of_inception_needs_images_that_leave_it_a_map():
     with pytest.raises(zoo.ZooError, match="of at least 299 pixels each way"):
-        output(inception, 298, 310, train=True)
+        output(inception, 298, 310, train=True, aux_logits=True)
 
 
 @pytest.mark.parametrize("train", [False, True])

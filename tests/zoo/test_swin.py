@@ -7,7 +7,7 @@ import zoo
 from tests.reference import published
 from zoo import swin
 
-TINY = {"width": 8, "depths": [2, 1, 1, 1], "heads": [1, 2, 2, 2], "num_classes": 5}
+TINY = {"width": 8, "blocks": [2, 1, 1, 1], "heads": [1, 2, 2, 2], "num_classes": 5}
 
 
 def output(*shape, dtype=None, **config):
@@ -24,7 +24,7 @@ def test_each_size_has_the_tensors_and_rates_of_torchvisions(size, version):
 
     with torch.device("meta"):
         theirs = get_model(f"swin_{'v2_' * (version - 1)}{size}")
-    module = swin.create(size=size, version=version)
+    module = swin.create(variant=size, version=version)
     variables = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
     count = sum(leaf.size for leaf in jax.tree.leaves(variables))
     assert count == sum(parameter.numel() for parameter in theirs.parameters())
@@ -41,7 +41,7 @@ def test_maps_are_a_quarter_to_a_thirty_second_of_the_image():
 
 def test_in_float16_windows_with_padding_are_finite():
     """Keys of version 2 have no bias: those of the padding are zeros, whose length is divided by."""
-    module = swin.create(version=2, width=8, depths=[1], heads=[2], window_size=4, dtype="float16")
+    module = swin.create(version=2, width=8, blocks=[1], heads=[2], window_size=4, dtype="float16")
     images = np.random.default_rng(0).random((1, 20, 28, 3), np.float32)
     found, _ = jax.jit(module.init_with_output)(jax.random.key(0), images)
     assert found.dtype == jnp.float16
@@ -73,7 +73,7 @@ def test_a_file_of_torchvision_is_read_without_its_buffers(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"size": "xl"}, "no size 'xl'; choose one of t, s, b, l"),
+        ({"variant": "xl"}, "no variant 'xl'; choose one of t, s, b, l"),
         ({"image_size": 16}, "image_size=16: expected 32 pixels or more each way"),
         ({"heads": [1, 2]}, r"heads=\(1, 2\): expected as many heads, which share \[8, 16, 32, 64\]"),
     ],

@@ -32,8 +32,8 @@ def conv(
     channels: int,
     size: int | tuple[int, int],
     stride: int = 1,
-    groups: int = 1,
     *,
+    groups: int = 1,
     dilation: int = 1,
     bias: bool = False,
     same: bool = False,
@@ -58,8 +58,8 @@ def conv(
     return nn.Conv(
         channels,
         sides,
-        (stride, stride),
-        "SAME" if same else [(dilation * (side // 2),) * 2 for side in sides],
+        strides=(stride, stride),
+        padding="SAME" if same else [(dilation * (side // 2),) * 2 for side in sides],
         kernel_dilation=(dilation, dilation),
         feature_group_count=groups,
         use_bias=bias,
@@ -96,13 +96,15 @@ class Units(NamedTuple):
         """Applies the activation."""
         return ACTIVATIONS[self.activation](x)
 
-    def conv(self, channels: int, size: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv:
+    def conv(
+        self, channels: int, size: int, stride: int = 1, *, groups: int = 1, dilation: int = 1
+    ) -> nn.Conv:
         """Builds a convolution without a bias, which a norm would take away."""
         return conv(
             channels,
             size,
             stride,
-            groups,
+            groups=groups,
             dilation=dilation,
             same=self.same,
             init=normal(self.deviation),
@@ -113,13 +115,13 @@ class Units(NamedTuple):
         """Builds a batch norm; `init` is the initializer of its scale."""
         return BatchNorm(epsilon=self.epsilon, momentum=1 - self.momentum, scale_init=init, dtype=self.dtype)
 
-    def linear(self, channels: int, size: int, *steps: int) -> list[Any]:
+    def linear(self, channels: int, size: int, stride: int = 1, **options: int) -> list[Any]:
         """Builds a convolution, arguments as for `conv`, and its norm."""
-        return [self.conv(channels, size, *steps), self.norm()]
+        return [self.conv(channels, size, stride, **options), self.norm()]
 
-    def unit(self, channels: int, size: int, *steps: int) -> list[Any]:
+    def unit(self, channels: int, size: int, stride: int = 1, **options: int) -> list[Any]:
         """Builds a convolution, arguments as for `conv`, its norm and the activation."""
-        return [*self.linear(channels, size, *steps), self.act]
+        return [*self.linear(channels, size, stride, **options), self.act]
 
 
 class SqueezeExcite(nn.Module):

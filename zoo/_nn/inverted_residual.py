@@ -65,7 +65,8 @@ class InvertedResidual(nn.Module):
         else:
             if shape.inside != shape.inputs:
                 layers.append(units.unit(shape.inside, 1))
-            layers.append(units.unit(shape.inside, shape.size, shape.step, shape.inside, shape.dilation))
+            depthwise = {"groups": shape.inside, "dilation": shape.dilation}
+            layers.append(units.unit(shape.inside, shape.size, shape.step, **depthwise))
         if shape.squeezed:
             layers.append(
                 SqueezeExcite(

@@ -74,7 +74,7 @@ class MBConv(nn.Module):
         self.layers = {
             "pre_norm": units.norm(),
             "conv_a": units.unit(wide, 1),
-            "conv_b": units.unit(wide, 3, self.stride, wide),
+            "conv_b": units.unit(wide, 3, self.stride, groups=wide),
             "squeeze_excitation": SqueezeExcite(
                 wide, squeezed, activation="silu", deviation=DEVIATION, dtype=sizes.dtype
             ),

@@ -42,7 +42,7 @@ class MaxViT(nn.Module):
         self.stem = [sizes.units.unit(stem, 3, 2), [sizes.conv(stem, 3)]]
         inputs = (stem, *self.widths)
         self.blocks = [
-            Block(sizes, before, width, rates)
+            Block(sizes=sizes, inputs=before, channels=width, rates=rates)
             for before, width, rates in zip(inputs, self.widths, self.rates, strict=False)
         ]
         self.classifier = [
@@ -93,17 +93,17 @@ class MaxViT(nn.Module):
         return run(self.classifier if self.num_classes else self.classifier[:-1], x, train=train)
 
 
-# size -> channels of the stem, channels and number of layers of each stage, rate of stochastic depth: table 1
-# of the paper; the rate is torchvision's
-SIZES = {"t": (64, (64, 128, 256, 512), (2, 2, 5, 2), 0.2)}
+# variant -> channels of the stem, channels and number of blocks of each stage: table 1 of the paper; and
+# torchvision's rate of stochastic depth
+VARIANTS = {"t": (64, (64, 128, 256, 512), (2, 2, 5, 2), 0.2)}
 
 
 def create(
     *,
-    size: str = "t",
+    variant: str = "t",
     stem_channels: int | None = None,
     widths: Sequence[int] | None = None,
-    depths: Sequence[int] | None = None,
+    blocks: Sequence[int] | None = None,
     partition_size: int = 7,
     head_dim: int = 32,
     num_classes: int = 1000,
@@ -122,10 +122,10 @@ def create(
     """Builds a MaxViT; the defaults are torchvision's maxvit_t.
 
     Args:
-        size: Size of the network, one of SIZES, which the next three and `stochastic_depth` are from.
+        variant: Size of the network, one of VARIANTS, which the next three and `stochastic_depth` are from.
         stem_channels: Number of channels of the stem.
         widths: Number of channels of each stage.
-        depths: Number of layers of each stage.
+        blocks: Number of blocks of each stage.
         partition_size: Side of a window, and of a grid, in pixels of a stage's map.
         head_dim: Number of channels of an attention head; divides the widths.
         num_classes: Number of logits; 0 leaves the last layer out.
@@ -142,16 +142,16 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: sizes that do not fit each other, or no such size or head.
+        ZooError: sizes that do not fit each other, or no such variant or head.
     """
-    check_choices(size=(size, SIZES), head=(head, HEADS))
-    stem, channels, counts, rate = SIZES[size]
-    widths, depths = tuple(widths or channels), tuple(depths or counts)
-    if len(widths) != len(depths) or any(width % head_dim for width in widths):
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
+    stem, channels, counts, rate = VARIANTS[variant]
+    widths, blocks = tuple(widths or channels), tuple(blocks or counts)
+    if len(widths) != len(blocks) or any(width % head_dim for width in widths):
         raise ZooError(
-            f"widths={widths}, depths={depths}: expected as many multiples of head_dim={head_dim}."
+            f"widths={widths}, blocks={blocks}: expected as many multiples of head_dim={head_dim}."
         )
-    rates = iter(rising(rate if stochastic_depth is None else stochastic_depth, sum(depths)))
+    rates = iter(rising(rate if stochastic_depth is None else stochastic_depth, sum(blocks)))
     return MaxViT(
         sizes=Sizes(
             partition_size=partition_size,
@@ -164,7 +164,7 @@ def create(
         ),
         stem_channels=stem_channels or stem,
         widths=widths,
-        rates=tuple(tuple(next(rates) for _ in range(depth)) for depth in depths),
+        rates=tuple(tuple(next(rates) for _ in range(count)) for count in blocks),
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
         out_indices=stage_indices(out_indices, out_features, len(widths)) if head == "maps" else (),

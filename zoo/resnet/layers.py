@@ -90,7 +90,7 @@ class Bottleneck(nn.Module):
         strides = (self.stride, 1) if self.stride_first_conv else (1, self.stride)
         self.conv1 = conv(width, 1, strides[0], dtype=self.dtype)
         self.bn1 = BatchNorm(dtype=self.dtype)
-        self.conv2 = conv(width, 3, strides[1], self.groups, dilation=self.dilation, dtype=self.dtype)
+        self.conv2 = conv(width, 3, strides[1], groups=self.groups, dilation=self.dilation, dtype=self.dtype)
         self.bn2 = BatchNorm(dtype=self.dtype)
         self.conv3 = conv(4 * self.channels, 1, dtype=self.dtype)
         self.bn3 = last_norm(self.zero_init_last, self.dtype)

@@ -27,12 +27,12 @@ def logits_layer(num_classes: int, *, dtype: DTypeLike | None) -> nn.Conv:
     return conv(num_classes, 1, bias=True, init=torch_kernel, dtype=dtype)
 
 
-def fcn_head(inputs: int, num_classes: int, dropout: float, dtype: DTypeLike | None) -> list[Any]:
+def fcn_head(inputs: int, num_classes: int, *, dropout: float, dtype: DTypeLike | None) -> list[Any]:
     """Builds two convolutions; section 4 of Long et al., https://arxiv.org/abs/1411.4038, has one."""
     return [*unit(inputs // 4, 3, dtype=dtype), nn.Dropout(dropout), logits_layer(num_classes, dtype=dtype)]
 
 
-def deeplab_head(num_classes: int, dropout: float, dtype: DTypeLike | None) -> list[Any]:
+def deeplab_head(num_classes: int, *, dropout: float, dtype: DTypeLike | None) -> list[Any]:
     """Builds the spatial pyramid and two convolutions."""
     return [
         SpatialPyramid(dropout, dtype),

@@ -65,10 +65,10 @@ class Segmenter(nn.Module):
         if self.head == "lraspp":
             self.classifier: Any = LiteDecoder(self.num_classes, self.dtype)
         elif self.head == "fcn":
-            self.classifier = fcn_head(last, self.num_classes, self.dropout, self.dtype)
+            self.classifier = fcn_head(last, self.num_classes, dropout=self.dropout, dtype=self.dtype)
         else:
-            self.classifier = deeplab_head(self.num_classes, self.dropout, self.dtype)
-        self.aux_classifier = fcn_head(earlier, self.num_classes, self.aux_dropout, self.dtype)
+            self.classifier = deeplab_head(self.num_classes, dropout=self.dropout, dtype=self.dtype)
+        self.aux_classifier = fcn_head(earlier, self.num_classes, dropout=self.aux_dropout, dtype=self.dtype)
 
     @property
     def layers(self) -> tuple[int, int]:

@@ -4,8 +4,8 @@ from zoo._nn.stages import CLASSIFIER, CLASSIFYING, HEADS
 from zoo.swin.layouts import IGNORED, REPLACED_HEAD, TORCH_NAMES
 from zoo.swin.model import (
     HEAD,
-    SIZES,
     STEM,
+    VARIANTS,
     WINDOWS,
     Swin,
     create,
@@ -19,9 +19,9 @@ __all__ = [
     "HEADS",
     "IGNORED",
     "REPLACED_HEAD",
-    "SIZES",
     "STEM",
     "TORCH_NAMES",
+    "VARIANTS",
     "WINDOWS",
     "Swin",
     "create",

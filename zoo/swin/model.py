@@ -28,7 +28,7 @@ inputs = image_inputs
 class Stage(NamedTuple):
     """Sizes that the blocks of a stage share."""
 
-    depth: int
+    blocks: int
     heads: int
     window: Window
     trained_window: Window
@@ -57,11 +57,11 @@ class Swin(nn.Module):
         embed = nn.Conv(self.width, patch, patch, "VALID", dtype=dtype, kernel_init=torch_kernel)
         # torchvision moves the channels between them.
         features: list[Any] = [[embed, jnp.asarray, norm()]]
-        rates = iter(rising(self.stochastic_depth, sum(stage.depth for stage in self.stages)))
+        rates = iter(rising(self.stochastic_depth, sum(stage.blocks for stage in self.stages)))
         for index, stage in enumerate(self.stages):
             if index:
                 features.append(PatchMerging(self.sizes, self.width * 2 ** (index - 1), dtype))
-            features.append([self._block(stage, index, place, next(rates)) for place in range(stage.depth)])
+            features.append([self._block(stage, index, place, next(rates)) for place in range(stage.blocks)])
         self.features = features
         self.norm = norm()
         self.head = Dense(self.num_classes, dtype=dtype)
@@ -106,8 +106,8 @@ class Swin(nn.Module):
         return self.head(x) if self.num_classes else x
 
 
-# size -> width, depths, heads, rate of stochastic depth: section 3.3 of the first paper; rates of torchvision
-SIZES = {
+# variant -> width, blocks, heads: section 3.3 of the first paper; torchvision's rate of stochastic depth
+VARIANTS = {
     "t": (96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2),
     "s": (96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3),
     "b": (128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5),
@@ -118,10 +118,10 @@ WINDOWS = {1: 7, 2: 8}  # version -> side of a window
 
 def create(
     *,
-    size: str = "t",
+    variant: str = "t",
     version: int = 1,
     width: int | None = None,
-    depths: Sequence[int] | None = None,
+    blocks: Sequence[int] | None = None,
     heads: Sequence[int] | None = None,
     window_size: int | Sequence[int] | None = None,
     trained_window_size: int | Sequence[int] | None = None,
@@ -143,10 +143,10 @@ def create(
     """Builds a Swin transformer; the defaults are torchvision's swin_t.
 
     Args:
-        size: Size of the network, one of SIZES, which the next three and `stochastic_depth` are from.
+        variant: Size of the network, one of VARIANTS, which the next three and `stochastic_depth` are from.
         version: 1 or 2.
         width: Number of channels of the first stage; each further one has twice as many.
-        depths: Number of blocks of each stage.
+        blocks: Number of blocks of each stage.
         heads: Number of attention heads of each stage.
         window_size: Side of a window, or height and width, in patches; by default WINDOWS of the version.
         trained_window_size: Side of the windows that version 2 was trained with before, one for all stages or
@@ -168,30 +168,33 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: sizes that do not fit each other, or no such size, version or head.
+        ZooError: sizes that do not fit each other, or no such variant, version or head.
     """
-    check_choices(size=(size, SIZES), version=(version, WINDOWS), head=(head, HEADS))
-    first, blocks, shared, rate = SIZES[size]
-    width, depths, heads = width or first, tuple(depths or blocks), tuple(heads or shared)
-    widths = [width * 2**index for index in range(len(depths))]
-    if len(depths) != len(heads) or any(each % count for each, count in zip(widths, heads, strict=True)):
-        raise ZooError(f"depths={depths}, heads={heads}: expected as many heads, which share {widths}.")
-    windows = _windows(pair(window_size or WINDOWS[version]), image_size, patch_size, len(depths))
+    check_choices(variant=(variant, VARIANTS), version=(version, WINDOWS), head=(head, HEADS))
+    first, counts, shared, rate = VARIANTS[variant]
+    width, blocks, heads = width or first, tuple(blocks or counts), tuple(heads or shared)
+    widths = [width * 2**index for index in range(len(blocks))]
+    if len(blocks) != len(heads) or any(each % count for each, count in zip(widths, heads, strict=True)):
+        raise ZooError(f"blocks={blocks}, heads={heads}: expected as many heads, which share {widths}.")
+    windows = _windows(pair(window_size or WINDOWS[version]), image_size, patch_size, len(blocks))
     trained = trained_window_size or 0
-    trained = [trained] * len(depths) if isinstance(trained, int) else trained
+    trained = [trained] * len(blocks) if isinstance(trained, int) else trained
     return Swin(
         stages=tuple(
             Stage(
-                depth=depth, heads=count, window=window, trained_window=(before, before) if before else window
+                blocks=number,
+                heads=count,
+                window=window,
+                trained_window=(before, before) if before else window,
             )
-            for depth, count, window, before in zip(depths, heads, windows, trained, strict=True)
+            for number, count, window, before in zip(blocks, heads, windows, trained, strict=True)
         ),
         width=width,
         patch_size=patch_size,
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
         stochastic_depth=rate if stochastic_depth is None else stochastic_depth,
-        out_indices=stage_indices(out_indices, out_features, len(depths)) if head == "maps" else (),
+        out_indices=stage_indices(out_indices, out_features, len(blocks)) if head == "maps" else (),
         sizes=Sizes(
             version=version,
             mlp_ratio=mlp_ratio,

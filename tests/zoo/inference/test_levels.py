@@ -109,7 +109,7 @@ MAPS = {
     "densenet": timm(
         "densenet",
         "densenet121",
-        {"blocks": (1, 2, 1, 1), "growth": 8, "channels": 16},
+        {"blocks": (1, 2, 1, 1), "growth": 8, "stem_channels": 16},
         layout="torchvision",
         block_config=(1, 2, 1, 1),
         growth_rate=8,
