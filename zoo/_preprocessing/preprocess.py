@@ -1,6 +1,6 @@
 """Pictures to model input, as the entry of a model says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,12 +81,32 @@ def preprocessor_of(entry: Entry, files: Located | None) -> Preprocessor:
         raise ZooError(
             f"{entry.name!r} takes tokens of texts, not pictures: zoo.tokenizer({entry.name!r}) makes them."
         )
+    own = _of_repository(entry, files)
+    if own is not None:
+        return own
     if files is not None:
         _check_processor(files)
     raise ZooError(
         f"{entry.name!r} does not say how images become its input; `zoo info` shows what it takes. "
         "zoo.save(..., preprocess=...) and zoo convert --preprocess keep it with a model."
     )
+
+
+def _of_repository(entry: Entry, files: Located | None) -> Preprocessor | None:
+    """Returns what the preprocessor_config.json beside an entry's weights says, where the entry says nothing.
+
+    Only for models of texts and pictures, whose tokenizer is read there, too.
+
+    Raises:
+        ManifestError: the file asks for what the zoo does not do.
+    """
+    if files is None or not files.counted or not entry.takes_tokens or entry.images is None:
+        return None
+    content = companion(files, PREPROCESSOR)
+    if content is None:
+        return None
+    how = photos(entry.name, content, default="", channels=entry.images.shape[-1])
+    return Preprocessor(replace(entry, preprocess=how))
 
 
 def _check_processor(located: Located) -> None:
