@@ -1,6 +1,7 @@
 """The public names and where they are, read by type checkers and by `zoo/__init__.py`."""
 
 from . import alexnet as alexnet
+from . import autoencoder_kl as autoencoder_kl
 from . import bert as bert
 from . import clip as clip
 from . import cnn as cnn
@@ -23,6 +24,7 @@ from . import segmentation as segmentation
 from . import shufflenet as shufflenet
 from . import squeezenet as squeezenet
 from . import swin as swin
+from . import taesd as taesd
 from . import training as training
 from . import transformer as transformer
 from . import vae as vae

@@ -8,6 +8,7 @@ SHARD_SUFFIXES = (".safetensors", ".bin")  # of the files that an index of the s
 PREFERRED_FILES = (
     *(WEIGHTS_FILE, INDEX_FILE),
     *("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json"),
+    "diffusion_pytorch_model.bin",
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
     *("model.fp16.safetensors", "flax_model.msgpack"),  # of repositories that have nothing else
 )

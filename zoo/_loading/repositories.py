@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 
 SCHEME = "hf://"
 WEIGHTS = tuple(file for file in PREFERRED_FILES if not file.startswith("diffusion"))
+DIFFUSION_WEIGHTS = tuple(file for file in PREFERRED_FILES if file not in WEIGHTS)  # of diffusers
 REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
 ADDRESS = re.compile(r"(?:https?://[\w.-]+/)?(\w[\w.-]*/\w[\w.-]*)/?", re.ASCII)
 NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
@@ -81,7 +83,9 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
     content, path, folder = _remote_config(name, config, token, read)
     if transformers_config.is_hub_config(content):
         made = transformers_config.entry(name, content, read, head)
-        made = replace(made, weights=_weights_file(name, config, token, folder))
+        files = DIFFUSION_WEIGHTS if transformers_config.is_diffusers(content) else WEIGHTS
+        beside = [f"{folder}/{each}" if folder else each for each in files]
+        made = replace(made, weights=_weights_file(name, config, token, beside))
         return Located(entry=made, token=token, counted=False)
     try:
         saved = parse_saved(path, content)
@@ -152,13 +156,13 @@ def _beside(directory: Path, file: str) -> bytes | None:
     return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_SIZE else None
 
 
-def _weights_file(name: str, beside: Weights, token: Token, folder: str) -> Weights:
-    """The first of the names that weights have, of those that the folder of the repository has."""
-    for file in (f"{folder}/{each}" if folder else each for each in WEIGHTS):
+def _weights_file(name: str, beside: Weights, token: Token, files: Sequence[str]) -> Weights:
+    """The first of the names that weights have, of those that the repository has."""
+    for file in files:
         source = hub_file.HubFile(name=name, weights=replace(beside, file=file), token=token)
         if source.cached() is not None or companions.exists(name, source):
             return source.weights
-    raise WeightsError(f"{name!r} has none of {', '.join(WEIGHTS)}.")
+    raise WeightsError(f"{name!r} has none of {', '.join(files)}.")
 
 
 def _commit(name: str, repo: str, revision: str, token: Token) -> str:

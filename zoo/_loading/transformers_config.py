@@ -7,6 +7,7 @@ ignored would make a silently wrong model.
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import UnionType
 from typing import Any, TypeAlias, get_args
 
 from converters.errors import CheckpointError
@@ -20,13 +21,16 @@ from zoo._registry.entry import Entry, FrozenMapping, Photos
 from zoo._registry.family import ConfigFields, Family
 
 # One of them is in every config.json of transformers, whatever its age.
-_SIGNS = frozenset({"model_type", "architectures", "transformers_version", "hidden_size", "n_embd", "dim"})
+_SIGNS = frozenset(
+    {"model_type", "architectures", "transformers_version", "hidden_size", "n_embd", "dim", "_class_name"}
+)
 _KINDS = {
     int: (int, "a whole number"),
     float: (int | float, "a number"),
     str: (str, "text"),
     bool: (bool, "true or false"),
 }
+DIFFUSERS = "_class_name"  # what diffusers has instead of a model_type
 GENERATION = "generation_config.json"
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
 
@@ -38,6 +42,11 @@ def is_hub_config(content: bytes) -> bool:
     except CheckpointError:
         return False
     return isinstance(config, dict) and "num_params" not in config and not _SIGNS.isdisjoint(config)
+
+
+def is_diffusers(content: bytes) -> bool:
+    """Returns whether a config.json of the Hub's layout is of a model of diffusers."""
+    return DIFFUSERS in decode_json(content, "")
 
 
 def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Entry:
@@ -121,7 +130,7 @@ def is_activation(keyword: str) -> bool:
 def _family(name: str, config: Mapping[str, Any]) -> tuple[str, Family]:
     """Returns the model_type, told by `architectures` where there is none, and its family."""
     model_types = manifest.read().model_types
-    kind = config.get("model_type")
+    kind = config.get("model_type") or str(config.get(DIFFUSERS, "")).lower() or None
     if kind is None:
         kind = _kind_of_architecture(config, model_types)
     if kind is None:
@@ -197,7 +206,7 @@ def _keywords(
 
 def _expected(value: Any, annotation: Any) -> str:
     """Returns the values that a keyword takes instead, in words; empty if it takes the value."""
-    for kind in get_args(annotation) or (annotation,):
+    for kind in get_args(annotation) if isinstance(annotation, UnionType) else (annotation,):
         right, words = _KINDS.get(kind, (object, ""))
         # Python's booleans are whole numbers; sizes are not negative.
         if words and (not isinstance(value, right) or isinstance(value, bool) != (kind is bool)):
