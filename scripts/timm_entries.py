@@ -52,10 +52,25 @@ LICENSES = {
 PAPERS = {
     "convnext_*": "https://arxiv.org/abs/2201.03545",
     "convnextv2_*": "https://arxiv.org/abs/2301.00808",
+    "densenet*": "https://arxiv.org/abs/1608.06993",
     "deit_*": "https://arxiv.org/abs/2012.12877",
     "deit3_*": "https://arxiv.org/abs/2204.07118",
+    "efficientnet*": "https://arxiv.org/abs/1905.11946",
+    "efficientnetv2*": "https://arxiv.org/abs/2104.00298",
     "flexivit_*": "https://arxiv.org/abs/2212.08013",
+    "mobilenetv3*": "https://arxiv.org/abs/1905.02244",
+    "regnet*": "https://arxiv.org/abs/2003.13678",
+    "resnet*": "https://arxiv.org/abs/1512.03385",
+    "resnet*d.*": "https://arxiv.org/abs/1812.01187",
+    "resnext*": "https://arxiv.org/abs/1611.05431",
+    "swin_*": "https://arxiv.org/abs/2103.14030",
+    "swinv2_*": "https://arxiv.org/abs/2111.09883",
+    "tf_efficientnet*": "https://arxiv.org/abs/1905.11946",
+    "tf_efficientnetv2*": "https://arxiv.org/abs/2104.00298",
+    "tf_mobilenetv3*": "https://arxiv.org/abs/1905.02244",
+    "vgg*": "https://arxiv.org/abs/1409.1556",
     "vit_*": "https://arxiv.org/abs/2010.11929",
+    "wide_resnet*": "https://arxiv.org/abs/1605.07146",
     "vit_*.augreg*": "https://arxiv.org/abs/2106.10270",
     "vit_*.dino": "https://arxiv.org/abs/2104.14294",
     "vit_*.mae": "https://arxiv.org/abs/2111.06377",
@@ -65,6 +80,7 @@ PAPERS = {
     "vit_*_siglip_*": "https://arxiv.org/abs/2303.15343",
     "vit_*_siglip_*.v2*": "https://arxiv.org/abs/2502.14786",
 }
+BUFFERS = re.compile("relative_position_index|relative_coords_table|attn_mask")  # which Flax computes
 DEFAULTS = {"layout": "timm", "classes": "imagenet1k"}
 
 
@@ -246,21 +262,28 @@ def _tag(source: str) -> str:
 def wrong(version: Version, there: Entry) -> Iterator[str]:
     """Yields what of an entry is not timm's: its record, or number, names and shapes of its arrays."""
     made = entry(version)
-    for name in ("num_params", "family", "config", "inputs", "license", "preprocess", "classes"):
+    for name in ("num_params", "family", "config", "inputs", "layout", "license", "preprocess", "classes"):
         if getattr(made, name) != getattr(there, name):
             yield f"{there.name}: {name} is {getattr(there, name)!r}; timm says {getattr(made, name)!r}"
-    if version.cfg.num_classes != there.config.get("num_classes", 1000):
-        yield f"{there.name}: timm has {version.cfg.num_classes} classes"
     if there.classes and len(there.class_names) != version.cfg.num_classes:
-        yield f"{there.name}: {len(there.class_names)} names of classes"
+        yield f"{there.name}: {len(there.class_names)} names of classes, for {version.cfg.num_classes}"
+    yield from (f"{there.name}: {problem}" for problem in misfits(version, there))
+
+
+def misfits(version: Version, there: Entry) -> Iterator[str]:
+    """Yields how the arrays of an entry's module differ from timm's tensors."""
     tensors = {
         name: np.broadcast_to(np.zeros((), np.float32), tuple(tensor.shape))
         for name, tensor in version.module().state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     module, described = build(there)
-    fitted = layouts.fitted(described, tensors, module)  # raises an error that names all that does not fit
-    yield from (f"{there.name}: {note}" for note in fitted.notes if not re.search("relative|mask", note))
+    try:
+        fitted = layouts.fitted(described, tensors, module)
+    except ConversionError as error:
+        yield str(error)[:300]
+        return
+    yield from (note for note in fitted.notes if not BUFFERS.search(note))
 
 
 def main() -> None:
@@ -290,15 +313,11 @@ def main() -> None:
 
 def check(patterns: Iterable[str], there: Manifest) -> None:
     """Compares entries with timm's modules; exits with 1 where there are differences."""
-    problems, count = list[str](), 0
-    for version in versions(patterns):
-        if version.name in there.models:
-            count += 1
-            try:
-                problems += wrong(version, there.models[version.name])
-            except ConversionError as error:
-                problems.append(f"{version.name}: {str(error)[:300]}")
-    print(*problems, f"{count} weights, {len(problems)} problems", sep="\n")
+    problems, found = list[str](), [each for each in versions(patterns) if each.name in there.models]
+    for version in found:
+        problems += wrong(version, there.models[version.name])
+        print(f"{version.name}: {len(problems)} problems so far", flush=True)
+    print(*problems, f"{len(found)} weights, {len(problems)} problems", sep="\n")
     raise SystemExit(bool(problems))
 
 

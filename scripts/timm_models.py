@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, NoReturn
 from unittest.mock import patch
 
@@ -79,10 +79,15 @@ class Version(NamedTuple):
 
     def module(self) -> torch.nn.Module:
         """Returns timm's module with the shapes of these weights, and no numbers."""
-        import timm
+        return _module(self.name)
 
-        with torch.device("meta"):
-            return timm.create_model(self.name)
+
+@lru_cache(maxsize=1)
+def _module(name: str) -> torch.nn.Module:
+    import timm
+
+    with torch.device("meta"):
+        return timm.create_model(name)
 
 
 def versions(patterns: Iterable[str] = ("*",)) -> list[Version]:

@@ -24,6 +24,7 @@ from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 HEAD, STEM = ("classifier",), ("features/conv0",)
 TORCH_NAMES = {
     "torchvision": (),  # every layer has its torchvision name
+    "timm": (),
     "torchvision_files": ((r"\.(norm|conv)([12])\.", r".\1.\2."),),  # older than its model
 }
 REPLACED_HEAD = {r"classifier\..*": "the head"}

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
+from converters import Reshape
 from zoo._errors import ZooError
 from zoo._nn.convolutions import conv, run
 from zoo._nn.images import checked_images, image_inputs
@@ -23,8 +24,17 @@ from zoo._nn.stages import CLASSIFYING as CLASSIFYING
 from zoo._nn.stages import HEADS, Level, levels_of, pooled_maps, stage_indices
 
 HEAD, STEM = ("classifier_6",), ("features_0",)
-TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
-REPLACED_HEAD = {r"classifier\.6\..*": "the head"}
+TORCH_NAMES = {
+    "torchvision": (),  # every layer has its torchvision name
+    "timm": (  # whose dense layers are convolutions
+        (r"^classifier\.0\.", "pre_logits.fc1."),
+        (r"^classifier\.3\.", "pre_logits.fc2."),
+        (r"^classifier\.6\.", "head.fc."),
+        Reshape("pre_logits.fc1.weight", (0, -1, 7, 7)),
+        Reshape("pre_logits.fc2.weight", (0, 0, 1, 1)),
+    ),
+}
+REPLACED_HEAD = {r"(classifier\.6|head\.fc)\..*": "the head"}
 inputs = image_inputs
 
 DEPTHS = {  # layers with weights -> convolutions of each stage: table 1

@@ -8,7 +8,7 @@ from scripts import timm_configs, timm_entries
 from scripts.timm_models import versions
 from zoo._registry import generated, manifest, packaged
 
-FEW = ("vit_small_patch16_224.dino", "deit_tiny_distilled_patch16_224.fb_in1k")
+FEW = ("vit_small_patch16_224.dino", "vgg11_bn.tv_in1k", "regnetx_002.pycls_in1k")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from zoo.efficientnet.model import (
     STEM,
     VARIANTS,
     EfficientNet,
+    Stage,
     create,
     inputs,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "TORCH_NAMES",
     "VARIANTS",
     "EfficientNet",
+    "Stage",
     "create",
     "inputs",
 ]

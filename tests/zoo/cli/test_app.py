@@ -54,7 +54,7 @@ def test_list_prints_a_row_for_each_model(run):
     known = {each["name"]: each for each in json.loads(run("list", "--json").stdout)}
     assert [*known] == zoo.list_models()
     assert known["resnet18"]["metrics"] == {"imagenet1k_val_top1": 0.69758, "imagenet1k_val_top5": 0.89078}
-    assert known["resnet26"]["weights"] is None
+    assert known["resnet32_cifar10"]["weights"] is None
 
 
 def test_list_of_nothing_is_refused(run):
@@ -77,7 +77,7 @@ def test_info_shows_a_summary_and_on_request_the_layers(run, saved):
     known = dict(rows(run("info", "cnn_mnist")))
     assert known["preprocess"] == "grey, light ink, pixels in [0, 1]"
     assert known["use"] == "classifies digits: `zoo predict cnn_mnist PICTURE`"
-    assert json.loads(run("info", "resnet50d", "--json").stdout)["use"].startswith("has no weights: ")
+    assert json.loads(run("info", "resnet32_cifar10", "--json").stdout)["use"].startswith("has no weights: ")
 
 
 def test_info_in_json_is_whole(run):
