@@ -85,7 +85,9 @@ def held(module: nnx.Module) -> Iterator[tuple[str, str, Any, Place]]:
     with its place in the module's state behind it.
     """
     for attribute, value in vars(module).items():
-        yield from _held(value, attribute, attribute, (attribute,))
+        # In the state of a list, its items have numbers.
+        listed = isinstance(module, nnx.List) and attribute.isdecimal()
+        yield from _held(value, attribute, attribute, (int(attribute) if listed else attribute,))
 
 
 def _held(value: Any, name: str, origin: str, place: Place) -> Iterator[tuple[str, str, Any, Place]]:

@@ -9,10 +9,10 @@ from typing import Any
 from converters.porting.dialects import Dialect
 from converters.porting.writing import turning
 from converters.porting.writing.between import between
-from converters.porting.writing.blocks import names_of
+from converters.porting.writing.blocks import Block, names_of
 from converters.porting.writing.classes import Made
 from converters.porting.writing.declaring import Declarations
-from converters.porting.writing.holders import LIST, MODULE, Holder, in_order, tree
+from converters.porting.writing.holders import LIST, MODULE, OPEN, Holder, in_order, tree
 from converters.porting.writing.lifting import Lifter, Running
 from converters.porting.writing.trees import become, copied, dotted, text
 
@@ -155,16 +155,24 @@ def _or_none(statement: ast.stmt, target: str) -> ast.stmt:
     return statement
 
 
-def _sizes(root: Holder) -> dict[str, int | None]:
-    """Returns the lengths of the lists; None where a field says it."""
-    found: dict[str, int | None] = {}
+def _sizes(root: Holder) -> dict[str, str]:
+    """Returns the lengths of the lists, as the body writes them: numbers, or what a field says."""
+    found: dict[str, str] = {}
     for holder in root.all():
         if holder.kind == LIST and holder.item is None and (places := in_order(holder)) is not None:
             if places == [*range(len(places))]:
-                found[text(holder.access())] = len(places)
-            elif -1 in places:
-                found[text(holder.access())] = None
+                found[text(holder.access())] = str(len(places))
+            elif places[-1] == OPEN:
+                found[text(holder.access())] = _end(holder.children[-1].home[-1])
     return found
+
+
+def _end(block: Block) -> str:
+    """Returns where the range of a loop ends."""
+    match block.head:
+        case ast.For(iter=ast.Call(func=ast.Name(id="range"), args=args)):
+            return text(args[-1])
+    return ""
 
 
 def _stored(
@@ -201,7 +209,7 @@ def _rename(statement: ast.stmt, name: str, held: set[str]) -> None:
 
 def _state(lifter: Lifter) -> list[ast.stmt]:
     """Returns what a body needs that asks for the mode, or draws random numbers, itself."""
-    lines = ["self.deterministic = False"] * lifter.uses_mode + ["self.rngs = rngs"] * lifter.uses_rngs
+    lines = ["self.deterministic = False"] * lifter.uses_mode + ["self.rngs = rngs.fork()"] * lifter.uses_rngs
     return [statement for line in lines for statement in ast.parse(line).body]
 
 

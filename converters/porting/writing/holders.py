@@ -77,15 +77,15 @@ class Holder:
         above = self.parent.path if self.parent is not None else ()
         return above if self.part is None else (*above, self.part)
 
-    def annotation(self, package: str = "nnx") -> str:
+    def annotation(self) -> str:
         """Returns its type."""
         if self.item is not None:
             return self.item.kind
-        found = {each.annotation(package) for each in self.children}
+        found = {each.annotation() for each in self.children}
         inner = found.pop() if len(found) == 1 else CALLABLE
         if found and any("nnx." in each for each in found):
             inner = "Any"
-        return f"{package}.{self.kind}[{inner}]"
+        return f"nnx.{self.kind}[{inner}]"
 
 
 def tree(top: Block, between: Between) -> Holder:

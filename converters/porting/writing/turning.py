@@ -1,7 +1,7 @@
 """Loops over lists of layers in place of loops over their places, and without variables that nobody reads."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from converters.porting.writing.blocks import names_of
@@ -130,21 +130,21 @@ def _range(count: int, start: ast.expr | None = None) -> ast.expr:
     return ast.Call(func=ast.Name(id="range", ctx=ast.Load()), args=args, keywords=[])
 
 
-def direct(statements: list[ast.stmt], sizes: dict[str, int | None]) -> list[ast.stmt]:
+def direct(statements: list[ast.stmt], sizes: Mapping[str, str]) -> list[ast.stmt]:
     """Writes loops over lists themselves, and as a loop what calls one layer of a list after the other.
 
     Args:
         statements: The body.
-        sizes: Lengths of the lists, by their expressions; None where a field says it.
+        sizes: Lengths of the lists as the body writes them, by the lists' expressions.
     """
     statements = [_looped(each, sizes) for each in statements]
     for held, size in sizes.items():
-        if size is not None and size > 1:
-            statements = _runs(statements, held, size)
+        if size.isdecimal() and int(size) > 1:
+            statements = _runs(statements, held, int(size))
     return statements
 
 
-def _looped(statement: ast.stmt, sizes: dict[str, int | None]) -> ast.stmt:
+def _looped(statement: ast.stmt, sizes: Mapping[str, str]) -> ast.stmt:
     if isinstance(statement, ast.For | ast.If):
         statement.body = [_looped(each, sizes) for each in statement.body]
     match statement:
@@ -154,8 +154,7 @@ def _looped(statement: ast.stmt, sizes: dict[str, int | None]) -> ast.stmt:
             if len(held) != 1 or (only := next(iter(held))) not in sizes:
                 return statement
             start, end = (args[0], args[1]) if len(args) > 1 else (ast.Constant(value=0), args[0])
-            whole = sizes[only] is None or text(end) == str(sizes[only])
-            if not whole or uses != len([*_indexed(statement.body, count)]):
+            if text(end) != sizes[only] or uses != len([*_indexed(statement.body, count)]):
                 return statement
             name = _free(statement)
             statement.body = [_replaced(part, f"{only}[{count}]", name) for part in statement.body]

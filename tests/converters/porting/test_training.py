@@ -5,6 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from flax import nnx
 from torch import nn
 
 import converters
+from converters.porting.dialects import NNX
 from converters.porting.loading import loaded
 from converters.porting.port import Written, write
 from tests.dropouts import same_draws
@@ -181,12 +183,42 @@ def test_dropout_of_another_rate_in_eval_mode_is_refused():
         converters.port(ByMode(), torch.randn(2, 6))
 
 
-def test_each_dropout_of_an_nnx_module_draws_its_own():
-    made = converters.port(
-        nn.Sequential(nn.Dropout(0.5), nn.Tanh(), nn.Dropout(0.5)), torch.randn(2, 6), target="nnx"
-    )
-    keys = jax.tree.leaves(nnx.state(made.module, nnx.RngKey))
-    assert len({tuple(jax.random.key_data(each).tolist()) for each in keys}) == len(keys) > 0
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.bn, self.drop = nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = F.dropout(self.drop(self.bn(self.fc(x))), 0.3, self.training)
+        return x + torch.randn_like(x) if self.training else x
+
+
+def test_an_nnx_module_draws_from_streams_of_its_own_and_trains_under_nnx_transforms():
+    layers, sizes = nn.Sequential(Noisy(), nn.Tanh(), Noisy()).eval(), ((2, 6), (3, 6))
+    made = write(layers, *({"input": torch.randn(size)} for size in sizes), dialect=NNX)
+    assert "self.rngs = rngs.fork()" in made.source
+    module = loaded(made.source, made.root, "<written>")(rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (4, 6))
+    tensors = converters.to_torch(nnx.state(module), module)  # a list that is the whole module
+    assert {*tensors} == {name for name in layers.state_dict() if "num_batches" not in name}
+    module.eval()
+    keys = jax.tree.leaves(nnx.state(module, nnx.RngKey))
+    assert len({tuple(jax.random.key_data(each).tolist()) for each in keys}) == len(keys) > 4
+    graph, params, statistics, streams = nnx.split(module, nnx.Param, nnx.BatchStat, nnx.RngState)
+    assert np.array_equal(nnx.merge(graph, params, statistics, streams)(x), module(x))
+    optimizer = nnx.Optimizer(module, optax.sgd(0.1), wrt=nnx.Param)
+    module.train()
+
+    @nnx.jit
+    def step(module, optimizer):
+        value, gradients = nnx.value_and_grad(lambda module: (module(x) ** 2).mean())(module)
+        optimizer.update(module, gradients)
+        return value
+
+    before, first = jax.tree.map(jnp.copy, nnx.state(module, nnx.Param)), step(module, optimizer)
+    assert step(module, optimizer) != first  # other noise, and other params
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), before, nnx.state(module, nnx.Param))
+    assert all(jax.tree.leaves(changed))
 
 
 def test_random_numbers_come_from_streams():

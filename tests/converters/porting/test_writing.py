@@ -17,7 +17,7 @@ from converters.porting.dialects import LINEN, NNX, Dialect
 from converters.porting.loading import loaded
 from converters.porting.port import write
 from converters.porting.running import runtime
-from converters.porting.writing import helpers, images, layout, nnx_layers, normalization, sequences
+from converters.porting.writing import helpers, images, layout, nnx_layers, normalization, sequences, turning
 
 
 class Residual(nn.Module):
@@ -269,3 +269,44 @@ def test_the_number_of_classes_is_a_field_of_a_classifier() -> None:
     text = source(Classifier())
     assert "    num_classes: int = 7\n" in text
     assert text.endswith("    return Classifier(num_classes=num_classes, dtype=dtype)\n")
+
+
+@pytest.mark.parametrize(
+    ("size", "end", "written"),
+    [
+        ("4", "4", "for layer in self.blocks:"),
+        ("self.depth", "self.depth", "for layer in self.blocks:"),
+        ("self.depth", "2", "for i in range(2):"),  # the others are called elsewhere
+        ("4", "self.depth", "for i in range(self.depth):"),
+    ],
+)
+def test_a_loop_goes_through_a_list_only_if_it_is_all_of_it(size, end, written):
+    loop = ast.parse(f"for i in range({end}):\n    x = self.blocks[i](x)").body
+    (found,) = turning.direct(loop, {"self.blocks": size})
+    assert ast.unparse(found).startswith(written)
+
+
+class Deep(nn.Module):
+    def __init__(self, depth):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(depth))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x).relu()
+        return x
+
+
+class Stages(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = Deep(3), Deep(5)
+
+    def forward(self, x):
+        return self.two(self.one(x))
+
+
+def test_lists_whose_lengths_are_a_field_are_gone_through():
+    made = write(Stages().eval(), *({"x": torch.randn(n, 4)} for n in (2, 3)), dialect=NNX)
+    assert "for layer in self.blocks:" in made.source
+    assert "depth: int" in made.source

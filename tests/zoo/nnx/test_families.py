@@ -193,9 +193,13 @@ def test_it_computes_what_pytorch_does(case, models):
         statistics = flax_gradients(
             models.module, models.variables["params"], trained, *case.inputs, **models.options
         )
-    present = {name: g for name, g in moved.items() if name in reference.params}
-    print(check_gradients(present, {n: reference.params[n] for n in present}, reordered.params))
-    for name, expected in reference.buffers.items():
-        if name in statistics and expected.dtype == np.float64:
-            itself = difference(reordered.buffers[name], expected)
-            assert difference(statistics[name], expected) <= max(10 * itself, FORWARD), name
+    assert len(models.ours.eval) == len(models.ours.train) > 0
+    assert reference.params
+    present = {name: moved[name] for name in reference.params}
+    print(check_gradients(present, reference.params, reordered.params))
+    kept = {name: each for name, each in reference.buffers.items() if each.dtype == np.float64}
+    compared = {name: each for name, each in kept.items() if name in statistics}
+    assert len(compared) == len(models.ours.statistics)
+    for name, expected in compared.items():
+        itself = difference(reordered.buffers[name], expected)
+        assert difference(statistics[name], expected) <= max(10 * itself, FORWARD), name
