@@ -284,29 +284,3 @@ def test_a_loop_goes_through_a_list_only_if_it_is_all_of_it(size, end, written):
     loop = ast.parse(f"for i in range({end}):\n    x = self.blocks[i](x)").body
     (found,) = turning.direct(loop, {"self.blocks": size})
     assert ast.unparse(found).startswith(written)
-
-
-class Deep(nn.Module):
-    def __init__(self, depth):
-        super().__init__()
-        self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(depth))
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x).relu()
-        return x
-
-
-class Stages(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = Deep(3), Deep(5)
-
-    def forward(self, x):
-        return self.two(self.one(x))
-
-
-def test_lists_whose_lengths_are_a_field_are_gone_through():
-    made = write(Stages().eval(), *({"x": torch.randn(n, 4)} for n in (2, 3)), dialect=NNX)
-    assert "for layer in self.blocks:" in made.source
-    assert "depth: int" in made.source
