@@ -156,13 +156,13 @@ class MobileNet(nn.Module):
     def layer_maps(
         self, x: jax.Array, indices: Sequence[int], *, train: bool = False
     ) -> tuple[jax.Array, ...]:
-        """Returns what the layers of these indices in `features` give, in their order; later ones do not run.
+        """Returns what the layers of these indices in `features` give, in their order.
 
         Raises:
             ZooError: images of another shape.
         """
         x = checked_images(x, (None, None, self.in_channels))
-        return maps_at(self.features, x, indices, train=train)
+        return maps_at(self.features, x, indices, train=train, whole=self.is_initializing())
 
 
 # Table 2 of the first paper.

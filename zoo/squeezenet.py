@@ -105,7 +105,8 @@ class SqueezeNet(nn.Module):
         smallest = VARIANTS[self.variant].smallest
         x = checked_images(x, (None, None, self.in_channels), smallest=smallest)
         if self.out_indices:
-            return pooled_maps(self.features, x, self.out_indices, train=train)
+            first = self.is_initializing()
+            return pooled_maps(self.features, x, self.out_indices, train=train, whole=first)
         x = run(self.features, x, train=train)
         if self.num_classes:
             x = run(self.classifier, x, train=train)

@@ -89,7 +89,8 @@ class VGG(nn.Module):
         """
         x = checked_images(x, (None, None, self.in_channels), smallest=2 ** len(self.blocks))
         if self.out_indices:
-            return pooled_maps(self.features, x, self.out_indices, train=train)
+            first = self.is_initializing()
+            return pooled_maps(self.features, x, self.out_indices, train=train, whole=first)
         x = flatten_channels_first(adaptive_avg_pool(run(self.features, x, train=train), 7, 7))
         x = run(self.classifier[:-1], x, train=train)
         return run(self.classifier[-1], x, train=train) if self.num_classes else x

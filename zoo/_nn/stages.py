@@ -63,27 +63,37 @@ def stage_indices(indices: Sequence[int] | None, names: Sequence[str] | None, co
     return tuple(sorted(by_index or by_name or {count}))
 
 
-def maps_at(layers: Sequence[Any], x: jax.Array, places: Sequence[int], *, train: bool) -> tuple[Any, ...]:
+def maps_at(
+    layers: Sequence[Any], x: jax.Array, places: Sequence[int], *, train: bool, whole: bool
+) -> tuple[Any, ...]:
     """Runs layers one after the other; returns what those at some places give, in their order.
 
-    Those behind the last of the places do not run.
+    Args:
+        layers: Layers and functions.
+        x: (batch, height, width, channels)
+        places: Their indices.
+        train: Whether to train.
+        whole: If false, layers behind the last of the places do not run. At first all have to, for the
+            parameters that files have.
     """
     maps = []
-    for index, layer in enumerate(layers[: max(places) + 1]):
+    for index, layer in enumerate(layers[: None if whole else max(places) + 1]):
         x = run(layer, x, train=train)
         maps += [x] if index in places else []
     return tuple(maps)
 
 
-def pooled_maps(layers: Sequence[Any], x: jax.Array, indices: Sequence[int], *, train: bool) -> Any:
+def pooled_maps(
+    layers: Sequence[Any], x: jax.Array, indices: Sequence[int], *, train: bool, whole: bool
+) -> tuple[Any, ...]:
     """Runs layers, and returns those of the maps before each pooling, and at the end, that have the indices.
 
     Args:
         layers: Layers and functions; a `partial` is a pooling.
         x: (batch, height, width, channels)
         indices: Indices of the maps to return.
-        train: Whether to train.
+        train, whole: As for `maps_at`.
     """
     ends = [place - 1 for place, layer in enumerate(layers) if isinstance(layer, partial)]
     ends.append(len(layers) - 1)
-    return maps_at(layers, x, [ends[index] for index in indices], train=train)
+    return maps_at(layers, x, [ends[index] for index in indices], train=train, whole=whole)

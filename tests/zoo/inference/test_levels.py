@@ -18,6 +18,8 @@ from tests.equivalence import FORWARD, difference, randomise, state_dict
 from tests.reference import published
 from zoo._loading.build import build
 from zoo._registry import families
+from zoo._registry.entry import Input
+from zoo._variables import init
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,7 @@ MAPS = {
 }
 
 
+IMAGE = (Input("images", (1, 64, 64, 3), "float32"),)
 SLOW = ("alexnet", "googlenet", "inception", "mnasnet", "maxvit", "mobilenet v2")
 MARKS = {True: [pytest.mark.slow], False: []}
 
@@ -162,6 +165,14 @@ def test_levels_tell_the_shapes_of_all_maps(name):
     assert [2 ** round(part) for part in parts] == [level.reduction for level in module.levels]
 
 
+@pytest.mark.parametrize("family", ["vgg", "mobilenet"])
+def test_a_backbone_of_the_first_maps_has_all_parameters_of_files(family):
+    config = {"vgg": {"widths": (2, 2, 2, 2, 2), "hidden": 8}, "mobilenet": {"width": 0.1}}[family]
+    every = getattr(zoo, family).create(**config, head="maps")
+    some = getattr(zoo, family).create(**config, head="maps", out_indices=(1,))
+    assert init.shapes(some, IMAGE) == init.shapes(every, IMAGE)
+
+
 NETWORKS = {
     "resnet50": ("resnet50", (1, 2, 3, 4)),
     "vgg16": ("vgg16", range(6)),
@@ -185,31 +196,36 @@ def test_levels_are_timms(name):
     assert {info[index]["reduction"]: info[index]["num_chs"] for index in indices}.items() <= ours.items()
 
 
-@pytest.fixture(scope="module")
-def model() -> zoo.Model:
-    return zoo.load("resnet20_cifar10")
+RESNET = zoo.resnet.create(depth=20, stem="cifar", channels=2)
+SMALL = jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
 
 
-def test_levels_are_as_one_asks_for_them(model):
-    maps = jax.eval_shape(partial(zoo.features, levels=[4, 1]), model, np.zeros((2, 32, 32, 3), np.float32))
-    assert {level: each.shape for level, each in maps.items()} == {4: (2, 8, 8, 64), 1: (2, 32, 32, 16)}
-    (only,) = jax.eval_shape(partial(zoo.features, levels=2), model, np.zeros((2, 32, 32, 3), np.float32))
-    assert only == 2
+def test_levels_are_as_one_asks_for_them():
+    variables = jax.eval_shape(RESNET.init, jax.random.key(0), SMALL)
+
+    def shapes(levels):
+        def maps(variables, x):
+            return zoo.features(zoo.Model(RESNET, variables), x, levels=levels)
+
+        return {level: each.shape for level, each in jax.eval_shape(maps, variables, SMALL).items()}
+
+    assert [*shapes((4, 1)).items()] == [(4, (2, 8, 8, 8)), (1, (2, 32, 32, 2))]
+    assert shapes(2) == {2: (2, 16, 16, 4)}
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"levels": (4, 8)}, r"levels=\(4, 8\): resnet20_cifar10 has maps of 1, 2, 4"),
-        ({"levels": ()}, r"levels=\(\): resnet20_cifar10 has maps of 1, 2, 4"),
+        ({"levels": (4, 8)}, r"levels=\(4, 8\): ResNet has maps of 1, 2, 4"),
+        ({"levels": ()}, r"levels=\(\): ResNet has maps of 1, 2, 4"),
         ({"levels": 4, "mutable": ["batch_stats"]}, "levels= and mutable= exclude each other"),
         ({}, "expected layers=, paths such as 'layer4', or levels=, such as"),
         ({"levels": 4, "layers": "layer1"}, "expected layers=, .* or levels="),
     ],
 )
-def test_what_has_no_map_is_refused(model, options, message):
+def test_what_has_no_map_is_refused(options, message):
     with pytest.raises(zoo.ZooError, match=message):
-        zoo.features(model, images(1, 32, 32, 3), **options)
+        zoo.features(zoo.Model(RESNET, {}), images(1, 32, 32, 3), **options)
 
 
 def test_models_of_one_size_name_what_they_have():
