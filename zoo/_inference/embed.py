@@ -1,23 +1,30 @@
-"""Vectors of texts."""
+"""Vectors of texts, and of pictures where a model has both in one space."""
 
 from collections.abc import Iterable, Sized
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zoo._errors import ZooError
-from zoo._inference import text_batches
-from zoo._inference.purpose import purpose
+from zoo._inference import text_batches, vectors
+from zoo._inference.predict import gathered
+from zoo._inference.purpose import makes_vectors, purpose
 from zoo._inference.subject import Subject, subject
-from zoo._inference.texts import checked_texts
+from zoo._inference.texts import PICTURES, checked_texts
 from zoo._loading.resolve import Name, resolve
 from zoo._loading.text_settings import text_settings
 from zoo._model import Model
 
+if TYPE_CHECKING:
+    from zoo._preprocessing.images import Pictures
+
 
 def embed(
     model: Name | Model,
-    texts: str | Iterable[str],
+    texts: "str | Iterable[str] | Pictures",
     *,
     batch_size: int | None = None,
     pooling: str | None = None,
@@ -27,7 +34,8 @@ def embed(
 
     Args:
         model: A name, as for `load`, whose weights are then loaded; or a model.
-        texts: Texts; one alone is a list of one.
+        texts: Texts; one alone is a list of one. Or pictures, as `predict` takes them, for a model that has
+            both in one space, as CLIP: a name of a file that is a picture's is one.
         batch_size: Texts at a time; by default as many as is fast, in bounded memory.
         pooling: Reduction of an encoder's states to a vector, such as "mean", where no file of its says how.
         prompt: Name of the prompt that texts begin with; by default the model's, and '' is none.
@@ -45,6 +53,10 @@ def check_embeds(of: Subject, pooling: str | None = None) -> None:
     Raises:
         ZooError: it does not.
     """
+    if makes_vectors(of.entry):
+        if pooling is not None:
+            raise ZooError(f"{of.entry.name!r} has a pooling of its own; leave pooling= out.")
+        return
     makes = of.entry.family is None or of.entry.config.get("head") == "embedding"
     if not of.entry.takes_tokens or (pooling is None and not makes):
         raise ZooError(f"{of.entry.name!r} makes no vectors of texts; {purpose(of.entry)}.")
@@ -52,7 +64,7 @@ def check_embeds(of: Subject, pooling: str | None = None) -> None:
 
 def embeddings(
     of: Subject,
-    texts: str | Iterable[str],
+    texts: Any,
     *,
     batch_size: int | None = None,
     pooling: str | None = None,
@@ -62,6 +74,8 @@ def embeddings(
     if batch_size is not None and batch_size < 1:
         raise ZooError(f"batch_size={batch_size}; expected 1 or more.")
     check_embeds(of, pooling)
+    if makes_vectors(of.entry):
+        return _in_one_space(of, texts, batch_size, prompt)
     begin = text_settings(of.located).prompt(prompt)
     model = of.load(**({} if pooling is None else {"head": "embedding", "pooling": pooling}))
     reader = text_batches.text_reader(of, model, batch_size)
@@ -73,3 +87,31 @@ def embeddings(
     if not rows:
         return np.zeros((0, text_batches.width(model, "embeddings", reader)), np.float32)
     return np.stack(rows)
+
+
+def _in_one_space(
+    of: Subject, inputs: Any, batch_size: int | None, prompt: str | None
+) -> NDArray[np.float32]:
+    """Returns vectors of texts, or of pictures where the first input is one."""
+    from zoo._preprocessing import images
+
+    rest = iter(images.several(inputs))
+    first = next(rest, None)
+    model = of.load()
+    if first is None:
+        return np.zeros((0, model.module.embedding_size), np.float32)
+    every = chain([first], rest)
+    if not of.entry.takes_tokens or (of.entry.images and _is_picture(first)):
+        rows = gathered(
+            lambda refused: vectors.of_pictures(
+                of, lambda: model, every, batch_size=batch_size, refused=refused
+            )
+        )
+        return np.stack(rows)
+    begin = text_settings(of.located).prompt(prompt)
+    texts = (f"{begin}{text}" for text in checked_texts(of.entry, every, pairs=False))
+    return vectors.of_texts(of, model, texts, cut=True, batch_size=batch_size)
+
+
+def _is_picture(value: Any) -> bool:
+    return not isinstance(value, str) or (value.lower().endswith(PICTURES) and Path(value).is_file())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import tee
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from zoo._registry.entry import Entry
 if TYPE_CHECKING:
     from zoo._preprocessing.images import Pictures
 
+T = TypeVar("T")
 Best: TypeAlias = list[tuple[str, float]]  # the likeliest classes of one input, the first one first
 SHOWN = 10  # pictures that cannot be read, in an error
 
@@ -55,11 +56,11 @@ def predict(
     )
 
 
-def gathered(found: Callable[[picture_batches.Refused], Iterable[tuple[Any, Best]]]) -> list[Best]:
-    """Returns the classes of all inputs.
+def gathered(found: Callable[[picture_batches.Refused], Iterable[tuple[Any, T]]]) -> list[T]:
+    """Returns the results of all inputs.
 
     Args:
-        found: Yields inputs and their classes; calls its argument with each that cannot be read.
+        found: Yields inputs and their results; calls its argument with each that cannot be read.
 
     Raises:
         ZooError: some cannot be read, which are all named.

@@ -22,7 +22,12 @@ TEXTS = {
     "both": "it compares pictures with texts: zoo.classify",
     "text": "it makes vectors of texts: zoo.embed",
 }
-ENCODED = "image-feature-extraction"  # the Hub's word for what an image encoder alone does
+# The Hub's words for what models of texts and pictures do, and each encoder of one alone.
+COMPARED, TEXTS_ENCODED, ENCODED = (
+    "zero-shot-image-classification",
+    "feature-extraction",
+    "image-feature-extraction",
+)
 
 
 def purpose(entry: Entry) -> str:
@@ -36,7 +41,9 @@ def purpose(entry: Entry) -> str:
         return "it labels their pixels, and zoo.load gives the logits of each"
     if family.sample is not None:
         return f"it draws images: zoo.{family.name}.sample"
-    if entry.config.get("num_classes") == 0 or encodes_pictures(entry):
+    if encodes_pictures(entry):
+        return "it makes vectors of pictures: zoo.embed"
+    if entry.config.get("num_classes") == 0:
         return "it gives features of pictures: zoo.features, and zoo.load for those of its last layer"
     return "it classifies pictures: zoo.predict" if family.head else "zoo.load gives its outputs"
 
@@ -55,6 +62,13 @@ def classifies_texts(entry: Entry) -> bool:
 def compares(entry: Entry) -> bool:
     """Returns whether the model compares pictures with texts, as CLIP."""
     return entry.takes_tokens and entry.images is not None
+
+
+def makes_vectors(entry: Entry) -> bool:
+    """Returns whether the model makes vectors of texts, pictures or both, in one space, as CLIP."""
+    family = families.named(entry.family)
+    task = family.tasks.get(_head(entry)) if family else None
+    return task in (COMPARED, TEXTS_ENCODED, ENCODED)
 
 
 def encodes_pictures(entry: Entry) -> bool:

@@ -30,6 +30,11 @@ def check_given(arguments: Sequence[str] | None, file: Path | None, noun: str) -
     return [*(arguments or ())]
 
 
+def are_files(arguments: Sequence[str]) -> bool:
+    """Returns whether the arguments are names of files, or of folders, one at least."""
+    return bool(arguments) and all(_is(each, Path.exists) for each in arguments)
+
+
 def texts(arguments: Sequence[str], file: Path | None, verb: str) -> Iterator[str]:
     """Yields texts: arguments, lines of standard input in place of a '-', and lines of the file.
 

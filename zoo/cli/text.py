@@ -86,7 +86,9 @@ def embed(
     name: console.Name,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TEXT...", help="Texts; '-' is each line of standard input."),
+        typer.Argument(
+            metavar="TEXT...", help="Texts; '-' is each line of standard input. Or names of pictures."
+        ),
     ] = None,
     file: inputs.Lines = None,
     out: Annotated[
@@ -112,7 +114,7 @@ def embed(
     dtype: console.Dtype = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, as it does by default.")] = False,
 ) -> None:
-    """Compute a vector for each text.
+    """Compute a vector for each text, or for each picture with a model that has both in one space, as CLIP.
 
     Vectors are printed as JSON, one a line, or written as NumPy, CSV or JSON.
     """
@@ -129,8 +131,12 @@ def embed(
         module=modules.make(module),
     )
     check_embeds(of, pooling)  # before inputs of another kind are called wrong
-    lines = inputs.texts(arguments, file, f"embed {name}")
-    vectors = embeddings(of, lines, pooling=pooling, prompt=prompt)
+    given = (
+        inputs.pictures(arguments, file)
+        if of.entry.images and (not of.entry.takes_tokens or inputs.are_files(arguments))
+        else inputs.texts(arguments, file, f"embed {name}")
+    )
+    vectors = embeddings(of, given, pooling=pooling, prompt=prompt)
     if out is None:
         for line in _json_lines(vectors):
             print(line)

@@ -60,6 +60,11 @@ class CLIP(nn.Module):
             self.logit_bias = self.param("logit_bias", bias, shape)
 
     @property
+    def embedding_size(self) -> int:
+        """Size of the vectors."""
+        return self.projection
+
+    @property
     def scores(self) -> str:
         """Meaning of an image's logits: one text of all is right, "softmax", or each may be, "sigmoid"."""
         return "softmax" if self.variant == "clip" else "sigmoid"
@@ -140,6 +145,11 @@ class TextEncoder(nn.Module):
         self.text_projection = Dense(self.projection, use_bias=False, dtype=self.dtype)
 
     @property
+    def embedding_size(self) -> int:
+        """Size of the vectors."""
+        return self.projection or self.text.head or self.text.sizes.width
+
+    @property
     def max_length(self) -> int:
         """Longest text, in tokens."""
         return self.text.max_length
@@ -173,6 +183,11 @@ class ImageEncoder(nn.Module):
     def setup(self) -> None:
         self.vision_model = ImageTower(self.images, self.dtype)
         self.visual_projection = Dense(self.projection, use_bias=False, dtype=self.dtype)
+
+    @property
+    def embedding_size(self) -> int:
+        """Size of the vectors."""
+        return self.projection or self.images.sizes.width
 
     def __call__(self, pixel_values: jax.Array, *, train: bool = False) -> PairOutput:
         """(batch, height, width, in_channels) images -> states, and vectors of any length."""

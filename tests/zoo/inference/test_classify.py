@@ -11,10 +11,17 @@ import zoo
 from tests.equivalence import randomise
 from tests.reference import pair_models, published
 from tests.zoo.preprocessing.test_tokenizer_files import clip_pairs
+from zoo._inference.scores import SCORES
 from zoo.cli.app import app
 
 RNG = np.random.default_rng(0)
 LABELS = ["a cat", "two dogs", "the quick brown fox, it's 12 years old"]
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == code, done.output
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -118,17 +125,30 @@ def test_a_model_without_texts_names_what_it_is_for(clip, pictures):
     with pytest.raises(zoo.ZooError, match=r"'cnn_mnist' does not compare .*; it classifies pictures: zoo.p"):
         zoo.classify("cnn_mnist", pictures, LABELS)
     images = zoo.load(clip[0], head="image", pretrained=True)
-    with pytest.raises(zoo.ZooError, match=r"does not compare .* it gives features of pictures"):
+    with pytest.raises(zoo.ZooError, match=r"does not compare .* it makes vectors of pictures"):
         zoo.classify(images, pictures, LABELS)
-    for function in (zoo.predict, zoo.embed):
-        with pytest.raises(zoo.ZooError, match=r"it gives features of pictures|does not classify"):
-            function(images, pictures)
+    with pytest.raises(zoo.ZooError, match="does not classify pictures; it makes vectors of pictures"):
+        zoo.predict(images, pictures)
 
 
-def run(*arguments, code=0):
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert done.exit_code == code, done.output
-    return done
+def test_vectors_of_texts_and_pictures_are_those_that_are_compared(clip, siglip, pictures):
+    for directory, _ in (clip, siglip):
+        model = zoo.load(directory, pretrained=True)
+        texts, both = zoo.embed(model, LABELS), zoo.embed(model, pictures)
+        assert (texts.shape, both.shape) == ((3, model.module.embedding_size), (2, texts.shape[1]))
+        scale, bias = model(method="temperature")
+        logits = np.float64(scale) * (both @ texts.T) + np.float64(bias)
+        found = zoo.classify(model, pictures, LABELS, template="{}")
+        expected = SCORES[model.module.scores](logits)
+        for best, row in zip(found, expected, strict=True):
+            np.testing.assert_allclose([dict(best)[label] for label in LABELS], row, rtol=1e-4)
+        np.testing.assert_allclose(zoo.embed(model, Image.open(pictures[1])), both[1:], atol=1e-6)
+        assert zoo.embed(model, []).shape == (0, texts.shape[1])
+    assert zoo.embed(clip[0], "a cat " * 99).shape == (1, 12)  # cut
+    alone = zoo.load(clip[0], head="text", pretrained=True)
+    np.testing.assert_allclose(zoo.embed(alone, LABELS), zoo.embed(clip[0], LABELS), atol=1e-6)
+    done = run("embed", clip[0], *pictures)
+    np.testing.assert_allclose(json.loads(done.stdout), zoo.embed(clip[0], pictures), atol=1e-6)
 
 
 def test_the_verb_prints_each_pictures_labels_and_names_what_it_cannot_read(clip, pictures, tmp_path):
