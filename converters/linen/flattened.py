@@ -175,11 +175,13 @@ class _Follower:
         return found[0]
 
     def _scanned(self, eqn: Any, inputs: list[Axes]) -> list[Axes]:
-        whole = eqn.params["num_consts"] + eqn.params["num_carry"]
-        inside = [axes if index < whole else axes[1:] for index, axes in enumerate(inputs)]
-        outputs = self.follow(eqn.params["jaxpr"].jaxpr, inside)
-        carried = eqn.params["num_carry"]
-        return [axes if index < carried else (None, *axes) for index, axes in enumerate(outputs)]
+        step = eqn.params["jaxpr"].jaxpr
+        inside = [
+            axes[1:] if whole.aval.ndim > part.aval.ndim else axes  # what is scanned, not carried
+            for whole, part, axes in zip(eqn.invars, step.invars, inputs, strict=True)
+        ]
+        outputs = zip(eqn.outvars, step.outvars, self.follow(step, inside), strict=True)
+        return [(None, *axes) if whole.aval.ndim > part.aval.ndim else axes for whole, part, axes in outputs]
 
 
 def _channels_first(sizes: Shape) -> Shape:

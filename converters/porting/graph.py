@@ -63,6 +63,9 @@ class Size(int):
         made.origin = origin
         return made
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Size":
+        return self
+
     def __index__(self) -> int:
         return int(self)
 

@@ -25,6 +25,9 @@ class Varying(int):
         made.other, made.origin = second, origin
         return made
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Varying":
+        return self
+
 
 def unified(first: Scope, second: Scope, *, partial: bool = False) -> Scope:
     """Returns the first run, with the second's shapes beside its own and with `Varying` sizes.
