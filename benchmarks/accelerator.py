@@ -4,8 +4,8 @@
 
 Weights are random, and the same on both sides. "apart" is the largest difference of a model's outputs from
 those of float64 on the CPU, as a part of the largest. TF32, products of numbers with 10 bits after the point,
-is what JAX takes for float32 on NVIDIA's cards unless `jax_default_matmul_precision` is "highest", which it is
-for "float32" here. Sides have processes of their own, which compile beside each other and are measured in turns.
+is what JAX takes for float32 on NVIDIA's cards unless `jax_default_matmul_precision` is "highest", which it
+is for "float32" here. Sides have processes of their own, which compile together and are measured in turns.
 """
 
 import argparse

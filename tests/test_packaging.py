@@ -116,3 +116,11 @@ def pins(name: str) -> dict[str, Version]:
 def lower_bound(requirement: Requirement) -> Version:
     (bound,) = [spec.version for spec in requirement.specifier if spec.operator == ">="]
     return Version(bound)
+
+
+def test_the_lowest_jax_and_flax_are_the_pinned_ones():
+    """Else CI has to test at the lowest versions what it leaves out there."""
+    lowest, pinned = pins("constraints-lowest.txt"), pins("constraints.txt")
+    assert {name: lowest[name] for name in ("jax", "jaxlib", "flax")} == {
+        name: pinned[name] for name in ("jax", "jaxlib", "flax")
+    }
