@@ -271,6 +271,26 @@ def beit(options: Options, sides: Sides) -> Model:
     return Model("eva", _eva_sizes(config, options))
 
 
+_MIXER = {"patch_size": "patch_size", "embed_dim": "width", "num_blocks": "depth"}
+
+
+def mixer(options: Options, sides: Sides) -> Model:
+    """Returns an MlpMixer."""
+    config: dict[str, Any] = {"image_size": _side(sides), "width": 512, "depth": 8}
+    config |= {**_renamed(options, _MIXER), **_epsilon(options)}
+    width, ratio = config["width"], options.pop("mlp_ratio", (0.5, 4.0))
+    options.pop("nlhb", None)  # of initial numbers
+    if _name(options.get("block_layer")) == "ResBlock" and _name(options.get("norm_layer")) == "Affine":
+        initial = getattr(options.pop("block_layer"), "keywords", {})
+        config |= {"kind": "resmlp", "layer_scale": initial.get("init_values", 1e-4)}
+        del options["norm_layer"]
+    else:
+        config["token_mlp"] = int(ratio[0] * width)
+        ratio = ratio[1]
+    config["feed_forward"] = int(ratio * width)
+    usual = {"token_mlp": width // 2, "feed_forward": 4 * width}
+    return Model("mixer", {name: value for name, value in config.items() if value != usual.get(name)})
+
 def convnext(options: Options, sides: Sides) -> Model:
     """Returns a ConvNeXt, of its second version with `use_grn`."""
     blocks, widths = (tuple(options.pop(name)) for name in ("depths", "dims"))
@@ -433,6 +453,7 @@ def efficientnet(options: Options, sides: Sides) -> Model:
 KINDS: Mapping[str, Callable[[Options, Sides], Model]] = {
     "Beit": beit,
     "Eva": eva,
+    "MlpMixer": mixer,
     "VisionTransformer": vit,
     "VisionTransformerDistilled": distilled,
     "ConvNeXt": convnext,

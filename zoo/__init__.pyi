@@ -15,6 +15,7 @@ from . import inception as inception
 from . import lpips as lpips
 from . import maxvit as maxvit
 from . import metrics as metrics
+from . import mixer as mixer
 from . import mlp as mlp
 from . import mnasnet as mnasnet
 from . import mobilenet as mobilenet

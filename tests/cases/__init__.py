@@ -10,6 +10,7 @@ from tests.cases import (
     evas,
     latents,
     maxvits,
+    mixers,
     pairs,
     resnets,
     segmenters,
@@ -47,6 +48,7 @@ FILES = (
     texts,
     vits,
     evas,
+    mixers,
     pairs,
 )
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}

@@ -121,6 +121,15 @@ def timm_vit(distilled: bool = False, **options: Any) -> nn.Module:
     return make(**{"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "mlp_ratio": 2, **options})
 
 
+def timm_mixer(*, residual: bool = False, **options: Any) -> nn.Module:
+    declare_operators()
+    from timm.models import mlp_mixer
+
+    sizes = {"img_size": (24, 40), "patch_size": 8, "embed_dim": 24, "num_blocks": 2, "num_classes": 5}
+    kind = {"block_layer": mlp_mixer.ResBlock, "norm_layer": mlp_mixer.Affine} if residual else {}
+    return mlp_mixer.MlpMixer(**{**sizes, **kind, **options})
+
+
 def torchvision_convnext(**options: Any) -> nn.Module:
     """One of three blocks in two stages."""
     declare_operators()

@@ -11,11 +11,21 @@ from scripts import timm_models
 from zoo._registry import families
 
 FEW = (
-    "beit_base_patch16_224.in22k_ft_in22k_in1k",
     "eva02_tiny_patch14_224.mim_in22k",
+    "resmlp_12_224.fb_in1k",
     "vit_tiny_patch16_dinov3_qkvb.eupe_lvd1689m",
 )
-MANY = ("beit*", "eva*", "vit_*rope*", "vit_pe_core*", "vit_*dinov3*", "vit_*lingbot*", "vit_*sapiens2*")
+MANY = (
+    "beit*",
+    "eva*",
+    "mixer_*",
+    "resmlp_*",
+    "vit_*rope*",
+    "vit_pe_core*",
+    "vit_*dinov3*",
+    "vit_*lingbot*",
+    "vit_*sapiens2*",
+)
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -26,7 +36,7 @@ def test_a_model_has_the_arrays_of_timms(name):
 @pytest.mark.slow
 def test_every_model_has_the_arrays_of_timms():
     for version in timm_models.versions(MANY):
-        if version.kind in ("Beit", "Eva"):
+        if version.kind in ("Beit", "Eva", "MlpMixer"):
             check(version)
 
 
