@@ -291,6 +291,7 @@ def mixer(options: Options, sides: Sides) -> Model:
     usual = {"token_mlp": width // 2, "feed_forward": 4 * width}
     return Model("mixer", {name: value for name, value in config.items() if value != usual.get(name)})
 
+
 def convnext(options: Options, sides: Sides) -> Model:
     """Returns a ConvNeXt, of its second version with `use_grn`."""
     blocks, widths = (tuple(options.pop(name)) for name in ("depths", "dims"))
