@@ -74,36 +74,7 @@ CASES = {
         slow=True,
     ),
 }
-DROPOUT_SMALL = {"widths": (8, 12), "depth": 1, "latent_channels": 3, "groups": 4}
-CASES = {
-    "autoencoder_kl": Case(
-        "autoencoder_kl",
-        SMALL,
-        partial(AutoencoderKL, (8, 12), 1, 3, 4),
-        [pair(2, 9, 14)[0]],
-        layout="diffusers",
-    ),
-    "autoencoder_kl, with old names": Case(
-        "autoencoder_kl",
-        {**SMALL, "depth": 2, "quant_conv": False, "post_quant_conv": False},
-        partial(AutoencoderKL, (8, 12), 2, 3, 4, quantized=False, old=True),
-        [pair(2, 9, 14)[0]],
-        layout="diffusers_before_0.15",
-        slow=True,
-    ),
-    "taesd": Case(
-        "taesd",
-        {
-            "encoder_widths": (8, 8),
-            "decoder_widths": (6, 6),
-            "encoder_blocks": (1, 2),
-            "decoder_blocks": (2, 1),
-            "latent_channels": 5,
-        },
-        partial(TAESD, (8, 6), 5, (1, 2), (2, 1)),
-        [pair(2, 9, 14)[0]],
-        layout="diffusers",
-    ),
+DROPOUT_CASES = {
     "lpips, dropout": replace(
         CASES["lpips"],
         config={"dropout": 0.5},
