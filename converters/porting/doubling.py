@@ -19,6 +19,7 @@ from converters.porting.port import Written
 from converters.porting.running import Runtime, runtime
 
 QUICK = {"xla_backend_optimization_level": 0}  # a program that runs once is compiled in a seventh of the time
+AT_LEAST = "jnp.promote_types(x.dtype, jnp.float32)"  # which float64 is
 STATISTICS = ("running_mean", "running_var")
 
 
@@ -175,6 +176,7 @@ def doubled(module: torch.nn.Module) -> torch.nn.Module:
 def wide_module(written: Written) -> Any:
     """Returns the written module with float64 wherever it says float32."""
     source = written.source.replace("jnp.float32", "jnp.float64")
+    source = source.replace(AT_LEAST.replace("jnp.float32", "jnp.float64"), AT_LEAST)
     run = runtime(written.dialect)
     return run.wide(run.made(source, written.root, f"<{written.root} in float64>"))
 

@@ -30,6 +30,23 @@ def _statements(file: str) -> list[ast.stmt]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
 
 
+def _at(file: str, line: int) -> ast.stmt | None:
+    """Returns the innermost statement at a line."""
+    found: ast.stmt | None = None
+    for node in _statements(file):
+        if node.lineno <= line <= (node.end_lineno or line):
+            found = node if found is None or node.lineno >= found.lineno else found
+    return found
+
+
+@cache
+def says(file: str, line: int, word: str) -> bool:
+    """Returns whether the statement at a line has a word in it."""
+    found = _at(file, line)
+    end = line if found is None else found.end_lineno or line
+    return any(word in linecache.getline(file, each) for each in range(line, end + 1))
+
+
 @cache
 def statement(file: str, line: int) -> tuple[int, tuple[str, ...] | str]:
     """Returns the first line of the statement at a line, and what it assigns to.
@@ -37,10 +54,7 @@ def statement(file: str, line: int) -> tuple[int, tuple[str, ...] | str]:
     Returns:
         The line, and a name, or several names where the statement unpacks; "" where it assigns to none.
     """
-    found: ast.stmt | None = None
-    for node in _statements(file):
-        if node.lineno <= line <= (node.end_lineno or line):
-            found = node if found is None or node.lineno >= found.lineno else found
+    found = _at(file, line)
     match found:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
             return found.lineno, name

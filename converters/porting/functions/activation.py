@@ -1,11 +1,10 @@
 """Activations and softmax."""
 
-from converters.porting.emit import (
-    Emitter,
-    Handler,
-    Result,
-)
+import torch
+
+from converters.porting.emit import Emitter, Handler, Result
 from converters.porting.expressions import DROP, expression
+from converters.porting.functions.casts import widened
 from converters.porting.functions.elementwise import unary
 from converters.porting.graph import Operation, bound
 
@@ -15,12 +14,13 @@ def softmax(name: str) -> Handler:
 
     def handler(e: Emitter, op: Operation) -> Result:
         if op.module is not None:
-            x, dim = op.arguments[0], op.module.dim
+            x, dim, kind = op.arguments[0], op.module.dim, None
         else:
             g = bound(op, "x dim=None _stacklevel=3 dtype=None")
-            x, dim = g["x"], g["dim"]
+            x, dim, kind = g["x"], g["dim"], g["dtype"]
         axis = e.axis(x, dim)
-        return expression(f"nn.{name}(x, axis=a)", x=e.get(x), a=DROP if axis == -1 else axis), e.order(x)
+        given = widened(e, op, x) if kind == torch.float32 == getattr(torch, x.dtype) else e.get(x)
+        return expression(f"nn.{name}(x, axis=a)", x=given, a=DROP if axis == -1 else axis), e.order(x)
 
     return handler
 

@@ -6,6 +6,11 @@ import jax
 import jax.numpy as jnp
 
 
+def widened(x: jax.Array) -> jax.Array:
+    """Returns an array in float32, or in its own type if that is wider."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def adaptive_pool(x: jax.Array, sizes: Sequence[int | None], *, largest: bool = False) -> jax.Array:
     """(batch, *spatial, features) -> means, or maxima, of `sizes` windows of each axis."""
     for axis, (size, length) in enumerate(zip(sizes, x.shape[1:-1], strict=True), 1):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -182,3 +183,38 @@ def test_a_tagger_gives_the_same_numbers():
     runs = [[x, i, m] for x, _, i, m in (_inputs(2, 5), _inputs(3, 6))]
     text = check(Tagger(), *runs)
     assert "nn.OptimizedLSTMCell(3, param_dtype=words.dtype, dtype=self.dtype), name=" in text
+
+
+class Wide(nn.Module):
+    """Computes a softmax, and squares, in float32, as the models of texts do."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.weight = nn.Linear(6, 6), nn.Parameter(torch.ones(6))
+
+    def forward(self, x):
+        h = self.fc(x)
+        y = (h @ h.mT).float().softmax(-1).type_as(h) @ h
+        y = F.softmax(y @ y.mT, dim=-1, dtype=torch.float32).to(h.dtype) @ h
+        kind = y.dtype
+        z = y.to(torch.float32)
+        z = z * torch.rsqrt(z.pow(2).mean(-1, keepdim=True) + 1e-6)
+        return self.weight * z.to(kind)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_torch_computes_in_float32_is_in_float32_whatever_the_module_computes_in():
+    made = converters.port(Wide(), torch.randn(2, 3, 6), others=[torch.randn(3, 4, 6)])
+    assert made.proof.output < 1e-14
+    net = {"__name__": "net"}
+    exec(made.source, net)
+    half, x = net["create"](dtype="bfloat16"), jnp.ones((2, 3, 6), "bfloat16")
+    traced = jax.make_jaxpr(lambda x: half.apply(made.variables, x))(x)
+    assert traced.out_avals[0].dtype == "bfloat16"
+    kinds: dict[str, set[str]] = {}
+    for each in traced.eqns:
+        inner = each.params["jaxpr"].eqns if "jaxpr" in each.params else [each]
+        for equation in inner:
+            kinds.setdefault(equation.primitive.name, set()).add(str(equation.outvars[0].aval.dtype))
+    assert kinds["exp"] == kinds["rsqrt"] == {"float32"}
+    assert kinds["dot_general"] == {"bfloat16"}
