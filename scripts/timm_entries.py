@@ -259,15 +259,14 @@ def _tag(source: str) -> str:
     return re.sub(r"^timm [\w.]+, \w+\.|;.*", "", source)
 
 
-def wrong(version: Version, there: Entry) -> Iterator[str]:
-    """Yields what of an entry is not timm's: its record, or number, names and shapes of its arrays."""
+def differences(version: Version, there: Entry) -> Iterator[str]:
+    """Yields what an entry says differently from timm's record and module."""
     made = entry(version)
     for name in ("num_params", "family", "config", "inputs", "layout", "license", "preprocess", "classes"):
         if getattr(made, name) != getattr(there, name):
-            yield f"{there.name}: {name} is {getattr(there, name)!r}; timm says {getattr(made, name)!r}"
+            yield f"{name} is {getattr(there, name)!r}; timm says {getattr(made, name)!r}"
     if there.classes and len(there.class_names) != version.cfg.num_classes:
-        yield f"{there.name}: {len(there.class_names)} names of classes, for {version.cfg.num_classes}"
-    yield from (f"{there.name}: {problem}" for problem in misfits(version, there))
+        yield f"{len(there.class_names)} names of classes, for {version.cfg.num_classes}"
 
 
 def misfits(version: Version, there: Entry) -> Iterator[str]:
@@ -314,9 +313,15 @@ def main() -> None:
 def check(patterns: Iterable[str], there: Manifest) -> None:
     """Compares entries with timm's modules; exits with 1 where there are differences."""
     problems, found = list[str](), [each for each in versions(patterns) if each.name in there.models]
+    same = dict[Any, list[str]]()  # how the arrays of a module differ, which weights share
     for version in found:
-        problems += wrong(version, there.models[version.name])
-        print(f"{version.name}: {len(problems)} problems so far", flush=True)
+        kept = there.models[version.name]
+        key = (version.shape, kept.family, kept.config, kept.layout)
+        if key not in same:
+            same[key] = [*misfits(version, kept)]
+        wrong = [*differences(version, kept), *same[key]]
+        problems += [f"{version.name}: {problem}" for problem in wrong]
+        print(version.name, *(wrong or ["is right"]), flush=True)
     print(*problems, f"{len(found)} weights, {len(problems)} problems", sep="\n")
     raise SystemExit(bool(problems))
 

@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple, NoReturn
 from unittest.mock import patch
 
@@ -77,17 +77,26 @@ class Version(NamedTuple):
         """
         return timm_configs.model(self.kind, self.options, self.sides, self.cfg.num_classes)
 
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Returns what the shapes of its tensors depend on."""
+        return self.model, self.sides, self.cfg.num_classes
+
     def module(self) -> torch.nn.Module:
         """Returns timm's module with the shapes of these weights, and no numbers."""
-        return _module(self.name)
+        return _module(self)
 
 
-@lru_cache(maxsize=1)
-def _module(name: str) -> torch.nn.Module:
+_modules_of: dict[tuple[Any, ...], torch.nn.Module] = {}
+
+
+def _module(version: Version) -> torch.nn.Module:
     import timm
 
-    with torch.device("meta"):
-        return timm.create_model(name)
+    if version.shape not in _modules_of:
+        with torch.device("meta"):
+            _modules_of[version.shape] = timm.create_model(version.name)
+    return _modules_of[version.shape]
 
 
 def versions(patterns: Iterable[str] = ("*",)) -> list[Version]:

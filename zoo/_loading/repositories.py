@@ -1,4 +1,4 @@
-"""Models in repositories of the Hub and in directories, as `zoo.save` or as transformers writes them."""
+"""Models in repositories of the Hub and in directories, as `zoo.save`, transformers or timm write them."""
 
 import os
 import re
@@ -15,10 +15,10 @@ from zoo._hub import errors, hub_file, metadata, remote_file
 from zoo._hub.errors import NetworkError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
-from zoo._loading import companions, sentence_transformers, transformers_config
+from zoo._loading import companions, sentence_transformers, timm_config, transformers_config
 from zoo._loading.located import RUN, Located
 from zoo._registry import manifest
-from zoo._registry.entry import UNATTESTED, Weights
+from zoo._registry.entry import UNATTESTED, Entry, Weights
 from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 
 SCHEME = "hf://"
@@ -81,8 +81,8 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
     read = partial(companions.remote_companion, name, config, token)
     content, path, folder = _remote_config(name, config, token, read)
-    if transformers_config.is_hub_config(content):
-        made = transformers_config.entry(name, content, read, head)
+    if _is_foreign(content):
+        made = _foreign(name, content, read, head)
         files = DIFFUSION_WEIGHTS if transformers_config.is_diffusers(content) else WEIGHTS
         beside = [f"{folder}/{each}" if folder else each for each in files]
         made = replace(made, weights=_weights_file(name, config, token, beside))
@@ -91,7 +91,7 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
         saved = parse_saved(path, content)
     except ManifestError as error:
         raise ManifestError(
-            f"{name!r} was not written by zoo.save, nor is it of transformers: {error}"
+            f"{name!r} was not written by zoo.save, nor is it of transformers or timm: {error}"
         ) from error
     weights = saved.weights
     if weights is None or weights.repo or weights.url:
@@ -130,9 +130,9 @@ def local(name: str, directory: Path, token: Token, head: str | None = None) -> 
     read = partial(_beside, directory)
     folder = _folder(name, read)
     content = read_config(directory / folder)
-    if not transformers_config.is_hub_config(content):
+    if not _is_foreign(content):
         return Located(entry=parse_saved(directory / CONFIG, content), directory=directory, token=token)
-    made = transformers_config.entry(name, content, read, head)
+    made = _foreign(name, content, read, head)
     try:
         weights = Weights(UNATTESTED, file=(Path(folder) / file_in(directory / folder)[0].name).as_posix())
     except CheckpointError as error:
@@ -148,7 +148,19 @@ def _folder(name: str, read: transformers_config.Read) -> str:
 
 def _is_model(content: bytes) -> bool:
     """Returns whether a config.json describes a model: that of early versions holds nothing but a version."""
-    return b'"num_params"' in content or transformers_config.is_hub_config(content)
+    return b'"num_params"' in content or _is_foreign(content)
+
+
+def _is_foreign(content: bytes) -> bool:
+    """Returns whether a config.json is another library's."""
+    return timm_config.is_timm_config(content) or transformers_config.is_hub_config(content)
+
+
+def _foreign(name: str, content: bytes, read: transformers_config.Read, head: str | None) -> Entry:
+    """Returns the entry of another library's model, but for its weights."""
+    if timm_config.is_timm_config(content):
+        return timm_config.entry(name, content)
+    return transformers_config.entry(name, content, read, head)
 
 
 def _beside(directory: Path, file: str) -> bytes | None:

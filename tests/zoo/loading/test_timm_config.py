@@ -1,0 +1,104 @@
+"""Directories and repositories that timm wrote."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from tests.equivalence import randomise
+from tests.reference import published
+
+NAMES = ("cat", "dog", "owl")
+
+
+def written(directory, model, **options):
+    """The directory in which timm has saved a model, beside `pytorch_model.bin`."""
+    published.declare_operators()
+    from timm.models import save_for_hf
+
+    save_for_hf(model, directory, safe_serialization=True, **options)
+    return directory
+
+
+def changed(directory, **fields):
+    path = directory / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.fixture(scope="module")
+def vit():
+    options = {"img_size": 32, "depth": 1, "num_classes": 3, "global_pool": "avg"}
+    return randomise(published.timm_model("vit_tiny_patch16_224", **options)).float().eval()
+
+
+@pytest.fixture
+def directory(vit, tmp_path):
+    return written(tmp_path / "vit", vit, model_config={"label_names": [*NAMES]})
+
+
+def agrees(model, twin, side=32):
+    images = np.random.default_rng(0).standard_normal((2, side, side, 3)).astype(np.float32)
+    ours = np.asarray(model.module.apply(model.variables, images))
+    with torch.no_grad():
+        theirs = twin(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
+    return np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
+
+
+def test_a_directory_is_read_with_its_arguments_labels_and_preprocessing(vit, directory):
+    model = zoo.load(directory, pretrained=True)
+    assert agrees(model, vit)
+    entry = zoo.info(directory)
+    assert (entry.family, entry.layout, entry.class_names) == ("vit", "timm", NAMES)
+    assert entry.config["pooling"] == "average"
+    assert entry.num_params == sum(each.numel() for each in vit.parameters())
+    how = entry.preprocess
+    assert (how.resize, how.crop, how.interpolation, how.mean) == (35, 32, "bicubic", (0.5,) * 3)
+    assert entry.license == "Apache-2.0"
+
+
+def test_a_repository_is_read_and_then_offline(hub, cache, offline, directory, vit):
+    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+    hub.commit("timm/one", files)
+    assert agrees(zoo.load("hf://timm/one", pretrained=True), vit)
+    offline()
+    assert agrees(zoo.load("hf://timm/one", pretrained=True), vit)
+    assert zoo.info("hf://timm/one").weights.file == "model.safetensors"
+
+
+def test_early_files_and_those_without_safetensors_are_read(tmp_path):
+    """These have the record of the weights at the top."""
+    twin = randomise(published.timm_model("regnetx_002", num_classes=3)).float().eval()
+    directory = written(tmp_path / "net", twin)
+    config = json.loads((directory / "config.json").read_text())
+    early = {**config["pretrained_cfg"], "architecture": "regnetx_002", "num_classes": 3}
+    (directory / "config.json").write_text(json.dumps(early))
+    torch.save(twin.state_dict(), directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
+    model = zoo.load(directory, pretrained=True)
+    assert agrees(model, twin)
+    assert (model.entry.class_names, model.entry.preprocess.resize) == ((), 256)
+
+
+def test_the_manifests_classes_are_those_of_as_many(directory):
+    changed(directory, num_classes=1000, label_names=None, model_args={"depth": 1})
+    assert zoo.info(directory).classes == "imagenet1k"
+    changed(directory, num_classes=7)
+    assert zoo.info(directory).classes is None
+
+
+FAULTS = {
+    "architecture": ({"architecture": "vit_tiny_patch16_2240"}, "the nearest are 'vit_tiny_patch16_224'"),
+    "argument": ({"model_args": {"qk_norm": True}}, "model_args, qk_norm: True; the zoo does not read it"),
+    "pooling": ({"global_pool": "avgmax"}, "global_pool: 'avgmax'; the zoo has avg, map, token"),
+    "size": ({"pretrained_cfg": {"input_size": [3]}}, "input_size: [3]; expected channels, height and width"),
+}
+
+
+@pytest.mark.parametrize(("fields", "message"), FAULTS.values(), ids=FAULTS)
+def test_what_the_zoo_lacks_is_named(directory, fields, message):
+    changed(directory, **{"model_args": {}, **fields})
+    with pytest.raises(zoo.ManifestError, match=re.escape(message)):
+        zoo.load(directory)
