@@ -79,7 +79,7 @@ SIZES = {
     "mobilenet": "variant",
     "regnet": "variant",
     "resnet": "depth",
-    "swin": "size",
+    "swin": "variant",
     "vgg": "depth",
 }
 
@@ -327,7 +327,7 @@ def regnet(options: Options, sides: Sides) -> Model:
     same = [name for name, variant in zoo.regnet.VARIANTS.items() if variant == found]
     if same:
         return Model("regnet", {"variant": same[0]})
-    config = {"blocks": found.blocks, "widths": found.widths, "group_width": found.group}
+    config = {"blocks": found.blocks, "widths": found.widths, "width_per_group": found.group}
     return Model("regnet", {**config, "squeeze": found.squeeze})
 
 
@@ -341,8 +341,8 @@ def swin(options: Options, sides: Sides) -> Model:
     options.pop("img_size", None)
     config = {"image_size": _side(sides), **_renamed(options, {**_SWIN, "window_size": "window_size"})}
     shape = (config.pop("width"), tuple(config.pop("depths")), tuple(config.pop("heads")))
-    same = [name for name, known in zoo.swin.SIZES.items() if known[:3] == shape]
-    named = {"size": same[0]} if same else dict(zip(("width", "depths", "heads"), shape, strict=True))
+    same = [name for name, known in zoo.swin.VARIANTS.items() if known[:3] == shape]
+    named = {"variant": same[0]} if same else dict(zip(("width", "blocks", "heads"), shape, strict=True))
     return Model("swin", {**named, **config})
 
 

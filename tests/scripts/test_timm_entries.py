@@ -6,7 +6,8 @@ import pytest
 
 from scripts import timm_configs, timm_entries
 from scripts.timm_models import versions
-from zoo._registry import generated, manifest, packaged
+from zoo._loading.build import build
+from zoo._registry import families, generated, manifest, packaged
 
 FEW = ("vit_small_patch16_224.dino", "vgg11_bn.tv_in1k", "regnetx_002.pycls_in1k")
 
@@ -40,7 +41,15 @@ def test_an_option_that_the_zoo_does_not_have_is_named():
         timm_configs.model("Odd", {}, (224, 224), 7)
 
 
+def test_each_family_takes_the_configs_of_its_entries(there):
+    for name, entry in there.models.items():
+        if "." in name:
+            build(entry)
+            assert entry.layout in families.torch_names(entry)
+
+
 def test_each_entry_is_a_line():
-    lines = timm_entries.PATH.read_text().splitlines()
-    for name, fields in json.loads(timm_entries.PATH.read_text())["models"].items():
-        assert f"{json.dumps(name)}: {json.dumps(fields)}" in {line.removesuffix(",") for line in lines}
+    content = timm_entries.PATH.read_text()
+    lines = {line.removesuffix(",") for line in content.splitlines()}
+    for name, fields in json.loads(content)["models"].items():
+        assert f"{json.dumps(name)}: {json.dumps(fields)}" in lines
