@@ -50,6 +50,56 @@ def test_an_encoder_alone_is_read_of_a_file_of_both():
     assert difference(found, theirs) <= FORWARD
 
 
+@pytest.fixture
+def open_clip(tmp_path):
+    """A directory of open_clip's, and its config."""
+    twin = randomise(pair_models.OpenAI(12, pair_models.TEXT, pair_models.IMAGE)).float()
+    converters.write_checkpoint(state_dict(twin), tmp_path / "open_clip_model.safetensors")
+    image = {
+        "layers": 2,
+        "width": 24,
+        "head_width": 8,
+        "mlp_ratio": 40 / 24,
+        "patch_size": 8,
+        "image_size": 32,
+    }
+    text = {"layers": 2, "width": 16, "heads": 2, "mlp_ratio": 2.25, "context_length": 9, "vocab_size": 48}
+    return twin, tmp_path, {"embed_dim": 12, "quick_gelu": True, "vision_cfg": image, "text_cfg": text}
+
+
+def written(directory, config):
+    text = json.dumps({"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}})
+    (directory / "open_clip_config.json").write_text(text)
+    return directory
+
+
+def test_a_directory_of_open_clip_is_read(open_clip):
+    twin, directory, config = open_clip
+    model = zoo.load(written(directory, config), pretrained=True)
+    ids, pixels = texts(9, 4, 7), images(3, 32, 32, 3).astype(np.float32)
+    expected = twin(torch.from_numpy(ids), torch.from_numpy(np.moveaxis(pixels, -1, 1).copy()))[2:]
+    found = model(ids, pixels)
+    np.testing.assert_allclose(found.text_embeds, expected[0].detach(), atol=1e-6)
+    np.testing.assert_allclose(found.image_embeds, expected[1].detach(), atol=1e-6)
+    how = model.entry.preprocess
+    assert (how.resize, how.crop, how.interpolation, how.std) == (32, 32, "bicubic", (0.25,) * 3)
+    alone = zoo.load(directory, head="image", pretrained=True)(pixels).image_embeds
+    unit = alone / np.linalg.norm(alone, axis=-1, keepdims=True)
+    np.testing.assert_allclose(unit, found.image_embeds, atol=1e-6)
+
+
+def test_what_open_clip_has_and_the_zoo_does_not_is_refused(open_clip):
+    _, directory, config = open_clip
+    config["vision_cfg"]["timm_model_name"] = "vit_base"
+    config["text_cfg"]["pool_type"] = "last"
+    with pytest.raises(
+        zoo.ManifestError, match=r"(?s)timm_model_name: 'vit_base'; nobody.*pool_type: 'last'; the zoo has"
+    ):
+        zoo.load(written(directory, config))
+    with pytest.raises(zoo.ManifestError, match="has no model_cfg with vision_cfg and text_cfg"):
+        zoo.load(written(directory, {}))
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_entries_have_the_parameters_and_tensors_of_transformers(name):
     entry = zoo.info(name)

@@ -15,7 +15,7 @@ from zoo._hub import errors, hub_file, metadata, remote_file
 from zoo._hub.errors import NetworkError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
-from zoo._loading import companions, sentence_transformers, timm_config, transformers_config
+from zoo._loading import companions, open_clip, sentence_transformers, timm_config, transformers_config
 from zoo._loading.located import RUN, Located
 from zoo._registry import manifest
 from zoo._registry.entry import UNATTESTED, Entry, Weights
@@ -24,6 +24,7 @@ from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 SCHEME = "hf://"
 WEIGHTS = tuple(file for file in PREFERRED_FILES if not file.startswith("diffusion"))
 DIFFUSION_WEIGHTS = tuple(file for file in PREFERRED_FILES if file not in WEIGHTS)  # of diffusers
+SIGNS = (CONFIG, sentence_transformers.MODULES, open_clip.CONFIG)  # each says which model a directory holds
 REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
 ADDRESS = re.compile(r"(?:https?://[\w.-]+/)?(\w[\w.-]*/\w[\w.-]*)/?", re.ASCII)
 NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
@@ -42,7 +43,7 @@ def is_one(name: str | os.PathLike[str]) -> bool:
 
 def holds_model(directory: Path) -> bool:
     """Returns whether a directory says which model it holds; false for what no directory can be."""
-    return any(os.path.isfile(directory / file) for file in (CONFIG, sentence_transformers.MODULES))
+    return any(os.path.isfile(directory / file) for file in SIGNS)
 
 
 def check_finished(name: str, directory: Path) -> None:
@@ -80,13 +81,22 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
     commit = _commit(name, repo, own or revision or "main", token)
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
     read = partial(companions.remote_companion, name, config, token)
-    content, path, folder = _remote_config(name, config, token, read)
+    try:
+        content, path, folder = _remote_config(name, config, token, read)
+    except WeightsError:
+        other = open_clip.entry(name, read, head)
+        if other is None:
+            raise
+        return _of_open_clip(other, config, token)
     if _is_foreign(content):
         made = _foreign(name, content, read, head)
         files = DIFFUSION_WEIGHTS if transformers_config.is_diffusers(content) else WEIGHTS
         beside = [f"{folder}/{each}" if folder else each for each in files]
         made = replace(made, weights=_weights_file(name, config, token, beside))
         return Located(entry=made, token=token, counted=False)
+    other = None if _is_model(content) else open_clip.entry(name, read, head)
+    if other is not None:
+        return _of_open_clip(other, config, token)
     try:
         saved = parse_saved(path, content)
     except ManifestError as error:
@@ -98,6 +108,12 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
         raise ManifestError(f"{name!r} has its weights at {weights}; expected a file beside config.json.")
     pinned = replace(saved, name=name, weights=replace(weights, repo=repo, revision=commit))
     return Located(entry=pinned, token=token)
+
+
+def _of_open_clip(made: Entry, config: Weights, token: Token) -> Located:
+    """Returns where a model in open_clip's layout is."""
+    weights = _weights_file(made.name, config, token, open_clip.WEIGHTS)
+    return Located(entry=replace(made, weights=weights), token=token, counted=False)
 
 
 def _remote_config(
@@ -128,6 +144,13 @@ def local(name: str, directory: Path, token: Token, head: str | None = None) -> 
     """
     check_finished(name, directory)
     read = partial(_beside, directory)
+    other = None if _is_model(read(CONFIG) or b"") else open_clip.entry(name, read, head)
+    if other is not None:
+        files = [file for file in open_clip.WEIGHTS if (directory / file).is_file()]
+        if not files:
+            raise WeightsError(f"{name!r} has none of {', '.join(open_clip.WEIGHTS)}.")
+        other = replace(other, weights=Weights(UNATTESTED, file=files[0]))
+        return Located(entry=other, directory=directory, token=token, counted=False)
     folder = _folder(name, read)
     content = read_config(directory / folder)
     if not _is_foreign(content):
@@ -199,10 +222,11 @@ def _commit(name: str, repo: str, revision: str, token: Token) -> str:
 
 
 def _ask(repo: str, revision: str, token: Token) -> str:
-    try:
-        return str(metadata.ask(repo, revision, CONFIG, token).commit_hash)
-    except errors.MissingError as missing:  # perhaps it is in the folder of the transformer
+    first: errors.MissingError | None = None
+    for file in SIGNS:
         try:
-            return str(metadata.ask(repo, revision, sentence_transformers.MODULES, token).commit_hash)
-        except errors.MissingError:
-            raise missing from None
+            return str(metadata.ask(repo, revision, file, token).commit_hash)
+        except errors.MissingError as missing:
+            first = first or missing
+    assert first is not None
+    raise first from None
