@@ -411,3 +411,32 @@ def test_generated_texts_end_where_the_files_say():
     made = transformers_config.entry("it", json.dumps(config).encode(), files.get)
     assert made.config["eos_token_id"] == (3, 4)
     assert "eos_token_id: '7'; expected whole numbers" in refused({**GPT2, "eos_token_id": "7"})
+
+
+CLIP = {
+    "model_type": "clip",
+    "architectures": ["CLIPModel"],
+    "projection_dim": 12,
+    "text_config": {"hidden_size": 16, "num_attention_heads": 2, "hidden_act": "gelu", "dropout": 0.0},
+    "vision_config": {
+        "hidden_size": 24,
+        "image_size": 32,
+        "patch_size": 8,
+        "model_type": "clip_vision_model",
+    },
+}
+
+
+def test_a_config_of_two_encoders_is_read_by_section():
+    config = entry_of({**CLIP, "text_config_dict": None}).config
+    assert (config["text_width"], config["image_width"], config["projection"]) == (16, 24, 12)
+    # transformers' default where a section says nothing, whatever the other one says.
+    assert (config["text_activation"], config.get("image_activation", "quick_gelu")) == ("gelu", "quick_gelu")
+    # Early files have a section twice, and transformers then reads the second one alone.
+    twice = entry_of({**CLIP, "text_config_dict": {"hidden_size": 32, "eos_token_id": 2}}).config
+    assert (twice["text_width"], twice["eos_token_id"]) == (32, 2)
+    assert "text_activation" not in twice
+    with pytest.raises(zoo.ManifestError, match=r"vision_config\.pre_norm: False; nobody has said"):
+        entry_of({**CLIP, "vision_config": {**CLIP["vision_config"], "pre_norm": False}})
+    with pytest.raises(zoo.ManifestError, match=r"vision_config\.vision_use_head: False; the zoo has True"):
+        entry_of({"model_type": "siglip", "vision_config": {"vision_use_head": False}})
