@@ -127,15 +127,38 @@ def finetune(
     _finish(out, ("--data", str(data)), json=json)
 
 
-def evaluate(name: Name, data: Data = None, json: Json = False) -> None:
+def evaluate(
+    name: Name,
+    data: Data = None,
+    fid: Annotated[
+        bool,
+        typer.Option(
+            "--fid", help="Also measure how far images that it draws are from those of the test set."
+        ),
+    ] = False,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Model by whose features --fid compares, such as cnn_mnist.  [default: inception_fid]",
+            autocompletion=complete_name,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Measure a model on its whole test set, or a classifier on your own data.
 
     Your data are what `zoo finetune` takes, of the same classes. A finetuned model is measured on the part
     that it held out; another one on all of them, or on their val/ alone.
     """
     from zoo import training
+    from zoo.metrics.fid import INCEPTION
 
-    table(("metric", "value"), [*training.evaluate_pretrained(name, data=data).items()], json=json)
+    if features and not fid:
+        raise typer.BadParameter("--features goes with --fid")
+    drawn = training.evaluate_samples(name, features=features or INCEPTION, data=data) if fid else {}
+    measured = training.evaluate_pretrained(name, data=data) | drawn
+    table(("metric", "value"), [*measured.items()], json=json)
 
 
 def _finish(out: Path, data: Sequence[str], *, json: bool) -> None:

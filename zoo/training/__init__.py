@@ -11,6 +11,7 @@ from zoo.training.finetune import finetune, finetuning_recipe
 from zoo.training.measure import evaluate_pretrained
 from zoo.training.progress import Progress
 from zoo.training.run import train
+from zoo.training.samples import evaluate_samples
 from zoo.training.state import TrainState
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "draw_curves",
     "evaluate",
     "evaluate_pretrained",
+    "evaluate_samples",
     "find_recipe",
     "finetune",
     "finetuning_recipe",

@@ -40,7 +40,7 @@ def evaluate_pretrained(
         DataError: the data cannot be read or downloaded, or are not the expected ones.
     """
     located = resolve(name)
-    recipe = _recipe_of(located, own_data=data is not None and dataset is None)
+    recipe = recipe_of(located, own_data=data is not None and dataset is None)
     if dataset is None and recipe.dataset in OWN_DATA:
         return _evaluate_on_own(located, recipe, data)
     dataset = dataset or DATASETS[recipe.dataset]
@@ -48,8 +48,12 @@ def evaluate_pretrained(
     return named(evaluate(load_located(located, pretrained=True), examples, recipe), dataset)
 
 
-def _recipe_of(located: Located, *, own_data: bool) -> Recipe:
-    """Returns the recipe that a run's directory records, or the one of the entry's name or of own data."""
+def recipe_of(located: Located, *, own_data: bool = False) -> Recipe:
+    """Returns the recipe that a run's directory records, or the one of the entry's name or of own data.
+
+    Raises:
+        TrainingError: there is none.
+    """
     entry = located.entry
     recorded = recorded_recipe(located.directory) if located.directory else None
     if recorded:

@@ -40,6 +40,17 @@ def test_train_and_eval_print_the_same_rows_and_train_a_line_an_epoch(zoo_comman
     assert measured.stdout == trained.stdout
 
 
+def test_eval_compares_what_a_model_draws_with_the_test_set(zoo_command, data):
+    measured = zoo_command("eval", "vae_mnist", "--data", data, "--fid", "--features", "cnn_mnist")
+    assert measured.exit_code == 0
+    names = [line.split("\t")[0] for line in measured.stdout.splitlines()]
+    assert "tiny_test_loss" in names
+    assert "tiny_test_frechet_cnn_mnist" in names
+    misused = zoo_command("eval", "vae_mnist", "--data", data, "--features", "cnn_mnist")
+    assert misused.exit_code == 2
+    assert "--features goes with --fid" in misused.stderr
+
+
 def test_a_setting_that_is_none_is_misuse(zoo_command, data, tmp_path):
     result = zoo_command("train", "mlp_mnist", "--data", data, "--out", tmp_path / "run", "--set", "epoch=1")
     assert result.exit_code == 2

@@ -16,8 +16,10 @@ from zoo.training import (
     Examples,
     IdxFile,
     Recipe,
+    TrainingError,
     TrainState,
     evaluate_pretrained,
+    evaluate_samples,
     load_split,
 )
 from zoo.training.loop import make_step
@@ -84,6 +86,18 @@ def test_the_vae_is_as_good_as_when_it_was_made():
     measured = evaluate_pretrained("vae_mnist", data=DATA, dataset=DIGITS)
     expected = {"mnist_test_loss": 12.2959, "mnist_test_reconstruction": 8.7781, "mnist_test_kl": 7.0356}
     assert measured == pytest.approx(expected, rel=1e-3)
+
+
+def test_digits_that_the_vae_draws_are_near_those_of_the_test_set():
+    """By the features of the classifier; another VAE, that nobody has trained, is far from them."""
+    options = {"features": "cnn_mnist", "data": DATA, "dataset": DIGITS}
+    (name, distance), *rest = evaluate_samples("vae_mnist", **options).items()
+    assert (name, rest) == ("mnist_test_frechet_cnn_mnist", [])
+    digits = load_split(DIGITS, "test", DATA).inputs
+    untrained = np.asarray(sample(zoo.load("vae_mnist"), np.arange(1000) % 10))
+    assert 0 < distance < 0.1 * zoo.metrics.fid(untrained, digits, model="cnn_mnist")
+    with pytest.raises(TrainingError, match="'cnn_mnist' draws no images; the families that do are 'vae'"):
+        evaluate_samples("cnn_mnist", **options)
 
 
 def test_no_pixel_of_the_vae_is_dead():
