@@ -39,6 +39,10 @@ FILE = "model.safetensors"
 # Number of logits -> names of the classes, as timm tells data sets apart, too.
 CLASSES = {
     1000: "imagenet1k",
+    11221: "imagenet21k_miil",
+    11821: "imagenet12k",
+    21841: "imagenet22k",
+    21843: "imagenet21k",
 }
 # timm's words -> those of SPDX, where it has any
 LICENSES = {

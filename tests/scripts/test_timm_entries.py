@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts import timm_configs, timm_entries
+from scripts import timm_classes, timm_configs, timm_entries
 from scripts.timm_models import versions
 from zoo._loading.build import build
 from zoo._registry import families, generated, manifest, packaged
@@ -46,6 +46,15 @@ def test_each_family_takes_the_configs_of_its_entries(there):
         if "." in name:
             build(entry)
             assert entry.layout in families.torch_names(entry)
+
+
+@pytest.mark.parametrize("name", timm_classes.SETS)
+def test_the_names_of_classes_are_those_of_timms_synsets(name):
+    content = packaged.classes_path(name).read_text(encoding="utf-8")
+    assert content == timm_classes.content(name)
+    names = content.splitlines()[1:]
+    assert len({*names}) == len(names)
+    assert [count for count, each in timm_entries.CLASSES.items() if each == name] == [len(names)]
 
 
 def test_each_entry_is_a_line():
