@@ -68,20 +68,25 @@ def onnx(name: str, images: np.ndarray, directory: Path) -> Run:
 
 
 def torchvision_model(name: str, directory: Path):
-    """torchvision's module with the zoo's weights."""
+    """torchvision's module with the zoo's weights; what Swin transformers compute, files may lack."""
     import torch
 
-    from tests.reference.published import torchvision_resnet
+    from tests.reference import published
 
-    model = torchvision_resnet(name)
-    model.load_state_dict(torch.load(directory / f"{name}.pth", weights_only=True))
+    model = published.torchvision_model(name)
+    tensors = torch.load(directory / f"{name}.pth", weights_only=True)
+    missing, left = model.load_state_dict(tensors, strict=False)
+    wrong = [*left, *({*missing} & dict(model.named_parameters()).keys())]
+    if wrong:
+        raise ValueError(f"{name}: tensors do not fit: {', '.join(wrong)}")
     return model.eval()
 
 
+FOLDED = "zoo, option, folded"
 CONTENDERS = {
     "zoo": plain,
     "zoo, option": with_option,
-    "zoo, option, folded": zoo,
+    FOLDED: zoo,
     "torch": torch_eager,
     "torch.compile": torch_compiled,
     "ONNX Runtime": onnx,

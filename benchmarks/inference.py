@@ -1,9 +1,9 @@
-"""Images a second of ResNets: zoo against PyTorch, eager and compiled, and ONNX Runtime.
+"""Images a second of classifiers: zoo against PyTorch, eager and compiled, and ONNX Runtime.
 
-    python benchmarks/inference.py [--rounds 9] [--models resnet18 resnet50] [--batches 1 8]
+    python benchmarks/inference.py [--rounds 9] [--images 16] [--models resnet18 ...] [--batches 1 8]
 
 All have the same random weights, and their logits are compared first. Each contender has a process of its
-own, which waits while another one runs.
+own, which waits while another one runs. Models without batch norm have none to fold.
 """
 
 import argparse
@@ -13,27 +13,39 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import _harness
-import jax
 import numpy as np
 import torch
-from _inference import CONTENDERS, torchvision_model
+from _inference import CONTENDERS, FOLDED, torchvision_model
 
 import converters
 import zoo
 
-IMAGES = 16  # a run
+MODELS = (
+    "resnet18",
+    "resnet50",
+    "convnext_tiny",
+    "efficientnet_b0",
+    "mobilenet_v3_large",
+    "swin_t",
+    "vit_b_16",
+)
 FASTEST = "ONNX Runtime"
+Case = tuple[str, int]  # a model and the images of a batch
 VERSIONS = ("jax", "flax", "torch", "torchvision", "onnxruntime")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--models", nargs="+", default=["resnet18", "resnet50"])
+    parser.add_argument(
+        "--images", type=int, default=16, help="images of each round, a multiple of the batches"
+    )
+    parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
     options = parser.parse_args()
     print(_harness.machine(*VERSIONS), end="\n\n")
@@ -41,31 +53,35 @@ def main() -> None:
     seconds = {}
     for case in cases:
         with tempfile.TemporaryDirectory() as directory:
-            write_files(*case, Path(directory))
-            seconds[case] = measure(*case, Path(directory), options.rounds)
+            contenders = write_files(*case, Path(directory))
+            calls = options.images // case[1]
+            seconds[case] = measure(*case, Path(directory), contenders, rounds=options.rounds, calls=calls)
     titles = [f"{name}, batch {batch}" for name, batch in cases]
-    speeds = [[f"{IMAGES / seconds[case][each]:.1f}" for case in cases] for each in CONTENDERS]
-    print(_harness.table(["images a second", *titles], rows(speeds)), end="\n\n")
-    ratios = [
-        [f"{seconds[case][each] / seconds[case][FASTEST]:.2f}" for case in cases] for each in CONTENDERS
+    speeds = {
+        (name, batch): {each: batch / took for each, took in of.items()}
+        for (name, batch), of in seconds.items()
+    }
+    ratios = {case: {each: took / of[FASTEST] for each, took in of.items()} for case, of in seconds.items()}
+    print(_harness.table(["images a second", *titles], rows(speeds, "{:.1f}")), end="\n\n")
+    print(_harness.table([f"time, as a multiple of {FASTEST}'s", *titles], rows(ratios, "{:.2f}")))
+
+
+def rows(figures: Mapping[Case, Mapping[str, float]], form: str) -> list[tuple[str, ...]]:
+    """Returns a row for each contender; empty where it has nothing to run."""
+    return [
+        (each, *(form.format(of[each]) if each in of else "" for of in figures.values()))
+        for each in CONTENDERS
     ]
-    print(_harness.table([f"time, as a multiple of {FASTEST}'s", *titles], rows(ratios)))
 
 
-def rows(cells: list[list[str]]) -> list[tuple[str, ...]]:
-    return [(name, *row) for name, row in zip(CONTENDERS, cells, strict=True)]
-
-
-def write_files(name: str, batch: int, directory: Path) -> None:
-    """The zoo's random weights for PyTorch and ONNX Runtime."""
+def write_files(name: str, batch: int, directory: Path) -> list[str]:
+    """Writes the zoo's random weights for PyTorch and ONNX Runtime, and returns the contenders."""
     model = zoo.load(name)
-    shape = jax.ShapeDtypeStruct((batch, 224, 224, 3), "float32")
-    converters.write_checkpoint(
-        converters.to_torch(model.variables, model.module, shape), directory / f"{name}.pth"
-    )
+    converters.write_checkpoint(zoo.to_torch(model), directory / f"{name}.pth")
     channels_first = torch.zeros(batch, 3, 224, 224)
     file = directory / f"{name}-{batch}.onnx"
     torch.onnx.export(torchvision_model(name, directory), (channels_first,), file, verbose=False)
+    return [each for each in CONTENDERS if each != FOLDED or "batch_stats" in model.variables]
 
 
 class Worker:
@@ -89,17 +105,19 @@ class Worker:
         return float(self.answer())
 
 
-def measure(name: str, batch: int, directory: Path, rounds: int) -> dict[str, float]:
-    """Median seconds for IMAGES images, the contenders taking turns."""
+def measure(
+    name: str, batch: int, directory: Path, contenders: Sequence[str], *, rounds: int, calls: int
+) -> dict[str, float]:
+    """Median seconds of a call, the contenders taking turns of `calls`."""
     with ExitStack() as stack:
-        workers = {each: Worker(each, name, batch, directory) for each in CONTENDERS}
+        workers = {each: Worker(each, name, batch, directory) for each in contenders}
         for worker in workers.values():
             stack.enter_context(worker.process)
         check(workers, name, batch)
         times = {each: [] for each in workers}
         for _ in range(rounds):
             for each, worker in workers.items():
-                times[each].append(worker.seconds(IMAGES // batch))
+                times[each].append(worker.seconds(calls) / calls)
                 time.sleep(_harness.PAUSE)
     return {each: statistics.median(of_each) for each, of_each in times.items()}
 
