@@ -50,40 +50,22 @@ WEIGHTS = ("WeightsEnum", "default_cfgs", "_cfg")  # a base, a table, and what m
 def lines(source: str) -> int:
     """Returns the number of lines with code, tables of weights left out."""
     tree = ast.parse(source)
-    tree.body = [each for each in tree.body if not _weights(each)]
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _docstring(body[0]):
-            body[:1] = [] if body[1:] else [ast.Pass(lineno=node.lineno, end_lineno=node.lineno)]
-    return len({line for node in ast.walk(tree) for line in _lines(node)} & _written(source))
+    texts = enumerate(map(str.strip, source.splitlines()), 1)
+    written = {number for number, text in texts if text and not text.startswith("#")}
+    bodies = [getattr(node, "body", None) for node in ast.walk(tree)]
+    first = [body[0] for body in bodies if isinstance(body, list) and body]
+    left_out = [*filter(_is_text, first), *filter(_is_of_weights, tree.body)]
+    return len(written - {line for node in left_out for line in range(node.lineno, node.end_lineno + 1)})
 
 
-def _weights(node: ast.stmt) -> bool:
+def _is_of_weights(node: ast.stmt) -> bool:
     names = [getattr(each, "id", "") for each in getattr(node, "bases", getattr(node, "targets", ()))]
     return getattr(node, "name", "") in WEIGHTS or any(name in WEIGHTS for name in names)
 
 
-def _docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-def _lines(node: ast.AST) -> Sequence[int]:
-    """Returns the lines of a statement or expression: of one with a body the first ones alone."""
-    first, last = getattr(node, "lineno", None), getattr(node, "end_lineno", None)
-    if first is None or last is None:
-        return ()
-    body = getattr(node, "body", None)
-    return range(first, body[0].lineno if isinstance(body, list) and body else last + 1)
-
-
-def _written(source: str) -> set[int]:
-    """Returns the lines that are neither blank nor a comment."""
-    texts = enumerate(map(str.strip, source.splitlines()), 1)
-    return {number for number, text in texts if text and not text.startswith("#")}
+def _is_text(node: ast.stmt) -> bool:
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def of_family(name: str) -> int:
