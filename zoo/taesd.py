@@ -15,7 +15,7 @@ from converters.matching import NamesAndRules
 from zoo._errors import ZooError
 from zoo._nn.convolutions import conv, run, torch_kernel
 from zoo._nn.images import checked_images, image_inputs
-from zoo._nn.layers import ACTIVATIONS, check_activation
+from zoo._nn.layers import ACTIVATIONS, check_activation, doubled
 from zoo._registry.entry import Input
 from zoo._registry.family import ConfigFields
 
@@ -110,7 +110,7 @@ class Decoder(nn.Module):
         *earlier, last = self.blocks
         for count in earlier:
             layers += [Block(self.width, self.activation, self.dtype) for _ in range(count)]
-            layers += [_doubled, _conv(self.width, self.dtype, bias=False)]
+            layers += [doubled, _conv(self.width, self.dtype, bias=False)]
         layers += [Block(self.width, self.activation, self.dtype) for _ in range(last)]
         self.layers = [*layers, _conv(self.out_channels, self.dtype)]
 
@@ -227,8 +227,3 @@ def create(
 
 def _conv(channels: int, dtype: DTypeLike | None, *, stride: int = 1, bias: bool = True) -> nn.Conv:
     return conv(channels, 3, stride, bias=bias, init=torch_kernel, dtype=dtype)
-
-
-def _doubled(x: jax.Array) -> jax.Array:
-    """Returns each pixel four times."""
-    return x.repeat(2, axis=1).repeat(2, axis=2)

@@ -163,6 +163,11 @@ def pixel_shuffle(x: jax.Array, stride: int) -> jax.Array:
     return parts.transpose(0, 1, 4, 2, 5, 3).reshape(batch, height * stride, width * stride, -1)
 
 
+def doubled(x: jax.Array) -> jax.Array:
+    """(batch, height, width, channels) -> (batch, 2 * height, 2 * width, channels): each pixel four times."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
 def bilinear(x: jax.Array, sides: tuple[int, int]) -> jax.Array:
     """(batch, height, width, channels) -> (batch, *sides, channels), as torch.nn.functional.interpolate."""
     if sides == x.shape[1:3]:

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from zoo._nn.attention import attention
 from zoo._nn.convolutions import conv, torch_kernel
-from zoo._nn.layers import ACTIVATIONS
+from zoo._nn.layers import ACTIVATIONS, doubled
 
 
 class Style(NamedTuple):
@@ -128,7 +128,7 @@ class Doubling(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(batch, height, width, channels) -> (batch, 2 * height, 2 * width, channels)."""
-        out: jax.Array = self.conv(repeated(x))
+        out: jax.Array = self.conv(doubled(x))
         return out
 
 
@@ -159,8 +159,3 @@ class Stage(nn.Module):
         for layer in layers:
             x = layer(x)
         return x
-
-
-def repeated(x: jax.Array) -> jax.Array:
-    """(batch, height, width, channels) -> (batch, 2 * height, 2 * width, channels): nearest neighbors."""
-    return x.repeat(2, axis=1).repeat(2, axis=2)

@@ -152,7 +152,7 @@ def evaluate(
     that it held out; another one on all of them, or on their val/ alone.
     """
     from zoo import training
-    from zoo.metrics.fid import INCEPTION
+    from zoo.metrics.distance import INCEPTION
 
     if features and not fid:
         raise typer.BadParameter("--features goes with --fid")

@@ -3,10 +3,10 @@
 They are computed by networks of the zoo, and are the numbers of the authors' PyTorch packages.
 """
 
-from zoo.metrics.fid import fid, image_statistics
+from zoo.metrics.distance import fid, image_statistics
 from zoo.metrics.frechet import Statistics, frechet_distance, statistics
-from zoo.metrics.inception_score import Score, inception_score
 from zoo.metrics.perceptual import lpips
+from zoo.metrics.score import Score, inception_score
 
 __all__ = [
     "Score",

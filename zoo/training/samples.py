@@ -13,7 +13,7 @@ from zoo._loading.resolve import Name, resolve
 from zoo._model import Model, record_of
 from zoo._registry import families
 from zoo._registry.recipes import listed_recipes
-from zoo.metrics.fid import INCEPTION
+from zoo.metrics.distance import INCEPTION
 from zoo.training.data import Dataset, load_split
 from zoo.training.datasets import DATASETS
 from zoo.training.measure import recipe_of

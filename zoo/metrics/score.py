@@ -13,7 +13,7 @@ import numpy as np
 from zoo._errors import ZooError
 from zoo._loading.given import Given, model_of
 from zoo._model import Model
-from zoo.metrics.fid import INCEPTION
+from zoo.metrics.distance import INCEPTION
 from zoo.metrics.pictures import before_head, is_inception_fid, outputs, prepared
 
 
