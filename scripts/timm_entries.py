@@ -83,6 +83,17 @@ PAPERS = {
     "vit_*_reg4_dinov2.*": "https://arxiv.org/abs/2309.16588",
     "vit_*_siglip_*": "https://arxiv.org/abs/2303.15343",
     "vit_*_siglip_*.v2*": "https://arxiv.org/abs/2502.14786",
+    "beit_*": "https://arxiv.org/abs/2106.08254",
+    "beitv2_*": "https://arxiv.org/abs/2208.06366",
+    "eva_giant_*": "https://arxiv.org/abs/2211.07636",
+    "eva02_*": "https://arxiv.org/abs/2303.11331",
+    "mixer_*": "https://arxiv.org/abs/2105.01601",
+    "resmlp_*": "https://arxiv.org/abs/2105.03404",
+    "vit_*.naver_in1k": "https://arxiv.org/abs/2403.13298",
+    "vit_pe_*": "https://arxiv.org/abs/2504.13181",
+    "vit_*_dinov3*": "https://arxiv.org/abs/2508.10104",
+    "vit_*_sapiens2.*": "https://arxiv.org/abs/2604.21681",
+    "vit_*_lingbot.*": "https://arxiv.org/abs/2607.05247",
 }
 BUFFERS = re.compile("relative_position_index|relative_coords_table|attn_mask")  # which Flax computes
 DEFAULTS = {"layout": "timm", "classes": "imagenet1k"}

@@ -9,7 +9,14 @@ from scripts.timm_models import versions
 from zoo._loading.build import build
 from zoo._registry import families, generated, manifest, packaged
 
-FEW = ("vit_small_patch16_224.dino", "vgg11_bn.tv_in1k", "regnetx_002.pycls_in1k")
+FEW = (
+    "eva02_tiny_patch14_224.mim_in22k",
+    "regnetx_002.pycls_in1k",
+    "resmlp_12_224.fb_in1k",
+    "vgg11_bn.tv_in1k",
+    "vit_small_patch16_224.dino",
+    "vit_tiny_patch16_dinov3_qkvb.eupe_lvd1689m",
+)
 
 
 @pytest.fixture(scope="module")
