@@ -1,6 +1,6 @@
 """Checks of the keywords that families' `create` takes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from zoo._errors import ZooError
@@ -18,9 +18,3 @@ def check_choices(**options: tuple[Any, Collection[Any]]) -> None:
     for name, (value, choices) in options.items():
         if value not in list(choices):  # a list as a value would have no hash
             raise ZooError(f"no {name} {value!r}; choose one of {', '.join(map(str, choices))}.")
-
-
-def pair(sides: int | Sequence[int]) -> tuple[int, int]:
-    """Returns height and width of something that has one side for both, or two."""
-    height, width = (sides, sides) if isinstance(sides, int) else sides
-    return height, width

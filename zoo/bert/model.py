@@ -18,6 +18,7 @@ from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
+from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.tokens import flattened, like_ids, token_ids
 from zoo._registry.entry import Input
@@ -321,9 +322,7 @@ def create(
     Raises:
         ZooError: no such variant, head, pooling or activation, or heads that do not divide the width.
     """
-    for name, value, choices in (("variant", variant, VARIANTS), ("head", head, HEADS)):
-        if value not in choices:
-            raise ZooError(f"no {name} {value!r}; choose one of {', '.join(choices)}.")
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
     if width % heads:
         raise ZooError(f"{heads} heads do not divide a width of {width}.")
     if head == "pooler" and variant == "distilbert":

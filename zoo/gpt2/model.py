@@ -19,6 +19,7 @@ from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
+from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.tokens import flattened, like_ids, token_ids
 from zoo._registry.entry import Input
@@ -266,8 +267,7 @@ def create(
     Raises:
         ZooError: no such head or activation, or heads that do not divide the width.
     """
-    if head not in HEADS:
-        raise ZooError(f"no head {head!r}; choose one of {', '.join(HEADS)}.")
+    check_choices(head=(head, HEADS))
     if width % heads:
         raise ZooError(f"{heads} heads do not divide a width of {width}.")
     settings = Settings(

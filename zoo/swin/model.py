@@ -16,7 +16,8 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run, torch_kernel
 from zoo._nn.images import checked_images, image_inputs
-from zoo._nn.options import check_choices, pair
+from zoo._nn.options import check_choices
+from zoo._nn.patches import pair
 from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 from zoo._nn.windows import Window
 from zoo.swin.layers import Block, Dense, LayerNorm, PatchMerging, Sizes
