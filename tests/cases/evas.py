@@ -112,6 +112,7 @@ CASES = {
             "global_pool": "token",
         },
         "timm_split",
+        slow=True,
     ),
     "eva": _case({**_NO_REGISTERS, "rotary": None, "positions": True, "fc_norm": True}, {}, slow=True),
     "eva02, enormous": _case(
@@ -187,6 +188,7 @@ CASES = {
             "norm_layer": partial(nn.LayerNorm, eps=1e-5),
         },
         "timm_biased_keys",
+        slow=True,
     ),
     "dinov3, of the Hub, maps": Case(
         "eva",
@@ -209,6 +211,7 @@ CASES = {
         ),
         [images(3, 24, 40, 3)],
         layout="transformers5",
+        slow=True,
     ),
     "beit": Case(
         "eva",

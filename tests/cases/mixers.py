@@ -27,6 +27,7 @@ CASES = {
         _resmlp,
         [images(3, 24, 40, 3)],
         layout="timm",
+        slow=True,
     ),
 }
 DROPOUT_CASES = {
