@@ -160,11 +160,11 @@ class Emitter(Body):
     # Types of numbers.
 
     def narrow(self, value: Value) -> Value | None:
-        """Returns the array whose type a value had before the torch code made it float32; None if it did not."""
+        """Returns the array whose type a value had before torch code made it float32; None if it did not."""
         return self._narrow.get(value)
 
     def widen(self, operation: Operation, before: Value | None) -> None:
-        """Notes that what an operation gives is float32, which `before` may not be; None if it need not be."""
+        """Notes that what an operation gives is float32, though `before` may not be; None: it need not be."""
         for each in values(operation.output):
             self._narrow.pop(each, None)
             if before is not None and each.floating:

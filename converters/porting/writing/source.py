@@ -54,7 +54,8 @@ def arguments(made: Made, dialect: Dialect = LINEN) -> list[str]:
     """Returns the arguments of the method that runs a body, with their types."""
     parameters = [name for at, name in enumerate(_parameters(made)) if at in made.parameters]
     code = made.body.codes[0]
-    given = [f"{name}: {_annotation(code, at)}" for name, at in zip(parameters, made.parameters, strict=True)]
+    kinds = [_annotation(code, at).replace("nn.", f"{dialect.package}.") for at in made.parameters]
+    given = [f"{name}: {kind}" for name, kind in zip(parameters, kinds, strict=True)]
     return [
         "self",
         *given,
