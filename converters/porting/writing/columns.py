@@ -140,6 +140,12 @@ def factor(pairs: Sequence[tuple[Any, Any]]) -> int | None:
     return found.pop() if len(found) == 1 and 2 <= max(found) <= LARGEST_FACTOR else None
 
 
+def are_halves(pairs: Sequence[tuple[Any, Any]]) -> bool:
+    """Returns whether second numbers are halves of different odd first ones, as paddings are of kernels."""
+    whole = all(type(a) is type(b) is int and a % 2 and b == a // 2 for a, b in pairs)
+    return whole and len({a for a, _ in pairs}) > 1
+
+
 def fits(one: Sequence[Any], two: Sequence[Any]) -> bool:
     """Returns whether two columns are one field: nowhere different, and somewhere the same."""
     pairs = [(a, b) for a, b in zip(one, two, strict=True) if a is not MISSING and b is not MISSING]

@@ -15,6 +15,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "nn.LayerNorm": {"use_bias": True, "use_scale": True},
     "BatchNorm": {"momentum": 0.9, "epsilon": 1e-05, "use_bias": True, "use_scale": True},
 }
+FIRST = ("features", "out_features", "out_channels", "channels")  # of the fields of a class
 # The order in which a person gives keywords.
 ORDER = (
     "strides",
@@ -48,7 +49,7 @@ def _place(name: str | None) -> int:
 
 
 def trimmed(node: ast.AST, more: Mapping[str, Mapping[str, Any]]) -> None:
-    """Leaves out the keywords that are at their default.
+    """Leaves out the keywords that are at their default, and that of what a class is given first.
 
     Args:
         node: The tree.
@@ -59,8 +60,15 @@ def trimmed(node: ast.AST, more: Mapping[str, Mapping[str, Any]]) -> None:
             name = dotted(each.func)
             known = DEFAULTS.get(name) or more.get(name) or {}
             each.keywords = [keyword for keyword in each.keywords if not _default(keyword, known)]
+            if name in more and not each.args and each.keywords and _is_first(each.keywords[0], known):
+                each.args = [each.keywords.pop(0).value]
             if name == "nn.Conv" and _is_pointwise(each):  # which Flax's "SAME" does not pad
                 each.keywords = [keyword for keyword in each.keywords if not _unpadded(keyword)]
+
+
+def _is_first(keyword: ast.keyword, known: Mapping[str, Any]) -> bool:
+    """Returns whether a keyword is the features that a class gives, which Flax's layers are given first."""
+    return keyword.arg in FIRST and keyword.arg not in known
 
 
 def _is_pointwise(call: ast.Call) -> bool:

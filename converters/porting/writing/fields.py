@@ -8,8 +8,20 @@ from typing import Any
 from converters.porting.emit import Code
 from converters.porting.informed import INPUTS
 from converters.porting.writing import layer_names, options
-from converters.porting.writing.columns import MISSING, Choices, Column, Field, columns_of, factor, fits, same
+from converters.porting.writing.columns import (
+    MISSING,
+    Choices,
+    Column,
+    Field,
+    are_halves,
+    columns_of,
+    factor,
+    fits,
+    same,
+)
+from converters.porting.writing.defaults import FIRST
 from converters.porting.writing.merging import Body
+from converters.porting.writing.trees import copied
 
 
 @dataclass(eq=False, kw_only=True)
@@ -26,28 +38,46 @@ class Fields(Choices):
         made = cls(body=body)
         columns = columns_of(body)
         numbers = [each for each in columns if not isinstance(each.known[0], str)]
-        chosen, derived = made._chosen(numbers)
+        squares = {id(each): size for each in numbers if (size := _squared(each))}
+        chosen, derived = made._chosen(numbers, {*squares})
         options.conditions(made, chosen, numbers)
         layer_names.named(made, [each for each in columns if isinstance(each.known[0], str)])
         for column in numbers:  # after the conditions, which read the numbers
             if (found := chosen.get(id(column))) is not None:
                 derived[id(column)] = ast.parse(f"self.{found.name}", mode="eval").body
             if id(column) in derived:
-                column.become(derived[id(column)])
+                column.become(_repeated(derived[id(column)], squares.get(id(column), 0)))
         for each in made.fields:
             if each.default is MISSING and MISSING in each.values:  # some instances do not use it
                 each.default = next(value for value in each.values if value is not MISSING)
-        made.fields.sort(key=lambda each: (each.default is not MISSING, each.name != INPUTS))
+        places = {
+            id(chosen[id(each)]): at for at, each in reversed([*enumerate(numbers)]) if id(each) in chosen
+        }
+        made.fields.sort(
+            key=lambda each: (
+                each.default is not MISSING,
+                each.name != INPUTS,
+                each.name not in FIRST,
+                places.get(id(each), len(numbers)),
+            )
+        )
         return made
 
-    def _chosen(self, numbers: Sequence[Column]) -> tuple[dict[int, Field], dict[int, ast.expr]]:
-        """Returns the fields of the numbers that differ, and expressions of fields for others of them."""
+    def _chosen(
+        self, numbers: Sequence[Column], squares: Set[int]
+    ) -> tuple[dict[int, Field], dict[int, ast.expr]]:
+        """Returns the fields of the numbers that differ, and expressions of fields for others of them.
+
+        Args:
+            numbers: The columns.
+            squares: Ids of those that are several equal numbers, of which others may be halves.
+        """
         chosen: dict[int, Field] = {}
         derived: dict[int, ast.expr] = {}
         names = self._attributes([each for each in numbers if each.varies])
         names |= _of_several([each for each in numbers if each.varies], {*names.values()})
         for partial, tuples in ((False, False), (True, False), (False, True), (True, True)):
-            for column in sorted(numbers, key=lambda each: each.role == INPUTS):
+            for column in sorted(numbers, key=lambda each: (each.role == INPUTS, id(each) not in squares)):
                 kind = (MISSING in column.values, isinstance(column.known[0], tuple))
                 if kind != (partial, tuples) or not (column.varies or self._known(column)):
                     continue
@@ -99,6 +129,8 @@ class Fields(Choices):
                 pairs = [(a, b) for a, b in zip(each.values, values, strict=True) if b is not MISSING]
                 if (times := factor(pairs)) is not None:
                     return ast.parse(f"{times} * self.{each.name}", mode="eval").body
+                if are_halves(pairs):
+                    return ast.parse(f"self.{each.name} // 2", mode="eval").body
         if not all(isinstance(each, tuple) and each for each in known):
             return None
         parts: list[ast.expr] = []
@@ -140,6 +172,22 @@ class Fields(Choices):
                     found[id(column)] = name
                     break
         return found
+
+
+def _squared(column: Column) -> int:
+    """Turns a column of tuples of equal numbers into one of numbers; returns how many a tuple has, else 0."""
+    sizes = {len(each) if isinstance(each, tuple) else 0 for each in column.known}
+    size = sizes.pop() if len(sizes) == 1 else 0
+    alike = all(len({*each}) == 1 and type(each[0]) is int for each in column.known) if size > 1 else False
+    if not alike or not column.varies:
+        return 0
+    column.values = [each if each is MISSING else each[0] for each in column.values]
+    return size
+
+
+def _repeated(made: ast.expr, times: int) -> ast.expr:
+    """Returns an expression as often as a tuple has it; itself if that is no tuple."""
+    return ast.Tuple(elts=[copied(made) for _ in range(times)], ctx=ast.Load()) if times else made
 
 
 def _settings(module: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from converters.porting.writing.trees import dotted, text
 
 RUNNING = "use_running_average"
 LEAST = 2  # layers that are worth a line of their own
+LEAST_OWN = 3  # of a class of the file, which are then worth it for one keyword
 LEAST_KEYWORDS = 2  # that these have in common, where they are no batch norms
 
 
@@ -19,7 +20,19 @@ def shortened(statements: list[ast.stmt]) -> list[ast.stmt]:
         heads += _layers(
             [node for node in nodes if isinstance(node, ast.Call) and dotted(node.func) == kind], word
         )
+    if not any(text(each).startswith("conv = ") for each in heads):
+        heads += _own([node for node in nodes if isinstance(node, ast.Call)])
     return [*heads, *statements]
+
+
+def _own(calls: Sequence[ast.Call]) -> Iterator[ast.stmt]:
+    """Yields the statement for a class of the file that is a convolution and more."""
+    kinds = [dotted(each.func) for each in calls if dotted(each.func).startswith("Conv")]
+    kind = max(kinds, key=kinds.count, default="")
+    if kinds.count(kind) >= LEAST_OWN:
+        layers = [each for each in calls if dotted(each.func) == kind]
+        if _common(layers):
+            yield _said_once(layers, "conv", [])
 
 
 def _norms(calls: Sequence[ast.Call]) -> Iterator[ast.stmt]:
