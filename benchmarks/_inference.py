@@ -21,7 +21,7 @@ def zoo(name: str, images: np.ndarray, directory: Path, *, option: bool = True, 
 
     import zoo
 
-    model = zoo.load(name)
+    model = zoo.convert(directory / f"{name}.pth", model=name)
     if folded:
         model = zoo.fold_batch_norm(model)
     options = zoo.compiler_options() if option else {}

@@ -91,6 +91,10 @@ def test_pictures_as_a_whole_are_not_classified(small, tmp_path):
             "neither aux_logits nor dropout",
         ),
         ({"num_classes": 0}, "num_classes=0: expected 1 or more"),
+        (
+            {"backbone": "mobilenet_v3_large", "backbone_config": {"blocks": [(3, 16, 16, "relu", 2)]}},
+            "backbone_config: expected blocks of which two or more have a stride above 1",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(config, message):

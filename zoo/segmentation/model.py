@@ -148,7 +148,8 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such head or backbone, no classes, or a head that does not fit the backbone.
+        ZooError: no such head or backbone, no classes, or a head that does not fit the backbone, or
+            a backbone with too few strides.
     """
     check_choices(head=(head, HEADS), backbone=(backbone, BACKBONES))
     if num_classes < 1:
@@ -159,10 +160,15 @@ def create(
         raise ZooError(
             "head='lraspp': expected backbone='mobilenet_v3_large', and neither aux_logits nor dropout."
         )
+    network: resnet.ResNet | mobilenet.MobileNet
+    if mobile:
+        network = mobilenet.create(**config, head="none")
+        if sum(shape.stride > 1 for shape in network.shapes) < 2:
+            raise ZooError("backbone_config: expected blocks of which two or more have a stride above 1.")
+    else:
+        network = resnet.create(**config, head="maps", out_indices=(-2, -1))
     return Segmenter(
-        network=mobilenet.create(**config, head="none")
-        if mobile
-        else resnet.create(**config, head="maps", out_indices=(-2, -1)),
+        network=network,
         head=head,
         num_classes=num_classes,
         in_channels=in_channels,

@@ -106,6 +106,15 @@ MAPS = {
     "mobilenet v3": torchvision("mobilenet v3", of_2="features.1", of_4="features.3"),
     "mnasnet": torchvision("mnasnet", of_2="layers.7", of_4="layers.8", of_16="layers.11", of_32="layers.13"),
     "maxvit": torchvision("maxvit", of_2="stem", of_4="blocks.0", of_8="blocks.1"),
+    "efficientnet": torchvision(
+        "efficientnet",
+        of_2="features.1",
+        of_4="features.2",
+        of_8="features.3",
+        of_16="features.5",
+        of_32="features.6",
+    ),
+    "swin": torchvision("swin", of_4="features.1", of_8="features.3"),
     "lraspp": torchvision("segmentation, lraspp", of_2="backbone.0", of_4="backbone.1", of_8="backbone.5"),
     "resnet": timm("resnet", "resnet18", {"depth": 18, "blocks": [1, 1, 1, 1]}, layers=(1, 1, 1, 1)),
     "densenet": timm(
@@ -128,7 +137,7 @@ MAPS = {
 
 
 IMAGE = (Input("images", (1, 64, 64, 3), "float32"),)
-SLOW = ("alexnet", "googlenet", "inception", "mnasnet", "maxvit", "mobilenet v2")
+SLOW = ("alexnet", "efficientnet", "googlenet", "inception", "mnasnet", "maxvit", "mobilenet v2", "swin")
 MARKS = {True: [pytest.mark.slow], False: []}
 
 
@@ -140,7 +149,9 @@ def test_maps_are_those_of_pytorch(name):
     x = images(1, *maps.sides, 3)
     with torch.no_grad():
         given = maps.maps(twin, torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
-    expected = {level: np.moveaxis(each.numpy(), 1, -1) for level, each in given.items()}
+    # torchvision's Swin transformers have the channels last.
+    axis = -1 if name == "swin" else 1
+    expected = {level: np.moveaxis(each.numpy(), axis, -1) for level, each in given.items()}
     names = families.named(maps.family).torch_names[maps.layout]
     with jax.enable_x64(True):
         variables = converters.convert(state_dict(twin), module, x, names=names)
