@@ -28,6 +28,7 @@ _CROPPED = {"do_center_crop": True, "crop_size": _SQUARE}
 PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "ViTImageProcessor": {**_ALL, **_STANDARD, "resample": 2, "size": _SQUARE},
     "DeiTImageProcessor": {**_ALL, **_CROPPED, **_STANDARD, "size": {"height": 256, "width": 256}},
+    "BeitImageProcessor": {**_ALL, **_STANDARD, "size": _SQUARE, "crop_size": _SQUARE},
     "BitImageProcessor": {**_ALL, **_CROPPED, **_CLIP, "size": {"shortest_edge": 224}},
     "CLIPImageProcessor": {**_ALL, **_CROPPED, **_CLIP, "size": {"shortest_edge": 224}},
     "SiglipImageProcessor": {**_ALL, **_STANDARD, "size": _SQUARE},
@@ -38,6 +39,8 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
         "crop_pct": 224 / 256,
     },
 }
+# Those for which one number is a square, instead of the shorter side.
+_SQUARES = ("BeitImageProcessor", "DeiTImageProcessor", "ViTImageProcessor")
 # Names that such a file has, of which it need not have any particular one.
 FIELDS = {name for options in PROCESSORS.values() for name in options} | {
     "image_processor_type",
@@ -121,7 +124,7 @@ def _photos(kind: str, options: Mapping[str, Any], channels: int) -> Photos:
 
 def _sizes(kind: str, options: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None, Any]:
     """Returns the size to resize to, and that of the crop."""
-    resize = _side(options["size"], square=kind in ("ViTImageProcessor", "DeiTImageProcessor"))
+    resize = _side(options["size"], square=kind in _SQUARES)
     crop = _side(options["crop_size"], square=True) if options.get("do_center_crop") else None
     if isinstance(crop, int):
         raise ValueError(f"crop_size: {options['crop_size']!r}; expected height and width")

@@ -26,6 +26,8 @@ SAID: dict[str, tuple[str, dict[str, Any]]] = {
     "vit, null": ("ViTImageProcessor", {"size": 40, "do_resize": None}),
     "vit, own crop": ("ViTImageProcessor", {"size": 40, "do_center_crop": True, "crop_size": 31}),
     **{f"vit, filter {index}": ("ViTImageProcessor", {"size": 40, "resample": index}) for index in range(6)},
+    "beit": ("BeitImageProcessor", {"size": 50, "do_center_crop": True, "crop_size": 37}),
+    "beit, defaults": ("BeitImageProcessor", {}),
     "deit": ("DeiTImageProcessor", {"size": 50, "crop_size": 37}),
     "deit, defaults": ("DeiTImageProcessor", {}),
     "deit, whole": ("DeiTImageProcessor", {"size": 50, "do_center_crop": False}),
