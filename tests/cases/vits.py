@@ -246,3 +246,14 @@ CASES = {
         layout="transformers5_dinov2",
     ),
 }
+DROPOUT_CASES = {
+    "vit": Case(
+        "vit",
+        {**VIT, "image_size": [24, 40], "num_classes": 5, "dropout": 0.2, "stochastic_depth": 0.5},
+        lambda: published.timm_vit(
+            img_size=(24, 40), num_classes=5, pos_drop_rate=0.2, proj_drop_rate=0.2, drop_path_rate=0.5
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm",
+    ),
+}

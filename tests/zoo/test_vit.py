@@ -270,6 +270,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "differ": {"head": "maps", "out_features": ["stem"], "out_indices": [1]},
     "resizing": {"resizing": "nearest"},
     "activation": {"activation": "swish"},
+    "scan": {"scan": True, "stochastic_depth": 0.1},
 }
 
 

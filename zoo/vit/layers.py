@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._nn.attention import attention
+from zoo._nn.convolutions import stochastic_depth
 from zoo._nn.layers import ACTIVATIONS, LayerScale
 
 INIT = nn.initializers.truncated_normal(0.02)
@@ -101,6 +102,7 @@ class Block(nn.Module):
     """Pre-norm block: attention, then an MLP, each with a residual connection."""
 
     sizes: Sizes
+    stochastic_depth_rate: float
     dtype: DTypeLike | None
 
     def setup(self) -> None:
@@ -112,8 +114,11 @@ class Block(nn.Module):
         self.norm2 = norm()
         self.mlp = (GatedFeedForward if self.sizes.swiglu else FeedForward)(self.sizes, self.dtype)
         self.ls2 = scale()
+        self.stochastic_depth = stochastic_depth(self.stochastic_depth_rate, axes=3)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(batch, length, width) -> the same shape."""
-        x = x + self.ls1(self.attn(self.norm1(x), train=train))
-        return x + self.ls2(self.mlp(self.norm2(x), train=train))
+        drop = partial(self.stochastic_depth, deterministic=not train)
+        x = x + drop(self.ls1(self.attn(self.norm1(x), train=train)))
+        out: jax.Array = x + drop(self.ls2(self.mlp(self.norm2(x), train=train)))
+        return out

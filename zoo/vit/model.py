@@ -7,7 +7,6 @@ https://arxiv.org/abs/2304.07193. Registers: Darcet et al., https://arxiv.org/ab
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +16,7 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.attention_pool import AttentionPool
+from zoo._nn.convolutions import rising
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation, pixel_shuffle
 from zoo._nn.patches import RESIZING, Sides, checked_patches, pair, patch_map, resized
@@ -61,6 +61,7 @@ class ViT(nn.Module):
     out_indices: tuple[int, ...]
     decoder_stride: int
     sizes: Sizes
+    stochastic_depth: float
     dtype: DTypeLike | None = None
 
     def setup(self) -> None:
@@ -88,7 +89,8 @@ class ViT(nn.Module):
         self.pos_embed = self.param("pos_embed", INIT, (1, length, width))
         self.drop = nn.Dropout(self.sizes.dropout)
         self.norm_pre = LayerNorm(self.sizes.epsilon, dtype=dtype)
-        self.blocks = self.series.build(partial(Block, self.sizes, dtype))
+        rates = iter(rising(self.stochastic_depth, self.series.depth))
+        self.blocks = self.series.build(lambda: Block(self.sizes, next(rates), dtype))
         self.norm = LayerNorm(self.sizes.epsilon, dtype=dtype)
         self.attn_pool = AttentionPool(
             width=width,
@@ -252,6 +254,7 @@ def create(
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
     mlp_dropout: float | None = None,
+    stochastic_depth: float = 0.0,
     scan: bool = False,
     remat: bool = False,
     dtype: DTypeLike | None = None,
@@ -297,6 +300,8 @@ def create(
         dropout: Rate after the position embeddings and before each residual connection.
         attention_dropout: Rate of the attention weights.
         mlp_dropout: Rate between a block's two dense layers; by default `dropout`.
+        stochastic_depth: Rate at which the last block's branches are left out for an example, in training; it
+            rises from 0 at the first one.
         scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner.
         remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
@@ -325,6 +330,12 @@ def create(
         ("pooling", pooling, pooling != "both" or distilled, "another one without distilled=True"),
         ("pooling", pooling, class_token or pooling in _UNCLASSED, f"one of {', '.join(_UNCLASSED)}"),
         ("distilled", distilled, class_token or not distilled, "False without a class token"),
+        (
+            "scan",
+            scan,
+            not (scan and stochastic_depth),
+            "False with stochastic_depth, which blocks differ in",
+        ),
         ("resizing", resizing, resizing in RESIZING, f"one of {', '.join(RESIZING)}"),
     ):
         if not right:
@@ -362,5 +373,6 @@ def create(
             mlp_dropout=dropout if mlp_dropout is None else mlp_dropout,
             swiglu=swiglu,
         ),
+        stochastic_depth=stochastic_depth,
         dtype=dtype,
     )
