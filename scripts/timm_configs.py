@@ -284,9 +284,11 @@ def mixer(options: Options, sides: Sides) -> Model:
         initial = getattr(options.pop("block_layer"), "keywords", {})
         config |= {"kind": "resmlp", "layer_scale": initial.get("init_values", 1e-4)}
         del options["norm_layer"]
-    else:
+    elif isinstance(ratio, tuple):
         config["token_mlp"] = int(ratio[0] * width)
         ratio = ratio[1]
+    else:
+        raise UnknownOptionError(f"blocks of another kind, {_name(options.get('block_layer'))}")
     config["feed_forward"] = int(ratio * width)
     usual = {"token_mlp": width // 2, "feed_forward": 4 * width}
     return Model("mixer", {name: value for name, value in config.items() if value != usual.get(name)})
@@ -394,13 +396,29 @@ _SEPARABLE, _FUSED = ("ds", "ir"), ("cn", "er")
 _LARGER = ((2.2, 3.6), (4.3, 5.3))
 
 
+# What else timm says of a block, and the only value that the zoo has.
+_PLAIN = {
+    "act_layer": None,
+    "force_in_chs": 0,
+    "noskip": False,
+    "pw_act": False,
+    "pw_kernel_size": 1,
+    "s2d": False,
+}
+_READ = {
+    *("block_type", "out_chs", "stride", "exp_ratio", "se_ratio", "skip"),
+    *("dw_kernel_size", "exp_kernel_size", "kernel_size"),
+}
+
+
 def _stage(blocks: Sequence[Mapping[str, Any]], rounded: Callable[[int], int]) -> zoo.efficientnet.Stage:
     """Returns the blocks of a stage of an EfficientNet."""
     first = blocks[0]
     kind, fused = first["block_type"], first["block_type"] in _FUSED
     size = first.get("dw_kernel_size") or first.get("exp_kernel_size") or first.get("kernel_size")
-    if kind not in (*_SEPARABLE, *_FUSED) or first.get("force_in_chs") or first.get("act_layer"):
-        raise UnknownOptionError(f"blocks {kind} of another kind")
+    odd = {name for name, value in first.items() if name not in _READ and value != _PLAIN.get(name, ...)}
+    if odd or kind not in (*_SEPARABLE, *_FUSED) or (kind == "ir" and first["exp_kernel_size"] != 1):
+        raise UnknownOptionError(f"blocks {kind} of another kind, by {', '.join(sorted(odd))}")
     found = {
         (each["block_type"], each["out_chs"], each.get("exp_ratio"), each.get("se_ratio", 0))
         for each in blocks

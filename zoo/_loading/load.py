@@ -28,6 +28,7 @@ from zoo._loading.located import Located
 from zoo._loading.nnx_model import in_nnx
 from zoo._loading.own_nnx import is_function, load_own
 from zoo._loading.resolve import Name, resolve
+from zoo._loading.terms import log_terms
 from zoo._model import Model, Origin
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
@@ -178,7 +179,7 @@ def load_located(
     new: dict[str, jax.Array] = {}
     if tensors is not None:
         arrays, more = _fitting(located, tensors, access, built, described, config, leeway)
-        notes += more
+        notes += (*more, *log_terms(entry, aloud=aloud))
         flat = lazy.place_all(arrays, cast, sharding)
     if not pretrained or heads.head(entry, config) or leeway.missing:
         new = init.initialize(built, described.inputs, seed, cast, sharding, flat.keys())

@@ -102,3 +102,16 @@ def test_what_the_zoo_lacks_is_named(directory, fields, message):
     changed(directory, **{"model_args": {}, **fields})
     with pytest.raises(zoo.ManifestError, match=re.escape(message)):
         zoo.load(directory)
+
+
+def test_a_license_that_forbids_commercial_use_is_said(directory, caplog):
+    path = directory / "config.json"
+    record = json.loads(path.read_text())["pretrained_cfg"]
+    for license_, says in (("cc-by-nc-4.0", True), ("seer-license", True), ("mit", False)):
+        caplog.clear()
+        changed(directory, pretrained_cfg={**record, "license": license_})
+        notes = zoo.load(directory, pretrained=True).notes
+        assert any("forbids commercial use" in note for note in notes) is says
+        assert ("forbids commercial use" in caplog.text) is says
+        zoo.load(directory)  # new arrays are nobody's
+        assert caplog.text.count("forbids commercial use") == says
