@@ -1,9 +1,9 @@
 """Vision transformers whose attention knows places: BEiT, EVA-02, DINOv3, RoPE-ViT."""
 
 from zoo._nn.patches import patch_inputs as inputs
-from zoo.eva.create import HEADS, POOLING, ROTARY, create
 from zoo.eva.layouts import CONFIG_FIELDS, IGNORED, TORCH_NAMES
 from zoo.eva.model import Eva
+from zoo.eva.options import HEADS, POOLING, ROTARY, create
 
 HEAD, STEM = ("head",), ("patch_embed",)
 CLASSIFIER, CLASSIFYING = {"head": "classification"}, ("classification",)
