@@ -21,6 +21,7 @@ from . import mnasnet as mnasnet
 from . import mobilenet as mobilenet
 from . import regnet as regnet
 from . import resnet as resnet
+from . import segformer as segformer
 from . import segmentation as segmentation
 from . import shufflenet as shufflenet
 from . import squeezenet as squeezenet

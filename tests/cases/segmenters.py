@@ -23,6 +23,31 @@ CASES = {
     )
     for head in ("fcn", "deeplab")
 }
+SEGFORMER = {
+    "num_classes": 5,
+    "widths": [8, 12, 16, 20],
+    "blocks": [1, 2, 1, 1],
+    "heads": [1, 2, 2, 4],
+    "decoder_width": 12,
+}
+# Three: two have the same sum in either order, and how far PyTorch is from itself would not show.
+WIDE = images(3, 40, 72, 3)
+STILL = {"drop_path": 0.0, "classifier_dropout": 0.0}
+CASES["segformer"] = Case(
+    "segformer",
+    {**SEGFORMER, **STILL},
+    published.transformers_segformer,
+    [WIDE],
+    layout="transformers5",
+)
+CASES["segformer, classifier"] = Case(
+    "segformer",
+    {**SEGFORMER, **STILL, "head": "classification"},
+    partial(published.transformers_segformer, "SegformerForImageClassification"),
+    [WIDE],
+    layout="transformers5",
+    slow=True,
+)
 CASES["segmentation, lraspp"] = Case(
     "segmentation",
     {
@@ -48,3 +73,18 @@ DROPOUT_CASES = {
     )
     for head in ("fcn", "deeplab")
 }
+DROPOUT_CASES["segformer"] = Case(
+    "segformer",
+    {**SEGFORMER, **STILL, "dropout": 0.3, "attention_dropout": 0.3},
+    partial(published.transformers_segformer, rate=0.3),
+    [WIDE],
+    layout="transformers5",
+)
+DROPOUT_CASES["segformer, classifier"] = Case(
+    "segformer",
+    {**SEGFORMER, **STILL, "classifier_dropout": 0.3},
+    partial(published.transformers_segformer, classifier_rate=0.3),
+    [WIDE],
+    layout="transformers5",
+    drops_maps=True,
+)

@@ -349,6 +349,34 @@ def transformers_vit(name: str, *, interpolate: bool = False, **options: Any) ->
     return Output(config)
 
 
+def transformers_segformer(
+    name: str = "SegformerForSemanticSegmentation", *, rate: float = 0.0, classifier_rate: float = 0.0
+) -> nn.Module:
+    """A SegFormer by its class's name, with dropouts of one rate in its blocks, and no stochastic depth."""
+    declare_operators()
+    import transformers
+
+    parent = getattr(transformers, name)
+
+    class Output(parent):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).logits
+
+    config = transformers.SegformerConfig(
+        hidden_sizes=[8, 12, 16, 20],
+        depths=[1, 2, 1, 1],
+        num_attention_heads=[1, 2, 2, 4],
+        decoder_hidden_size=12,
+        num_labels=5,
+        drop_path_rate=0.0,
+        hidden_dropout_prob=rate,
+        attention_probs_dropout_prob=rate,
+        classifier_dropout_prob=classifier_rate,
+        attn_implementation="sdpa",
+    )
+    return Output(config)
+
+
 def processor(name: str, **options: Any) -> Any:
     """An image processor of transformers; one on Pillow has a name that ends in Pil."""
     declare_operators()

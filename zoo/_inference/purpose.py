@@ -80,7 +80,7 @@ def encodes_pictures(entry: Entry) -> bool:
 def labels_pixels(entry: Entry) -> bool:
     """Returns whether the model gives logits of each pixel, and none of a picture as a whole."""
     family = families.named(entry.family)
-    return family is not None and "image-segmentation" in family.tasks.values()
+    return family is not None and family.tasks.get(_head(entry)) == "image-segmentation"
 
 
 def _head(entry: Entry) -> str:

@@ -32,6 +32,12 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "BitImageProcessor": {**_ALL, **_CROPPED, **_CLIP, "size": {"shortest_edge": 224}},
     "CLIPImageProcessor": {**_ALL, **_CROPPED, **_CLIP, "size": {"shortest_edge": 224}},
     "SiglipImageProcessor": {**_ALL, **_STANDARD, "size": _SQUARE},
+    "SegformerImageProcessor": {
+        **_ALL,
+        **_IMAGENET,
+        "resample": 2,
+        "size": {"height": 512, "width": 512},
+    },
     "ConvNextImageProcessor": {
         **_ALL,
         **_STANDARD,
@@ -40,7 +46,7 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 # Those for which one number is a square, instead of the shorter side.
-_SQUARES = ("BeitImageProcessor", "DeiTImageProcessor", "ViTImageProcessor")
+_SQUARES = ("BeitImageProcessor", "DeiTImageProcessor", "SegformerImageProcessor", "ViTImageProcessor")
 # Names that such a file has, of which it need not have any particular one.
 FIELDS = {name for options in PROCESSORS.values() for name in options} | {
     "image_processor_type",

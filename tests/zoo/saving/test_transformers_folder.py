@@ -23,6 +23,14 @@ TEXT = {"vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 1, "num_attent
 BERT = {**TEXT, "intermediate_size": 40, "max_position_embeddings": 40}
 CLIP_IMAGE = {**VISION, "intermediate_size": 40, "patch_size": 4}
 CLIP_TEXT = {**BERT, "bos_token_id": 1, "eos_token_id": 2}
+SEGFORMER = {
+    "hidden_sizes": [8, 8, 12, 16],
+    "depths": [1, 1, 1, 1],
+    "num_attention_heads": [1, 1, 2, 2],
+    "sr_ratios": [4, 2, 1, 1],
+    "decoder_hidden_size": 12,
+    "num_labels": 3,
+}
 NAMED = {"id2label": {0: "cat", 1: "dog"}, "label2id": {"cat": 0, "dog": 1}}
 MODELS: dict[str, dict[str, Any]] = {
     "ViTForImageClassification": {**VISION, "intermediate_size": 48, **NAMED},
@@ -40,6 +48,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "CLIPVisionModelWithProjection": {**CLIP_IMAGE, "projection_dim": 20},
     "SiglipModel": {"text_config": CLIP_TEXT, "vision_config": CLIP_IMAGE},
     "SiglipVisionModel": CLIP_IMAGE,
+    "SegformerForSemanticSegmentation": SEGFORMER,
+    "SegformerForImageClassification": SEGFORMER,
     "GPT2LMHeadModel": {"n_embd": 24, "n_layer": 1, "n_head": 3, "vocab_size": 50, "n_positions": 40},
 }
 
