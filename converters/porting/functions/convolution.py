@@ -1,6 +1,7 @@
 """Convolutions whose weights are computed, or are those of another module."""
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -41,19 +42,32 @@ def convolved(e: Emitter, op: Operation) -> Result:
             n=name,
             x=e.get(x, order),
         ), order
-    letters = LETTERS[n]
-    made = expression(
+    made = of_kernel(e, x, e.plain(weight), {**g, "padding": padding})
+    return biased(e, made, g["bias"]), order
+
+
+def of_kernel(e: Emitter, x: Value, kernel: ast.expr, settings: Mapping[str, Any]) -> ast.expr:
+    """Returns a convolution with a kernel as PyTorch's is, (out, in / groups, *spatial).
+
+    Args:
+        e: The emitter.
+        x: The input.
+        kernel: The kernel.
+        settings: `stride`, `dilation` and `groups` as PyTorch has them, `padding` as JAX has it.
+    """
+    n = x.ndim - 2
+    letters, dilation = LETTERS[n], each(settings["dilation"], n)
+    return expression(
         "jax.lax.conv_general_dilated(x, w, strides, padding, rhs_dilation=d, dimension_numbers=n, "
         "feature_group_count=g)",
-        x=e.get(x, order),
-        w=e.plain(weight),
-        strides=stride,
-        padding=padding,
+        x=e.get(x, channels_last(x.ndim)),
+        w=kernel,
+        strides=each(settings["stride"], n),
+        padding=settings["padding"],
         d=unless({*dilation} == {1}, dilation),
         n=(f"N{letters}C", f"OI{letters}", f"N{letters}C"),
-        g=unless(g["groups"] == 1, g["groups"]),
+        g=unless(settings["groups"] == 1, settings["groups"]),
     )
-    return _biased(e, made, g["bias"]), order
 
 
 def _padding(given: Any, n: int) -> Any:
@@ -63,7 +77,8 @@ def _padding(given: Any, n: int) -> Any:
     return tuple((pad, pad) for pad in each(given, n))
 
 
-def _biased(e: Emitter, made: ast.expr, bias: Value | None) -> ast.expr:
+def biased(e: Emitter, made: ast.expr, bias: Value | None) -> ast.expr:
+    """Returns an expression plus a bias, which has one number for each channel."""
     return made if bias is None else expression("y + b", y=made, b=e.plain(bias))
 
 
@@ -91,7 +106,7 @@ def transposed(e: Emitter, x: Value, weight: Value, bias: Value | None, settings
         d=unless({*dilation} == {1}, dilation),
         g=unless(settings["groups"] == 1, settings["groups"]),
     )
-    return _biased(e, made, bias), order
+    return biased(e, made, bias), order
 
 
 def conv_transposed(e: Emitter, op: Operation) -> Result:

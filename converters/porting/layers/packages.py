@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from converters.porting.emit import Emitter, Handler, Result, channels_last, input_of
 from converters.porting.expressions import expression, unless
+from converters.porting.functions.convolution import biased, of_kernel
 from converters.porting.functions.pooling import each
-from converters.porting.graph import Operation
+from converters.porting.graph import Operation, Value
 from converters.porting.layers.convolution import conv
 
 
@@ -32,8 +33,34 @@ def same_pool(name: str) -> Handler:
     return handler
 
 
+def standardized_conv(e: Emitter, op: Operation) -> Result:
+    """Writes a convolution with kernels of mean 0 and variance 1, or of a gain, that pads likewise."""
+    m, x = op.module, input_of(op)
+    padding = "SAME" if m.same_pad else tuple((pad, pad) for pad in each(m.padding, 2))
+    kernel = expression(
+        "nn.standardize(w, axis=a, variance=w.var(a, keepdims=True), epsilon=e)",
+        w=e.plain(_own(op, "weight")),
+        a=(1, 2, 3),
+        e=m.eps,
+    )
+    if hasattr(m, "gain"):
+        kernel = expression("k * (g * s)", k=kernel, g=e.plain(_own(op, "gain")), s=m.scale)
+    made = of_kernel(e, x, kernel, {**vars(m), "padding": padding})
+    return biased(e, made, None if m.bias is None else _own(op, "bias")), channels_last(4)
+
+
+def _own(op: Operation, name: str) -> Value:
+    """Returns an array of a layer as one of the module that calls it."""
+    shape = tuple(getattr(op.module, name).shape)
+    return Value(shape=shape, dtype="float32", other_shape=shape, parameter=f"{op.path}.{name}")
+
+
 LAYERS: dict[str, dict[str, Callable[..., Result]]] = {  # module of the package -> class -> handler
     "timm.layers.conv2d_same": {"Conv2dSame": same_conv},
+    "timm.layers.std_conv": {
+        "StdConv2dSame": standardized_conv,
+        "ScaledStdConv2dSame": standardized_conv,
+    },
     "timm.layers.pool2d_same": {
         "MaxPool2dSame": same_pool("max_pool"),
         "AvgPool2dSame": same_pool("avg_pool"),

@@ -234,12 +234,17 @@ def test_layers_of_images_give_the_same_numbers(name):
     assert max(found) < 1e-12, found
 
 
+@pytest.mark.filterwarnings("ignore:the axes of")
 def test_padding_that_depends_on_the_size_is_not_that_of_one_size():
     declare_operators()
     from timm.layers.conv2d_same import Conv2dSame
     from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
+    from timm.layers.std_conv import ScaledStdConv2dSame, StdConv2dSame
 
-    module = Layers(Conv2dSame(4, 6, 3, stride=2, bias=False), MaxPool2dSame(3, 2), AvgPool2dSame(3, 2))
+    module = Layers(
+        *(Conv2dSame(4, 6, 3, stride=2, bias=False), MaxPool2dSame(3, 2), AvgPool2dSame(3, 2)),
+        *(kind(4, 6, 3, stride=2) for kind in (StdConv2dSame, ScaledStdConv2dSame)),
+    )
     assert max(differences(module, ((2, 4, 6, 8), (3, 4, 7, 9)))) < 1e-12
 
 
