@@ -19,6 +19,7 @@ from converters.porting.methods import Method
 from converters.porting.sizes import MeasuredError
 from converters.porting.stubs import stub
 from converters.porting.unify import Varying
+from converters.porting.widths import Widths
 
 Result: TypeAlias = tuple[ast.expr, Order]
 Handler: TypeAlias = Callable[["Emitter", Operation], Any]
@@ -73,7 +74,7 @@ class Emitter(Body):
         self._functions, self._layers = functions, layers
         found = parent._homes if parent else homes(scope, self._is_inline, measured)
         super().__init__(scope, orders, found, parent)
-        self._narrow: dict[Value, Value] = parent._narrow if parent else {}
+        self.widths: Widths = parent.widths if parent else Widths()
         self._modules: dict[str, Value] = {}
         self._calls: dict[str, int] = {}
 
@@ -140,7 +141,7 @@ class Emitter(Body):
             return  # written where it is used
         if handler is None:
             raise ConversionError(f"{self.where}{operation.function!r} is not known")
-        self._hand_on(operation)
+        self.widths.hand_on(operation)
         found = self._tied(operation) or handler(self, operation)
         results: list[Any] = found if isinstance(found, list) else [found]
         results = results[: len(outputs)]
@@ -156,31 +157,6 @@ class Emitter(Body):
             return
         for value, (whole, order) in zip(outputs, results, strict=True):
             self._assign([value], whole, [order], when=self._when)
-
-    # Types of numbers.
-
-    def narrow(self, value: Value) -> Value | None:
-        """Returns the array whose type a value had before torch code made it float32; None if it did not."""
-        return self._narrow.get(value)
-
-    def widen(self, operation: Operation, before: Value | None) -> None:
-        """Notes that what an operation gives is float32, though `before` may not be; None: it need not be."""
-        for each in values(operation.output):
-            self._narrow.pop(each, None)
-            if before is not None and each.floating:
-                self._narrow[each] = before
-
-    def _hand_on(self, operation: Operation) -> None:
-        """Notes that what comes of float32 is float32; layers compute in a type of their own."""
-        wide = [self._narrow[each] for each in values(_taken(operation)) if each in self._narrow]
-        if wide and not (operation.module is not None and operation.module.state_dict()):
-            self.widen(operation, wide[0])
-
-    def _return_wide(self, operation: Operation, scope: Scope) -> None:
-        """Notes what of a module's results is float32."""
-        for outer, inner in zip(values(operation.output), values(scope.output), strict=True):
-            if inner in self._narrow:
-                self._narrow[outer] = self._narrow[inner]
 
     # Modules within this one.
 
@@ -212,7 +188,7 @@ class Emitter(Body):
             self._when = each.when if around is None else around
             self._emit(each)
         self._operation, self._when = operation, around
-        self._return_wide(operation, scope)
+        self.widths.give_back(operation, scope)
         for outer, inner in zip(values(operation.output), values(scope.output), strict=True):
             self._assign([outer], self.get(inner), [self.order(inner)], when=around)
 
@@ -236,7 +212,7 @@ class Emitter(Body):
         outputs = [*values(operation.output), *self._homes.leaving.get(scope, ())]
         whole = self._shared(operation, made) if self._is_shared(operation) else made
         self._assign(outputs, whole, child.orders, when=self._when)
-        self._return_wide(operation, scope)
+        self.widths.give_back(operation, scope)
 
     def _name(self, operation: Operation) -> str:
         """Returns the path of a module; one without weights is another module in another call."""
@@ -342,10 +318,6 @@ def name_of(e: Emitter, op: Operation) -> Any:
     """Returns the name of a layer, relative to the scope that calls it; none if the root does not hold it."""
     path = e.code.scope.path
     return op.path.removeprefix(f"{path}." if path else "") or DROP
-
-
-def _taken(operation: Operation) -> list[Any]:
-    return [[*operation.arguments], dict(operation.keywords)]
 
 
 class _Same(ast.NodeTransformer):

@@ -53,9 +53,9 @@ def widened(e: Emitter, op: Operation, x: Value) -> ast.expr:
 
     It is traced in float32, and then no cast; a module that computes in another type needs it.
     """
-    if e.narrow(x) is not None:
+    if e.widths.before(x) is not None:
         return e.get(x)
-    e.widen(op, x)
+    e.widths.set(op, x)
     return expression("widened(x)", x=e.get(x))
 
 
@@ -68,13 +68,13 @@ def to(e: Emitter, op: Operation) -> Result:
     kinds += [getattr(torch, each.dtype) for each in like]
     if not kinds or kinds[0] != torch.float32 or x.dtype != "float32":
         return cast(e, x, kinds[0] if kinds else None), e.order(x)
-    before = e.narrow(x)
+    before = e.widths.before(x)
     if before is None and not like and says(*op.place, "float32"):
         return widened(e, op, x), e.order(x)
-    target = like[0] if like and e.narrow(like[0]) is None else before
+    target = like[0] if like and e.widths.before(like[0]) is None else before
     if before is None or target is None or not e.is_known(target):
         return e.get(x), e.order(x)
-    e.widen(op, None)
+    e.widths.set(op, None)
     return expression("x.astype(y.dtype)", x=e.get(x), y=e.get(target)), e.order(x)
 
 
