@@ -83,8 +83,8 @@ def with_generated(path: Path, manifest: Manifest, read: Callable[[Path], Manife
         if twice:
             names = ", ".join(sorted(twice))
             raise ManifestError(f"{str(place)!r} and {path.name} both have {names}; take it out of one.")
-        # An entry of the first is found first, and `made` is asked for no more than is needed.
-        models = ChainMap[str, Entry](dict(manifest.models), cast("Any", made.models))
+        # Of the chain's maps, the last one's names come first.
+        models = ChainMap[str, Entry](cast("Any", made.models), dict(manifest.models))
         pretrained = manifest.pretrained | made.pretrained
         manifest = replace(manifest, models=MappingProxyType(models), pretrained=pretrained)
     return manifest
