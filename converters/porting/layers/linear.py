@@ -32,7 +32,7 @@ def embedding(e: Emitter, op: Operation) -> Result:
     m, x = op.module, input_of(op)
     return expression(
         "nn.Embed(num_embeddings, features, name=n)(x)",
-        num_embeddings=m.num_embeddings,
+        num_embeddings=m.weight.shape[0],  # a tied weight may have other rows than the layer says
         features=m.embedding_dim,
         n=name_of(e, op),
         x=e.get(x),
