@@ -501,7 +501,8 @@ class LPIPS(nn.Module):
 
     def maps(self, x: Tensor) -> list[Tensor]:
         shift, scale = (
-            torch.tensor(each).to(x).view(3, 1, 1) for each in ([-0.03, -0.088, -0.188], [0.458, 0.448, 0.45])
+            torch.tensor(each, dtype=torch.float32).to(x).view(3, 1, 1)  # buffers there, rounded so
+            for each in ([-0.03, -0.088, -0.188], [0.458, 0.448, 0.45])
         )
         x, found = (x - shift) / scale, []
         for index, layer in enumerate(self.net.features):

@@ -279,5 +279,5 @@ def test_the_models_of_the_zoo_do_not_diverge(case: Case) -> None:
     assert not [note for note in comparison.notes if note.startswith("outputs")]
     unnamed = [note.partition(": ")[2].split(", ") for note in comparison.notes if note.startswith("layers")]
     # Joined on one side and apart on the other, in PyTorch in no module of their own.
-    projections = {"qkv", "q_proj", "k_proj", "v_proj", "w12"}
+    projections = {"qkv", "q_proj", "k_proj", "v_proj", "w12", "fc1_g", "fc1_x"}
     assert {layer.rpartition("/")[2] for layers in unnamed for layer in layers} <= projections

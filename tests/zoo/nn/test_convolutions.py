@@ -34,10 +34,11 @@ def test_squeeze_and_excite_is_torchvisions():
 @pytest.mark.parametrize("size", [3, 6])
 def test_same_padding_is_timms(size, stride):
     """For even and odd sides, of which TensorFlow pads one less than the other."""
+    published.declare_operators()
     from timm.layers import Conv2dSame
 
     theirs = randomise(Conv2dSame(4, 6, size, stride, groups=2, bias=False))
-    ours = conv(6, size, stride, 2, same=True, dtype=None)
+    ours = conv(6, size, stride, groups=2, same=True, dtype=None)
     x = np.random.default_rng(0).normal(size=(2, 8, 7, 4))
     with jax.enable_x64(True):
         variables = converters.convert(state_dict(theirs), ours, x)
