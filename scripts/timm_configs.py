@@ -86,7 +86,9 @@ SIZES = {
 
 def _told(family: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the keywords without those that have their default."""
-    create = families.named(family).create  # type: ignore[union-attr]
+    found = families.named(family)
+    assert found, family
+    create = found.create
     defaults = {name: each.default for name, each in inspect.signature(create).parameters.items()}
     size = SIZES.get(family)
     return {name: value for name, value in config.items() if name == size or defaults[name] != value}

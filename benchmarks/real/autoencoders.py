@@ -97,7 +97,7 @@ def run(twin: torch.nn.Module, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
         encoded = twin.encode(first(torch.from_numpy(images)))
         latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
         decoded = twin.decode(latents).sample
-    return tuple(each.movedim(1, -1).numpy() for each in (latents, decoded))  # type: ignore[return-value]
+    return latents.movedim(1, -1).numpy(), decoded.movedim(1, -1).numpy()
 
 
 def first(images: torch.Tensor) -> torch.Tensor:
