@@ -13,7 +13,7 @@ from converters.porting.writing.blocks import Block, names_of
 from converters.porting.writing.classes import Made
 from converters.porting.writing.declaring import Declarations
 from converters.porting.writing.holders import LIST, MODULE, OPEN, Holder, in_order, tree
-from converters.porting.writing.lifting import Lifter, Running
+from converters.porting.writing.lifting import Lifter, Running, as_arguments
 from converters.porting.writing.trees import become, copied, dotted, text
 
 COUNT = "index = count()"
@@ -54,7 +54,7 @@ def declared(
     visited = [lifter.visit(each) for each in body]
     call: list[ast.stmt] = [each for each in visited if not isinstance(each, ast.Pass)]
     modules = [code.scope.module for code in made.body.codes]
-    root = tree(lifter.top, partial(between, modules))
+    root = tree(lifter.top, partial(between, modules), partial(as_arguments, fields=fields))
     absent = _optional(root, call, fields)
     for holder in root.all():
         for reader in holder.item.readers if holder.item is not None else ():

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from flax import nnx
 
+from converters.errors import ConversionError
 from converters.porting.writing.blocks import Block, Chain, Item, number_in, turns
 from converters.porting.writing.paths import Part
 from converters.porting.writing.trees import copied
@@ -88,19 +89,26 @@ class Holder:
         return f"nnx.{self.kind}[{inner}]"
 
 
-def tree(top: Block, between: Between) -> Holder:
+def tree(top: Block, between: Between, change: Callable[[ast.expr], ast.expr]) -> Holder:
     """Returns the module that holds the layers of a body.
 
     Args:
         top: The body.
         between: Gives what PyTorch has at a place of a list that holds no layer; None if that is unknown.
+        change: Reads fields in an expression as the arguments of `__init__`.
+
+    Raises:
+        ConversionError: a name has several layers, and no condition chooses between them.
     """
     root = Holder(home=(top,), between=between)
-    for item in top.items():
+    for item in [*top.items()]:
         at = root
         for part in item.path:
             at = _child(at, part, item)
-        at.item = item
+        if at.item is None:
+            at.item = item
+        else:
+            _join(at.item, item, change)
     for each in root.all():
         if each is not root:
             each.home = _common([item.settled(each.path) for item in each.items()])
@@ -108,6 +116,25 @@ def tree(top: Block, between: Between) -> Holder:
         if each.item is None:
             each.kind = _kind(each)
     return root
+
+
+def _join(first: Item, other: Item, change: Callable[[ast.expr], ast.expr]) -> None:
+    """Makes one layer of two of the same name, which is made by the condition under which the other runs."""
+    common = _common([first.blocks, other.blocks])
+    apart = other.blocks[len(common) :]
+    if len(apart) != 1 or not isinstance(apart[0].head, ast.If):
+        name = ".".join(each.shown for each in first.path)
+        raise ConversionError(f"{name} is called with different settings, and NNX makes a layer once.")
+    test = change(apart[0].head.test)
+    if apart[0].otherwise:
+        test = ast.UnaryOp(op=ast.Not(), operand=test)
+    if first.blocks != common:
+        first.blocks[-1].content.remove(first)
+        common[-1].content.insert(common[-1].content.index(first.blocks[len(common)]), first)
+    other.blocks[-1].content.remove(other)
+    first.made = ast.IfExp(test=test, body=other.made, orelse=first.made)
+    first.kind = first.kind if first.kind == other.kind else CALLABLE
+    first.blocks, first.readers = common, [*first.readers, *other.readers]
 
 
 def _child(holder: Holder, part: Part, item: Item) -> Holder:

@@ -134,7 +134,7 @@ class Lifter(ast.NodeTransformer):
         node.keywords = [e for e in node.keywords if e.arg != "name" and e.arg != "deterministic"]
         if dropout:
             node.keywords.append(ast.keyword(arg="deterministic", value=ast.Constant(value=False)))
-        if "MultiHead" in function:
+        if function == "nn.MultiHeadDotProductAttention":
             node.keywords.append(ast.keyword(arg="decode", value=ast.Constant(value=False)))
         for each in [node, *(part for part in node.args if isinstance(part, ast.Call))]:
             self._told(each)

@@ -123,6 +123,26 @@ def test_a_module_of_nnx_has_its_weights_and_trains_as_pytorch(small, images):
     assert "def create(*, rngs: nnx.Rngs, num_classes: int = 5) -> Small:\n" in found.source
 
 
+class MultiHeadUnit(nn.Module):
+    """Has a name like attention's, and one of two layers under one name."""
+
+    def __init__(self, plain):
+        super().__init__()
+        self.fc = nn.Linear(5, 5)
+        self.norm = nn.LayerNorm(5) if plain else nn.RMSNorm(5, eps=1e-5)
+        self.out = nn.Linear(5, 5)
+
+    def forward(self, x):
+        return x + self.out(torch.relu(self.norm(self.fc(torch.tanh(x)))))
+
+
+def test_a_name_of_several_layers_is_one_of_nnx():
+    module = nn.Sequential(*map(MultiHeadUnit, (True, False, True)))
+    found = converters.port(module, torch.randn(4, 5), target="nnx")
+    assert found.proof.output < 1e-14
+    assert found.source.count("class MultiHeadUnit") == found.source.count("self.norm = ") == 1
+
+
 def test_what_is_no_module_is_refused():
     with pytest.raises(converters.ConversionError, match=r"takes a torch\.nn\.Module, not a function"):
         converters.port(F.relu, torch.ones(2))
