@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from converters.errors import ConversionError
-from scripts.timm_configs import UnknownOptionError
 from scripts.timm_models import Version, versions
+from scripts.timm_terms import UnknownOptionError
 from zoo._loading import layouts
 from zoo._loading.build import build
 from zoo._registry import blocks, generated, manifest, packaged
@@ -257,7 +257,7 @@ def written(made: Mapping[str, Entry], found: Iterable[Version], known: Manifest
         made: Entries by name.
         found: The weights that were looked at.
         known: The manifest that people edit.
-        there: What is in the file.
+        there: The entries that the file has.
     """
     looked = {version.name: version for version in found}
     models = {name: each for name, each in there.models.items() if "." in name and name not in looked} | made

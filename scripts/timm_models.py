@@ -12,7 +12,7 @@ from unittest.mock import patch
 import torch
 
 from scripts import timm_configs
-from scripts.timm_configs import IRRELEVANT, Model
+from scripts.timm_terms import Model
 from tests.reference.published import declare_operators
 
 # Files of timm whose classes the zoo has, or some of them.
@@ -136,7 +136,9 @@ def _built_of(model: str) -> tuple[str, Mapping[str, Any]]:
             model_entrypoint(model)()
         except _CalledError as call:
             kind, options = call.args
-            return kind, {name: value for name, value in options.items() if name not in IRRELEVANT}
+            return kind, {
+                name: value for name, value in options.items() if name not in timm_configs.IRRELEVANT
+            }
     raise AssertionError(f"timm builds {model} in another way")
 
 

@@ -222,7 +222,7 @@ def added(content: str, known: Manifest, made: Mapping[str, Entry], first: Mappi
 
     Args:
         content: The text.
-        known: What is in it.
+        known: The entries that it has.
         made: Entries by `model.tag`.
         first: Tag of the weights that the plain name has, by model.
     """

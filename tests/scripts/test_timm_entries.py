@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts import timm_classes, timm_configs, timm_entries
+from scripts import timm_classes, timm_configs, timm_entries, timm_terms
 from scripts.timm_models import versions
 from zoo._loading.build import build
 from zoo._registry import families, generated, manifest, packaged
@@ -32,7 +32,7 @@ def test_an_entry_is_what_timm_says_and_its_module_has_timms_shapes(there, name)
 
 
 def test_the_file_is_written_as_it_was(there):
-    """Of entries that are made anew, and others that stay."""
+    """A few entries are made anew, all others stay."""
     found = versions(FEW)
     known = manifest.read(packaged.manifest_path())
     made, without = timm_entries.made_of(found, known)
@@ -42,9 +42,9 @@ def test_the_file_is_written_as_it_was(there):
 
 
 def test_an_option_that_the_zoo_does_not_have_is_named():
-    with pytest.raises(timm_configs.UnknownOptionError, match="block_fn=Odd, embed_layer=1"):
+    with pytest.raises(timm_terms.UnknownOptionError, match="block_fn=Odd, embed_layer=1"):
         timm_configs.model("VisionTransformer", {"block_fn": "Odd", "embed_layer": 1}, (224, 224), 7)
-    with pytest.raises(timm_configs.UnknownOptionError, match="Odd"):
+    with pytest.raises(timm_terms.UnknownOptionError, match="Odd"):
         timm_configs.model("Odd", {}, (224, 224), 7)
 
 

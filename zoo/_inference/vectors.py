@@ -33,7 +33,7 @@ def of_texts(
         of: The model before it is loaded.
         model: The same, loaded.
         texts: The texts; one at least.
-        cut: Whether longer texts than the model takes are cut, or refused.
+        cut: If true, longer texts than the model takes are cut; else they are refused.
         batch_size: Texts at a time.
 
     Raises:

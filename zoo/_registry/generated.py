@@ -69,7 +69,7 @@ def with_generated(path: Path, manifest: Manifest, read: Callable[[Path], Manife
 
     Args:
         path: Where the manifest is.
-        manifest: What is in it.
+        manifest: The entries that it has.
         read: Reads such a file: `read`, or `lazy`.
 
     Raises:
