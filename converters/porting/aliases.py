@@ -160,10 +160,8 @@ class Tensors:
 
 
 def _memory(tensor: torch.Tensor) -> int:
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):  # torch raises either for tensors that have no storage
-        return id(tensor)
+    """Returns what tells memory apart; sparse tensors, and those of `torch.vmap`, have none to share."""
+    return int(tensor.untyped_storage()._cdata) if torch._C._has_storage(tensor) else id(tensor)
 
 
 def shares(one: torch.Tensor, two: torch.Tensor) -> bool:

@@ -21,7 +21,7 @@ from converters.porting.dispatch import (
 from converters.porting.graph import Operation, Scope, Size, mapped, values
 from converters.porting.methods import under_way
 from converters.porting.records import Record
-from converters.porting.refusals import refuse_reading, refuse_shape
+from converters.porting.refusals import refuse_made, refuse_reading, refuse_shape
 from converters.porting.surroundings import calls_of_modules, exporting, kind_of
 
 
@@ -47,6 +47,7 @@ class Recorder(Record, TorchFunctionMode):
         super().__init__(root, functions)
         self._partial, self._leaves = partial, leaves
         self._names = {id(module): name for name, module in root.named_modules(remove_duplicate=True)}
+        self._weights = {id(parameter) for parameter in root.parameters()}
         self._quiet = 0
 
     # Functions.
@@ -60,6 +61,8 @@ class Recorder(Record, TorchFunctionMode):
         if name == "__iter__":
             with self:
                 return iter(args[0].unbind(0))
+        if getattr(func, "__module__", "") == torch.nn.init.__name__:
+            refuse_made(name, self._place())
         whole = name in self._functions or not inspect.isfunction(func) or not decomposes(func)
         if not whole:
             with self:
@@ -101,6 +104,8 @@ class Recorder(Record, TorchFunctionMode):
         """Runs a module, and records it as a leaf or as a scope."""
         if self._quiet or (self.scopes and (type(module) is torch.nn.Sequential or under_way(module))):
             return original(module, *args, **kwargs)
+        if self.scopes and any(id(each) not in self._weights for each in module.parameters(recurse=False)):
+            refuse_made(type(module).__name__, self._place())
         kind = kind_of(module, self._leaves) if self.scopes else None
         with self._silence():
             operation = Operation(

@@ -31,7 +31,7 @@ OWNED = {"linear", "conv1d", "conv2d", "conv3d", "batch_norm", "layer_norm", "gr
 
 UPDATED = "updated"  # an operation that keeps what training makes of a buffer
 
-_DECOMPOSED = ("torch.nn.functional", "torch.functional", "torch._tensor", "torch.nn.init")
+_DECOMPOSED = ("torch.nn.functional", "torch.functional", "torch._tensor")
 
 
 def name_of(func: Any) -> str:

@@ -34,7 +34,7 @@ class Homes:
         tables: Weights of embeddings that functions take, too, by name.
         called: Names of the layers that hold their own arrays, as layers of Flax do.
         bare: Names of the modules of whose arrays one is declared by a module around them.
-        settings: What each shared module is made with, as text, by its name.
+        settings: Arguments that each shared module is made with, as text, by its name.
     """
 
     arrays: dict[str, str] = field(default_factory=dict)

@@ -65,6 +65,15 @@ def refuse_shape(name: str, args: Sequence[Any], place: str) -> None:
         )
 
 
+def refuse_made(name: str, place: str) -> NoReturn:
+    """Refuses weights that the module does not keep."""
+    refuse(
+        place,
+        f"`{name}` has weights that are none of the module's, so that no checkpoint has them; make the layer "
+        "in `__init__`, and keep it as an attribute or in a torch.nn.ModuleList.",
+    )
+
+
 def refuse_changed(name: str, place: str) -> NoReturn:
     """Refuses a change in place of what the module keeps."""
     refuse(

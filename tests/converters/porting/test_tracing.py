@@ -434,3 +434,32 @@ def test_arrays_of_a_layer_that_are_used_in_two_ways_are_refused(forward, words)
     kind = type("Twice", (OfLayers,), {"forward": forward})
     with pytest.raises(converters.ConversionError, match=rf"test_tracing\.py:\d+: .*{words}"):
         write(kind().eval(), {"x": torch.randn(4, 6)}, {"x": torch.randn(5, 6)})
+
+
+class MakesALayer(nn.Module):
+    def forward(self, x):
+        return nn.Linear(6, 6)(x)
+
+
+class MakesANorm(nn.Module):
+    def forward(self, x):
+        return nn.LayerNorm(6)(x)
+
+
+class HidesALayer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(6, 6)]
+
+    def forward(self, x):
+        return self.layers[0](x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(MakesALayer, "kaiming_uniform_"), (MakesANorm, "LayerNorm"), (HidesALayer, "Linear")]
+)
+def test_layers_that_the_module_does_not_keep_are_refused(kind, name):
+    _, start = inspect.getsourcelines(kind.forward)
+    words = rf"test_tracing.py:{start + 1}: `{name}` has weights that are none of the module's"
+    with pytest.raises(converters.ConversionError, match=words):
+        converters.port(kind(), torch.randn(2, 6))
