@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from tests.cases.case import Case, images
-from tests.reference.published import (
+from tests.reference.classics import (
     classic,
     classic_of,
     short_googlenet,

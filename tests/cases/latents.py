@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 
 from tests.cases.case import Case, images
+from tests.reference.classics import LPIPS
 from tests.reference.latents import TAESD, AutoencoderKL
-from tests.reference.published import LPIPS
 
 SQUEEZE = {1: 64, 4: 128, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}
 VGG = {3: 64, 8: 128, 15: 256, 22: 512, 29: 512}

@@ -10,7 +10,7 @@ import torch
 import converters
 import zoo
 from tests.equivalence import FORWARD, difference, randomise, run_torch, state_dict
-from tests.reference.published import classic, classic_of, pooled_as_tensorflow
+from tests.reference.classics import classic, classic_of, pooled_as_tensorflow
 from zoo import alexnet, densenet, googlenet, inception, shufflenet, squeezenet, vgg
 from zoo._loading import layouts
 from zoo._loading.build import build

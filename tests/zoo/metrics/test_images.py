@@ -8,7 +8,7 @@ import torch
 
 import zoo
 from tests.equivalence import randomise, state_dict
-from tests.reference.published import LPIPS
+from tests.reference.classics import LPIPS
 from zoo import inception
 from zoo._loading import weights
 from zoo.metrics import fid, image_statistics, inception_score, lpips
