@@ -1,7 +1,9 @@
-"""One process of accelerator.py: SIDE NUMBERS TASK BATCH DIRECTORY; the last has the weights of both sides.
+"""One process of accelerator.py: `card`; `prepare NAME TASK DIRECTORY`; or SIDE NUMBERS TASK BATCH DIRECTORY.
 
-Writes what it computes for `images.npy` where the task is a forward pass, prints a line when it has compiled,
-then for each line with a number of calls the seconds that they take.
+The first prints the card's name, if JAX and PyTorch both see one. The second writes the weights of both sides,
+images and float64's outputs for them. The third writes what it computes for the images where the task is a
+forward pass, prints a line when it has compiled, then for each line with a number of calls the seconds that
+they take.
 """
 
 import sys
@@ -13,6 +15,38 @@ import numpy as np
 
 Run = Callable[[], object]
 CLASSES, PROMPT, TOKENS, RATE = 1000, 32, 128, 1e-3
+EXACT = 8  # images that are compared
+
+
+def card() -> None:
+    import jax
+    import torch
+
+    if torch.cuda.is_available() and jax.default_backend() == "gpu":
+        print(torch.cuda.get_device_name())
+
+
+def prepare(name: str, task: str, place: str) -> None:
+    import jax
+
+    import converters
+    import zoo
+
+    model, directory = zoo.load(name), Path(place)
+    zoo.save(model, directory / "zoo")
+    (directory / "name").write_text(name)
+    images = np.random.default_rng(0).normal(size=(EXACT, 224, 224, 3)).astype(np.float32)
+    np.save(directory / "images.npy", images)
+    if task == "tokens":
+        return
+    tensors = converters.to_torch(
+        model.variables, model.module, jax.ShapeDtypeStruct(images.shape, "float32")
+    )
+    converters.write_checkpoint(tensors, directory / "weights.pth")
+    with jax.enable_x64(True):
+        exact = zoo_model("float64", directory)
+        outputs = jax.jit(lambda model, x: model(x))(exact, images.astype(np.float64))
+        np.save(directory / "exact.npy", outputs)
 
 
 def zoo_forward(numbers: str, directory: Path, images: np.ndarray, batch: int) -> tuple[np.ndarray, Run]:
@@ -176,18 +210,27 @@ TASKS = {
 
 
 def main() -> None:
-    side, numbers, task, batch, directory = sys.argv[1:]
-    images = np.load(Path(directory) / "images.npy")
-    found, run = TASKS[side, task](numbers, Path(directory), images, int(batch))
+    match sys.argv[1:]:
+        case ["card"]:
+            card()
+        case ["prepare", name, task, directory]:
+            prepare(name, task, directory)
+        case [side, numbers, task, batch, directory]:
+            run(side, numbers, task, int(batch), Path(directory))
+
+
+def run(side: str, numbers: str, task: str, batch: int, directory: Path) -> None:
+    images = np.load(directory / "images.npy")
+    found, call = TASKS[side, task](numbers, directory, images, batch)
     if found is not None:
-        np.save(Path(directory) / f"{side}-{numbers}.npy", found)
+        np.save(directory / f"{side}-{numbers}.npy", found)
     for _ in range(2):
-        run()
+        call()
     print("compiled", flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
         for _ in range(int(line)):
-            run()
+            call()
         print(time.perf_counter() - start, flush=True)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import _harness
 import numpy as np
+from _accelerator import TOKENS
 
 WAYS = {
     "forward": (
@@ -35,7 +36,7 @@ MODELS = {
     "tokens": ("gpt2",),
 }
 BATCHES = {"forward": (64,), "training": (64,), "tokens": (1, 32)}
-EXACT = 8  # images that are compared
+SCRIPT = str(Path(__file__).with_name("_accelerator.py"))
 ENVIRONMENT = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    card = subprocess.run([sys.executable, "-c", CARD], capture_output=True, text=True).stdout.strip()
+    card = subprocess.run([sys.executable, SCRIPT, "card"], capture_output=True, text=True).stdout.strip()
     if not card:
         print("no accelerator that both JAX and PyTorch see")
         return
@@ -59,39 +60,13 @@ def main() -> None:
         print(f"\n{_harness.table((task, 'apart', 'items/s', 'times torch'), rows)}\n", flush=True)
 
 
-CARD = """
-import jax, torch
-if torch.cuda.is_available() and jax.default_backend() == "gpu":
-    print(torch.cuda.get_device_name())
-"""
-PREPARE = """
-import sys
-from pathlib import Path
-import jax, numpy as np
-import converters, zoo
-name, directory = sys.argv[1], Path(sys.argv[2])
-model = zoo.load(name)
-zoo.save(model, directory / "zoo")
-(directory / "name").write_text(name)
-images = np.random.default_rng(0).normal(size=(8, 224, 224, 3)).astype(np.float32)
-np.save(directory / "images.npy", images)
-if sys.argv[3] != "tokens":
-    shape = jax.ShapeDtypeStruct(images.shape, "float32")
-    tensors = converters.to_torch(model.variables, model.module, shape)
-    converters.write_checkpoint(tensors, directory / "weights.pth")
-    with jax.enable_x64(True):
-        exact = zoo.load(f"{directory}/zoo", pretrained=True, dtype="float64", param_dtype="float64")
-        np.save(directory / "exact.npy", jax.jit(lambda model, x: model(x))(exact, images.astype(np.float64)))
-"""
-
-
 def rows_of(task: str, name: str, batch: int, rounds: int) -> list[tuple[str, ...]]:
     """A model's rows of a table."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-c", PREPARE, name, directory, task]
+        command = [sys.executable, SCRIPT, "prepare", name, task, directory]
         subprocess.run(command, check=True, env={**ENVIRONMENT, "JAX_PLATFORMS": "cpu"})
         seconds = measure(task, batch, directory, rounds)
-        items = batch * (128 if task == "tokens" else 1)
+        items = batch * (TOKENS if task == "tokens" else 1)
         rows = []
         for side, numbers in WAYS[task]:
             apart = difference(Path(directory), side, numbers) if task == "forward" else None
@@ -114,12 +89,11 @@ def difference(directory: Path, side: str, numbers: str) -> float:
 
 def measure(task: str, batch: int, directory: str, rounds: int) -> dict[tuple[str, str], float]:
     """Median seconds of a call, the sides taking turns."""
-    script = str(Path(__file__).with_name("_accelerator.py"))
     times: dict[tuple[str, str], list[float]] = {way: [] for way in WAYS[task]}
     with ExitStack() as stack:
         workers = {}
         for way in times:
-            command = [sys.executable, script, *way, task, str(batch), directory]
+            command = [sys.executable, SCRIPT, *way, task, str(batch), directory]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             workers[way] = stack.enter_context(subprocess.Popen(command, env=ENVIRONMENT, **pipes))
         for way, worker in workers.items():
