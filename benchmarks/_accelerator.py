@@ -1,9 +1,9 @@
 """One process of accelerator.py: `card`; `prepare NAME TASK DIRECTORY`; or SIDE NUMBERS TASK BATCH DIRECTORY.
 
-The first prints the card's name, if JAX and PyTorch both see one. The second writes the weights of both sides,
-images and float64's outputs for them. The third writes what it computes for the images where the task is a
-forward pass, prints a line when it has compiled, then for each line with a number of calls the seconds that
-they take.
+The first prints the card's name, if JAX and PyTorch both see one. The second writes the weights of both
+sides, images, and float64's outputs for them. The third writes what it computes for the images where the task
+is a forward pass, prints a line when it has compiled, then for each line with a number of calls the seconds
+that they take.
 """
 
 import sys
