@@ -37,9 +37,8 @@ class Field:
     @property
     def annotation(self) -> str:
         """Returns its type."""
-        known = next(each for each in self.values if each is not MISSING and each is not None)
-        shown = _type(known)
-        return f"{shown} | None" if self.optional else shown
+        known = sorted({_type(each) for each in self.values if each is not MISSING and each is not None})
+        return " | ".join([*known, "None"] if self.optional else known)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from converters.porting.dialects import Dialect
-from converters.porting.writing import turning
+from converters.porting.writing import modes, turning
 from converters.porting.writing.between import between
 from converters.porting.writing.blocks import Block, names_of
 from converters.porting.writing.classes import Made
@@ -59,6 +59,7 @@ def declared(
     for holder in root.all():
         for reader in holder.item.readers if holder.item is not None else ():
             become(reader, holder.access())
+    call = modes.alike(call)
     declarations = Declarations(root, fields)
     own = declarations.statements(lifter.top)
     turning.lean(own)

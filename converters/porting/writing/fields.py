@@ -78,7 +78,7 @@ class Fields(Choices):
         names |= _of_several([each for each in numbers if each.varies], {*names.values()})
         for partial, tuples in ((False, False), (True, False), (False, True), (True, True)):
             for column in sorted(numbers, key=lambda each: (each.role == INPUTS, id(each) not in squares)):
-                kind = (MISSING in column.values, isinstance(column.known[0], tuple))
+                kind = (MISSING in column.values, any(isinstance(each, tuple) for each in column.known))
                 if kind != (partial, tuples) or not (column.varies or self._known(column)):
                     continue
                 equal = any(fits(each.values, column.values) for each in self.fields)
@@ -106,6 +106,8 @@ class Fields(Choices):
                 ]
                 return each
         default = getattr(column.nodes[0], "default", MISSING)
+        if column.role == "padding" and 0 in column.values:  # as torch's convolutions have it
+            default = 0
         name = names.get(id(column)) or self._called(column, {*names.values()})
         made = Field(name=name, values=[*column.values], default=default, optional=default is None)
         self.fields.append(made)

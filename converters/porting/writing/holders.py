@@ -125,14 +125,12 @@ def _join(first: Item, other: Item, change: Callable[[ast.expr], ast.expr]) -> N
     if len(apart) != 1 or not isinstance(apart[0].head, ast.If):
         name = ".".join(each.shown for each in first.path)
         raise ConversionError(f"{name} is called with different settings, and NNX makes a layer once.")
-    test = change(apart[0].head.test)
-    if apart[0].otherwise:
-        test = ast.UnaryOp(op=ast.Not(), operand=test)
+    made = (first.made, other.made) if apart[0].otherwise else (other.made, first.made)
     if first.blocks != common:
         first.blocks[-1].content.remove(first)
         common[-1].content.insert(common[-1].content.index(first.blocks[len(common)]), first)
     other.blocks[-1].content.remove(other)
-    first.made = ast.IfExp(test=test, body=other.made, orelse=first.made)
+    first.made = ast.IfExp(test=change(apart[0].head.test), body=made[0], orelse=made[1])
     first.kind = first.kind if first.kind == other.kind else CALLABLE
     first.blocks, first.readers = common, [*first.readers, *other.readers]
 

@@ -39,6 +39,17 @@ def together(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     return made
 
 
+def alike(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Returns statements without conditions for what is the same where they hold and where they do not."""
+    made: list[ast.stmt] = []
+    for each in statements:
+        if isinstance(each, ast.For | ast.If):
+            each.body, each.orelse = alike(each.body), alike(each.orelse)
+        same = isinstance(each, ast.If) and [*map(trees.text, each.body)] == [*map(trees.text, each.orelse)]
+        made += each.body if isinstance(each, ast.If) and same else [each]
+    return made
+
+
 def by_mode(body: list[ast.stmt], orelse: list[ast.stmt], fills: tuple[bool, bool]) -> list[ast.stmt]:
     """Returns the statements of training and eval mode under their conditions.
 

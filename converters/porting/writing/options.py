@@ -26,7 +26,7 @@ def conditions(chosen: Choices, fields: Mapping[int, Field], columns: Sequence[C
         if has not in chosen.flags and opposite not in chosen.flags:
             chosen.flags[has] = _optional(has, fields, columns) or _flag(chosen, has, index)
         flag = chosen.flags.get(has)
-        chosen.conditions[index] = flag if flag is not None else _negated(chosen.flags[opposite])
+        chosen.conditions[index] = flag if flag is not None else negated(chosen.flags[opposite])
     if len(chosen.flags) > MOST_OPTIONS:
         raise ConversionError("too many optional parts")
 
@@ -50,10 +50,26 @@ def _flag(chosen: Choices, has: tuple[bool, ...], index: int) -> str:
         for name in settings[0]:
             if tuple(each.get(name, False) for each in settings) == has and chosen.free(name):
                 return _add_flag(chosen, name, has)
-    hint = _hint(next(iter(chosen.body.rows[index].values())))
-    again = any(hint == _hint(next(iter(row.values()))) for row in chosen.body.rows[index + 1 :])
-    # As in an inverted residual, whose first convolution may be left out.
-    return _add_flag(chosen, chosen.unused("expand" if again and hint != "option" else hint), has)
+    statement = next(iter(chosen.body.rows[index].values()))
+    hint = _hint(statement)
+    again = [row for row in chosen.body.rows[index + 1 :] if hint == _hint(next(iter(row.values())))]
+    if again and hint != "option":
+        others = {code for code, each in zip(chosen.body.codes, has, strict=True) if not each}
+        # As in an inverted residual, whose first convolution may be left out; or one of two layers of a name.
+        hint = _kind(statement) if {*again[0]} == others else "expand"
+    return _add_flag(chosen, chosen.unused(hint), has)
+
+
+def _kind(statement: Any) -> str:
+    """Returns a name for a part after the class of its layer."""
+    for node in ast.walk(statement.expression):
+        if isinstance(node, ast.Call) and any(each.arg == "name" for each in node.keywords):
+            return _snake(trees.dotted(node.func).rpartition(".")[2])
+    return "option"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _add_flag(chosen: Choices, name: str, has: tuple[bool, ...]) -> str:
@@ -61,7 +77,8 @@ def _add_flag(chosen: Choices, name: str, has: tuple[bool, ...]) -> str:
     return f"self.{name}"
 
 
-def _negated(flag: str) -> str:
+def negated(flag: str) -> str:
+    """Returns the condition that holds where another one does not."""
     return flag.replace(" is not None", " is None") if flag.endswith(" is not None") else f"not {flag}"
 
 
@@ -86,5 +103,5 @@ def _hint(statement: Any) -> str:
                 return found
     for node in ast.walk(statement.expression):
         if isinstance(node, ast.Name) and node.id[:1].isupper():
-            return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", node.id).lower()
+            return _snake(node.id)
     return "residual" if isinstance(statement.expression, ast.BinOp) else "option"

@@ -11,7 +11,7 @@ from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
 from converters.porting.writing import bodies, trees
 from converters.porting.writing.compound import Branch, Loop
-from converters.porting.writing.trees import Shape, constant, digits_apart, references
+from converters.porting.writing.trees import Shape, constant, digits_apart, kind, references
 
 WIDEST_TABLE = 4  # columns of a loop's table, if it has few rows
 MANY = 5  # rows that may have more
@@ -184,6 +184,8 @@ def _alike(one: Shape, two: Shape) -> bool:
         return False
     for a, b in zip(map(constant, one.constants), map(constant, two.constants), strict=True):
         if isinstance(a, str) and digits_apart(a)[0] != digits_apart(b)[0]:
+            return False
+        if kind(a) != kind(b):  # which one column of a table cannot have
             return False
     return True
 

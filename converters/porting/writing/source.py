@@ -13,6 +13,7 @@ from converters.porting.writing.columns import MISSING, Field
 from converters.porting.writing.compound import Branch, Loop
 from converters.porting.writing.declared import Declared, declared
 from converters.porting.writing.defaults import trimmed
+from converters.porting.writing.options import negated
 from converters.porting.writing.shorthand import shortened
 from converters.porting.writing.trees import Function
 
@@ -185,7 +186,7 @@ def _add(written: list[ast.stmt], condition: str, part: ast.stmt) -> None:
         if ast.unparse(last.test) == condition and not last.orelse:
             last.body.append(part)
             return
-        if ast.unparse(ast.UnaryOp(op=ast.Not(), operand=last.test)) == condition:
+        if condition == negated(ast.unparse(last.test)) or negated(condition) == ast.unparse(last.test):
             last.orelse.append(part)
             return
     written.append(ast.If(test=test, body=[part], orelse=[]))

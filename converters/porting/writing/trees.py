@@ -26,6 +26,8 @@ ACTIVATIONS = (
     ),
     *("nn.tanh", "nn.softplus", "nn.soft_sign", "nn.leaky_relu", "nn.selu", "nn.celu", "jnp.tanh"),
 )
+# What layers take as one number for all axes, or as numbers for each.
+SIZES = ("strides", "padding", "kernel_dilation")
 PLAIN = ("ctx", "type_comment", "kind")  # parts of a node that say nothing
 
 
@@ -100,7 +102,7 @@ def _walk_node(node: ast.AST, found: Shape) -> None:
         found.tokens.append("optional")  # a field that may be None
         found.constants.append(node)
     elif (isinstance(node, ast.Constant) and kind(node.value)) or is_activation(node):
-        found.tokens.append(kind(constant(node)))
+        found.tokens.append("sizes" if _is_sizes(node) else kind(constant(node)))
         found.constants.append(node)
     elif isinstance(node, ast.Call) and is_activation(node.func) and (len(node.args) != 1 or node.keywords):
         found.tokens += ["Call", ast.unparse(node.func)]
@@ -111,6 +113,10 @@ def _walk_node(node: ast.AST, found: Shape) -> None:
         for name, value in ast.iter_fields(node):
             if name not in PLAIN:
                 _walk(value, found)
+
+
+def _is_sizes(node: Any) -> bool:
+    return getattr(node, "role", "") in SIZES and isinstance(constant(node), int | tuple)
 
 
 def is_activation(node: Any) -> bool:

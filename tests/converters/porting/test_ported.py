@@ -141,6 +141,9 @@ def test_a_name_of_several_layers_is_one_of_nnx():
     found = converters.port(module, torch.randn(4, 5), target="nnx")
     assert found.proof.output < 1e-14
     assert found.source.count("class MultiHeadUnit") == found.source.count("self.norm = ") == 1
+    assert "if layer_norm" in found.source
+    assert found.source.count("self.norm(") == 1  # with nothing to ask in the call
+    assert "self.layer_norm" not in found.source
 
 
 def test_what_is_no_module_is_refused():

@@ -98,6 +98,31 @@ def test_numbers_that_follow_from_a_field_are_written_so() -> None:
     assert "4 * self.features" in text or "self.hidden_features" in text
 
 
+class Padded(nn.Module):
+    """A convolution and its activation, with a kernel of any sides."""
+
+    def __init__(self, inputs: int, outputs: int, sides: Any) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, sides, padding=tuple(each // 2 for each in sides))
+
+    def forward(self, x: Any) -> Any:
+        return torch.relu(self.conv(x))
+
+
+def test_convolutions_with_kernels_of_any_sides_are_one_class() -> None:
+    text = source(nn.Sequential(Padded(4, 4, (1, 1)), Padded(4, 6, (3, 1)), Padded(6, 8, (5, 5))))
+    assert text.count("class Padded") == text.count("nn.Conv(") == 1
+    assert "    kernel_size: tuple[int, int]\n" in text
+    assert "    padding: int | tuple[tuple[int, int], tuple[int, int]] = 0\n" in text
+    assert 'Padded(6, kernel_size=(3, 1), padding=((1, 1), (0, 0)), dtype=self.dtype, name="1")' in text
+
+
+def test_paddings_of_square_kernels_follow_from_these() -> None:
+    text = source(nn.Sequential(Padded(4, 4, (3, 3)), Padded(4, 6, (5, 5)), Padded(6, 8, (7, 7))))
+    assert "(self.kernel_size, self.kernel_size), padding=self.kernel_size // 2" in " ".join(text.split())
+    assert "    kernel_size: int\n" in text
+
+
 def test_equal_layers_are_a_loop_and_what_differs_is_a_table() -> None:
     text = source(nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5))))
     assert "for i in range(5):\n            x = nn.Conv(" in text.replace("input", "x")
