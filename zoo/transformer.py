@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 
 from converters.matching import Fuse
 from zoo._errors import ZooError
-from zoo._nn.attention import attention, key_mask
+from zoo._nn.attention import attention, key_mask, weights_dropout
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.tokens import like_ids, token_ids
@@ -78,7 +78,7 @@ class MultiHeadAttention(nn.Module):
     ) -> jax.Array:
         """(batch, queries, width) and (batch, keys, width) -> (batch, queries, width)."""
         query, key, value = map(self._split, (self.q_proj(x), self.k_proj(other), self.v_proj(other)))
-        dropout = partial(self.weights_dropout, deterministic=False) if train and self.dropout else None
+        dropout = weights_dropout(self.weights_dropout, train=train)
         out = attention(query, key, value, mask=mask, is_causal=is_causal, dropout=dropout)
         return self.out_proj(out.reshape(x.shape))
 

@@ -126,3 +126,21 @@ def test_an_entry_that_does_not_say_how_pictures_become_its_input_has_its_reposi
     read.clear()
     with pytest.raises(zoo.ZooError, match="does not say how images become its input"):
         preprocess.preprocess_located(Located(entry=zoo.info(name)))
+
+
+WRONG = {
+    "no variant 'blip'; choose one of clip, siglip": {"variant": "blip"},
+    "no head 'maps'; choose one of both, text, image": {"head": "maps"},
+    r"image_size=\(30, 30\); expected multiples of \(8, 8\)": {"image_size": 30},
+    "image_width=25; expected a multiple of 3 heads": {"image_width": 25},
+    "text_width=17; expected a multiple of 2 heads": {"text_width": 17},
+    "projection=0; expected 1 or more": {"projection": 0},
+    "projection=16; expected 24, image_width=": {"variant": "siglip"},
+    "no activation named 'swish'": {"text_activation": "swish"},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_impossible_settings_are_refused(message):
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.clip.create(**{**IMAGE, **TEXT, **WRONG[message]})

@@ -36,11 +36,11 @@ def test_images_of_another_size_are_refused() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"kind": "gmlp"}, "kind='gmlp': expected one of mixer, resmlp"),
-        ({"image_size": 20}, r"image_size=\(20, 20\): expected multiples of \(8, 8\)"),
-        ({"kind": "resmlp", "token_mlp": 4}, "token_mlp=4: expected None"),
-        ({"kind": "resmlp", "layer_scale": 0.0}, "layer_scale=0.0: expected above 0"),
-        ({"head": "lm"}, "head='lm': expected one of"),
+        ({"kind": "gmlp"}, "no kind 'gmlp'; choose one of mixer, resmlp"),
+        ({"image_size": 20}, r"image_size=\(20, 20\); expected multiples of \(8, 8\)"),
+        ({"kind": "resmlp", "token_mlp": 4}, "token_mlp=4; expected None"),
+        ({"kind": "resmlp", "layer_scale": 0.0}, "layer_scale=0.0; expected above 0"),
+        ({"head": "lm"}, "no head 'lm'; choose one of"),
         ({"activation": "swish"}, "no activation named 'swish'"),
     ],
 )

@@ -35,7 +35,7 @@ def test_the_entry_has_the_parameters_and_tensors_of_transformers():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"head": "maps"}, "head='maps': expected one of segmentation, classification, none"),
+        ({"head": "maps"}, "no head 'maps'; choose one of segmentation, classification, none"),
         ({"heads": [1, 2]}, r"blocks=\[2, 2, 2, 2\] has 4 stages; expected as many widths, heads"),
         ({"heads": [1, 2, 3, 8]}, "3 heads do not divide a width of 160"),
     ],

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zoo._errors import ZooError
+from zoo._nn.options import check_options
 
 
 class Sampling(NamedTuple):
@@ -70,16 +70,14 @@ def choices(
     Raises:
         ZooError: one of them is out of its range.
     """
-    for name, value, right, expected in (
+    check_options(
         ("temperature", temperature, 0 <= temperature < math.inf, "0, for the likeliest token, or above"),
         ("top_k", top_k, top_k is None or top_k >= 1, "1 or more, or None"),
         ("top_p", top_p, top_p is None or 0 < top_p <= 1, "above 0 and at most 1, or None"),
         ("repetition_penalty", repetition_penalty, 0 < repetition_penalty < math.inf, "above 0"),
         ("no_repeat_ngram_size", no_repeat_ngram_size, no_repeat_ngram_size >= 0, "0, for none, or above"),
         ("min_new_tokens", min_new_tokens, min_new_tokens >= 0, "0 or above"),
-    ):
-        if not right:
-            raise ZooError(f"{name}={value!r}; expected {expected}.")
+    )
     stops = np.atleast_1d(() if eos_token_id is None else eos_token_id)
     draw = Draw(
         temperature=jnp.float32(temperature),

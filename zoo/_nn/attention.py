@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -12,6 +14,11 @@ Dropout = Callable[[jax.Array], jax.Array]
 def key_mask(attention_mask: jax.Array | None) -> jax.Array | None:
     """(batch, length) of ones for tokens to keep -> (batch, 1, 1, length), a mask for `attention`."""
     return None if attention_mask is None else jnp.asarray(attention_mask)[:, None, None, :].astype(bool)
+
+
+def weights_dropout(layer: nn.Dropout, *, train: bool) -> Dropout | None:
+    """Returns a dropout layer as `attention` takes it; None where it drops nothing."""
+    return partial(layer, deterministic=False) if train and layer.rate else None
 
 
 def attention(

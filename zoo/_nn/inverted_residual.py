@@ -38,7 +38,7 @@ class Shape(NamedTuple):
 
     @property
     def adds(self) -> bool:
-        """Whether the block has a residual connection: none stands beside a stride, be it a dilation."""
+        """True if the block has a residual connection: neither a stride nor one made a dilation allows it."""
         return self.stride == 1 and self.inputs == self.outputs
 
 

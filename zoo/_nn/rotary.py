@@ -18,7 +18,8 @@ def rotate(x: jax.Array, angles: ArrayLike, *, halves: bool) -> jax.Array:
     Args:
         x: (batch, length, heads, head_dim); those before the last `places` are left as they are.
         angles: (places, head_dim / 2), or (heads, places, head_dim / 2), in radians.
-        halves: Whether pairs are a number of the first half and one of the second; if false, neighbors.
+        halves: If true, a pair is a number of the first half and its counterpart in the second; else two
+            neighbors.
 
     Returns:
         The same shape, and dtype.

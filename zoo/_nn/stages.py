@@ -72,7 +72,7 @@ def maps_at(
         layers: Layers and functions.
         x: (batch, height, width, channels)
         places: Their indices.
-        train: Whether to train.
+        train: If true, layers run as in training: batch norms by the batch, dropout at random.
         whole: If false, layers behind the last of the places do not run. At first all have to, for the
             parameters that files have.
     """

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
-from zoo._nn.attention import attention, key_mask
-from zoo._nn.images import checked_images
+from zoo._nn.attention import attention, key_mask, weights_dropout
 from zoo._nn.layer_stack import LayerStack
-from zoo._nn.layers import ACTIVATIONS, bicubic
+from zoo._nn.layers import ACTIVATIONS
+from zoo._nn.patches import checked_patches, pair, resized
 from zoo._nn.tokens import like_ids, token_ids
 
 INIT = nn.initializers.normal(0.02)
@@ -96,14 +96,13 @@ class Attention(nn.Module):
         def split(x: jax.Array) -> jax.Array:
             return x.reshape(*x.shape[:2], self.sizes.heads, -1)
 
-        drops = train and self.sizes.attention_dropout
         found = attention(
             split(self.q_proj(queries)),
             split(self.k_proj(states)),
             split(self.v_proj(states)),
             mask=mask,
             is_causal=causal,
-            dropout=partial(self.drop, deterministic=False) if drops else None,
+            dropout=weights_dropout(self.drop, train=train),
         )
         out: jax.Array = self.out_proj(found.reshape(queries.shape))
         return out
@@ -214,20 +213,10 @@ class ImageEmbeddings(nn.Module):
         if self.settings.class_token:
             first = jnp.broadcast_to(self.class_embedding.astype(tokens.dtype), (batch, 1, width))
             tokens = jnp.concatenate([first, tokens], axis=1)
-        return tokens + self._places(down, across)
-
-    def _places(self, down: int, across: int) -> jax.Array:
-        """Returns (tokens, width) vectors for a grid of patches, resized if it is not the model's."""
-        settings = self.settings
-        own = settings.image_size // settings.patch_size
-        table = self.position_embedding(jnp.arange(own**2 + settings.class_token))
-        if (down, across) == (own, own):
-            return table
-        first, rest = jnp.split(table, [int(settings.class_token)])
-        rows, columns = (jnp.asarray(bicubic(own, new), rest.dtype) for new in (down, across))
-        grid = rest.reshape(own, own, -1)
-        resized = jnp.einsum("yY,xX,YXc->yxc", rows, columns, grid, precision="highest")
-        return jnp.concatenate([first, resized.reshape(down * across, -1)])
+        table = self.position_embedding(jnp.arange(self.position_embedding.num_embeddings))[None]
+        own = (self.settings.image_size // self.settings.patch_size,) * 2
+        before = int(self.settings.class_token)
+        return tokens + resized(table, own, (down, across), resizing="transformers", before=before)
 
 
 class PoolingHead(nn.Module):
@@ -319,13 +308,11 @@ class ImageTower(nn.Module):
     def __call__(self, pixel_values: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """(batch, height, width, in_channels) -> (batch, tokens, width) states and (batch, width) pooled."""
         settings = self.settings
-        side, size = settings.patch_size, settings.image_size
-        images = checked_images(
+        images = checked_patches(
             pixel_values,
-            (None, None, settings.in_channels),
-            example=(size, size),
-            fits=lambda height, width: min(height, width) >= side and not (height % side or width % side),
-            rule=f" with sides that are multiples of {side}",
+            settings.in_channels,
+            image_size=pair(settings.image_size),
+            patch_size=pair(settings.patch_size),
             name="pixel_values",
         )
         x = self.embeddings(images)

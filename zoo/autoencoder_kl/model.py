@@ -193,9 +193,9 @@ def create(
         latent_channels: Number of channels of the latents.
         groups: Number of groups of the norms, which divides the widths.
         activation: Name of the activation, one of ACTIVATIONS.
-        attention: Whether there is attention between the encoder and the decoder's stages.
-        quant_conv: Whether a 1x1 convolution ends the encoder; SD3's and FLUX's have none.
-        post_quant_conv: Whether one begins the decoder.
+        attention: If true, the block after the encoder's stages and the one before the decoder's attend.
+        quant_conv: If true, a 1x1 convolution ends the encoder; SD3's and FLUX's have none.
+        post_quant_conv: If true, a 1x1 convolution begins the decoder.
         scaling_factor: Factor by which diffusion models' latents are larger.
         shift_factor: Number that is taken from latents before.
         latents_mean: The same for each channel, instead.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._nn.attention import attention
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 
@@ -94,7 +94,7 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
         split = (*x.shape[:2], self.settings.heads, self.settings.width // self.settings.heads)
         query, key, value = (layer(x).reshape(split) for layer in (self.query, self.key, self.value))
-        dropout = partial(self.dropout, deterministic=False) if train else None
+        dropout = weights_dropout(self.dropout, train=train)
         out = attention(query, key, value, mask=mask, is_causal=self.settings.causal, dropout=dropout)
         return out.reshape(x.shape)
 

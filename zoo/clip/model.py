@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
+from zoo._nn.options import check_choices, check_options
 from zoo._nn.outputs import PairOutput
+from zoo._nn.patches import checked_sides
 from zoo._nn.towers import Dense, ImageSettings, ImageTower, Sizes, TextSettings, TextTower
 from zoo._registry.entry import Input
 
@@ -39,7 +40,23 @@ _TEMPERATURE = {"clip": math.log(1 / 0.07), "siglip": math.log(10)}
 _BIAS = -10.0
 
 
-class CLIP(nn.Module):
+class _Texts:
+    """Sizes of a module whose text encoder has the settings `text`."""
+
+    text: TextSettings
+
+    @property
+    def max_length(self) -> int:
+        """Longest text, in tokens."""
+        return self.text.max_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens in the vocabulary."""
+        return self.text.vocab_size
+
+
+class CLIP(_Texts, nn.Module):
     """Text and image encoder, and the products of their vectors."""
 
     variant: str
@@ -68,16 +85,6 @@ class CLIP(nn.Module):
     def scores(self) -> str:
         """Meaning of an image's logits: one text of all is right, "softmax", or each may be, "sigmoid"."""
         return "softmax" if self.variant == "clip" else "sigmoid"
-
-    @property
-    def max_length(self) -> int:
-        """Longest text, in tokens."""
-        return self.text.max_length
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens in the vocabulary."""
-        return self.text.vocab_size
 
     def get_text_features(
         self,
@@ -133,7 +140,7 @@ class CLIP(nn.Module):
         )
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(_Texts, nn.Module):
     """The text encoder alone."""
 
     text: TextSettings
@@ -148,16 +155,6 @@ class TextEncoder(nn.Module):
     def embedding_size(self) -> int:
         """Size of the vectors."""
         return self.projection or self.text.head or self.text.sizes.width
-
-    @property
-    def max_length(self) -> int:
-        """Longest text, in tokens."""
-        return self.text.max_length
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens in the vocabulary."""
-        return self.text.vocab_size
 
     def __call__(
         self,
@@ -286,17 +283,14 @@ def create(
     """
     size = text_width if projection is None else projection
     is_clip, both = variant == "clip", head == "both"
-    for name, value, right, expected in (
-        ("variant", variant, variant in VARIANTS, f"one of {', '.join(VARIANTS)}"),
-        ("head", head, head in HEADS, f"one of {', '.join(HEADS)}"),
-        ("image_size", image_size, image_size % patch_size == 0, f"a multiple of {patch_size}"),
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
+    checked_sides(image_size, patch_size)
+    check_options(
         ("image_width", image_width, image_width % image_heads == 0, f"a multiple of {image_heads} heads"),
         ("text_width", text_width, text_width % text_heads == 0, f"a multiple of {text_heads} heads"),
         ("projection", size, size or not both, "1 or more, unless one encoder is alone"),
         ("projection", size, is_clip or not both or size == image_width, f"{image_width}, image_width="),
-    ):
-        if not right:
-            raise ZooError(f"{name}={value!r}: expected {expected}.")
+    )
     text = TextSettings(
         sizes=Sizes(
             width=text_width,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from zoo._nn.attention import attention
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.convolutions import stochastic_depth
 from zoo._nn.layers import ACTIVATIONS, LayerScale
 from zoo._nn.patches import Sides
@@ -114,8 +114,7 @@ class Attention(nn.Module):
             query, key = (rotate(each, places.angles, halves=sizes.halves) for each in (query, key))
         if sharing := sizes.heads // self.key_value_heads - 1:
             key, value = (jnp.repeat(each, sharing + 1, axis=2) for each in (key, value))
-        drops = train and sizes.attention_dropout
-        dropout = partial(self.weights_drop, deterministic=False) if drops else None
+        dropout = weights_dropout(self.weights_drop, train=train)
         bias = self._bias(places)
         bias = bias if bias is None else bias.astype(query.dtype)
         out = attention(query, key, value, bias=bias, dropout=dropout).reshape(x.shape)

@@ -118,8 +118,9 @@ class Eva(nn.Module):
         tokens = [jnp.broadcast_to(each, (batch, *each.shape[1:])).astype(x.dtype) for each in before]
         x = jnp.concatenate([*tokens, x], axis=1)
         if self.positions:
-            first, rest = jnp.split(self.pos_embed, [self.placed], axis=1)
-            places = jnp.concatenate([first, resized(rest, self.grid, grid, self.sizes.resizing)], axis=1)
+            places = resized(
+                self.pos_embed, self.grid, grid, resizing=self.sizes.resizing, before=self.placed
+            )
             x = x.at[:, self.others - self.placed :].add(places.astype(x.dtype))
         x = self.drop(x, deterministic=not train)
         embedded: jax.Array = self.norm_pre(x) if self.pre_norm else x
@@ -145,8 +146,9 @@ class Eva(nn.Module):
         self, images: jax.Array, masked: jax.Array | None, *, keep: bool, train: bool
     ) -> tuple[jax.Array, list[Any]]:
         """Returns what leaves the last block; with `keep`, also what enters the first and leaves each."""
-        sides = {"image_size": self.image_size, "patch_size": self.patch_size}
-        images = checked_patches(images, self.in_channels, **sides)
+        images = checked_patches(
+            images, self.in_channels, image_size=self.image_size, patch_size=self.patch_size
+        )
         grid = (images.shape[1] // self.patch_size[0], images.shape[2] // self.patch_size[1])
         angles: Any = self._angles(grid, train=train)
         own: Any = None  # angles of each block

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
-from zoo._nn.patches import pair
+from zoo._nn.options import check_choices, check_options
+from zoo._nn.patches import checked_sides, pair
 from zoo._nn.stages import stage_indices
 from zoo.eva.layers import NORMS, Sizes
 from zoo.eva.model import POOL_HEADS, Eva
@@ -133,14 +133,21 @@ def create(
     Raises:
         ZooError: sizes that do not fit each other, or no such activation, head, norm, pooling or rotary.
     """
-    image, patch = pair(image_size), pair(patch_size)
+    check_choices(
+        head=(head, HEADS),
+        pooling=(pooling, POOLING),
+        rotary=(rotary, (None, *ROTARY)),
+        rotary_order=(rotary_order, _ORDERS),
+        resizing=(resizing, _RESIZING),
+        norm=(norm, NORMS),
+    )
+    image, patch = checked_sides(image_size, patch_size)
     few = heads if key_value_heads is None else key_value_heads
     shared = (few,) * depth if isinstance(few, int) else tuple(few)
     grid = (image[0] // patch[0], image[1] // patch[1])
     relative = relative_bias or shared_relative_bias
     equal = len({*shared}) <= 1 and not stochastic_depth
-    for name, value, right, expected in (
-        ("image_size", image, not (image[0] % patch[0] or image[1] % patch[1]), f"multiples of {patch}"),
+    check_options(
         ("width", width, width % heads == 0, f"a number that {heads} heads can share"),
         (
             "width",
@@ -151,23 +158,15 @@ def create(
         ("width", width, pooling != "attention" or width % POOL_HEADS == 0, f"a multiple of {POOL_HEADS}"),
         ("key_value_heads", shared, len(shared) == depth, f"one for each of {depth} blocks"),
         ("key_value_heads", shared, not any(heads % each for each in shared), f"divisors of heads={heads}"),
-        ("head", head, head in HEADS, f"one of {', '.join(HEADS)}"),
-        ("pooling", pooling, pooling in POOLING, f"one of {', '.join(POOLING)}"),
         ("pooling", pooling, class_token or pooling != "token", "another one without a class token"),
-        ("rotary", rotary, rotary is None or rotary in ROTARY, f"None, or one of {', '.join(ROTARY)}"),
-        ("rotary_order", rotary_order, rotary_order in _ORDERS, f"one of {', '.join(_ORDERS)}"),
         ("rotary_grid", rotary_grid, rotary_grid is None or rotary == "axial", 'None without rotary="axial"'),
         ("rotary_offset", rotary_offset, not rotary_offset or rotary == "axial", '0 without rotary="axial"'),
         ("registers", registers, not (relative and registers), "0 with biases of relative places"),
         ("class_token", class_token, class_token or not relative, "True with biases of relative places"),
-        ("resizing", resizing, resizing in _RESIZING, f"one of {', '.join(_RESIZING)}"),
         ("rotary_rescale", rotary_rescale, (rotary_rescale or 1) >= 1, "a number of at least 1, or None"),
-        ("norm", norm, norm in NORMS, f"one of {', '.join(NORMS)}"),
         ("layer_scale", layer_scale, not (layer_scale and post_norm), "0 with post_norm=True"),
         ("scan", scan, equal or not scan, "False where blocks differ: key_value_heads, stochastic_depth"),
-    ):
-        if not right:
-            raise ZooError(f"{name}={value!r}: expected {expected}.")
+    )
     return Eva(
         image_size=image,
         patch_size=patch,

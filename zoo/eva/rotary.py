@@ -21,7 +21,7 @@ class Rotary(NamedTuple):
         base: Quotient of the largest frequency and, almost, the smallest one.
         trained: Grid of patches whose places others are stretched to, or none.
         offset: Place of the first patch.
-        across_first: Whether the places across come before those down.
+        across_first: If true, the places across come before those down.
         rescale: Largest factor, and divisor, of the places in training; 1 leaves them.
     """
 
@@ -34,7 +34,7 @@ class Rotary(NamedTuple):
 
     @property
     def halves(self) -> bool:
-        """Whether a turned pair is a number of the first half and one of the second."""
+        """True if a turned pair is a number of the first half and one of the second; see `rotate`."""
         return self.kind == "dinov3"
 
     def places(self, grid: Sides) -> np.ndarray:

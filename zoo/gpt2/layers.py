@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
-from zoo._nn.attention import attention
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 
@@ -108,7 +108,7 @@ class Attention(nn.Module):
             mask=context.mask,
             is_causal=cache is None,
             scale=None if self.settings.scale_attention else 1.0,
-            dropout=partial(self.attn_dropout, deterministic=False) if context.train else None,
+            dropout=weights_dropout(self.attn_dropout, train=context.train),
         )
         out = self.resid_dropout(self.c_proj(out.reshape(x.shape)), deterministic=not context.train)
         return out, made

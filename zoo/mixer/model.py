@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.images import checked_images
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
-from zoo._nn.patches import Sides, pair, patch_map
+from zoo._nn.options import check_choices, check_options
+from zoo._nn.patches import Sides, checked_sides, patch_map
 from zoo._nn.stages import stage_indices
 from zoo.mixer.layers import Block, Dense, Sizes
 
@@ -129,16 +129,12 @@ def create(
     Raises:
         ZooError: sizes that do not fit each other, or no such activation, head or kind.
     """
-    image, patch = pair(image_size), pair(patch_size)
-    for name, value, right, expected in (
-        ("kind", kind, kind in KINDS, f"one of {', '.join(KINDS)}"),
-        ("image_size", image, not (image[0] % patch[0] or image[1] % patch[1]), f"multiples of {patch}"),
+    check_choices(kind=(kind, KINDS), head=(head, HEADS))
+    image, patch = checked_sides(image_size, patch_size)
+    check_options(
         ("token_mlp", token_mlp, token_mlp is None or kind == "mixer", 'None without kind="mixer"'),
         ("layer_scale", layer_scale, layer_scale or kind == "mixer", 'above 0 with kind="resmlp"'),
-        ("head", head, head in HEADS, f"one of {', '.join(HEADS)}"),
-    ):
-        if not right:
-            raise ZooError(f"{name}={value!r}: expected {expected}.")
+    )
     return Mixer(
         image_size=image,
         patch_size=patch,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._nn.attention import attention
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.convolutions import conv, stochastic_depth
 from zoo._nn.layers import ACTIVATIONS, BatchNorm, bilinear
 
@@ -93,10 +93,11 @@ class Attention(nn.Module):
             return x.reshape(x.shape[0], -1, self.sizes.heads, self.sizes.width // self.sizes.heads)
 
         read = self.sequence_reduction(x) if self.sizes.reduction > 1 else x
-        drops = train and self.options.attention_dropout
-        dropout = partial(self.drop, deterministic=False) if drops else None
         found = attention(
-            split(self.q_proj(x)), split(self.k_proj(read)), split(self.v_proj(read)), dropout=dropout
+            split(self.q_proj(x)),
+            split(self.k_proj(read)),
+            split(self.v_proj(read)),
+            dropout=weights_dropout(self.drop, train=train),
         )
         out: jax.Array = self.o_proj(found.reshape(x.shape))
         return out

@@ -16,6 +16,7 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import rising
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import check_activation
+from zoo._nn.options import check_choices
 from zoo.segformer.layers import DecodeHead, Dense, Encoder, Options, StageSizes
 
 HEAD, STEM = ("decode_head/classifier", "classifier"), ("segformer/stages_0/patch_embeddings/proj",)
@@ -136,8 +137,7 @@ def create(
         ZooError: sizes that do not fit each other, or no such head or activation.
     """
     lists = (widths, heads, reductions, patch_sizes, strides, mlp_ratios)
-    if head not in HEADS:
-        raise ZooError(f"head={head!r}: expected one of {', '.join(HEADS)}.")
+    check_choices(head=(head, HEADS))
     if {len(each) for each in lists} != {len(blocks)}:
         raise ZooError(
             f"blocks={[*blocks]} has {len(blocks)} stages; expected as many widths, heads, reductions, "

@@ -11,7 +11,7 @@ import numpy as np
 from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
 
-from zoo._nn.attention import attention
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.convolutions import run, stochastic_depth
 from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.windows import Window, join, offsets, partition, position_bias, region_bias
@@ -130,8 +130,7 @@ class WindowAttention(nn.Module):
             factors = jnp.exp(jnp.minimum(self.logit_scale, math.log(LARGEST_SCALE)))
             query = _unit(query) * factors[:, 0].astype(query.dtype)
             key, scale = _unit(key), 1.0
-        drops = train and self.sizes.attention_dropout
-        dropout = partial(self.weights_drop, deterministic=False) if drops else None
+        dropout = weights_dropout(self.weights_drop, train=train)
         bias = jnp.broadcast_to(bias, (batch, windows, *bias.shape[1:])).reshape(-1, *bias.shape[1:])
         out = attention(query, key, value, scale=scale, bias=bias, dropout=dropout).reshape(x.shape)
         dropped: jax.Array = self.drop(self.proj(out), deterministic=not train)

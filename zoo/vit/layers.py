@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._nn.attention import attention
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.convolutions import stochastic_depth
 from zoo._nn.layers import ACTIVATIONS, LayerScale
 
@@ -49,8 +49,7 @@ class Attention(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(batch, length, width) -> the same shape."""
         qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.sizes.heads, -1)
-        drops = train and self.sizes.attention_dropout
-        dropout = partial(self.weights_drop, deterministic=False) if drops else None
+        dropout = weights_dropout(self.weights_drop, train=train)
         out = attention(*jnp.moveaxis(qkv, 2, 0), dropout=dropout).reshape(x.shape)
         dropped: jax.Array = self.drop(self.proj(out), deterministic=not train)
         return dropped

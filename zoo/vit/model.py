@@ -107,13 +107,13 @@ class ViT(nn.Module):
 
     def _positions(self, grid: Sides) -> jax.Array:
         """Returns (1, tokens, width) embeddings for a grid of patches, resized if it is not the model's."""
-        tokens, patches = jnp.split(self.pos_embed, [self.placed], axis=1)
-        return jnp.concatenate([tokens, resized(patches, self.grid, grid, self.resizing)], axis=1)
+        return resized(self.pos_embed, self.grid, grid, resizing=self.resizing, before=self.placed)
 
     def _embedded(self, images: jax.Array, masked: jax.Array | None, *, train: bool) -> jax.Array:
         """Returns the (batch, tokens, width) input of the first block."""
-        sides = {"image_size": self.image_size, "patch_size": self.patch_size}
-        images = checked_patches(images, self.in_channels, **sides)
+        images = checked_patches(
+            images, self.in_channels, image_size=self.image_size, patch_size=self.patch_size
+        )
         x = self.patch_embed(images)
         batch, grid = x.shape[0], (x.shape[1], x.shape[2])
         x = x.reshape(batch, -1, x.shape[-1])

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from jax.typing import DTypeLike
 
-from zoo._errors import ZooError
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
-from zoo._nn.patches import RESIZING, pair
+from zoo._nn.options import check_choices, check_options
+from zoo._nn.patches import RESIZING, checked_sides
 from zoo._nn.stages import stage_indices
 from zoo.vit.layers import Sizes
 from zoo.vit.model import ViT
@@ -105,13 +105,13 @@ def create(
     Raises:
         ZooError: sizes that do not fit each other, or no such activation, head, pooling or resizing.
     """
-    image, patch = pair(image_size), pair(patch_size)
+    image, patch = checked_sides(image_size, patch_size)
     pooling = pooling or ("both" if distilled else "token")
     if head == "pooler":
         representation = representation or True
     norm_after_pooling = pooling == "average" if fc_norm is None else fc_norm
-    for name, value, right, expected in (
-        ("image_size", image, not (image[0] % patch[0] or image[1] % patch[1]), f"multiples of {patch}"),
+    check_choices(head=(head, HEADS), pooling=(pooling, POOLING), resizing=(resizing, RESIZING))
+    check_options(
         ("width", width, width % heads == 0, f"a number that {heads} heads can share"),
         ("fc_norm", fc_norm, not (norm_after_pooling and pooling == "both"), 'False with pooling="both"'),
         (
@@ -121,8 +121,6 @@ def create(
             "False where nothing is pooled",
         ),
         ("representation", representation, not (pooling == "both" and representation), "0 with two tokens"),
-        ("head", head, head in HEADS, f"one of {', '.join(HEADS)}"),
-        ("pooling", pooling, pooling in POOLING, f"one of {', '.join(POOLING)}"),
         ("pooling", pooling, pooling != "both" or distilled, "another one without distilled=True"),
         ("pooling", pooling, class_token or pooling in _UNCLASSED, f"one of {', '.join(_UNCLASSED)}"),
         ("distilled", distilled, class_token or not distilled, "False without a class token"),
@@ -132,10 +130,7 @@ def create(
             not (scan and stochastic_depth),
             "False with stochastic_depth, which blocks differ in",
         ),
-        ("resizing", resizing, resizing in RESIZING, f"one of {', '.join(RESIZING)}"),
-    ):
-        if not right:
-            raise ZooError(f"{name}={value!r}: expected {expected}.")
+    )
     return ViT(
         image_size=image,
         patch_size=patch,
