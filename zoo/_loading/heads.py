@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from inspect import signature
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -84,54 +84,49 @@ def check_effect(entry: Entry, config: Mapping[str, Any]) -> None:
         )
 
 
-def own_head(entry: Entry) -> Any:
-    """The head that an entry's weights are for; None where its family has no choice of heads."""
-    if entry.family is None:
-        return None
-    keyword = signature(families.family(entry).create).parameters.get("head")
-    return entry.config.get("head", keyword.default) if keyword else None
+class OtherHead(NamedTuple):
+    """Differences of a chosen head from the one that the weights are for.
+
+    Attributes:
+        own: The weights' own head.
+        whole: The module with that head.
+        shared: The layers of the family's HEAD that both have: of a classifier of tokens, for example, whose
+            tensors have the names and perhaps the shapes of one of texts.
+        unneeded: The layers that only the weights' own head has.
+    """
+
+    own: str
+    whole: nn.Module
+    shared: tuple[str, ...]
+    unneeded: tuple[str, ...]
 
 
-def foreign(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The layers of the family's HEAD that the weights have for another head than the chosen one.
-
-    Such as a classifier of tokens, whose tensors have the names and perhaps the shapes of one of texts.
+def other_head(entry: Entry, config: Mapping[str, Any]) -> OtherHead | None:
+    """Returns how the chosen head differs; None where it is the weights' own, or the family has no choice.
 
     Raises:
-        WeightsError: the chosen head needs them, and nothing allows to initialize them.
+        WeightsError: the chosen head needs layers of the other one, and nothing allows to initialize them.
     """
-    own, chosen = own_head(entry), config.get("head")
-    if None in (own, chosen) or own == chosen:
-        return ()
-    theirs, ours = (_layers(entry, head) for head in (own, chosen))
+    chosen = config.get("head")
+    if chosen is None or entry.family is None:
+        return None
+    keyword = signature(families.family(entry).create).parameters.get("head")
+    own = entry.config.get("head", keyword.default) if keyword else None
+    if own in (None, chosen):
+        return None
+    (whole, theirs), (_, ours) = (_with_layers(entry, {**config, "head": head}) for head in (own, chosen))
     shared = tuple(layer for layer in families.family(entry).head if layer in theirs & ours)
     if shared and "num_classes" not in config:
         raise WeightsError(
             f"{entry.name!r} has weights for the head {own!r}, which are none for {chosen!r}; "
             "with num_classes= a new head is initialised."
         )
-    return shared
+    return OtherHead(own=own, whole=whole, shared=shared, unneeded=tuple(sorted(theirs - ours)))
 
 
-def unneeded(entry: Entry, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The layers that the weights have for their own head, and a chosen other one lacks."""
-    own, chosen = own_head(entry), config.get("head")
-    if None in (own, chosen) or own == chosen:
-        return ()
-    return tuple(sorted(_layers(entry, own) - _layers(entry, chosen)))
-
-
-def whole(entry: Entry, config: Mapping[str, Any]) -> nn.Module | None:
-    """The module with the head that the weights are for; None where it is the chosen one."""
-    own, chosen = own_head(entry), config.get("head")
-    if None in (own, chosen) or own == chosen:
-        return None
-    return build(entry, config={**config, "head": own})[0]
-
-
-def _layers(entry: Entry, head: Any) -> set[str]:
-    module, described = build(entry, config={"head": head})
-    return {path.split("/")[1] for path in init.shapes(module, described.inputs)}
+def _with_layers(entry: Entry, config: Mapping[str, Any]) -> tuple[nn.Module, set[str]]:
+    module, described = build(entry, config=config)
+    return module, {path.split("/")[1] for path in init.shapes(module, described.inputs)}
 
 
 def without_head(
@@ -164,10 +159,12 @@ def without_head(
 
 
 def drop_mismatched(
-    arrays: Mapping[str, Any], shapes: Shapes, names: tuple[str, ...], others: tuple[str, ...] = ()
-) -> tuple[dict[str, Any], dict[str, jax.ShapeDtypeStruct]]:
-    """Both without the head's arrays that are not the same in both, or are of another head."""
-    other = {
+    arrays: Mapping[str, Any], shapes: Shapes, names: tuple[str, ...], other: OtherHead | None = None
+) -> tuple[dict[str, Any], dict[str, jax.ShapeDtypeStruct], tuple[str, ...]]:
+    """Both without the head's arrays that are not the same in both, or are of another head; and a note."""
+    unneeded = other.unneeded if other else ()
+    others = (*other.shared, *unneeded) if other else ()
+    dropped = {
         path
         for path in chain(arrays, shapes)
         if path.split("/")[1] in others
@@ -176,9 +173,11 @@ def drop_mismatched(
             and not (path in arrays and path in shapes and arrays[path].shape == shapes[path].shape)
         )
     }
+    note = f"left out the layers of the head {other.own!r}: {', '.join(unneeded)}" if other else ""
     return (
-        {path: array for path, array in arrays.items() if path not in other},
-        {path: shape for path, shape in shapes.items() if path not in other},
+        {path: array for path, array in arrays.items() if path not in dropped},
+        {path: shape for path, shape in shapes.items() if path not in dropped},
+        (note,) if unneeded else (),
     )
 
 

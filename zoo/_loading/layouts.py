@@ -5,7 +5,7 @@ silently dropped.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from converters.matching import (
 )
 from converters.tensors import Tensors, notes_of
 from zoo._errors import WeightsError
-from zoo._loading.heads import without_head
+from zoo._loading.heads import OtherHead, without_head
 from zoo._registry import families
 from zoo._registry.entry import Entry, Input
 
@@ -87,9 +87,8 @@ def fitted(
     source: Mapping[str, Any],
     module: nn.Module,
     head: tuple[str, ...] = (),
-    others: tuple[str, ...] = (),
+    other: OtherHead | None = None,
     leeway: Leeway = NO_LEEWAY,
-    whole: nn.Module | None = None,
 ) -> Fitted:
     """Finds which tensors make which arrays; reads none but tied ones.
 
@@ -98,9 +97,8 @@ def fitted(
         source: Their tensors.
         module: The module that they are for.
         head: Layers whose tensors need not fit.
-        others: Layers whose tensors are of another head, and are left out.
+        other: The weights' own head where it is not the module's: its tensors are left out.
         leeway: Tensors and arrays that may be left over or missing, too.
-        whole: A module with another head, whose tensors may be left over where this module lacks the layers.
 
     Raises:
         ConversionError: they do not fit the module.
@@ -108,11 +106,10 @@ def fitted(
     """
     tensors, layouts = as_tensors(source), _layouts(entry)
     inspection, unused = _inspected(module, entry.inputs), _unused(entry, head)
-    if whole is not None:
-        names = {
-            name for layout in layouts.values() for name in _spare(entry, whole, inspection, tensors, layout)
-        }
-        unused = {**unused, **dict.fromkeys(sorted(names), "the other head")}
+    if other:
+        spare = sorted({*_spare(entry, other.whole, inspection, tensors, layouts.values())})
+        unused = {**unused, **dict.fromkeys(spare, "the other head")}
+    others = other.shared if other else ()
     allowed = (*_tied_names(entry), *unused, *leeway.ignore)
 
     def attempt(layout: str, more: NamesAndRules = ()) -> Fit:
@@ -154,15 +151,21 @@ def _inspected(module: nn.Module, inputs: Sequence[Input]) -> Inspection:
 
 
 def _spare(
-    entry: Entry, whole: nn.Module, inspection: Inspection, tensors: Tensors, layout: NamesAndRules
+    entry: Entry,
+    whole: nn.Module,
+    inspection: Inspection,
+    tensors: Tensors,
+    layouts: Iterable[NamesAndRules],
 ) -> Iterator[str]:
     """Yields regular expressions for the tensors of the layers that only the whole module has."""
     present = {array.path for array in inspection.arrays}
-    inputs = families.family(entry).inputs(whole, entry.inputs)  # another head may take others
-    found = best_fit(_inspected(whole, inputs), tensors, layout, (), (), ())
-    for link in found.links:
-        if not any(array.path in present for array in link.arrays):
-            yield from (re.escape(name.removeprefix(found.prefix)) for name in link.tensors)
+    # Another head may take other inputs.
+    inspected = _inspected(whole, families.family(entry).inputs(whole, entry.inputs))
+    for layout in layouts:
+        found = best_fit(inspected, tensors, layout, (), (), ())
+        for link in found.links:
+            if not any(array.path in present for array in link.arrays):
+                yield from (re.escape(name.removeprefix(found.prefix)) for name in link.tensors)
 
 
 def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str]:

@@ -225,34 +225,19 @@ def _fitting(
 ) -> Loaded:
     """Returns the arrays of the weights for a module that was built with a changed config, and notes."""
     entry = located.entry
-    head, donor_config = heads.head(entry, config), heads.weights_config(entry, config)
-    if donor_config == config:
-        others = heads.foreign(entry, config)
-        # In PyTorch's files these are tensors; here they are the zoo's own arrays.
-        unneeded = () if entry.layout else heads.unneeded(entry, config)
-        arrays, notes = _pretrained(
-            located.with_inputs(described.inputs),
-            tensors,
-            access,
-            built,
-            head,
-            (*others, *unneeded),
-            leeway,
-            heads.whole(entry, config),
-        )
-        left = f"left out the layers of the head {heads.own_head(entry)!r}: {', '.join(unneeded)}"
-        return arrays, (*notes, left) if unneeded else notes
-    donor, fitting = build(entry, config=donor_config)
+    donor_config = heads.weights_config(entry, config)
+    same = donor_config == config
+    donor, fitting = (built, described) if same else build(entry, config=donor_config)
     arrays, notes = _pretrained(
         located.with_inputs(fitting.inputs),
         tensors,
         access,
         donor,
-        head,
-        leeway=leeway,
-        whole=heads.whole(entry, donor_config),
+        heads.head(entry, config),
+        heads.other_head(entry, donor_config),
+        leeway,
     )
-    return heads.adapt_stem(entry, arrays, described.config["in_channels"]), notes
+    return arrays if same else heads.adapt_stem(entry, arrays, described.config["in_channels"]), notes
 
 
 def _pretrained(
@@ -261,15 +246,14 @@ def _pretrained(
     access: weights.Access,
     module: nn.Module,
     head: tuple[str, ...] = (),
-    others: tuple[str, ...] = (),
+    other: heads.OtherHead | None = None,
     leeway: Leeway = NO_LEEWAY,
-    whole: nn.Module | None = None,
 ) -> Loaded:
     """Returns the arrays of the weights, which fit the module but for its head, and notes."""
-    entry = located.entry
+    entry, notes = located.entry, tuple[str, ...]()
     if entry.layout:
         found = _completed(located, tensors)
-        fitted = layouts.fitted(entry, found, module, head, others, leeway, whole)
+        fitted = layouts.fitted(entry, found, module, head, other, leeway)
         return _converted(fitted.conversion, sliced=access.sliced)
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
@@ -278,11 +262,12 @@ def _pretrained(
             "make Flax weights of them with zoo convert."
         )
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
-        arrays, shapes = heads.drop_mismatched(arrays, init.shapes(module, entry.inputs), head, others)
+        shapes = init.shapes(module, entry.inputs)
+        arrays, shapes, notes = heads.drop_mismatched(arrays, shapes, head, other)
         arrays = stacking.stack_or_unstack(arrays, shapes)
         arrays, shapes = leeway.applied(arrays, shapes)
         check_fit(arrays, shapes, module)
-    return dict(arrays), ()
+    return dict(arrays), notes
 
 
 def _completed(located: Located, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -86,10 +86,14 @@ def test_maps_and_features_leave_the_head_out(saved):
     maps = zoo.load(saved["resnet20_cifar10"], pretrained=True, head="maps", out_indices=[1, 3])
     assert "fc" not in maps.variables["params"]
     assert maps.notes == ("left out the layers of the head 'classification': fc",)
-    assert [each.shape for each in jax.eval_shape(maps, images(2, 32, 32, 3))] == [
-        (2, 32, 32, 16),
-        (2, 8, 8, 64),
-    ]
+    sizes = [(2, 32, 32, 16), (2, 8, 8, 64)]
+    assert [each.shape for each in jax.eval_shape(maps, images(2, 32, 32, 3))] == sizes
+    grey = zoo.load(
+        saved["resnet20_cifar10"], pretrained=True, head="maps", out_indices=[1, 3], in_channels=1
+    )
+    assert grey.notes == maps.notes
+    assert same(grey, maps, but=("conv1",))
+    assert [each.shape for each in jax.eval_shape(grey, images(2, 32, 32, 1))] == sizes
 
 
 PUBLISHED = """models:
