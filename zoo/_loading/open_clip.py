@@ -39,20 +39,18 @@ IRRELEVANT = {
 }
 
 
-def entry(name: str, read: transformers_config.Read, head: str | None = None) -> Entry | None:
-    """Returns the entry of a model in open_clip's layout, but for its weights; None if it is in another one.
+def entry(name: str, content: bytes, read: transformers_config.Read, head: str | None = None) -> Entry:
+    """Returns the entry of a model in open_clip's layout, but for its weights.
 
     Args:
         name: Name that it is loaded by.
-        read: Gives its files.
+        content: Content of open_clip_config.json.
+        read: Gives its other files, of which none is needed.
         head: The head that the caller chooses.
 
     Raises:
         ManifestError: the zoo has no such model; all that it does not have is listed.
     """
-    content = read(CONFIG)
-    if content is None:
-        return None
     said = parsed(f"{name}: {CONFIG}", content, dict)
     config = said.get("model_cfg")
     sections = {"": config} | {part: (config or {}).get(part) for part in ("vision_cfg", "text_cfg")}

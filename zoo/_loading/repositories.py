@@ -3,10 +3,11 @@
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from converters.errors import CheckpointError
 from converters.formats import PREFERRED_FILES, file_in
@@ -28,6 +29,32 @@ SIGNS = (CONFIG, sentence_transformers.MODULES, open_clip.CONFIG)  # each says w
 REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
 ADDRESS = re.compile(r"(?:https?://[\w.-]+/)?(\w[\w.-]*/\w[\w.-]*)/?", re.ASCII)
 NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
+
+
+class Layout(NamedTuple):
+    """Files of a model as another library writes them.
+
+    Attributes:
+        config: Name of the file that says which model it is.
+        is_one: Returns whether the content of that file is the library's.
+        entry: Returns the entry but for its weights, of the model's name, that content, a function that reads
+            other files, and the head that the caller chooses.
+        weights: Names that the weights may have, the first before the others.
+    """
+
+    config: str
+    is_one: Callable[[bytes], bool]
+    entry: Callable[[str, bytes, transformers_config.Read, str | None], Entry]
+    weights: tuple[str, ...]
+
+
+# The first that fits counts: diffusers' config.json would be taken for transformers'.
+LAYOUTS = (
+    Layout(CONFIG, timm_config.is_timm_config, timm_config.entry, WEIGHTS),
+    Layout(CONFIG, transformers_config.is_diffusers, transformers_config.entry, DIFFUSION_WEIGHTS),
+    Layout(CONFIG, transformers_config.is_hub_config, transformers_config.entry, WEIGHTS),
+    Layout(open_clip.CONFIG, bool, open_clip.entry, open_clip.WEIGHTS),  # if it has anything at all
+)
 
 
 def advice(name: str) -> str:
@@ -80,25 +107,14 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
         raise ZooError(f"{name!r} and revision={revision!r} differ; give one of them.")
     commit = _commit(name, repo, own or revision or "main", token)
     config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
-    read = partial(companions.remote_companion, name, config, token)
-    try:
-        content, path, folder = _remote_config(name, config, token, read)
-    except WeightsError:
-        other = open_clip.entry(name, read, head)
-        if other is None:
-            raise
-        return _of_open_clip(other, config, token)
-    if _is_foreign(content):
-        made = _foreign(name, content, read, head)
-        files = DIFFUSION_WEIGHTS if transformers_config.is_diffusers(content) else WEIGHTS
-        beside = [f"{folder}/{each}" if folder else each for each in files]
-        made = replace(made, weights=_weights_file(name, config, token, beside))
+    found = _of_others(name, partial(companions.remote_companion, name, config, token), head)
+    if found:
+        made, files = found
+        made = replace(made, weights=_weights_file(name, config, token, files))
         return Located(entry=made, token=token, counted=False)
-    other = None if _is_model(content) else open_clip.entry(name, read, head)
-    if other is not None:
-        return _of_open_clip(other, config, token)
+    content, path = remote_file.read(hub_file.HubFile(name=name, weights=config, token=token, limit=MAX_SIZE))
     try:
-        saved = parse_saved(path, content)
+        saved = parse_saved(path, content.tobytes())
     except ManifestError as error:
         raise ManifestError(
             f"{name!r} was not written by zoo.save, nor is it of transformers or timm: {error}"
@@ -110,32 +126,6 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
     return Located(entry=pinned, token=token)
 
 
-def _of_open_clip(made: Entry, config: Weights, token: Token) -> Located:
-    """Returns where a model in open_clip's layout is."""
-    weights = _weights_file(made.name, config, token, open_clip.WEIGHTS)
-    return Located(entry=replace(made, weights=weights), token=token, counted=False)
-
-
-def _remote_config(
-    name: str, config: Weights, token: Token, read: transformers_config.Read
-) -> tuple[bytes, Path, str]:
-    """Returns the content of config.json, where it was read, and the folder with the transformer."""
-
-    def at(file: str) -> tuple[bytes, Path]:
-        source = hub_file.HubFile(name=name, weights=replace(config, file=file), token=token, limit=MAX_SIZE)
-        content, path = remote_file.read(source)
-        return content.tobytes(), path
-
-    try:
-        content, path = at(CONFIG)
-        folder = "" if _is_model(content) else sentence_transformers.folder(name, read)
-    except WeightsError:
-        folder = sentence_transformers.folder(name, read)
-        if not folder:
-            raise
-    return (*at(f"{folder}/{CONFIG}"), folder) if folder else (content, path, "")
-
-
 def local(name: str, directory: Path, token: Token, head: str | None = None) -> Located:
     """Resolves a directory by its config.json.
 
@@ -143,47 +133,52 @@ def local(name: str, directory: Path, token: Token, head: str | None = None) -> 
         ManifestError: it is of no model that the zoo has, or breaks the schema.
     """
     check_finished(name, directory)
-    read = partial(_beside, directory)
-    other = None if _is_model(read(CONFIG) or b"") else open_clip.entry(name, read, head)
-    if other is not None:
-        files = [file for file in open_clip.WEIGHTS if (directory / file).is_file()]
-        if not files:
-            raise WeightsError(f"{name!r} has none of {', '.join(open_clip.WEIGHTS)}.")
-        other = replace(other, weights=Weights(UNATTESTED, file=files[0]))
-        return Located(entry=other, directory=directory, token=token, counted=False)
-    folder = _folder(name, read)
-    content = read_config(directory / folder)
-    if not _is_foreign(content):
-        return Located(entry=parse_saved(directory / CONFIG, content), directory=directory, token=token)
-    made = _foreign(name, content, read, head)
-    try:
-        weights = Weights(UNATTESTED, file=(Path(folder) / file_in(directory / folder)[0].name).as_posix())
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    entry = replace(made, weights=weights)
+    found = _of_others(name, partial(_beside, directory), head)
+    if found is None:
+        saved = parse_saved(directory / CONFIG, read_config(directory))
+        return Located(entry=saved, directory=directory, token=token)
+    made, files = found
+    entry = replace(made, weights=Weights(UNATTESTED, file=_file_of(name, directory, files)))
     return Located(entry=entry, directory=directory, token=token, counted=False)
 
 
-def _folder(name: str, read: transformers_config.Read) -> str:
-    """Returns the folder with the transformer of sentence-transformers, where the top has none of its own."""
-    return "" if _is_model(read(CONFIG) or b"") else sentence_transformers.folder(name, read)
+def _of_others(
+    name: str, read: transformers_config.Read, head: str | None
+) -> tuple[Entry, tuple[str, ...]] | None:
+    """Returns the entry of another library's model, but for its weights, and names that these may have.
+
+    None where `zoo.save` wrote it, or nothing says what it is.
+    """
+    content, folder = read(CONFIG) or b"", ""
+    if not any(layout.config == CONFIG and layout.is_one(content) for layout in LAYOUTS):
+        if b'"num_params"' in content:
+            return None
+        # That of early versions of sentence-transformers holds nothing but a version.
+        folder = sentence_transformers.folder(name, read)
+        inside = read(f"{folder}/{CONFIG}") if folder else content
+        if inside is None:
+            raise ManifestError(
+                f"{name!r} has no {folder}/{CONFIG}, which {sentence_transformers.MODULES} needs."
+            )
+        content = inside
+    for layout in LAYOUTS:
+        said = content if layout.config == CONFIG else read(layout.config) or b""
+        if layout.is_one(said):
+            files = (f"{folder}/{file}" if folder else file for file in layout.weights)
+            return layout.entry(name, said, read, head), tuple(files)
+    return None
 
 
-def _is_model(content: bytes) -> bool:
-    """Returns whether a config.json describes a model: that of early versions holds nothing but a version."""
-    return b'"num_params"' in content or _is_foreign(content)
-
-
-def _is_foreign(content: bytes) -> bool:
-    """Returns whether a config.json is another library's."""
-    return timm_config.is_timm_config(content) or transformers_config.is_hub_config(content)
-
-
-def _foreign(name: str, content: bytes, read: transformers_config.Read, head: str | None) -> Entry:
-    """Returns the entry of another library's model, but for its weights."""
-    if timm_config.is_timm_config(content):
-        return timm_config.entry(name, content)
-    return transformers_config.entry(name, content, read, head)
+def _file_of(name: str, directory: Path, files: Sequence[str]) -> str:
+    """Returns which file of a directory has the weights: one of the names, or else the only checkpoint."""
+    for file in files:
+        if (directory / file).is_file():
+            return file
+    try:
+        path, _ = file_in((directory / files[0]).parent)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return path.relative_to(directory).as_posix()
 
 
 def _beside(directory: Path, file: str) -> bytes | None:
@@ -222,11 +217,10 @@ def _commit(name: str, repo: str, revision: str, token: Token) -> str:
 
 
 def _ask(repo: str, revision: str, token: Token) -> str:
-    first: errors.MissingError | None = None
+    missing: list[errors.MissingError] = []
     for file in SIGNS:
         try:
             return str(metadata.ask(repo, revision, file, token).commit_hash)
-        except errors.MissingError as missing:
-            first = first or missing
-    assert first is not None
-    raise first from None
+        except errors.MissingError as error:
+            missing.append(error)
+    raise missing[0]

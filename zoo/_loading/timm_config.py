@@ -15,7 +15,7 @@ from converters.errors import CheckpointError
 from converters.io import decode_json
 from zoo._errors import ManifestError
 from zoo._loading.build import build
-from zoo._loading.sentence_transformers import parsed
+from zoo._loading.sentence_transformers import Read, parsed
 from zoo._registry import families, manifest
 from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Input, Photos
 from zoo._registry.entry_schema import FILTERS
@@ -69,12 +69,14 @@ def is_timm_config(content: bytes) -> bool:
     )
 
 
-def entry(name: str, content: bytes) -> Entry:
+def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Entry:
     """Returns the entry of a model in timm's layout, but for its weights.
 
     Args:
         name: Name that it is loaded by.
         content: Content of config.json.
+        read: Gives its other files, of which none is needed.
+        head: The head that the caller chooses; the file's is that of classes.
 
     Raises:
         ManifestError: the zoo has no such architecture, or not with these options; all of them are listed.

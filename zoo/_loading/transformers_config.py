@@ -37,16 +37,21 @@ Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where 
 
 def is_hub_config(content: bytes) -> bool:
     """Returns whether a config.json is of a model in the Hub's layout, not one that zoo.save wrote."""
-    try:
-        config = decode_json(content, "")
-    except CheckpointError:
-        return False
-    return isinstance(config, dict) and "num_params" not in config and not _SIGNS.isdisjoint(config)
+    return not _SIGNS.isdisjoint(_attributes(content))
 
 
 def is_diffusers(content: bytes) -> bool:
     """Returns whether a config.json of the Hub's layout is of a model of diffusers."""
-    return DIFFUSERS in decode_json(content, "")
+    return DIFFUSERS in _attributes(content)
+
+
+def _attributes(content: bytes) -> Mapping[str, Any]:
+    """Returns what a config.json says; nothing where zoo.save wrote it, or it is none."""
+    try:
+        config = decode_json(content, "")
+    except CheckpointError:
+        return {}
+    return config if isinstance(config, dict) and "num_params" not in config else {}
 
 
 def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Entry:

@@ -38,7 +38,7 @@ def repository(hub, tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often entries were made of a config.json, and modules traced."""
+    """Counts of entries made of a config.json of transformers, and of modules traced."""
     found = Counter()
 
     def count(owner, name):
@@ -50,7 +50,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(owner, name, counted)
 
-    count(transformers_config, "entry")
+    count(transformers_config, "flat")
     count(nn.Module, "init")
     return found
 
@@ -61,13 +61,13 @@ def config_requests(hub) -> int:
 
 def test_embedding_resolves_its_repository_once(hub, repository, calls):
     zoo.embed(NAME, ["w5 w6"])
-    assert (calls["entry"], calls["init"], config_requests(hub)) == (1, 1, 1)
+    assert (calls["flat"], calls["init"], config_requests(hub)) == (1, 1, 1)
     # Config, modules, pooling, transformer, weights and tokenizer; two that it lacks are asked for once each.
     assert sum("/someone/bert/" in asked.path for asked in hub.asked) <= 19
     hub.asked.clear()
     calls.clear()
     zoo.embed(NAME, ["w5 w6"])
-    assert (calls["entry"], calls["init"], len(hub.asked)) == (1, 1, 1)
+    assert (calls["flat"], calls["init"], len(hub.asked)) == (1, 1, 1)
 
 
 def test_all_files_are_of_one_commit_although_the_branch_moves(hub, repository, tmp_path, monkeypatch):
@@ -91,7 +91,7 @@ def test_all_files_are_of_one_commit_although_the_branch_moves(hub, repository, 
 def test_a_load_traces_its_module_once(tmp_path, calls):
     directory = write(tmp_path / "gpt2", GPT2, state_dict(randomise(text_models.gpt2()).float()))
     model = zoo.load(directory, pretrained=True)
-    assert (calls["entry"], calls["init"]) == (1, 1)
+    assert (calls["flat"], calls["init"]) == (1, 1)
     assert model.entry == zoo.info(directory)
     calls.clear()
     zoo.load("mlp_mnist", pretrained=True)
