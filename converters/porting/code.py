@@ -9,6 +9,7 @@ from converters.errors import ConversionError
 from converters.porting.graph import Scope, Value, values
 
 Order: TypeAlias = tuple[int, ...]  # for each axis in memory, the axis that it is in PyTorch
+Result: TypeAlias = tuple[ast.expr, Order]  # an array's expression, with the order of its axes
 
 
 @dataclass(eq=False, kw_only=True)

@@ -245,3 +245,10 @@ def _keeps_dtype(op: Operation) -> bool:
     """Returns whether what an operation gives has the type of the first array that it takes."""
     first = next(values((op.arguments, op.keywords)), None)
     return first is None or all(each.dtype == first.dtype for each in values(op.output))
+
+
+def input_of(op: Operation) -> Value:
+    """Returns the first argument."""
+    found = op.arguments[0] if op.arguments else next(iter(op.keywords.values()))
+    assert isinstance(found, Value)
+    return found

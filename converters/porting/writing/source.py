@@ -7,7 +7,7 @@ from typing import Any
 from converters.porting.dialects import LINEN, Dialect
 from converters.porting.emit import Code, Statement
 from converters.porting.graph import Value
-from converters.porting.writing import bodies, layout, modes, precision, trees, unknown
+from converters.porting.writing import bodies, layout, modes, phrases, precision, trees, unknown
 from converters.porting.writing.classes import Made
 from converters.porting.writing.columns import MISSING, Field
 from converters.porting.writing.compound import Branch, Loop
@@ -92,7 +92,7 @@ def _field(each: Field) -> str:
 
 def shown(value: Any) -> str:
     """Returns a constant as Python."""
-    return value.name if isinstance(value, Function) else layout.text(ast.Constant(value=value))
+    return value.name if isinstance(value, Function) else phrases.text(ast.Constant(value=value))
 
 
 def _parameters(made: Made) -> list[str]:

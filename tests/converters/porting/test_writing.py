@@ -17,7 +17,16 @@ from converters.porting.dialects import LINEN, NNX, Dialect
 from converters.porting.loading import loaded
 from converters.porting.port import write
 from converters.porting.running import runtime
-from converters.porting.writing import helpers, images, layout, nnx_layers, normalization, sequences, turning
+from converters.porting.writing import (
+    helpers,
+    images,
+    layout,
+    nnx_layers,
+    normalization,
+    phrases,
+    sequences,
+    turning,
+)
 
 
 class Residual(nn.Module):
@@ -265,7 +274,7 @@ def test_lines_are_broken_as_ruff_breaks_them(text: str) -> None:
 
 def test_numbers_are_as_a_person_writes_them() -> None:
     values = (0.2 * 3 / 8, 0.1 + 0.2, 2**-0.5, float(torch.tensor(0.1)))
-    assert layout.number(values) == "(0.075, 0.3, 0.7071067811865476, 0.10000000149011612)"
+    assert phrases.number(values) == "(0.075, 0.3, 0.7071067811865476, 0.10000000149011612)"
 
 
 def test_a_kernel_of_ones_needs_no_padding() -> None:
