@@ -10,6 +10,7 @@ import torch
 import zoo
 from tests.equivalence import randomise
 from tests.reference import published
+from zoo._loading import timm_config
 
 NAMES = ("cat", "dog", "owl")
 
@@ -89,10 +90,44 @@ def test_the_manifests_classes_are_those_of_as_many(directory):
     assert zoo.info(directory).classes is None
 
 
+def entry_of(architecture="vit_tiny_patch16_224", record=(), **fields):
+    """The entry of a config.json, which needs no weights."""
+    record = {"input_size": [3, 32, 32], **dict(record)}
+    config = {"architecture": architecture, "pretrained_cfg": record, **fields}
+    return timm_config.entry("it", json.dumps(config).encode(), lambda file: None)
+
+
+def test_the_arguments_count_before_the_file_and_this_before_its_record():
+    record = {"num_classes": 9}
+    assert entry_of(record=record).config["num_classes"] == 9
+    assert entry_of(record=record, num_classes=7).config["num_classes"] == 7
+    assert entry_of(record=record, num_classes=7, model_args={"num_classes": 5}).config["num_classes"] == 5
+    labeled = entry_of(num_classes=1000, label_names=[f"class {index}" for index in range(1000)])
+    assert (labeled.classes, labeled.class_names[-1]) == (None, "class 999")
+    # The names are those of the entry with as many, whatever the tag says.
+    assert (
+        entry_of("vit_base_patch16_224", {"tag": "augreg_in1k"}, num_classes=21843).classes == "imagenet21k"
+    )
+
+
+def test_the_images_are_those_of_the_record():
+    grey = entry_of(record={"input_size": [1, 32, 48], "mean": [0.5], "std": [0.5], "crop_mode": "squash"})
+    assert (grey.config["in_channels"], grey.config["image_size"]) == (1, (32, 48))
+    assert grey.inputs[0].shape == (1, 32, 48, 1)
+    assert (grey.preprocess.resize, grey.preprocess.crop) == ((36, 54), (32, 48))
+    assert entry_of(record={"crop_mode": "squash"}).preprocess.resize == (36, 36)
+    assert entry_of(record={"crop_mode": "border"}).preprocess is None
+    assert entry_of(record={"input_size": [3, 32, 48]}).preprocess is None
+
+
 FAULTS = {
     "architecture": ({"architecture": "vit_tiny_patch16_2240"}, "the nearest are 'vit_tiny_patch16_224'"),
     "argument": ({"model_args": {"qk_norm": True}}, "model_args, qk_norm: True; the zoo does not read it"),
     "pooling": ({"global_pool": "avgmax"}, "global_pool: 'avgmax'; the zoo has avg, map, token"),
+    "width": (
+        {"architecture": "vit_giant_patch14_clip_224", "model_args": {"embed_dim": 64}},
+        "model_args, embed_dim: 64; the zoo has 'vit_giant_patch14_clip_224.laion2b' with its own width only",
+    ),
     "size": ({"pretrained_cfg": {"input_size": [3]}}, "input_size: [3]; expected channels, height and width"),
 }
 
