@@ -1,7 +1,7 @@
 """Decoder-only language model with learned positions: GPT-2."""
 
 from zoo._inference.generate import generate
-from zoo.gpt2.layers import Cache
+from zoo._nn.caches import Cache
 from zoo.gpt2.layouts import CONFIG_FIELDS, IGNORED, TIED, TORCH_NAMES
 from zoo.gpt2.model import (
     CLASSIFIER,

@@ -1,8 +1,6 @@
 """The layers of GPT-2; the attributes have the names of the Hub's files."""
 
 import math
-from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar, NamedTuple, TypeAlias
 
 import flax.linen as nn
@@ -12,6 +10,7 @@ from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
 from zoo._nn.attention import attention, weights_dropout
+from zoo._nn.caches import Cache
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 
@@ -22,22 +21,6 @@ class Conv1D(nn.Dense):
     torch_row: ClassVar[Row] = {"kernel": Leaf("weight"), "bias": Leaf("bias")}
 
 
-class Cache(NamedTuple):
-    """Keys and values of the tokens so far, each (batch, heads, length, head_dim).
-
-    XLA multiplies matrices of this order as they lie; it would copy others first.
-    """
-
-    keys: jax.Array
-    values: jax.Array
-
-    def written(self, new: "Cache", column: jax.Array | int) -> "Cache":
-        """Returns the cache with the new token in that column."""
-        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=column, axis=2)
-        return Cache(put(self.keys, new.keys), put(self.values, new.values))
-
-
-Caches: TypeAlias = Sequence[Cache] | Cache
 Layer: TypeAlias = jax.Array | int  # 0 for the first; in a loop it is not known when compiling
 
 
