@@ -8,7 +8,7 @@ import torch
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], *, order: bool = True) -> Iterator[str]:
-    """What differs, in words: names, their order if asked, dtypes, shapes, bytes."""
+    """Returns the differences in words: names, their order if asked, dtypes, shapes, bytes."""
     names = list(found), list(wanted)
     if sorted(names[0]) != sorted(names[1]):
         yield f"other names: {', '.join(sorted({*names[0]} ^ {*names[1]})[:3])} ..."

@@ -1,4 +1,4 @@
-"""What the benchmarks share: fresh processes run in turns, medians, tables, and a line about the machine."""
+"""Shared parts of the benchmarks: fresh processes run in turns, medians, tables, a line about the machine."""
 
 import importlib.metadata
 import json

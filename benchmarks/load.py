@@ -62,7 +62,7 @@ TITLES = {
 
 
 def commands(name: str, directory: Path) -> dict[str, list[str]]:
-    """What loads the model, after writing PyTorch's files."""
+    """Returns the command that loads the model, after writing PyTorch's files."""
     bundled = str(zoo.info(name).weights).startswith("bundled")
     model = zoo.load(name, pretrained=bundled)
     inputs = zoo.info(name).inputs

@@ -73,7 +73,7 @@ def write(directory: Path, name: str, dtype: Any) -> None:
 
 
 def run(directory: Path, how: str, processes: int) -> list[dict[str, Any]]:
-    """What each of the processes says."""
+    """Returns the figures that each of the processes prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

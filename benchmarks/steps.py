@@ -209,7 +209,7 @@ def torch_loss(model, tokens, wanted):
 
 
 def agree(name: str) -> float:
-    """How far weights are from each other after equal steps from equal weights."""
+    """Returns the distance of weights from each other after equal steps from equal weights."""
     import jax
     import optax
     import torch

@@ -33,7 +33,7 @@ def _torch_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """What torch.nn.functional.scaled_dot_product_attention is documented to do, in Python."""
+    """Attends as torch.nn.functional.scaled_dot_product_attention is documented to, in Python."""
     logits = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if is_causal:
         attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool).tril()

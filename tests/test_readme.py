@@ -1,4 +1,4 @@
-"""What the documents show runs: their Python, and the `$ zoo` lines of their consoles.
+"""Examples of the documents run: their Python, and the `$ zoo` lines of their consoles.
 
 A block that follows the comment NETWORK is the only kind that is not run. Where a console block shows output,
 its command must print exactly that to a terminal.
@@ -102,7 +102,7 @@ def commands(block: Block) -> list[tuple[str, str]]:
 
 
 def run_in_terminal(arguments: list[str], directory: Path) -> str:
-    """What `python ARGUMENTS` prints to a terminal without colours; no spaces at the lines' ends."""
+    """Returns the text that `python ARGUMENTS` prints to a terminal without colours; no spaces at the lines' ends."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "TERM": "dumb"}
     terminal, output = pty.openpty()
@@ -116,7 +116,7 @@ def run_in_terminal(arguments: list[str], directory: Path) -> str:
 
 
 def read(terminal: int) -> bytes:
-    """What is there next; nothing once the other side is closed, which Linux reports as an error."""
+    """Reads the text that is there next; nothing once the other side is closed, which Linux reports as an error."""
     try:
         return os.read(terminal, 65536)
     except OSError:

@@ -34,7 +34,7 @@ _EPSILON = 1e-10
 
 
 class _Net(NamedTuple):
-    """What builds a classifier, the indices of its layers whose outputs count, and the smallest images."""
+    """Recipe of a backbone: its builder, the indices of the layers whose outputs count, the smallest images."""
 
     create: Callable[..., Any]
     taps: tuple[int, ...]

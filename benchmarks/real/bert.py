@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 class Output(nn.Module):
-    """What BERT puts behind attention and feed-forward: back to the width, add, normalise."""
+    """End of BERT's blocks, behind attention and feed-forward: back to the width, add, normalise."""
 
     width: int
 

@@ -97,8 +97,9 @@ def extractor(file: Path | None) -> torch.nn.Module:
         torch.save({}, path)
         twin = kind("inception", names, feature_extractor_weights_path=str(path), **options)
     twin.feature_extractor_internal_dtype = torch.float64
-    # Scales of norms that let images differ in the end.
-    return randomise(twin, norms=1.5).eval()
+    # Scales of norms that let images differ in the end, and logits that leave no class without probability.
+    randomise(twin, norms=1.5).fc.weight.data *= 1e-2
+    return twin.eval()
 
 
 def outputs(twin: torch.nn.Module, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""How many digits that the VAE draws the CNN reads as the class that was asked for."""
+"""Share of the digits drawn by the VAE that the CNN reads as the class that was asked for."""
 
 import sys
 

@@ -26,7 +26,7 @@ LINES = 100
 
 
 def sentences() -> list[str]:
-    """Of one to some sixty words, made of those of this repository's own README."""
+    """Returns sentences of one to some sixty words, made of those of this repository's own README."""
     words = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split()
     rng = np.random.default_rng(0)
     return [" ".join(rng.choice(words, size=1 + index * 60 // LINES)) for index in range(LINES)]

@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def compared(name: str, photo: Path) -> bool:
-    """Prints the figures of both sides as a row; returns true if the five likeliest classes are the same."""
+    """Prints a row of both sides' figures, and returns true if their five likeliest classes are the same."""
     model = randomise(torchvision.models.get_model(name), norms=1.0).float().eval()
     weights = torchvision.models.get_model_weights(name).DEFAULT
     pixels = weights.transforms()(Image.open(photo))[None]

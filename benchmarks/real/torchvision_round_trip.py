@@ -60,7 +60,7 @@ def random_state_dict(name: str, rng: np.random.Generator) -> dict[str, torch.Te
 
 
 def round_trip(state_dict: Mapping[str, torch.Tensor], directory: Path) -> Iterator[str]:
-    """What differs, in words."""
+    """Returns the differences in words."""
     source = directory / "source.pth"
     torch.save(state_dict, source)
     checkpoint = converters.read_checkpoint(source)

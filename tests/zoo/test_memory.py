@@ -1,4 +1,4 @@
-"""How much memory loading takes, beside the weights themselves."""
+"""Memory that loading takes beside the weights themselves."""
 
 import json
 import os

@@ -27,10 +27,10 @@ UNCUT = 1_000_000  # tokens
 def of_texts(
     of: Subject, model: Model, texts: Iterable[str], *, cut: bool, batch_size: int | None = None
 ) -> np.ndarray:
-    """(count, size) vectors of texts, of length 1, float32.
+    """Returns unit vectors of texts: (count, size), float32.
 
     Args:
-        of: The model before it is loaded.
+        of: Model as it was asked for: a name, say, for messages.
         model: The same, loaded.
         texts: The texts; one at least.
         cut: If true, longer texts than the model takes are cut; else they are refused.
@@ -57,7 +57,7 @@ def of_pictures(
     """Yields each picture that can be read with its (size,) vector, of length 1, float32.
 
     Args:
-        of: The model before it is loaded.
+        of: Model as it was asked for: a name, say, for messages.
         load: Returns it.
         pictures: Pictures, as `zoo.predict` takes them.
         batch_size: Pictures at a time.

@@ -33,12 +33,12 @@ class Shape(NamedTuple):
 
     @property
     def step(self) -> int:
-        """Step that the kernel takes: none is left out where it dilates instead."""
+        """Stride of the kernel: 1 where it dilates instead."""
         return self.stride if self.dilation == 1 else 1
 
     @property
     def adds(self) -> bool:
-        """True if the block has a residual connection: neither a stride nor one made a dilation allows it."""
+        """True if the block has a residual connection, which a stride excludes, also one that dilates instead."""
         return self.stride == 1 and self.inputs == self.outputs
 
 

@@ -13,13 +13,12 @@ def frequencies(count: int, base: float) -> np.ndarray:
 
 
 def rotate(x: jax.Array, angles: ArrayLike, *, halves: bool) -> jax.Array:
-    """Turns pairs of the last numbers of queries or keys by angles of their places.
+    """Rotates pairs of features of queries or keys by the angles of their positions.
 
     Args:
-        x: (batch, length, heads, head_dim); those before the last `places` are left as they are.
+        x: (batch, length, heads, head_dim); the first ones, if there are more than places, stay as they are.
         angles: (places, head_dim / 2), or (heads, places, head_dim / 2), in radians.
-        halves: If true, a pair is a number of the first half and its counterpart in the second; else two
-            neighbors.
+        halves: If true, feature i is paired with feature i + head_dim / 2; else neighbors are a pair.
 
     Returns:
         The same shape, and dtype.

@@ -66,15 +66,15 @@ def stage_indices(indices: Sequence[int] | None, names: Sequence[str] | None, co
 def maps_at(
     layers: Sequence[Any], x: jax.Array, places: Sequence[int], *, train: bool, whole: bool
 ) -> tuple[Any, ...]:
-    """Runs layers one after the other; returns what those at some places give, in their order.
+    """Runs layers in sequence, and returns the outputs of those at some indices, in their order.
 
     Args:
         layers: Layers and functions.
         x: (batch, height, width, channels)
-        places: Their indices.
+        places: Indices of the layers whose outputs are returned.
         train: If true, layers run as in training: batch norms by the batch, dropout at random.
-        whole: If false, layers behind the last of the places do not run. At first all have to, for the
-            parameters that files have.
+        whole: If false, layers after the last of these do not run. Initialization needs all of them, since
+            files have their parameters.
     """
     maps = []
     for index, layer in enumerate(layers[: None if whole else max(places) + 1]):

@@ -187,7 +187,7 @@ def create(
 
     Args:
         in_channels: Number of channels of the images that are encoded.
-        out_channels: Number of channels of those that are decoded.
+        out_channels: Number of channels of decoded images.
         widths: Numbers of channels of the encoder's stages; the decoder has them in reverse.
         depth: Number of residual blocks of the encoder's stages; the decoder's have one more.
         latent_channels: Number of channels of the latents.
@@ -196,9 +196,9 @@ def create(
         attention: If true, the block after the encoder's stages and the one before the decoder's attend.
         quant_conv: If true, a 1x1 convolution ends the encoder; SD3's and FLUX's have none.
         post_quant_conv: If true, a 1x1 convolution begins the decoder.
-        scaling_factor: Factor by which diffusion models' latents are larger.
-        shift_factor: Number that is taken from latents before.
-        latents_mean: The same for each channel, instead.
+        scaling_factor: Factor from latents to those of diffusion models.
+        shift_factor: Number subtracted from latents before that factor.
+        latents_mean: Number to subtract for each channel, instead.
         latents_std: Standard deviation of each channel, by which latents are divided; by default 1.
         down_block_types: Kind of each of the encoder's stages in diffusers, of which the zoo has one.
         up_block_types: Kind of each of the decoder's.

@@ -40,7 +40,7 @@ def flat(model: zoo.Model) -> dict[str, np.ndarray]:
 
 
 def same(one: zoo.Model, other: zoo.Model, but: tuple[str, ...]) -> bool:
-    """Whether the same arrays hold the same numbers, but for those of some layers."""
+    """Returns true if the same arrays hold the same numbers, but for those of some layers."""
     first, second = (
         {path: array for path, array in flat(model).items() if path.split("/")[1] not in but}
         for model in (one, other)

@@ -40,7 +40,7 @@ LABELS = RNG.integers(0, 10, COUNT).astype(np.int32)
 
 
 def translation(module, variables, examples, key, recipe, *, train):
-    """What no recipe does yet."""
+    """Recipe of options that no bundled one has."""
     source, target = examples.inputs[:, 0], examples.inputs[:, 1]
     logits = module.apply(variables, source, target[:, :-1], train=train, rngs={"dropout": key})
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, target[:, 1:]).mean(-1)

@@ -13,7 +13,7 @@ from tests.zoo.preprocessing.test_text import add_tokenizer
 
 
 def write_texts(folder: Path) -> Path:
-    """Whether w5 or w9 is among the words."""
+    """Returns true if w5 or w9 is among the words."""
     rng = random.Random(0)
     for split, count, suffix in (("train", 256, "csv"), ("val", 32, "jsonl")):
         rows = []

@@ -1,4 +1,4 @@
-"""What a step needs, against what XLA says of the compiled one; and the guide's table."""
+"""Estimates of the memory of a step, against XLA's of the compiled one; and the guide's table."""
 
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ TABLE = {
 
 
 def of_gpt2(depth: int, **config: Any) -> Sizes:
-    """Of a step on one text of 1,024 tokens; the blocks are alike, so that two depths give all."""
+    """Returns the bytes of a step on one text of 1,024 tokens; the blocks are alike, so that two depths give all."""
     text = Examples(*2 * [jax.ShapeDtypeStruct((1, 1024), jnp.int32)])
     one, two = (sizes(gpt2.create(depth=each, **config), TOKENS, TEXT, text) for each in (1, 2))
     return one.deeper(two, depth - 1)
