@@ -102,7 +102,7 @@ def commands(block: Block) -> list[tuple[str, str]]:
 
 
 def run_in_terminal(arguments: list[str], directory: Path) -> str:
-    """Returns the text that `python ARGUMENTS` prints to a terminal without colours; no spaces at the lines' ends."""
+    """Returns what `python ARGUMENTS` prints to a terminal without colours, without spaces at the lines' ends."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "TERM": "dumb"}
     terminal, output = pty.openpty()
@@ -116,7 +116,7 @@ def run_in_terminal(arguments: list[str], directory: Path) -> str:
 
 
 def read(terminal: int) -> bytes:
-    """Reads the text that is there next; nothing once the other side is closed, which Linux reports as an error."""
+    """Reads the next text; nothing once the other side is closed, which Linux reports as an error."""
     try:
         return os.read(terminal, 65536)
     except OSError:

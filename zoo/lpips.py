@@ -34,7 +34,7 @@ _EPSILON = 1e-10
 
 
 class _Net(NamedTuple):
-    """Recipe of a backbone: its builder, the indices of the layers whose outputs count, the smallest images."""
+    """Recipe of a backbone: its builder, the indices of its layers that count, the smallest images."""
 
     create: Callable[..., Any]
     taps: tuple[int, ...]

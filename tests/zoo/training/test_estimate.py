@@ -75,7 +75,7 @@ TABLE = {
 
 
 def of_gpt2(depth: int, **config: Any) -> Sizes:
-    """Returns the bytes of a step on one text of 1,024 tokens; the blocks are alike, so that two depths give all."""
+    """Returns sizes of a step on one text of 1,024 tokens; the blocks are alike, so two depths give all."""
     text = Examples(*2 * [jax.ShapeDtypeStruct((1, 1024), jnp.int32)])
     one, two = (sizes(gpt2.create(depth=each, **config), TOKENS, TEXT, text) for each in (1, 2))
     return one.deeper(two, depth - 1)
