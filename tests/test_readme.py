@@ -102,7 +102,7 @@ def commands(block: Block) -> list[tuple[str, str]]:
 
 
 def run_in_terminal(arguments: list[str], directory: Path) -> str:
-    """Returns what `python ARGUMENTS` prints to a terminal without colours, without spaces at the lines' ends."""
+    """Returns what `python ARGUMENTS` prints to a terminal without colours; no spaces end its lines."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "TERM": "dumb"}
     terminal, output = pty.openpty()

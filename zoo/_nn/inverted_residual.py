@@ -38,7 +38,7 @@ class Shape(NamedTuple):
 
     @property
     def adds(self) -> bool:
-        """True if the block has a residual connection; a stride excludes it, even where it dilates instead."""
+        """True if the block has a residual connection, as none with a stride has, dilated or not."""
         return self.stride == 1 and self.inputs == self.outputs
 
 
