@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from zoo._errors import ZooError
 from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
@@ -40,17 +41,28 @@ class Settings(NamedTuple):
 
 
 class Embeddings(nn.Module):
-    """Sum of token, position and, where the model has types, token type embeddings, normalized."""
+    """Sum of token, position and, where the model has types, token type embeddings, normalized.
+
+    Attributes:
+        settings: Those of the layers; the width is that of the embeddings.
+        vocab_size: Number of tokens in the vocabulary.
+        max_length: Number of positions.
+        token_types: Number of token types; 0 for none.
+        task_types: Number of tasks that ERNIE was trained for, the first of which texts are read for; 0 for
+            none.
+    """
 
     settings: Settings
     vocab_size: int
     max_length: int
     token_types: int
+    task_types: int = 0
 
     def setup(self) -> None:
         self.word_embeddings = self.settings.embed(self.vocab_size)
         self.position_embeddings = self.settings.embed(self.max_length)
         self.token_type_embeddings = self.settings.embed(self.token_types)
+        self.task_type_embeddings = self.settings.embed(self.task_types)
         self.LayerNorm = self.settings.norm()
         self.dropout = nn.Dropout(self.settings.dropout)
 
@@ -60,6 +72,8 @@ class Embeddings(nn.Module):
         x = self.word_embeddings(input_ids)
         if self.token_types:
             x = x + self.token_type_embeddings(jnp.zeros_like(input_ids) if types is None else types)
+        if self.task_types:
+            x = x + self.task_type_embeddings(jnp.zeros_like(input_ids))
         x = self.LayerNorm(x + self.position_embeddings(positions))
         out: jax.Array = self.dropout(x, deterministic=not train)
         return out
@@ -91,11 +105,15 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value = (self.settings.dense(self.settings.width) for _ in range(3))
         self.dropout = nn.Dropout(self.settings.attention_dropout)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None, bias: jax.Array | None, *, train: bool
+    ) -> jax.Array:
         split = (*x.shape[:2], self.settings.heads, self.settings.width // self.settings.heads)
         query, key, value = (layer(x).reshape(split) for layer in (self.query, self.key, self.value))
         dropout = weights_dropout(self.dropout, train=train)
-        out = attention(query, key, value, mask=mask, is_causal=self.settings.causal, dropout=dropout)
+        out = attention(
+            query, key, value, mask=mask, is_causal=self.settings.causal, bias=bias, dropout=dropout
+        )
         return out.reshape(x.shape)
 
 
@@ -109,8 +127,10 @@ class Attention(nn.Module):
         self.self = SelfAttention(self.settings)
         self.output = Output(self.settings, self.drops)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        out: jax.Array = self.output(self.self(x, mask, train=train), x, train=train)
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None, bias: jax.Array | None, *, train: bool
+    ) -> jax.Array:
+        out: jax.Array = self.output(self.self(x, mask, bias, train=train), x, train=train)
         return out
 
 
@@ -127,18 +147,33 @@ class Intermediate(nn.Module):
 
 
 class Layer(nn.Module):
-    """Post-norm layer: attention, then two dense layers, each with a residual connection."""
+    """Post-norm layer: attention, then two dense layers, each with a residual connection.
+
+    Attributes:
+        settings: Sizes and options.
+        drops_attention: If true, dropout follows the attention's output layer.
+        drops_output: If true, dropout follows the second dense layer.
+    """
 
     settings: Settings
-    drops_attention: bool
+    drops_attention: bool = True
+    drops_output: bool = True
 
     def setup(self) -> None:
         self.attention = Attention(self.settings, self.drops_attention)
         self.intermediate = Intermediate(self.settings)
-        self.output = Output(self.settings, drops=True)
+        self.output = Output(self.settings, self.drops_output)
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        x = self.attention(x, mask, train=train)
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        bias: jax.Array | None = None,
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """(batch, length, width) -> the same shape; mask and bias are those of `attention`."""
+        x = self.attention(x, mask, bias, train=train)
         out: jax.Array = self.output(self.intermediate(x), x, train=train)
         return out
 
@@ -148,10 +183,36 @@ class Encoder(nn.Module):
 
     settings: Settings
     series: LayerStack
-    drops_attention: bool
+    drops_attention: bool = True
 
     def setup(self) -> None:
         self.layer = self.series.build(partial(Layer, self.settings, drops_attention=self.drops_attention))
 
-    def __call__(self, x: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        return self.series.apply(self.layer, lambda layer, x: layer(x, mask, train=train), x)
+    def __call__(
+        self, x: jax.Array, mask: jax.Array | None, bias: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        """(batch, length, width) -> the same shape; mask and bias are those of `attention`."""
+        return self.series.apply(self.layer, lambda layer, x: layer(x, mask, bias, train=train), x)
+
+
+def positions(ids: jax.Array, most: int, *, padding: int | None = None) -> jax.Array:
+    """Returns the positions of (batch, length) token ids, of a shape that broadcasts to theirs.
+
+    Args:
+        ids: Token ids.
+        most: Largest number of tokens in a text.
+        padding: Id of the padding token, whose position it is, and behind which those of the other tokens
+            begin; None where all count from 0.
+
+    Raises:
+        ZooError: longer texts.
+    """
+    length = ids.shape[1]
+    if length > most:
+        raise ZooError(
+            f"texts of {length} tokens; the model takes at most {most}, as input_ids[:, :{most}] has."
+        )
+    if padding is None:
+        return jnp.arange(length)[None]
+    kept = jnp.asarray(ids != padding, jnp.int32)
+    return jnp.cumsum(kept, axis=1) * kept + padding

@@ -30,6 +30,7 @@ TORCH_NAMES = {
     "roberta": (*_ROBERTA, *_OF_TEXTS, (_BASE, r"roberta.\1.")),
     "roberta_tokens": (*_ROBERTA, (_BASE, r"roberta.\1.")),  # a classifier of tokens or choices is one layer
     "roberta_model": (*_ROBERTA, *_OF_TEXTS),
+    "ernie": ((_BASE, r"ernie.\1."),),
     "data2vec": (*_ROBERTA, *_OF_TEXTS, (_BASE, r"data2vec_text.\1.")),
     "data2vec_tokens": (*_ROBERTA, (_BASE, r"data2vec_text.\1.")),
     "distilbert": (*_DISTILBERT, (r"^(embeddings|transformer)\.", r"distilbert.\1.")),
@@ -86,6 +87,23 @@ def _heads(prefix: str, base: str) -> dict[str, dict[str, str]]:
     }
 
 
+def _bert(prefix: str, causal: str, names: str, **keywords: str) -> ConfigFields:
+    """Returns how BERT's config.json is read, or that of a model which is BERT under another name."""
+    return ConfigFields(
+        keywords={**_SIZES, **keywords},
+        heads={
+            **_heads(prefix, "pooler"),
+            causal: {"head": "causal_lm"},
+            f"{prefix}ForNextSentencePrediction": {"head": "next_sentence"},
+            f"{prefix}ForPreTraining": {"head": "pretraining"},
+        },
+        fixed_for=_TIED_HEADS,
+        layouts={f"{prefix}Model": "transformers_model", "": names},
+        classifies=True,
+        embeds=True,
+    )
+
+
 def _roberta(prefix: str, vocab_size: int, names: str = "roberta") -> ConfigFields:
     return ConfigFields(
         keywords=_SIZES,
@@ -104,18 +122,13 @@ def _roberta(prefix: str, vocab_size: int, names: str = "roberta") -> ConfigFiel
 
 
 CONFIG_FIELDS = {
-    "bert": ConfigFields(
-        keywords=_SIZES,
-        heads={
-            **_heads("Bert", "pooler"),
-            "BertLMHeadModel": {"head": "causal_lm"},
-            "BertForNextSentencePrediction": {"head": "next_sentence"},
-            "BertForPreTraining": {"head": "pretraining"},
-        },
-        fixed_for=_TIED_HEADS,
-        layouts={"BertModel": "transformers_model", "": "transformers"},
-        classifies=True,
-        embeds=True,
+    "bert": _bert("Bert", "BertLMHeadModel", "transformers"),
+    "ernie": _bert(
+        "Ernie",
+        "ErnieForCausalLM",
+        "ernie",
+        task_type_vocab_size="task_types",
+        use_task_id="reads_tasks",
     ),
     "roberta": _roberta("Roberta", 50265),
     "xlm-roberta": _roberta("XLMRoberta", 30522),

@@ -24,6 +24,7 @@ from zoo._nn.tokens import flattened, like_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.bert.heads import Pooler, PretrainingHeads
 from zoo.bert.layers import Embeddings, Encoder, Settings
+from zoo.bert.layers import positions as token_positions
 from zoo.bert.pooling import (
     Pooling,
     Projection,
@@ -101,6 +102,7 @@ class Bert(nn.Module):
     vocab_size: int
     max_length: int
     token_types: int
+    task_types: int
     series: LayerStack
     settings: Settings
     variant: str
@@ -121,6 +123,7 @@ class Bert(nn.Module):
             vocab_size=self.vocab_size,
             max_length=self.max_length,
             token_types=self.token_types,
+            task_types=self.task_types,
         )
         self.encoder = Encoder(settings, self.series, drops_attention=variant.drops_attention)
         self.pooler = Pooler(settings)
@@ -189,21 +192,12 @@ class Bert(nn.Module):
         train: bool,
     ) -> jax.Array:
         """Returns the states of the last layer."""
-        positions = self._positions(ids) if positions is None else positions
+        if positions is None:
+            padding = self.pad_token_id if VARIANTS[self.variant].offset else None
+            positions = token_positions(ids, max_tokens(self), padding=padding)
         x = self.embeddings(ids, positions, types, train=train)
         states: jax.Array = self.encoder(x, key_mask(mask), train=train)
         return states
-
-    def _positions(self, input_ids: jax.Array) -> jax.Array:
-        length, most = input_ids.shape[1], max_tokens(self)
-        if length > most:
-            raise ZooError(
-                f"texts of {length} tokens; the model takes at most {most}, as input_ids[:, :{most}] has."
-            )
-        if not VARIANTS[self.variant].offset:
-            return jnp.arange(length)[None]
-        kept = jnp.asarray(input_ids != self.pad_token_id, jnp.int32)
-        return jnp.cumsum(kept, axis=1) * kept + self.pad_token_id
 
     def _outputs(self, states: jax.Array, mask: jax.Array | None, *, train: bool) -> TextOutput:
         """Returns what the head makes of the states."""
@@ -267,6 +261,8 @@ def create(
     vocab_size: int = 30522,
     max_length: int = 512,
     token_types: int = 2,
+    task_types: int = 3,
+    reads_tasks: bool = False,
     width: int = 768,
     depth: int = 12,
     heads: int = 12,
@@ -295,6 +291,8 @@ def create(
         vocab_size: Number of tokens in the vocabulary.
         max_length: Number of position embeddings.
         token_types: Number of token type embeddings; DistilBERT has none.
+        task_types: Number of task embeddings, where the model has them.
+        reads_tasks: If true, it has them, as ERNIE 3.0; the task is always the first one.
         width: Size of the embeddings and hidden states.
         depth: Number of layers.
         heads: Number of attention heads; divides the width.
@@ -334,6 +332,7 @@ def create(
         vocab_size=vocab_size,
         max_length=max_length,
         token_types=token_types,
+        task_types=task_types if reads_tasks else 0,
         series=LayerStack(depth, scan=scan, remat=remat),
         settings=Settings(
             width=width,

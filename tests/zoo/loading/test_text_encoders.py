@@ -1,0 +1,67 @@
+"""Encoders of text as transformers saves them: every class against transformers' own, in float64."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from tests.equivalence import randomise
+from tests.reference import published
+from tests.reference.text_models import OUTPUTS
+
+# Without padding tokens; of odd length, the second and third padded on the right.
+IDS = np.random.default_rng(3).integers(3, 50, (3, 9))
+MASK = (np.arange(9) < np.array([9, 4, 7])[:, None]).astype(int)
+NO_IDS = {"bos_token_id": None, "eos_token_id": None}
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 20,
+    "max_position_embeddings": 40,
+}
+OF_TEXTS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+ALL = ("Model", *OF_TEXTS, "ForMultipleChoice")
+PAIRS = ("ForNextSentencePrediction", "ForPreTraining")
+# Beginning of the classes' names -> their ends, and options. What is BERT under another name needs few.
+FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "Ernie": ((*ALL, *PAIRS), {"use_task_id": True}),
+    "XLMRoberta": (OF_TEXTS[:1], {}),
+    "Camembert": (OF_TEXTS[2:3], {}),
+    "Data2VecText": (OF_TEXTS[1:3], {}),
+}
+CASES = {f"{prefix}{end}": options for prefix, (ends, options) in FAMILIES.items() for end in ends}
+
+
+def outputs(found: Any) -> dict[str, np.ndarray]:
+    names = [name for name in OUTPUTS if getattr(found, name, None) is not None]
+    return {name: np.asarray(getattr(found, name)) for name in names}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_transformers_saves_loads_and_computes_the_same(name: str, tmp_path: Any) -> None:
+    published.declare_operators()
+    import transformers
+
+    cls = getattr(transformers, name)
+    config = cls.config_class(**{**SIZES, **NO_IDS, "num_labels": 3, **CASES[name]})
+    if name.endswith("QuestionAnswering"):
+        config.num_labels = 2  # as those that have been trained
+    config._attn_implementation = "sdpa"
+    twin = randomise(cls(config)).eval()
+    twin.tie_weights()
+    twin.save_pretrained(tmp_path)
+    inputs = (IDS[None], MASK[None]) if name.endswith("MultipleChoice") else (IDS, MASK)
+    with torch.no_grad():
+        theirs = outputs(twin(*map(torch.from_numpy, inputs)))
+    with jax.enable_x64(True):
+        ours = outputs(zoo.load(tmp_path, pretrained=True)(*inputs))
+    assert ours.keys() == theirs.keys()
+    for field, expected in theirs.items():
+        error = np.abs(ours[field] - expected).max() / np.abs(expected).max()
+        print(f"{name}.{field} differs by {error:.1e}")
+        assert error <= 1e-12, field
