@@ -13,21 +13,15 @@ from benchmarks import _torchvision  # noqa: F401  declares operators before tor
 # isort: split
 import argparse
 import fnmatch
-import gc
 import time
 import warnings
 
-import jax
 import numpy as np
-import torch
 import torchvision
 
-import converters
 import zoo
-from tests.equivalence import FORWARD, difference, randomise, state_dict
-from tests.reference.published import without_buffers
-from zoo._loading.build import build
-from zoo._registry import families
+from benchmarks.real._equal import differences
+from tests.equivalence import FORWARD
 
 SIDES = (64, 96)
 # Families that need larger images, or take those of one size.
@@ -51,37 +45,20 @@ def main() -> None:
 
 
 def measured(name: str) -> float:
-    """The difference of a model, which is printed as a row."""
+    """Returns the difference of a model, after printing its row."""
     start = time.perf_counter()
     entry = zoo.info(name)
-    family = families.family(entry)
     options = {"transform_input": True} if entry.config.get("transform_input") else {}
     twin = torchvision.models.get_model(name, **options, **OPTIONS.get(entry.family, {}))
-    # Tables that a Swin transformer computes keep their numbers.
-    randomise(without_buffers(twin), norms=1.0).eval()
     height, width = OTHERS.get(entry.family, SIDES)
     images = np.random.default_rng(7).random((2, height, width, 3))
-    with torch.no_grad():
-        theirs = twin(torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1)))).numpy()
-    module, _ = build(entry)
-    with jax.enable_x64(True):
-        names = family.torch_names["torchvision"]
-        variables = converters.convert(
-            state_dict(twin), module, images, names=names, ignore=[*family.ignored]
-        )
-        del twin
-        ours = np.asarray(jax.jit(module.apply)(variables, images))
-    found, apart = difference(ours, theirs), difference(ours[:1], ours[1:])
+    found, apart = differences(entry, twin, images)
     seconds = time.perf_counter() - start
-    sides = f"{height} x {width}"
     print(
-        f"| {name} | {entry.family} | {entry.num_params:,} | {sides} "
+        f"| {name} | {entry.family} | {entry.num_params:,} | {height} x {width} "
         f"| {found:.1e} | {apart:.1e} | {seconds:.0f} |",
         flush=True,
     )
-    del variables
-    jax.clear_caches()
-    gc.collect()
     return found if apart > 1e-6 else 1.0
 
 

@@ -31,7 +31,7 @@ def float64_only() -> Iterator[None]:
 
 
 @contextmanager
-def _float64_places() -> Iterator[None]:
+def float64_places() -> Iterator[None]:
     """Inside, timm's defaults are float64, too, which it has read before."""
     from timm.layers import pos_embed_sincos as places
 
@@ -50,11 +50,11 @@ def timm_eva(**options: Any) -> nn.Module:
 
     class Eva(eva.Eva):
         def forward(self, x: Tensor) -> Any:
-            with _float64_places():
+            with float64_places():
                 return super().forward(x)
 
         def set_input_size(self, *sizes: Any) -> None:
-            with _float64_places():
+            with float64_places():
                 super().set_input_size(*sizes)
 
     if options.get("norm_layer") == "rms":
@@ -62,7 +62,7 @@ def timm_eva(**options: Any) -> nn.Module:
 
         options["norm_layer"] = RmsNorm
     sizes = {"img_size": (24, 40), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
-    with _float64_places():
+    with float64_places():
         return Eva(**{**sizes, "mlp_ratio": 2, "num_classes": 5, **options})
 
 
