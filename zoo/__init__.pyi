@@ -32,6 +32,7 @@ from . import transformer as transformer
 from . import vae as vae
 from . import vgg as vgg
 from . import vit as vit
+from . import whisper as whisper
 from ._errors import ManifestError as ManifestError
 from ._errors import PublishError as PublishError
 from ._errors import UnknownModelError as UnknownModelError

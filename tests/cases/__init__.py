@@ -15,6 +15,7 @@ from tests.cases import (
     resnets,
     segmenters,
     small,
+    speech,
     swins,
     texts,
     vits,
@@ -50,9 +51,10 @@ FILES = (
     evas,
     mixers,
     pairs,
+    speech,
 )
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
-HEAD_CASES = {**TEXT_HEAD_CASES, **pairs.HEAD_CASES}
+HEAD_CASES = {**TEXT_HEAD_CASES, **pairs.HEAD_CASES, **speech.HEAD_CASES}
 DROPOUT_CASES = {name: case for file in FILES for name, case in getattr(file, "DROPOUT_CASES", {}).items()}
 
 

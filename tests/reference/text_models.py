@@ -3,6 +3,7 @@
 With "sdpa" attention: the softmax of the other is in float32 whatever the inputs are in.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,23 +57,37 @@ class Tied(nn.Module):
         return F.linear(x, weight.weight, self.bias if bias is None else bias.bias)
 
 
-def model(name: str, sizes: dict[str, Any], rates: tuple[str, ...], rate: float = 0.0, **options: Any) -> Any:
-    """A model by its class's name, in which everything is dropped out at one rate."""
+def model_of(name: str, config: dict[str, Any], run: Callable[..., Any]) -> Any:
+    """A model by its class's name, with "sdpa" attention.
+
+    Args:
+        name: A class of transformers.
+        config: Arguments of its configuration.
+        run: (the class's forward, tensors) -> its outputs as tensors.
+    """
     declare_operators()
     import transformers
 
     parent = getattr(transformers, name)
 
     class Outputs(parent):
-        def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-            names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
-            out = super().forward(**dict(zip(names, inputs, strict=False)))
-            return tuple(out[key] for key in OUTPUTS if key in out)
+        def forward(self, *inputs: Tensor) -> Any:
+            return run(super().forward, *inputs)
 
-    ids = {"bos_token_id": None, "eos_token_id": None}
-    config = parent.config_class(**sizes | dict.fromkeys(rates, rate) | ids | options)
-    config._attn_implementation = "sdpa"
-    return Outputs(config)
+    made = parent.config_class(**{"bos_token_id": None, "eos_token_id": None, **config})
+    made._attn_implementation = "sdpa"
+    return Outputs(made)
+
+
+def model(name: str, sizes: dict[str, Any], rates: tuple[str, ...], rate: float = 0.0, **options: Any) -> Any:
+    """A model of texts in which everything is dropped out at one rate."""
+
+    def run(parent: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
+        names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+        out = parent(**dict(zip(names, inputs, strict=False)))
+        return tuple(out[key] for key in OUTPUTS if key in out)
+
+    return model_of(name, sizes | dict.fromkeys(rates, rate) | options, run)
 
 
 def gpt2(name: str = "GPT2LMHeadModel", **options: Any) -> nn.Module:

@@ -19,6 +19,7 @@ import jax
         "last_hidden_state",
         "pooler_output",
         "embeddings",
+        "encoder_last_hidden_state",
     ],
     meta_fields=[],
 )
@@ -38,6 +39,8 @@ class TextOutput:
         last_hidden_state: (batch, length, width)
         pooler_output: (batch, width), the pooler's output for the first token.
         embeddings: (batch, width), one vector for each text.
+        encoder_last_hidden_state: (batch, source, width) of an encoder-decoder, whose `last_hidden_state` is
+            the decoder's.
     """
 
     logits: jax.Array | None = None
@@ -49,6 +52,7 @@ class TextOutput:
     last_hidden_state: jax.Array | None = None
     pooler_output: jax.Array | None = None
     embeddings: jax.Array | None = None
+    encoder_last_hidden_state: jax.Array | None = None
 
 
 @partial(
