@@ -11,8 +11,8 @@ from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
 
 from zoo._nn.attention import attention, weights_dropout
+from zoo._nn.caches import Cache
 from zoo._nn.layers import ACTIVATIONS
-from zoo.gpt2.layers import Cache
 
 LONGEST = 10_000  # of the waves of `sinusoids`, over 2 pi
 

@@ -16,13 +16,13 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
+from zoo._nn.caches import Cache, Caches
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.tokens import like_ids, token_ids
 from zoo._registry.entry import Input
-from zoo.gpt2.layers import Cache, Caches
 from zoo.whisper.layers import DecoderLayer, EncoderLayer, Settings, Step, sinusoids
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
