@@ -42,6 +42,8 @@ KINDS: Mapping[str, Callable[[Options, Sides], Model]] = {
     "SwinTransformerV2": timm_transformers.swin_v2,
     "VGG": timm_convolutions.vgg,
 }
+# Classes whose modules are read as lists of blocks where no family has them by name.
+LISTED = ("EfficientNet", "MobileNetV3")
 
 
 def model(kind: str, options: Mapping[str, Any], sides: Sides, num_classes: int) -> Model:
@@ -62,6 +64,11 @@ def model(kind: str, options: Mapping[str, Any], sides: Sides, num_classes: int)
     found = KINDS[kind](left, sides)
     if left:
         raise UnknownOptionError(", ".join(sorted(f"{name}={_short(value)}" for name, value in left.items())))
+    return told(found, num_classes)
+
+
+def told(found: Model, num_classes: int) -> Model:
+    """Returns a model with its number of logits, and without keywords that have their default."""
     return found._replace(config=_told(found.family, {**found.config, "num_classes": num_classes}))
 
 

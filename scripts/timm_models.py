@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 import torch
 
-from scripts import timm_configs
-from scripts.timm_terms import Model
+from scripts import timm_blocks, timm_configs
+from scripts.timm_terms import Model, UnknownOptionError
 from tests.reference.published import declare_operators
 
 # Files of timm whose classes the zoo has, or some of them.
@@ -75,7 +75,13 @@ class Version(NamedTuple):
         Raises:
             UnknownOptionError: the zoo does not have it.
         """
-        return timm_configs.model(self.kind, self.options, self.sides, self.cfg.num_classes)
+        classes = self.cfg.num_classes
+        try:
+            return timm_configs.model(self.kind, self.options, self.sides, classes)
+        except UnknownOptionError:
+            if self.kind not in timm_configs.LISTED:
+                raise
+        return timm_configs.told(timm_blocks.network(self.module()), classes)
 
     @property
     def shape(self) -> tuple[Any, ...]:

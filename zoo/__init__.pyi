@@ -18,6 +18,7 @@ from . import metrics as metrics
 from . import mixer as mixer
 from . import mlp as mlp
 from . import mnasnet as mnasnet
+from . import mobile as mobile
 from . import mobilenet as mobilenet
 from . import regnet as regnet
 from . import resnet as resnet

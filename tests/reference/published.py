@@ -73,6 +73,27 @@ def timm_efficientnet(name: str) -> nn.Module:
     return makers[name](name, **sizes, pad_type="same", bn_eps=1e-3)
 
 
+def timm_blocks(kind: str, stages: Sequence[Sequence[str]], **options: Any) -> nn.Module:
+    """An EfficientNet or MobileNetV3 of blocks in timm's words."""
+    declare_operators()
+    from timm.models import efficientnet, mobilenetv3
+    from timm.models._efficientnet_builder import decode_arch_def
+
+    make = {"EfficientNet": efficientnet.EfficientNet, "MobileNetV3": mobilenetv3.MobileNetV3}[kind]
+    model = make(decode_arch_def(stages), **{"num_classes": 5, "stem_size": 8, "num_features": 16, **options})
+    for part in model.modules():
+        if isinstance(getattr(part, "gate", None), nn.Hardsigmoid):
+            part.gate = HardSigmoid()
+    return model
+
+
+def timm_squeeze(**options: Any) -> Any:
+    declare_operators()
+    from timm.models._efficientnet_blocks import SqueezeExcite
+
+    return partial(SqueezeExcite, **options)
+
+
 def visual_output(out: Any) -> Any:
     """Maps of features, pixels, logits, or the pooled output."""
     for name in ("feature_maps", "reconstruction"):

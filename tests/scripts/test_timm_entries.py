@@ -11,6 +11,7 @@ from zoo._registry import families, generated, manifest, packaged
 
 FEW = (
     "eva02_tiny_patch14_224.mim_in22k",
+    "mobilenetv4_conv_small_050.e3000_r224_in1k",
     "regnetx_002.pycls_in1k",
     "resmlp_12_224.fb_in1k",
     "vgg11_bn.tv_in1k",

@@ -1,5 +1,7 @@
 """Pooling as PyTorch's: of windows that may reach over the edge, to outputs of a given size; flat maps."""
 
+from collections.abc import Callable, Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -48,3 +50,38 @@ def adaptive_avg_pool(x: jax.Array, height: int, width: int) -> jax.Array:
 def flatten_channels_first(x: jax.Array) -> jax.Array:
     """(batch, height, width, channels) -> (batch, numbers), in the order that PyTorch flattens maps in."""
     return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+
+
+def halved(x: jax.Array) -> jax.Array:
+    """Averages 2x2 pixels, as torch.nn.AvgPool2d(2): the last row or column of an odd side is left out."""
+    out: jax.Array = nn.avg_pool(x, (2, 2), (2, 2))
+    return out
+
+
+def blurred(x: jax.Array) -> jax.Array:
+    """Averages 3x3 pixels with the weights 1, 2, 1 of each axis, and takes each second one.
+
+    Zhang, https://arxiv.org/abs/1904.11486, section 3; beyond the edge the image goes on as in a mirror.
+    """
+    for axis in (1, 2):
+        x = jnp.pad(x, [(1, 1) if each == axis else (0, 0) for each in range(4)], mode="reflect")
+        size = x.shape[axis] - 2
+        before, here, after = (
+            jax.lax.slice_in_dim(x, start, start + size, 2, axis=axis) for start in range(3)
+        )
+        x = (before + 2 * here + after) / 4
+    return x
+
+
+# What halves height and width: with "" it is a stride, which hides pixels.
+SHRINKING: Mapping[str, Callable[[jax.Array], jax.Array] | None] = {
+    "": None,
+    "average": halved,
+    "blur": blurred,
+}
+
+
+def shrunk(x: jax.Array, way: str) -> jax.Array:
+    """(batch, height, width, channels) -> half the height and width, in one of the SHRINKING ways."""
+    shrink = SHRINKING[way]
+    return x if shrink is None else shrink(x)
