@@ -46,6 +46,7 @@ from ._inference.features import features as features
 from ._inference.fold_batch_norm import fold_batch_norm as fold_batch_norm
 from ._inference.fold_batch_norm import unfold_batch_norm as unfold_batch_norm
 from ._inference.generate_texts import generate as generate
+from ._inference.generate_texts import stream as stream
 from ._inference.nnx import from_nnx as from_nnx
 from ._inference.nnx import to_nnx as to_nnx
 from ._inference.predict import predict as predict

@@ -4,14 +4,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from zoo._errors import ZooError
 from zoo._inference import generate as loop
+from zoo._inference.generation_options import Options, Settled, new_tokens, settled
+from zoo._inference.prompts import Prompts, encodes, prompts_of
 from zoo._inference.purpose import continues_texts, purpose
-from zoo._inference.sampling import choices
+from zoo._inference.sampling import fill
+from zoo._inference.stop_strings import cut
 from zoo._inference.subject import Subject
 from zoo._loading.text_settings import text_settings
 from zoo._model import Model
@@ -23,23 +26,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BATCH_SIZE = 16
-USUAL = 100  # tokens to add where nobody says how many
 PACE = 4  # tokens between two pieces of a text: asking for each one costs more
-
-
-class Options(TypedDict, total=False):
-    """Keywords of `generate` that are passed on to the loop."""
-
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    eos_token_id: int | Sequence[int] | None
-    num_beams: int
-    seed: int
-    repetition_penalty: float
-    no_repeat_ngram_size: int
-    min_new_tokens: int
-    num_return_sequences: int
 
 
 def checked(of: Subject) -> Subject:
@@ -53,26 +40,28 @@ def checked(of: Subject) -> Subject:
     return of
 
 
-def seeded(options: Options, start: int) -> Options:
-    """Returns the options with other draws for each batch."""
-    return {**options, "seed": options.get("seed", 0) + start}
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Writer:
-    """A language model with its tokenizer.
+class Writer:
+    """A language model with its tokenizer, and the options that it writes with.
 
     Attributes:
         model: The model.
         tokenizer: Its tokenizer.
         begin: Id of the token that begins a text without a prompt, if there is any.
-        ends: Ids of the tokens that end a text.
+        options: All options.
+        replies: If true, prompts are written out with all their special tokens, and texts are without them.
     """
 
     model: Model
     tokenizer: "Tokenizer"
     begin: int | None
-    ends: tuple[int, ...]
+    options: Settled
+    replies: bool
+
+    @property
+    def encodes(self) -> bool:
+        """Whether an encoder reads the prompts, which are then no part of the texts."""
+        return encodes(self.model.module)
 
     def ids(self, prompt: str) -> list[int]:
         """Returns the tokens of a prompt; an empty one is the first token.
@@ -85,82 +74,110 @@ class _Writer:
             if self.begin is None:
                 raise ZooError("the model has no token to begin a text with; give it a prompt.")
             return [self.begin]
-        (found,) = encoded([prompt], self.tokenizer, len(prompt.encode()) + most)
+        (found,) = encoded([prompt], self.tokenizer, len(prompt.encode()) + most, special=not self.replies)
         ids: list[int] = found.ids
-        if len(ids) >= most:
+        if len(ids) >= most + self.encodes:
             raise ZooError(
                 f"the prompt has {len(ids):,} tokens; the model takes texts of {most:,}, with what follows: "
                 "give a shorter one, such as its end."
             )
         return ids
 
-    def room(self, ids: Sequence[int], max_new_tokens: int | None) -> int:
-        """Returns how many tokens may follow a prompt; no more than USUAL where nobody says.
+    def room(self, ids: Sequence[int]) -> int:
+        """Returns how many tokens may follow a prompt, at most as many as the model's longest text leaves.
 
         Raises:
             ZooError: none, or more than any text has.
         """
-        most = self.model.module.max_length
-        if max_new_tokens is not None and not 1 <= max_new_tokens <= most:
-            raise ZooError(
-                f"max_new_tokens={max_new_tokens}; expected 1 to {most}, the model's longest text."
-            )
-        return int(min(max_new_tokens or USUAL, most - len(ids)))
+        most, count = self.model.module.max_length, self.options["max_new_tokens"]
+        begun = 1 if self.encodes else len(ids)
+        if count is None:
+            return new_tokens(self.options, most, begun)
+        if not 1 <= count <= most:
+            raise ZooError(f"max_new_tokens={count}; expected 1 to {most}, the model's longest text.")
+        return int(min(count, most - begun))
 
-    def text(self, ids: Sequence[int], prompt: int) -> str:
-        """Returns the text of ids, of which so many are the prompt, up to the one that ends it."""
-        end = next((place for place in range(prompt, len(ids)) if ids[place] in self.ends), len(ids))
-        text: str = self.tokenizer.decode([*ids[: end + 1]])
+    def begun(self, ids: Sequence[Sequence[int]]) -> Prompts:
+        """Returns prompts for the loop."""
+        filler = fill(self.options["pad_token_id"], self.options["eos_token_id"])
+        return prompts_of(self.model, ids, None, None, filler)
+
+    def changed(self, **options: Any) -> Settled:
+        """Returns the options with some changed."""
+        return {**self.options, **options}  # type: ignore[typeddict-item]
+
+    def text(self, ids: Sequence[int], start: int) -> str:
+        """Returns the text of ids, of which so many are the beginning, up to where it ends."""
+        stops = self.options["eos_token_id"]
+        end = next((place for place in range(start, len(ids)) if ids[place] in stops), len(ids))
+        alone = self.replies or self.encodes
+        text: str = self.tokenizer.decode([*ids[start if alone else 0 : end + 1]])
+        if self.options["stop"]:
+            before = 0 if alone else len(self.tokenizer.decode([*ids[:start]]))
+            place = cut(text[before:], self.options["stop"])
+            text = text if place is None else text[: before + place]
         return text
 
 
-def _writer(of: Subject, ends: int | Sequence[int] | None) -> _Writer:
+def writer(of: Subject, options: Options, *, replies: bool = False) -> Writer:
+    """Returns a model with what it needs to write."""
     family = families.family(checked(of).entry)
     tokens = tokenizer_of(of.located)
     model = of.load()
     check_tokens(of.entry.name, tokens, model.module)
     end = tokens.token_to_id(family.end_token) if family.end_token else None
-    said = text_settings(of.located).begin
     own = getattr(model.module, "eos_token_id", ()) or (() if end is None else (end,))
-    chosen = own if ends is None else np.atleast_1d(np.asarray(ends, int)).tolist()
-    return _Writer(
-        model=model, tokenizer=tokens, begin=end if said is None else said, ends=tuple(map(int, chosen))
+    said = text_settings(of.located).begin
+    if options.get("eos_token_id") is None:
+        options = {**options, "eos_token_id": own}
+    return Writer(
+        model=model,
+        tokenizer=tokens,
+        begin=end if said is None else said,
+        options=settled(model, options),
+        replies=replies,
     )
 
 
 def continued(
     of: Subject,
     prompts: Sequence[str],
-    max_new_tokens: int | None,
     *,
     batch_size: int = BATCH_SIZE,
+    replies: bool = False,
     **options: Unpack[Options],
 ) -> list[str]:
-    """Returns the prompts with what follows; arguments as for `generate`."""
-    writer = _writer(of, options.get("eos_token_id"))
-    ids = [writer.ids(prompt) for prompt in prompts]
-    rooms = [writer.room(each, max_new_tokens) for each in ids]
+    """Returns the prompts with what follows, or that alone; arguments as for `generate`."""
+    hand = writer(of, options, replies=replies)
+    ids = [hand.ids(prompt) for prompt in prompts]
+    rooms = [hand.room(each) for each in ids]
     found: dict[int, list[str]] = {}
     alone = len(prompts) <= batch_size
     with nullcontext() if alone else steps_bar("generating", len(prompts), transient=True) as show:
         for start, places in _batches(ids, rooms, batch_size):
-            made = loop.generate(
-                writer.model,
-                # Few numbers of rows, since each is compiled.
-                [ids[place] for place in (*places, *places[:1] * (_power(len(places)) - len(places)))],
-                max_new_tokens=rooms[places[0]],
-                **seeded({**options, "eos_token_id": writer.ends}, start),
-            )
-            longest, several = (
-                max(len(ids[place]) for place in places),
-                options.get("num_return_sequences", 1),
-            )
-            for index, place in enumerate(places):
-                rows = made[index * several : (index + 1) * several, longest - len(ids[place]) :]
-                found[place] = [writer.text(row, len(ids[place])) for row in rows.tolist()]
+            seed = hand.options["seed"] + start
+            found |= _written(hand, ids, places, hand.changed(max_new_tokens=rooms[places[0]], seed=seed))
             if show:
                 show(len(found), "")
     return [text for place in range(len(prompts)) for text in found[place]]
+
+
+def _written(
+    hand: Writer, ids: Sequence[Sequence[int]], places: Sequence[int], options: Settled
+) -> dict[int, list[str]]:
+    """Returns the texts of some of the prompts by their places."""
+    # Few numbers of rows, since each is compiled.
+    rows = [*places, *[places[0]] * (_power(len(places)) - len(places))]
+    begun = hand.begun([ids[place] for place in rows])
+    made = loop.generated(hand.model, begun, options, hand.tokenizer)
+    several, start = options["num_return_sequences"], begun.tokens.shape[1]
+    return {
+        place: [
+            hand.text(row[before:].tolist(), start - before)
+            for row in made[index * several : (index + 1) * several]
+        ]
+        for index, (place, before) in enumerate(zip(places, begun.padding.tolist(), strict=False))
+    }
 
 
 def _batches(
@@ -182,28 +199,28 @@ def _power(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def stream(
-    of: Subject,
-    prompt: str,
-    max_new_tokens: int | None,
-    *,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    seed: int,
-) -> Iterator[str]:
-    """Yields the prompt, then what follows, in pieces as they come; arguments as for `generate`."""
-    writer = _writer(of, None)
-    ids = writer.ids(prompt)
-    room = writer.room(ids, max_new_tokens)
-    sampling, draw = choices(
-        temperature=temperature, top_k=top_k, top_p=top_p, eos_token_id=writer.ends, seed=seed
-    )
-    tokens = np.array([ids], np.int32)
-    shown = ""
-    for texts in loop.steps(writer.model, tokens, None, sampling, draw, max_new_tokens=room, pace=PACE):
-        text = writer.text(texts[0].tolist(), len(ids))
+def streamed(of: Subject, prompt: str, *, replies: bool = False, **options: Unpack[Options]) -> Iterator[str]:
+    """Yields a prompt with what follows, or that alone, in pieces; arguments as for `generate`."""
+    hand = writer(of, options, replies=replies)
+    if hand.options["num_return_sequences"] != 1:
+        raise ZooError("num_return_sequences= goes with zoo.generate: pieces are of one text; leave it out.")
+    ids = hand.ids(prompt)
+    count = hand.room(ids)
+    begun = hand.begun([ids])
+    start, shown, text = begun.tokens.shape[1], "", ""
+    for texts in _growing(hand, begun, count):
+        text = hand.text(texts[0].tolist(), start)
         if not text.endswith("\ufffd"):  # a character whose bytes are not all there yet
             yield text[len(shown) :]
             shown = text
     yield text[len(shown) :]
+
+
+def _growing(hand: Writer, begun: Prompts, count: int) -> Iterator[np.ndarray]:
+    """Yields a text again and again as it grows; that of a beam search once, at its end."""
+    options = hand.changed(max_new_tokens=count)
+    if options["num_beams"] > 1:
+        yield loop.generated(hand.model, begun, options)
+        return
+    ended = loop.stop_strings(options, begun, hand.tokenizer) if options["stop"] else None
+    yield from loop.steps(hand.model, begun, options, max_new_tokens=count, pace=PACE, ended=ended)

@@ -13,6 +13,7 @@ from typing import Any
 
 from zoo._errors import ZooError
 from zoo._loading.companions import TOKENIZER, companion
+from zoo._loading.generation_config import GENERATION
 from zoo._loading.located import Located
 from zoo._loading.sentence_transformers import (
     CONFIG,
@@ -27,7 +28,6 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 # What makes a tokenizer where there is no tokenizer.json.
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model")
 SPECIAL_TOKENS = ("special_tokens_map.json", "added_tokens.json")
-GENERATION = "generation_config.json"
 UNLIMITED = 1_000_000_000  # transformers writes 1e30 for a tokenizer without a limit
 
 

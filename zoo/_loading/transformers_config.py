@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, get_args
 from converters.errors import CheckpointError
 from converters.io import decode_json
 from zoo._errors import ManifestError
-from zoo._loading import attributes, preprocessor_config, sentence_transformers
+from zoo._loading import attributes, generation_config, preprocessor_config, sentence_transformers
 from zoo._loading.build import build
 from zoo._loading.score_kinds import score_kind
 from zoo._registry import families, manifest
@@ -31,7 +31,6 @@ _KINDS = {
     bool: (bool, "true or false"),
 }
 DIFFUSERS = "_class_name"  # what diffusers has instead of a model_type
-GENERATION = "generation_config.json"
 Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where there is no such file
 
 
@@ -82,8 +81,10 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
     labels = _labels(config, problems) if classes else ()
     if fields.classifies:
         keywords.setdefault("num_classes", len(labels) or _count(config))
+    generation: Mapping[str, Any] = {}
     if family.generate:
-        keywords |= _ends(name, config, read, problems)
+        generation = _generation(name, config, read)
+        keywords |= _ends(generation, problems)
     problems += _problems(config, fields, shown)
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
@@ -99,6 +100,7 @@ def entry(name: str, content: bytes, read: Read, head: str | None = None) -> Ent
         # LABEL_0, LABEL_1 ... say nothing.
         labels=() if all(label.startswith("LABEL_") for label in labels) else labels,
         scores=score_kind(name, config, read, keywords["num_classes"]) if scored else None,
+        generation=FrozenMapping(generation_config.said(generation, own_file=generation is not config)),
     )
     _, described = build(made, config=made.config)  # its inputs are those of its module
     made = replace(made, config=described.config, inputs=described.inputs)
@@ -239,13 +241,19 @@ def _architectures(config: Mapping[str, Any]) -> list[str]:
     return [str(each) for each in named] if isinstance(named, list) else [str(named)]
 
 
-def _ends(name: str, config: Mapping[str, Any], read: Read, problems: list[str]) -> dict[str, Any]:
-    """Returns the tokens that end a generated text; generation_config.json decides, where there is one."""
-    content = read(GENERATION)
-    place = (
-        config if content is None else sentence_transformers.parsed(f"{name}: {GENERATION}", content, dict)
-    )
-    found = place.get("eos_token_id")
+def _generation(name: str, config: Mapping[str, Any], read: Read) -> Mapping[str, Any]:
+    """Returns the attributes of generation_config.json; those of config.json itself where there is none."""
+    file = generation_config.GENERATION
+    content = read(file)
+    if content is None:
+        return config
+    found: Mapping[str, Any] = sentence_transformers.parsed(f"{name}: {file}", content, dict)
+    return found
+
+
+def _ends(generation: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Returns the tokens that end a generated text."""
+    found = generation.get("eos_token_id")
     ends = found if isinstance(found, list) else [] if found is None else [found]
     if any(isinstance(each, bool) or not isinstance(each, int) for each in ends):
         problems.append(f"eos_token_id: {found!r}; expected whole numbers")

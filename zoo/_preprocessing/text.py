@@ -90,15 +90,23 @@ def padded(
     return made
 
 
-def encoded(texts: Sequence[Text], tokens: "Tokenizer", limit: int) -> "list[Encoding]":
+def encoded(
+    texts: Sequence[Text], tokens: "Tokenizer", limit: int, *, special: bool = True
+) -> "list[Encoding]":
     """Returns the tokens of each text, cut at `limit`.
+
+    Args:
+        texts: The texts.
+        tokens: The tokenizer.
+        limit: Largest number of tokens.
+        special: Whether to add the tokens that the tokenizer puts around a text.
 
     Raises:
         ZooError: a text without tokens, or one that the tokenizer has no tokens for.
     """
     tokens.enable_truncation(limit)
     try:
-        found = tokens.encode_batch([*texts])
+        found = tokens.encode_batch([*texts], add_special_tokens=special)
     except Exception as error:  # the library raises no narrower one
         raise ZooError(_unknown(texts, tokens) or f"the tokenizer refuses a text: {error}") from error
     if not all(each.ids for each in found):

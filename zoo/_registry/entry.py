@@ -134,6 +134,7 @@ class Entry:
         labels: Names of the classes, if no such file has them.
         scores: Meaning of the logits: "softmax", "sigmoid", "identity" or "tanh"; by default softmax of
             several classes, and the value itself of one.
+        generation: Attributes of its generation_config.json that change what `zoo.generate` does.
     """
 
     # A name says nearly as much as all of it, and jax hashes the entry at each call.
@@ -154,6 +155,7 @@ class Entry:
     classes: str | None = field(default=None, hash=False)
     labels: tuple[str, ...] = field(default=(), hash=False)
     scores: str | None = field(default=None, hash=False)
+    generation: Mapping[str, Any] = field(default=FrozenMapping(), hash=False)
 
     def __repr__(self) -> str:
         """Returns a line for each field that is not empty."""

@@ -147,6 +147,7 @@ FIELDS = {
     "classes": schema.IDENTIFIER,
     "labels": schema.sequence(schema.TEXT),
     "scores": schema.text("softmax|sigmoid|identity|tanh", "'softmax', 'sigmoid', 'identity' or 'tanh'"),
+    "generation": schema.mapping(schema.IDENTIFIER, schema.anything, FrozenMapping),
 }
 SAVED = schema.record(
     Entry,

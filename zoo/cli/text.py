@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -58,14 +58,21 @@ def generate(
     json: console.Json = False,
 ) -> None:
     """Continue a text, and print it token by token; or several, with a line of --- between them."""
-    from zoo._inference.continue_texts import continued, stream
+    from zoo._inference.continue_texts import continued, streamed
 
+    options: Any = {
+        "max_new_tokens": tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+    }
     if prompt is None and file is None:
         inputs.check_given(None, None, "a prompt")
     of = subject(name, dtype=dtype)
     if file is None and prompt != inputs.STDIN and not json:
         assert prompt is not None
-        for piece in stream(of, prompt, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed):
+        for piece in streamed(of, prompt, **options):
             print(piece, end="", flush=True)
         print()
         return
@@ -75,7 +82,7 @@ def generate(
         if file is None and given != [inputs.STDIN]
         else [*inputs.texts(given, file, f"generate {name}")]
     )
-    found = continued(of, prompts, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    found = continued(of, prompts, **options)
     if json:
         console.table(("prompt", "text"), zip(prompts, found, strict=True), json=True)
     else:

@@ -6,54 +6,30 @@ import numpy as np
 import pytest
 import torch
 
-import converters
 import zoo
-from tests.equivalence import randomise, state_dict
-from tests.reference import text_models
+from tests.reference import generation
+from tests.reference.generation import CONFIG, MASK, PROMPTS, theirs
 from zoo import gpt2
 from zoo._inference import generate
-from zoo._inference.sampling import choices, sample
+from zoo._inference.generation_options import NEUTRAL
+from zoo._inference.logits import sample
+from zoo._inference.sampling import choices
 
 pytestmark = pytest.mark.costly
 
-CONFIG = {"vocab_size": 50, "max_length": 300, "width": 24, "depth": 2, "heads": 3}
-PROMPTS = np.random.default_rng(0).integers(2, 50, size=(4, 17))
-MASK = (np.arange(17) >= np.array([[0], [5], [12], [1]])).astype(int)
 DRAWS = 20_000
 
 
 @pytest.fixture(scope="module")
 def twin() -> torch.nn.Module:
-    sizes = {**text_models.GPT2, "n_positions": 300}
-    made = randomise(text_models.model("GPT2LMHeadModel", sizes, ())).eval()
-    with torch.no_grad():
-        made.transformer.wpe.weight.mul_(30)  # so that the texts are not the same few tokens again and again
-    return made
+    return generation.twin()
 
 
 @pytest.fixture(autouse=True)
 def model(twin):
     """In float64, as everything in this file is."""
     with jax.enable_x64(True):
-        tensors = {name: tensor for name, tensor in state_dict(twin).items() if name != "lm_head.weight"}
-        module = gpt2.create(**CONFIG)
-        names = gpt2.TORCH_NAMES["transformers"]
-        yield zoo.Model(module, converters.convert(tensors, module, PROMPTS, names=names))
-
-
-def theirs(twin: torch.nn.Module, count: int, prompts=PROMPTS, mask=MASK, **options) -> np.ndarray:
-    """The likeliest next tokens without a cache of ours: transformers' own generate."""
-    from transformers import GenerationConfig
-
-    base = type(twin).__mro__[1]
-    forward, type(twin).forward = type(twin).forward, base.forward
-    try:
-        chosen = {"eos_token_id": None, "pad_token_id": 0, **options}
-        config = GenerationConfig(max_new_tokens=count, do_sample=False, **chosen)
-        ids, kept = torch.from_numpy(prompts), torch.from_numpy(mask)
-        return twin.generate(ids, attention_mask=kept, generation_config=config).numpy()
-    finally:
-        type(twin).forward = forward
+        yield generation.model(twin)
 
 
 def test_two_hundred_tokens_of_four_prompts_are_transformers(twin, model):
@@ -66,7 +42,7 @@ def test_two_hundred_tokens_of_four_prompts_are_transformers(twin, model):
 
 def test_logits_with_and_without_a_cache_are_equal(model):
     """Each token's, by one step after the others, across the sizes of the cache."""
-    sampling, draw = choices(temperature=0, top_k=None, top_p=None, eos_token_id=None, seed=0)
+    sampling, draw = choices(NEUTRAL)
     tokens, mask = np.pad(PROMPTS, ((0, 0), (0, 15))), np.pad(MASK.astype(bool), ((0, 0), (0, 15)))
     mask[:, 17:] = True
     state = generate.begin(model, tokens, mask, 17, 32, sampling, draw)
@@ -152,9 +128,7 @@ def test_several_texts_are_drawn_for_a_prompt(model):
 
 
 def frequencies(logits: np.ndarray, **options) -> np.ndarray:
-    sampling, draw = choices(
-        **{"temperature": 1.0, "top_k": None, "top_p": None, **options}, eos_token_id=None
-    )
+    sampling, draw = choices({**NEUTRAL, "temperature": 1.0, **options})
     rows = jnp.broadcast_to(jnp.asarray(logits), (DRAWS, len(logits)))
     tokens = np.asarray(sample(rows, sampling, draw, jnp.asarray(0)))
     return np.bincount(tokens, minlength=len(logits)) / DRAWS
@@ -198,11 +172,16 @@ def test_a_seed_draws_the_same_and_another_one_others(model):
         ({"temperature": -1.0}, "temperature=-1.0; expected 0"),
         ({"repetition_penalty": 0.0}, "repetition_penalty=0.0; expected above 0"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size=-1; expected 0"),
-        ({"num_beams": 2}, "num_beams=2; the zoo has no beam search"),
-        ({"num_return_sequences": 2}, "num_return_sequences=2 with temperature=0.0; expected 1"),
+        ({"num_beams": 2, "temperature": 1.0}, "num_beams=2; expected 1 with a temperature above 0"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences=3; expected 1, or more with"),
+        ({"num_beams": 2, "early_stopping": "soon"}, "no early_stopping 'soon'"),
+        ({"min_p": -0.1}, "min_p=-0.1; expected 0"),
+        ({"suppress_tokens": [-1]}, "suppress_tokens has -1; the model has tokens 0 to 49"),
+        ({"decoder_input_ids": [[1]]}, "GPT2 has no encoder"),
+        ({"num_return_sequences": 2}, "num_return_sequences=2; expected 1"),
         ({"input_ids": [[1, 2], []]}, "at least one token each"),
         ({"input_ids": np.full((1, 300), 2)}, "a prompt of 300 tokens leaves no room"),
-        ({"top_k": 0}, "top_k=0; expected 1 or more"),
+        ({"top_k": -1}, "top_k=-1; expected 1 or more"),
         ({"top_p": 1.5}, "top_p=1.5; expected above 0 and at most 1"),
         ({"input_ids": PROMPTS + 40}, "the model has 0 to 49"),
         ({"input_ids": PROMPTS[0]}, r"expected whole numbers of shape \(batch, length\)"),

@@ -56,7 +56,7 @@ REFUSED = {
     "too many tokens": (["a"], {"max_new_tokens": 10**6}, "max_new_tokens=1000000; expected 1 to 128"),
     "both": (["a", [1]], {}, "prompts are texts and token ids"),
     "mask": (["a"], {"attention_mask": [[1]]}, "attention_mask= goes with token ids"),
-    "beams": (["a"], {"num_beams": 2}, "has no beam search"),
+    "beams": (["a"], {"num_beams": 2, "stop": "b"}, "num_beams=2; expected 1 with stop="),
     "batch": (["a"], {"batch_size": 0}, "batch_size=0"),
     "long": (["a" * 128], {}, "the prompt has 128 tokens; the model takes texts of 128"),
 }
