@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from converters.errors import CheckpointError, ConversionError
 from converters.formats import detect, sharded
 from converters.formats.stored import Opened, Stored
-from converters.formats.tensor_names import check_names
+from converters.formats.tensor_names import check_names, check_whole
 from converters.io.files import BufferFile, InputFile, named_errors
 from converters.io.memory import Memory
 from converters.io.slices import Extent, FileArray, computed, in_files, read_box, whole_box
@@ -98,7 +98,9 @@ class Checkpoint(Mapping[str, np.ndarray]):
         return f"<Checkpoint of {len(self)} tensors>"
 
 
-def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> Checkpoint:
+def read_checkpoint(
+    path: str | os.PathLike[str], *, key: str | None = None, adapter: bool = False
+) -> Checkpoint:
     """Opens a checkpoint of any kind: a file, an index of shards, or a directory as on the Hugging Face Hub.
 
     Nothing in the file is executed, and torch is not needed. Names stay as they are in the file.
@@ -106,6 +108,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     Args:
         path: A `.safetensors`, a file that torch.save wrote, a `*.index.json`, or a directory with one.
         key: Which of several state dicts in the file; needed only where it is ambiguous.
+        adapter: If true, it may hold an adapter's tensors alone.
 
     Raises:
         CheckpointError: it cannot be read, or is not a checkpoint of a full model.
@@ -118,6 +121,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
         path, notes = sharded.file_in(path)
     if not path.name.endswith(".json"):
         tensors, more = _open_path(path, key, memory)
+        with named_errors(path):
+            if not adapter:
+                check_whole(tensors)
         return Checkpoint(tensors, notes + more)
     index = sharded.read_index(path)
     shards = {shard: _open_path(shard, key, memory) for shard in index}
@@ -128,23 +134,31 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
         notes += more
     with named_errors(path):
         check_names(together)
+        if not adapter:
+            check_whole(together)
     return Checkpoint(together, tuple(dict.fromkeys(notes)))
 
 
-def read_buffer(path: str | os.PathLike[str], buffer: np.ndarray, *, name: str | None = None) -> Checkpoint:
+def read_buffer(
+    path: str | os.PathLike[str], buffer: np.ndarray, *, name: str | None = None, adapter: bool = False
+) -> Checkpoint:
     """Opens the bytes (uint8) of one file that are in memory; the tensors of a safetensors file are views.
 
     Args:
         path: Where the bytes are from, for messages.
         buffer: The whole file.
         name: The file's own name, where the path says another; its suffix must be right.
+        adapter: If true, it may hold an adapter's tensors alone.
 
     Raises:
         CheckpointError: it is not a checkpoint of a full model.
     """
     with named_errors(path):
         file = BufferFile(path, buffer)
-        return Checkpoint(*detect.format_of(file, name).open(file, None))
+        tensors, notes = detect.format_of(file, name).open(file, None)
+        if not adapter:
+            check_whole(tensors)
+        return Checkpoint(tensors, notes)
 
 
 def as_tensors(source: Any, key: str | None = None) -> Tensors:

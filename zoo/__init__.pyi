@@ -34,6 +34,7 @@ from . import vae as vae
 from . import vgg as vgg
 from . import vit as vit
 from . import whisper as whisper
+from ._adapters.merge import merge_adapter as merge_adapter
 from ._errors import ManifestError as ManifestError
 from ._errors import PublishError as PublishError
 from ._errors import UnknownModelError as UnknownModelError

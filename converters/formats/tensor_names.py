@@ -13,7 +13,7 @@ ADAPTER = re.compile(r".*(lora_|\.lora\.|\.ia3_|adapter_).*|.*\.prompt_embedding
 
 
 def check_names(names: Collection[object]) -> None:
-    """Refuses names that no module has, and those of something else than a full model."""
+    """Refuses names that no module has, and those of quantised weights."""
     if not names:
         raise CheckpointError("no tensors in it")
     if len(names) > MAX_TENSORS:
@@ -34,9 +34,13 @@ def check_names(names: Collection[object]) -> None:
             raise CheckpointError(
                 f"quantised weights (found {name!r}): not supported; use the unquantised ones"
             )
-    if all(ADAPTER.fullmatch(text) for text in texts.values()):
+
+
+def check_whole(names: Collection[str]) -> None:
+    """Refuses names that are all those of adapters, which change a model and are none."""
+    if all(ADAPTER.fullmatch(name) for name in names):
         raise CheckpointError(
-            f"adapter weights (found {next(iter(texts.values()))!r}), not a full model; merge them first"
+            f"adapter weights (found {next(iter(names))!r}), not a full model; merge them first"
         )
 
 

@@ -8,7 +8,13 @@ from converters.matching.fit import Fit, doubts, fit_links
 from converters.matching.links import Link
 from converters.matching.names_file import to_toml
 from converters.matching.rules import Fuse, Rule, Split, Unflatten
-from converters.matching.search import NamesAndRules, best_fit, conversion_error, fewest_problems
+from converters.matching.search import (
+    NamesAndRules,
+    best_fit,
+    conversion_error,
+    fewest_problems,
+    links_after_rules,
+)
 
 __all__ = [
     "Conversion",
@@ -27,6 +33,7 @@ __all__ = [
     "dtype_kind",
     "fewest_problems",
     "fit_links",
+    "links_after_rules",
     "nonfinite",
     "to_toml",
     "written",

@@ -25,7 +25,9 @@ from zoo._registry.manifest import CONFIG, MAX_SIZE, parse_saved, read_config
 SCHEME = "hf://"
 WEIGHTS = tuple(file for file in PREFERRED_FILES if not file.startswith("diffusion"))
 DIFFUSION_WEIGHTS = tuple(file for file in PREFERRED_FILES if file not in WEIGHTS)  # of diffusers
-SIGNS = (CONFIG, sentence_transformers.MODULES, open_clip.CONFIG)  # each says which model a directory holds
+ADAPTER_CONFIG = "adapter_config.json"  # of PEFT, beside the weights of an adapter alone
+# Each says which model a directory holds.
+SIGNS = (CONFIG, sentence_transformers.MODULES, open_clip.CONFIG, ADAPTER_CONFIG)
 REVISION = r"\w(?:(?!\.\.)[\w./-])*"  # goes into a path of the cache
 ADDRESS = re.compile(r"(?:https?://[\w.-]+/)?(\w[\w.-]*/\w[\w.-]*)/?", re.ASCII)
 NAME = re.compile(rf"hf://(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?", re.ASCII)
@@ -94,19 +96,7 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
         WeightsError: it cannot be fetched.
         ManifestError: it is of no model that the zoo has, or breaks the schema.
     """
-    match = NAME.fullmatch(name)
-    if match is None or not re.fullmatch(REVISION, revision or "main", re.ASCII):
-        at = "" if revision is None else f" at {revision!r}"
-        own = name.removeprefix(SCHEME)
-        known = f" The zoo's own {own!r} has no 'hf://'." if own in manifest.read().models else ""
-        raise UnknownModelError(
-            f"{name!r}{at} is no repository; write 'hf://owner/name' or 'hf://owner/name@revision'.{known}"
-        )
-    repo, own = match.groups()
-    if own and revision not in (None, own):
-        raise ZooError(f"{name!r} and revision={revision!r} differ; give one of them.")
-    commit = _commit(name, repo, own or revision or "main", token)
-    config = Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
+    config = pinned(name, revision, token)
     found = _of_others(name, partial(companions.remote_companion, name, config, token), head)
     if found:
         made, files = found
@@ -122,8 +112,36 @@ def remote(name: str, revision: str | None, token: Token, head: str | None = Non
     weights = saved.weights
     if weights is None or weights.repo or weights.url:
         raise ManifestError(f"{name!r} has its weights at {weights}; expected a file beside config.json.")
-    pinned = replace(saved, name=name, weights=replace(weights, repo=repo, revision=commit))
-    return Located(entry=pinned, token=token)
+    at_commit = replace(weights, repo=config.repo, revision=config.revision)
+    return Located(entry=replace(saved, name=name, weights=at_commit), token=token)
+
+
+def pinned(name: str, revision: str | None, token: Token, signs: Sequence[str] = SIGNS) -> Weights:
+    """Returns the place of a repository's config.json, and so of the files beside it, at one commit.
+
+    Args:
+        name: The repository, `hf://owner/name` or with a revision.
+        revision: Commit, branch or tag, where the name has none.
+        token: For the Hub.
+        signs: Files of which the repository has one.
+
+    Raises:
+        UnknownModelError: the name is malformed.
+        WeightsError: it cannot be reached.
+    """
+    match = NAME.fullmatch(name)
+    if match is None or not re.fullmatch(REVISION, revision or "main", re.ASCII):
+        at = "" if revision is None else f" at {revision!r}"
+        own = name.removeprefix(SCHEME)
+        known = f" The zoo's own {own!r} has no 'hf://'." if own in manifest.read().models else ""
+        raise UnknownModelError(
+            f"{name!r}{at} is no repository; write 'hf://owner/name' or 'hf://owner/name@revision'.{known}"
+        )
+    repo, own = match.groups()
+    if own and revision not in (None, own):
+        raise ZooError(f"{name!r} and revision={revision!r} differ; give one of them.")
+    commit = _commit(name, repo, own or revision or "main", token, signs)
+    return Weights(UNATTESTED, file=CONFIG, repo=repo, revision=commit)
 
 
 def local(name: str, directory: Path, token: Token, head: str | None = None) -> Located:
@@ -153,6 +171,8 @@ def _of_others(
     if not any(layout.config == CONFIG and layout.is_one(content) for layout in LAYOUTS):
         if b'"num_params"' in content:
             return None
+        if not content:
+            _check_no_adapter(name, read)
         # That of early versions of sentence-transformers holds nothing but a version.
         folder = sentence_transformers.folder(name, read)
         inside = read(f"{folder}/{CONFIG}") if folder else content
@@ -167,6 +187,23 @@ def _of_others(
             files = (f"{folder}/{file}" if folder else file for file in layout.weights)
             return layout.entry(name, said, read, head), tuple(files)
     return None
+
+
+def _check_no_adapter(name: str, read: transformers_config.Read) -> None:
+    """Checks that the files are not those of an adapter without its model.
+
+    Raises:
+        ManifestError: they are.
+    """
+    content = read(ADAPTER_CONFIG)
+    if content is None:
+        return
+    config = sentence_transformers.parsed(f"{name}: {ADAPTER_CONFIG}", content, dict)
+    base = config.get("base_model_name_or_path") or "its base model"
+    raise ManifestError(
+        f"{name!r} is an adapter, no model: load {base!r} with pretrained=True, and put it in by "
+        f"zoo.merge_adapter(model, {name!r})."
+    )
 
 
 def _file_of(name: str, directory: Path, files: Sequence[str]) -> str:
@@ -195,30 +232,31 @@ def _weights_file(name: str, beside: Weights, token: Token, files: Sequence[str]
     raise WeightsError(f"{name!r} has none of {', '.join(files)}.")
 
 
-def _commit(name: str, repo: str, revision: str, token: Token) -> str:
+def _commit(name: str, repo: str, revision: str, token: Token, signs: Sequence[str]) -> str:
     """The commit that a branch or tag is at; the one in the cache where the Hub cannot be asked."""
     if COMMIT.fullmatch(revision):
         return revision
     cached, retries = hub_file.cached_commit(repo, revision), Retries()
+    ask = partial(_ask, repo, revision, token, signs)
     try:
         errors.check_online(errors.fetch_advice(name))
         # With an answer in the cache, a Hub that is down is not waited for.
-        answer = _ask(repo, revision, token) if cached else retries.run(lambda: _ask(repo, revision, token))
+        answer = ask() if cached else retries.run(ask)
     except NetworkError as trouble:
         if cached is None or isinstance(trouble, RefusedError):
             raise WeightsError(f"{name!r} cannot be looked up: {trouble}.") from None
         if not isinstance(trouble, errors.OfflineError):
             warnings.warn(
-                f"{name!r} cannot be looked up: {trouble}; taking {cached} from the cache.", stacklevel=5
+                f"{name!r} cannot be looked up: {trouble}; taking {cached} from the cache.", stacklevel=6
             )
         return cached
     hub_file.remember(repo, revision, answer)
     return answer
 
 
-def _ask(repo: str, revision: str, token: Token) -> str:
+def _ask(repo: str, revision: str, token: Token, signs: Sequence[str]) -> str:
     missing: list[errors.MissingError] = []
-    for file in SIGNS:
+    for file in signs:
         try:
             return str(metadata.ask(repo, revision, file, token).commit_hash)
         except errors.MissingError as error:
