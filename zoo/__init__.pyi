@@ -1,5 +1,6 @@
 """The public names and where they are, read by type checkers and by `zoo/__init__.py`."""
 
+from . import albert as albert
 from . import alexnet as alexnet
 from . import autoencoder_kl as autoencoder_kl
 from . import bert as bert
@@ -8,6 +9,7 @@ from . import cnn as cnn
 from . import convnext as convnext
 from . import densenet as densenet
 from . import efficientnet as efficientnet
+from . import electra as electra
 from . import eva as eva
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
@@ -20,6 +22,7 @@ from . import mlp as mlp
 from . import mnasnet as mnasnet
 from . import mobile as mobile
 from . import mobilenet as mobilenet
+from . import mpnet as mpnet
 from . import regnet as regnet
 from . import resnet as resnet
 from . import segformer as segformer

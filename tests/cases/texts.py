@@ -43,6 +43,26 @@ DISTILBERT = {"variant": "distilbert", "token_types": 0}
 TOKENS = [ids(3, 17, 48) + 2, kept(17, 9, 3, length=17)]
 PAIRS = [*TOKENS, ids(3, 17, 2, seed=5), np.arange(17)[::-1] + ids(3, 1, 20)]
 
+SMALL = {"vocab_size": 50, "max_length": 40, "width": 12, "depth": 2, "heads": 2, "feed_forward": 20}
+
+
+def relative(
+    name: str,
+    family: str,
+    config: Mapping[str, Any],
+    inputs: Sequence[np.ndarray],
+    layout: str,
+    **options: Any,
+) -> Case:
+    """A class of transformers in a family that has BERT's keywords."""
+    return Case(
+        family,
+        {**SMALL, **NOTHING, **config},
+        partial(text_models.relative, name, **options),
+        inputs,
+        layout=layout,
+    )
+
 
 CASES = {
     "transformer": Case("transformer", TRANSFORMER, transformer, TEXTS, layout="torch"),
@@ -133,6 +153,39 @@ CASES = {
         lambda: text_models.distilbert("DistilBertForSequenceClassification"),
         TOKENS,
         layout="distilbert",
+    ),
+    "electra, discriminator": relative(
+        "ElectraForPreTraining",
+        "electra",
+        {"embedding_width": 8, "head": "replaced_tokens"},
+        PAIRS,
+        "transformers",
+        embedding_size=8,
+    ),
+    "albert, pretraining": relative(
+        "AlbertForPreTraining",
+        "albert",
+        {
+            "embedding_width": 8,
+            "depth": 3,
+            "groups": 2,
+            "inner": 2,
+            "classifier_dropout": 0.0,
+            "head": "pretraining",
+        },
+        PAIRS,
+        "transformers_pretraining",
+        embedding_size=8,
+        num_hidden_layers=3,
+        num_hidden_groups=2,
+        inner_group_num=2,
+    ),
+    "mpnet, masked": relative(
+        "MPNetForMaskedLM",
+        "mpnet",
+        {"epsilon": 1e-12, "head": "masked_lm"},
+        TOKENS,
+        "transformers",
     ),
 }
 

@@ -18,6 +18,7 @@ OUTPUTS = (  # in the order of zoo's TextOutput
     "end_logits",
     "prediction_logits",
     "seq_relationship_logits",
+    "sop_logits",
     "mc_logits",
     "last_hidden_state",
     "pooler_output",
@@ -32,7 +33,16 @@ BERT = {
     "num_attention_heads": 3,
     "intermediate_size": 40,
 }
+RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
 BERT_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+SMALL = {
+    "vocab_size": 50,
+    "max_position_embeddings": 40,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 20,
+}
 DISTILBERT = {
     "vocab_size": 50,
     "max_position_embeddings": 40,
@@ -75,7 +85,7 @@ def model_of(name: str, config: dict[str, Any], run: Callable[..., Any]) -> Any:
             return run(super().forward, *inputs)
 
     made = parent.config_class(**{"bos_token_id": None, "eos_token_id": None, **config})
-    made._attn_implementation = "sdpa"
+    made._attn_implementation = "sdpa" if parent._supports_sdpa else "eager"
     return Outputs(made)
 
 
@@ -110,4 +120,14 @@ def distilbert(name: str = "DistilBertModel", **options: Any) -> nn.Module:
     made = model(name, DISTILBERT, DISTILBERT_DROPOUT, **options)
     if name == "DistilBertForMaskedLM":
         made.vocab_projector = Tied(made.distilbert.embeddings.word_embeddings, biases=BERT["vocab_size"])
+    return made
+
+
+def relative(name: str, **options: Any) -> nn.Module:
+    """A model with BERT's options, in which all rates are 0 where they are not given."""
+    made = model(name, {**SMALL, **options}, RATES)
+    if name == "AlbertForPreTraining":
+        made.predictions.decoder = Tied(made.albert.embeddings.word_embeddings, made.predictions)
+    if name == "MPNetForMaskedLM":
+        made.lm_head.decoder = Tied(made.mpnet.embeddings.word_embeddings, made.lm_head)
     return made

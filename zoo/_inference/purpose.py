@@ -11,6 +11,7 @@ TEXTS = {
     "pooler": "it gives states of tokens; zoo.embed with pooling='mean' makes vectors of them",
     "masked_lm": "it fills masks; zoo.embed with pooling='mean' makes vectors of its states",
     "pretraining": "it fills masks; zoo.embed with pooling='mean' makes vectors of its states",
+    "replaced_tokens": "zoo.load gives the logits of each token's being replaced",
     "causal_lm": "zoo.load gives its logits of the next token",
     "next_sentence": "zoo.load gives its logits: whether the second text of a pair follows the first",
     "token_classification": "it classifies tokens, and zoo.load gives their logits",

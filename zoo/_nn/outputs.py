@@ -15,6 +15,7 @@ import jax
         "end_logits",
         "prediction_logits",
         "seq_relationship_logits",
+        "sop_logits",
         "mc_logits",
         "last_hidden_state",
         "pooler_output",
@@ -30,11 +31,12 @@ class TextOutput:
     Attributes:
         logits: (batch, length, vocab_size) of a language model, (batch, num_classes) of a classifier,
             (batch, length, num_classes) of one of tokens, (batch, choices) of multiple choice, (batch, 2) of
-            the next sentence.
+            the next sentence, (batch, length) of ELECTRA's discriminator: above 0, a token was replaced.
         start_logits: (batch, length), for the first token of an answer.
         end_logits: (batch, length), for the last token of an answer.
-        prediction_logits: (batch, length, vocab_size) of BERT's pretraining.
+        prediction_logits: (batch, length, vocab_size) of BERT's or ALBERT's pretraining.
         seq_relationship_logits: (batch, 2) of BERT's pretraining: the second text follows, or does not.
+        sop_logits: (batch, 2) of ALBERT's pretraining: two texts are in their order, or swapped.
         mc_logits: (batch, choices) of a language model with a second head.
         last_hidden_state: (batch, length, width)
         pooler_output: (batch, width), the pooler's output for the first token.
@@ -48,6 +50,7 @@ class TextOutput:
     end_logits: jax.Array | None = None
     prediction_logits: jax.Array | None = None
     seq_relationship_logits: jax.Array | None = None
+    sop_logits: jax.Array | None = None
     mc_logits: jax.Array | None = None
     last_hidden_state: jax.Array | None = None
     pooler_output: jax.Array | None = None

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.layer_stack import LayerStack
-from zoo._nn.layers import ACTIVATIONS
+from zoo._nn.layers import ACTIVATIONS, check_activation
 
 
 class Settings(NamedTuple):
@@ -38,6 +38,37 @@ class Settings(NamedTuple):
     def embed(self, count: int) -> nn.Embed:
         """Builds an embedding of `count` vectors."""
         return nn.Embed(count, self.width, self.dtype, embedding_init=nn.initializers.normal(0.02))
+
+
+def settings(
+    *,
+    width: int,
+    heads: int,
+    feed_forward: int,
+    activation: str,
+    epsilon: float,
+    dropout: float,
+    attention_dropout: float,
+    causal: bool = False,
+) -> Settings:
+    """Returns checked settings.
+
+    Raises:
+        ZooError: no such activation, or heads that do not divide the width.
+    """
+    if width % heads:
+        raise ZooError(f"{heads} heads do not divide a width of {width}.")
+    return Settings(
+        width=width,
+        heads=heads,
+        feed_forward=feed_forward,
+        activation=check_activation(activation),
+        epsilon=epsilon,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        causal=causal,
+        dtype=None,
+    )
 
 
 class Embeddings(nn.Module):

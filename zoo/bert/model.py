@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
 from zoo._nn.layer_stack import LayerStack
-from zoo._nn.layers import ACTIVATIONS, check_activation
+from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.tokens import flattened, like_ids, token_ids
@@ -25,13 +24,13 @@ from zoo._registry.entry import Input
 from zoo.bert.heads import Pooler, PretrainingHeads
 from zoo.bert.layers import Embeddings, Encoder, Settings
 from zoo.bert.layers import positions as token_positions
+from zoo.bert.layers import settings as checked_settings
 from zoo.bert.pooling import (
     Pooling,
     Projection,
     checked_pooling,
     checked_projections,
-    pooled,
-    projected,
+    embedding,
 )
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
@@ -219,8 +218,7 @@ class Bert(nn.Module):
         if head == "classification":
             return TextOutput(logits=self._classify(states, train=train))
         if head == "embedding":
-            kept = jnp.ones(states.shape[:2], jnp.int32) if mask is None else mask
-            return TextOutput(embeddings=self._embedding(states, kept))
+            return TextOutput(embeddings=self._embedding(states, mask))
         return TextOutput(
             last_hidden_state=states, pooler_output=self.pooler(states) if head == "pooler" else None
         )
@@ -237,11 +235,10 @@ class Bert(nn.Module):
         logits: jax.Array = self.classifier(self.dropout(x, deterministic=not train))
         return logits
 
-    def _embedding(self, states: jax.Array, mask: jax.Array) -> jax.Array:
+    def _embedding(self, states: jax.Array, mask: jax.Array | None) -> jax.Array:
         activations = [each.activation for each in self.projections_of]
-        vectors = projected(pooled(states, mask, self.pooling), self.projections, activations)
-        length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-        return vectors / jnp.maximum(length, 1e-12) if self.normalize else vectors
+        layers = [*zip(self.projections, activations, strict=True)]
+        return embedding(states, mask, self.pooling, layers, normalize=self.normalize)
 
 
 def max_tokens(module: Bert) -> int:
@@ -321,20 +318,17 @@ def create(
         ZooError: no such variant, head, pooling or activation, or heads that do not divide the width.
     """
     check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
-    if width % heads:
-        raise ZooError(f"{heads} heads do not divide a width of {width}.")
     if head == "pooler" and variant == "distilbert":
         raise ZooError("DistilBERT has no pooler; choose another head.")
     if head in BERT_ONLY and variant != "bert":
         raise ZooError(f"{variant} has no head {head!r}, which is BERT's; choose another one.")
-    check_activation(activation)
     return Bert(
         vocab_size=vocab_size,
         max_length=max_length,
         token_types=token_types,
         task_types=task_types if reads_tasks else 0,
         series=LayerStack(depth, scan=scan, remat=remat),
-        settings=Settings(
+        settings=checked_settings(
             width=width,
             heads=heads,
             feed_forward=feed_forward,
@@ -343,7 +337,6 @@ def create(
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=causal,
-            dtype=None,
         ),
         variant=variant,
         pad_token_id=pad_token_id,

@@ -84,9 +84,26 @@ def _pooled(states: jax.Array, kept: jax.Array, pooling: str) -> jax.Array:
     return mean.astype(states.dtype)
 
 
-def projected(vectors: jax.Array, layers: Sequence[nn.Dense], activations: Sequence[str]) -> jax.Array:
-    """Applies dense layers, each with its activation."""
-    for layer, activation in zip(layers, activations, strict=True):
+def embedding(
+    states: jax.Array,
+    mask: jax.Array | None,
+    pooling: Pooling,
+    layers: Sequence[tuple[nn.Dense, str]],
+    *,
+    normalize: bool,
+) -> jax.Array:
+    """(batch, length, width) states -> a vector for each text.
+
+    Args:
+        states: States of the tokens.
+        mask: (batch, length), 1 for tokens to keep; None keeps all.
+        pooling: One of POOLING, or several.
+        layers: Dense layers after the pooling, each with the name of its activation.
+        normalize: Whether to scale the vectors to length 1.
+    """
+    vectors = pooled(states, jnp.ones(states.shape[:2], jnp.int32) if mask is None else mask, pooling)
+    for layer, activation in layers:
         vectors = layer(vectors)
         vectors = vectors if activation == IDENTITY else ACTIVATIONS[activation](vectors)
-    return vectors
+    length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / jnp.maximum(length, 1e-12) if normalize else vectors

@@ -34,6 +34,7 @@ ACCEPTED = {
     "gpt2-medium": 354_823_168,
     "minilm-l12": 33_360_000,
     "minilm-l6": 22_713_216,
+    "mpnet": 109_518_527,
     "roberta-base": 124_697_433,
     "roberta-large": 355_412_057,
     "sd-vae": 83_653_863,
@@ -41,7 +42,6 @@ ACCEPTED = {
     "vit-base-in21k": 86_389_248,
 }
 FOREIGN = {
-    "mpnet": "mpnet",
     "opt-125m": "opt",
     "pythia-70m": "gpt_neox",
     "pythia-160m": "gpt_neox",
