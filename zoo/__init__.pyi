@@ -30,6 +30,7 @@ from . import segmentation as segmentation
 from . import shufflenet as shufflenet
 from . import squeezenet as squeezenet
 from . import swin as swin
+from . import t5 as t5
 from . import taesd as taesd
 from . import training as training
 from . import transformer as transformer

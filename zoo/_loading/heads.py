@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from converters.checkpoints import Checkpoint
 from converters.matching import Fit, Link, fit_links
 from zoo._errors import WeightsError, ZooError
 from zoo._loading.build import build
@@ -51,6 +52,23 @@ def completed(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config)
 
 
+def as_in_file(
+    located: Located, tensors: Checkpoint, *, chosen: bool = False
+) -> tuple[Located, tuple[str, ...]]:
+    """Returns the model that a file of the Hub has tensors for, and notes about what its config says else.
+
+    Args:
+        located: The model as its config says.
+        tensors: Those of the file.
+        chosen: Whether the caller chooses the head.
+    """
+    found, notes = untied(located, tensors)
+    if chosen:
+        return found, notes
+    found, more = without_missing(found, tensors)
+    return found, (*notes, *more)
+
+
 def without_missing(located: Located, tensors: Iterable[str]) -> tuple[Located, tuple[str, ...]]:
     """Returns the model with the head that a file of the Hub has tensors for, and a note if it is another.
 
@@ -65,6 +83,28 @@ def without_missing(located: Located, tensors: Iterable[str]) -> tuple[Located, 
         return located, ()
     adapted = replace(entry, config=FrozenMapping({**entry.config, "head": other}))
     return replace(located, entry=adapted), (f"the file has no {own}: the head is {other!r}",)
+
+
+def untied(located: Located, tensors: Checkpoint) -> tuple[Located, tuple[str, ...]]:
+    """Returns the model whose tensors are tied only where those of a file of the Hub are, and notes.
+
+    transformers decides by the file, too; what it saves says that they are tied, whether they are or not.
+    """
+    entry, notes = located.entry, list[str]()
+    family = families.named(entry.family)
+    if family is None or located.counted:
+        return located, ()
+    for end, keywords in family.untied.items():
+        own, other = (
+            next((name for name in tensors if f".{name}".endswith(f".{each}")), None)
+            for each in (end, family.tied[end])
+        )
+        tied = own is None or other is None or tensors.are_equal(own, other)
+        if not tied and not entry.config.items() >= keywords.items():
+            entry = replace(entry, config=FrozenMapping({**entry.config, **keywords}))
+            said = ", ".join(f"{keyword}={value!r}" for keyword, value in keywords.items())
+            notes.append(f"{own} is not {other}: {said}")
+    return replace(located, entry=entry), tuple(notes)
 
 
 def check_effect(entry: Entry, config: Mapping[str, Any]) -> None:

@@ -31,6 +31,8 @@ from zoo._loading.heads import OtherHead, without_head
 from zoo._registry import families
 from zoo._registry.entry import Entry, Input
 
+_OTHER = "the other head"
+
 
 class Leeway(NamedTuple):
     """Differences between weights and a module that the caller allows, as regular expressions.
@@ -108,7 +110,7 @@ def fitted(
     inspection, unused = _inspected(module, entry.inputs), _unused(entry, head)
     if other:
         spare = sorted({*_spare(entry, other.whole, inspection, tensors, layouts.values())})
-        unused = {**unused, **dict.fromkeys(spare, "the other head")}
+        unused = {**unused, **dict.fromkeys(spare, _OTHER)}
     others = other.shared if other else ()
     allowed = (*_tied_names(entry), *unused, *leeway.ignore)
 
@@ -172,10 +174,11 @@ def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str
     """Yields a sentence about the tensors of the file that were left out, for each reason."""
     family, reasons = families.family(entry), dict[str, list[str]]()
     for name in fit.ignored:
-        reason = _tied(name, fit, family.tied)
         plain = name.removeprefix(fit.prefix)
-        for pattern, meaning in unused.items():
-            reason = reason or (meaning if re.fullmatch(pattern, plain) else "")
+        meanings = [meaning for pattern, meaning in unused.items() if re.fullmatch(pattern, plain)]
+        # The other head need not be tied.
+        reason = "" if _OTHER in meanings else _tied(name, fit, family.tied)
+        reason = reason or next(iter(meanings), "")
         reasons.setdefault(reason, []).append(name)
     for reason, names in reasons.items():
         count = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"

@@ -168,8 +168,8 @@ def load_located(
     heads.check_effect(located.entry, config)
     notes: tuple[str, ...] = ()
     tensors = weights.read(located, access) if pretrained else None
-    if tensors is not None and module is None and "head" not in config:
-        located, notes = heads.without_missing(located, tensors)
+    if tensors is not None and module is None:
+        located, notes = heads.as_in_file(located, tensors, chosen="head" in config)
         built, described = build(located.entry, dtype=dtype, config=config)
     entry = located.entry
     cast = None if param_dtype is None else float_dtype("param_dtype", param_dtype)
@@ -197,7 +197,7 @@ def pretrained_arrays(
 ) -> tuple[nn.Module, dict[str, Array]]:
     """Returns the module and the arrays of a model's weights, in NumPy's memory."""
     tensors = weights.read(located)
-    located, _ = (located, ()) if module else heads.without_missing(located, tensors)
+    located, _ = (located, ()) if module else heads.as_in_file(located, tensors)
     built, _ = build(located.entry, module=module)
     arrays, _ = _pretrained(located, tensors, weights.WHOLE, built)
     return built, {path: np.asarray(array) for path, array in arrays.items()}
@@ -208,7 +208,7 @@ def pretrained_fit(
 ) -> tuple[nn.Module, Entry, layouts.Fitted]:
     """Returns the module of PyTorch weights, its entry, and the tensors that make its arrays; reads none."""
     tensors = weights.read(located)
-    located, notes = heads.without_missing(located, tensors)
+    located, notes = heads.as_in_file(located, tensors)
     built, described = build(located.entry, config=config)
     found = layouts.fitted(described, _completed(located, tensors), built, leeway=leeway)
     return built, described, found._replace(notes=(*notes, *found.notes))

@@ -108,6 +108,7 @@ class Family:
         ignored: Regular expression for tensors of files that the module lacks -> a noun for the note.
         replaced_head: The same for tensors that are left over only where `num_classes=` replaces the head.
         tied: Tensor that some files keep twice -> the end of the other one's name, which has to be equal.
+        untied: Those of them that may differ -> keywords of `create` for files in which they do.
         head: The layers that give logits; `num_classes=` initializes them where the weights have others.
         neck: Layers before the head that only some files have; they may be initialized with it.
         headless: Head that some files lack -> a regular expression for its tensors, and the head without it.
@@ -133,6 +134,7 @@ class Family:
     ignored: Mapping[str, str] = field(default_factory=dict)
     replaced_head: Mapping[str, str] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
+    untied: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     head: tuple[str, ...] = ()
     neck: tuple[str, ...] = ()
     headless: Mapping[str, tuple[str, str]] = field(default_factory=dict)

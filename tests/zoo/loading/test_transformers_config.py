@@ -39,6 +39,7 @@ ACCEPTED = {
     "roberta-large": 355_412_057,
     "sd-vae": 83_653_863,
     "sst2": 66_955_010,
+    "t5-small": 60_506_624,
     "vit-base-in21k": 86_389_248,
 }
 FOREIGN = {
@@ -47,7 +48,6 @@ FOREIGN = {
     "pythia-160m": "gpt_neox",
     "qwen2.5-0.5b": "qwen2",
     "smollm2-135m": "llama",
-    "t5-small": "t5",
     "tinyllama-chat": "llama",
 }
 GPT2 = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **text_models.GPT2}
