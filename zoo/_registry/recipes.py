@@ -36,6 +36,9 @@ class Recipe:
         weight_decay: Decoupled weight decay; at an update, scaled by the learning rate.
         backbone_rate: Learning rate of all but the head, as a share of the head's; with 0 it is frozen, and
             batch norms and dropout are as in evaluation. Needs a family with a head.
+        lora_rank: Rank of the matrices that finetuning trains beside the kernels of all dense layers but the
+            head's, which are frozen then, as with a `backbone_rate` of 0; 0 trains the kernels themselves.
+        lora_alpha: Scale of the matrices' product, times the rank; 0 takes twice the rank.
         clip_norm: Largest global norm of the gradients; 0 does not clip.
         ema_decay: Decay of the exponential moving average of the params; 0 keeps no average.
         shift: Largest random shift of training images in each direction, in pixels.
@@ -67,6 +70,8 @@ class Recipe:
     decay: str = "constant"
     weight_decay: float = 1e-4
     backbone_rate: float = 1.0
+    lora_rank: int = 0
+    lora_alpha: float = 0.0
     clip_norm: float = 0.0
     ema_decay: float = 0.0
     shift: int = 0
@@ -80,6 +85,16 @@ class Recipe:
     patience: int = 0
     keep: int = 0
     seed: int = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Returns whether all but the head, and matrices of LoRA, stays as it is."""
+        return self.backbone_rate == 0 or self.lora_rank > 0
+
+    @property
+    def lora_scale(self) -> float:
+        """Returns the factor of the product of LoRA's matrices; 0 without any."""
+        return (self.lora_alpha or 2 * self.lora_rank) / self.lora_rank if self.lora_rank else 0.0
 
     @property
     def average(self) -> float:
@@ -141,6 +156,8 @@ _RULES: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
     ("decay", f"one of {', '.join(DECAYS)}", lambda r: r.decay in DECAYS),
     ("weight_decay", "at least 0", lambda r: 0 <= r.weight_decay < float("inf")),
     ("backbone_rate", "at least 0", lambda r: 0 <= r.backbone_rate < float("inf")),
+    ("lora_rank", "at least 0", lambda r: r.lora_rank >= 0),
+    ("lora_alpha", "at least 0", lambda r: 0 <= r.lora_alpha < float("inf")),
     ("clip_norm", "at least 0", lambda r: 0 <= r.clip_norm < float("inf")),
     ("ema_decay", "at least 0 and less than 1", lambda r: 0 <= r.ema_decay < 1),
     ("shift", "at least 0", lambda r: r.shift >= 0),

@@ -99,6 +99,14 @@ def finetune(
         typer.Option(min=2, help="Expected number of classes; other data are refused.  [default: any]"),
     ] = None,
     freeze: Annotated[bool, typer.Option("--freeze", help="Train only the head.")] = False,
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="RANK",
+            help="Train the head and LoRA's matrices of this rank; OUT/adapter has them for PEFT.",
+        ),
+    ] = None,
     setting: Setting = None,
     mesh: Mesh = None,
     process: Process = None,
@@ -111,7 +119,8 @@ def finetune(
         from zoo import training
 
         frozen = {"backbone_rate": 0.0} if freeze else {}
-        recipe = changes(training.finetuning_recipe(name), setting) | frozen
+        adapted = {"lora_rank": lora} if lora else {}
+        recipe = changes(training.finetuning_recipe(name), setting) | frozen | adapted
         _join(process)
         training.finetune(
             name,

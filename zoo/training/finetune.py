@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from jax.sharding import Mesh
 
+from zoo._adapters import low_rank
 from zoo._errors import TrainingError
 from zoo._inference.purpose import labels_pixels
 from zoo._loading.build import build
@@ -51,6 +53,8 @@ from zoo.training.run_directory import (
 )
 from zoo.training.tasks import VALIDATION
 
+ADAPTER = "adapter"  # directory of a run with PEFT's files of what LoRA trained
+
 
 def finetuning_recipe(name: Name, *, examples: int | None = None) -> Recipe:
     """Returns the default recipe to finetune a model.
@@ -89,7 +93,8 @@ def finetune(
 
     The directory gets run.json, metrics.jsonl, checkpoints, and in the end what `zoo.save` writes, with the
     tokenizer of a model of texts, then curves.png and confusion.png where matplotlib is installed. A run that
-    was killed and is resumed ends with the same arrays as one that was not.
+    was killed and is resumed ends with the same arrays as one that was not. With the recipe's `lora_rank` the
+    model has what was trained in its weights, and `adapter/` has that alone, as PEFT loads it.
 
     Args:
         name: A name that `load` takes, of a classifier of photos or a text encoder.
@@ -138,6 +143,8 @@ def finetune(
             lambda recipe: make_partitioner(mesh, sharding, recipe, entry.family),
         )
         _check(labelled, data, recipe, num_classes)
+        if recipe.lora_rank and jax.process_count() > 1:
+            raise TrainingError("LoRA is trained by one process; leave the others, or lora_rank=, out.")
         # Read before training, as everything that its end needs.
         companions = text_files(located) if entry.takes_tokens else {}
     (examined or describe)(labelled)
@@ -156,9 +163,25 @@ def finetune(
         if complete:
             return complete_run(directory, partitioner)
         model = _with_head(located, labelled, recipe, partitioner.sharding, data)
+        head = head_layers(model.entry)
+        if recipe.lora_rank:
+            model = low_rank.with_factors(
+                model, recipe.lora_rank, head=head, seed=recipe.seed, layout=entry.layout
+            )
         variables = run(
             model, recipe, directory, labelled.training, labelled.held_back, report, partitioner, progress
         )
+        if recipe.lora_rank and is_primary():
+            low_rank.write(
+                model.replace(variables=variables),
+                directory / ADAPTER,
+                alpha=recipe.lora_scale * recipe.lora_rank,
+                head=head,
+                base=located.public_name,
+                layout=entry.layout,
+                overwrite=True,
+            )
+        variables = low_rank.merged(variables, recipe.lora_scale)
         made = _measured(model.replace(variables=variables), labelled, recipe, partitioner)
         append_rows(directory / METRICS, [dict(made.entry.metrics) if made.entry else {}])
         write_result(made, directory, companions)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from zoo._adapters.low_rank import merged
 from zoo._inference import xla
 from zoo._loading.heads import head_layers
 from zoo._model import Model
@@ -190,7 +191,7 @@ def _gradients(
     def part(variables: Variables, examples: Examples, key: jax.Array) -> Gradients:
         def loss(params: Variables) -> tuple[jax.Array, tuple[Measures, Variables]]:
             inputs = as_input(examples, model.entry)
-            whole = {**variables, "params": {**variables["params"], **params}}
+            whole = merged({**variables, "params": {**variables["params"], **params}}, recipe.lora_scale)
             measured, changed = measure(module, whole, inputs, key, recipe, train=True)
             means = {name: values.mean() for name, values in measured.items()}
             return means["loss"], (means, changed)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import optax
 
+from zoo._adapters.low_rank import FACTORS
 from zoo._registry.recipes import Recipe
 
 MOMENTUM = 0.9
@@ -42,7 +43,7 @@ def optimizer(recipe: Recipe, updates: int, head: Sequence[str] = ()) -> optax.G
         made = optax.chain(decay, optax.sgd(rate, MOMENTUM, nesterov=True))
     if recipe.clip_norm:
         made = optax.chain(optax.clip_by_global_norm(recipe.clip_norm), made)
-    if recipe.backbone_rate in (0, 1):
+    if recipe.frozen or recipe.backbone_rate == 1:
         return made
 
     def backbone(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,4 +54,4 @@ def optimizer(recipe: Recipe, updates: int, head: Sequence[str] = ()) -> optax.G
 
 def trained(params: Mapping[str, Any], recipe: Recipe, head: Sequence[str]) -> dict[str, Any]:
     """Returns the params that are not frozen: only these get gradients and optimizer state."""
-    return {name: layer for name, layer in params.items() if recipe.backbone_rate or name in head}
+    return {name: layer for name, layer in params.items() if not recipe.frozen or name in (*head, FACTORS)}

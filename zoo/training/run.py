@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from jax.sharding import Mesh
 
 from converters.io import atomic_write
+from zoo._adapters.low_rank import merged
 from zoo._errors import TrainingError
 from zoo._loading.heads import head_layers
 from zoo._loading.load import load, load_located
@@ -103,6 +104,8 @@ def train(
     located = resolve(name)
     entry = located.entry
     recipe = with_fields(_default(name, recipe, directory, resume=resume), recipe)
+    if recipe.lora_rank:
+        raise TrainingError(f"lora_rank={recipe.lora_rank} is for finetuning; {name!r} has nothing to adapt.")
     dataset = dataset or DATASETS[recipe.dataset]
     with all_or_none():
         if is_primary():
@@ -262,7 +265,8 @@ def _split(examples: Examples, recipe: Recipe) -> tuple[Examples, Examples]:
 def _validation(
     model: Model, state: TrainState, examples: Examples, recipe: Recipe, partitioner: Partitioner
 ) -> dict[str, float]:
-    measured = evaluate(model.replace(variables=state.result), examples, recipe, partitioner=partitioner)
+    result = merged(state.result, recipe.lora_scale)
+    measured = evaluate(model.replace(variables=result), examples, recipe, partitioner=partitioner)
     return {f"{VALIDATION}{name}": value for name, value in measured.items()}
 
 

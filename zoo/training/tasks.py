@@ -80,7 +80,7 @@ def classification(
 
     In training, that of auxiliary heads is added, weighted.
     """
-    inputs, mode = jnp.asarray(examples.inputs), train and recipe.backbone_rate > 0
+    inputs, mode = jnp.asarray(examples.inputs), train and not recipe.frozen
     output, changed = logits_of(module, variables, inputs, train=mode, rngs={"dropout": key})
     logits, auxiliary = output if isinstance(output, TrainingLogits) else (output, ())
     targets = jax.nn.one_hot(examples.labels, logits.shape[-1], dtype=logits.dtype)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -220,6 +221,22 @@ def test_the_backbone_learns_more_slowly(recipe):
     made = optimizer(replace(recipe, optimizer="sgd", clip_norm=0.0, warmup_steps=0), 10, ("fc",))
     updates, _ = made.update(jax.tree.map(jnp.ones_like, params), made.init(params), params)
     np.testing.assert_allclose(updates["conv1"]["kernel"], 0.1 * updates["fc"]["kernel"], rtol=1e-6)
+
+
+def test_lora_trains_matrices_and_the_head_alone_and_writes_both_for_peft(texts, bert, tmp_path):
+    settings = {"epochs": 1, "batch_size": 64, "lora_rank": 2, "learning_rate": 3e-3}
+    made = finetune(bert, tmp_path / "run", data=texts, recipe=settings)
+    base = zoo.load(bert, pretrained=True, num_classes=2)
+    adapted = flat(zoo.merge_adapter(base, tmp_path / "run" / "adapter").variables)
+    before, after = flat(base.variables), flat(made.variables)
+    assert after.keys() == before.keys()
+    changed = {path for path in after if not np.array_equal(after[path], before[path])}
+    assert all(path.endswith("/kernel") for path in changed if not re.search("/(classifier|pooler)/", path))
+    assert len(changed) == 2 * 6 + 4  # dense layers of both blocks; kernels and biases of the head
+    for path, array in after.items():
+        np.testing.assert_allclose(adapted[path], array, rtol=1e-5, atol=1e-6)
+    saved = flat(zoo.load(tmp_path / "run", pretrained=True).variables)
+    assert all(np.array_equal(saved[path], array) for path, array in after.items())
 
 
 def test_texts_are_learnt(texts, bert, tmp_path):
