@@ -51,21 +51,40 @@ def regnet(options: Options, sides: Sides) -> Model:
     return Model("regnet", {**config, "squeeze": found.squeeze})
 
 
-_STEMS = {"": (64, "imagenet"), "deep": (32, "deep"), "deep_tiered": (32, "deep_tiered")}
+_STEMS = {"": "imagenet", "deep": "deep", "deep_tiered": "deep_tiered"}
 _RESNET = {"cardinality": "groups", "base_width": "width_per_group"}
+_SHRINKING = {"AvgPool2d": "average", "BlurPool2d": "blur", "NoneType": ""}
 
 
 def resnet(options: Options, sides: Sides) -> Model:
-    """Returns a ResNet without attention to channels."""
+    """Returns a ResNet."""
     kind, blocks = name_of(options.pop("block")), tuple(options.pop("layers"))
     block = {"BasicBlock": "basic", "Bottleneck": "bottleneck"}.get(kind)
-    width, stem = _STEMS[options.pop("stem_type", "")]
-    if block is None or options.pop("stem_width", width) != width:
-        raise UnknownOptionError(f"a stem of other widths, or blocks of another kind, {kind}")
+    if block is None:
+        raise UnknownOptionError(f"blocks of another kind, {kind}")
     same = [depth for depth, known in zoo.resnet.DEPTHS.items() if known == (block, blocks)]
     config: dict[str, Any] = {"depth": same[0]} if same else {"block": block, "blocks": blocks}
-    config |= {"stem": stem, **renamed(options, _RESNET)}
-    return Model("resnet", {**config, "shortcut": "pool" if options.pop("avg_down", False) else "conv"})
+    deep, width = _STEMS[options.pop("stem_type", "")], options.pop("stem_width", 64)
+    config |= {"stem": deep, **renamed(options, _RESNET)}
+    if deep != "imagenet" and width != 32:  # of the first of its convolutions: half of what the last has
+        widths = tuple(zoo.resnet.BLOCKS[block] * 64 * 2**stage for stage in range(4))
+        config |= {"channels": 2 * width, "widths": widths}
+    config["stem_pool"] = "conv" if options.pop("replace_stem_pool", False) else "max"
+    config["shrinking"] = _SHRINKING[name_of(options.pop("aa_layer", type(None)))]
+    config["shortcut"] = "pool" if options.pop("avg_down", False) else "conv"
+    return Model("resnet", {**config, **_attention(options)})
+
+
+def _attention(options: Options) -> dict[str, Any]:
+    """Takes the attention to channels out."""
+    attention = options.get("block_args", {}).get("attn_layer")
+    if attention in ("eca", "se"):
+        del options["block_args"]
+        return {"attention": {"eca": "eca", "se": "squeeze"}[attention]}
+    if attention is not None and name_of(attention) == "SEModule" and {*attention.keywords} == {"rd_ratio"}:
+        del options["block_args"]
+        return {"attention": "squeeze", "squeeze": attention.keywords["rd_ratio"]}
+    return {}
 
 
 def vgg(options: Options, sides: Sides) -> Model:

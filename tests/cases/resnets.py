@@ -7,6 +7,9 @@ from tests.cases.case import Case, images
 from tests.reference import published, twins
 from zoo import resnet
 
+_TINY = {"blocks": [1, 1, 1, 1], "channels": 8, "stem": "deep", "shortcut": "pool", "num_classes": 5}
+_TIMM_TINY = {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "stem_width": 4}
+
 CASES = {
     "resnet18": Case(
         "resnet",
@@ -89,6 +92,59 @@ CASES = {
         ),
         [images(2, 40, 72, 3)],
         layout="transformers_model",
+    ),
+    "resnet, squeeze-and-excite, averaged": Case(
+        "resnet",
+        {
+            **_TINY,
+            "block": "bottleneck",
+            "widths": [32, 32, 64, 64],
+            "groups": 2,
+            "width_per_group": 32,
+            "attention": "squeeze",
+            "shrinking": "average",
+        },
+        lambda: published.timm_model(
+            "seresnextaa101d_32x8d", **_TIMM_TINY, cardinality=2, base_width=32, num_classes=5
+        ),
+        [images(2, 64, 96, 3)],
+        layout="timm",
+    ),
+    "resnet, efficient attention, blurred": Case(
+        "resnet",
+        {
+            **_TINY,
+            "block": "basic",
+            "widths": [8, 8, 16, 16],
+            "attention": "eca",
+            "shrinking": "blur",
+        },
+        lambda: published.timm_model(
+            "resnetblur18",
+            **_TIMM_TINY,
+            stem_type="deep",
+            avg_down=True,
+            block_args={"attn_layer": "eca"},
+            num_classes=5,
+        ),
+        [images(2, 64, 96, 3)],
+        layout="timm",
+        slow=True,
+    ),
+    "resnet-rs": Case(
+        "resnet",
+        {
+            **_TINY,
+            "block": "bottleneck",
+            "widths": [32, 32, 64, 64],
+            "attention": "squeeze",
+            "squeeze": 0.25,
+            "stem_pool": "conv",
+        },
+        lambda: published.timm_model("resnetrs50", **_TIMM_TINY, num_classes=5),
+        [images(2, 64, 96, 3)],
+        layout="timm",
+        slow=True,
     ),
     "resnet20, of CIFAR": Case(
         "resnet",

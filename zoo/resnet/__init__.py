@@ -1,7 +1,7 @@
 """Residual networks for images of any size."""
 
 from zoo._nn.stages import CLASSIFIER, CLASSIFYING, HEADS
-from zoo.resnet.layers import SHORTCUTS, STEMS
+from zoo.resnet.layers import ATTENTION, SHORTCUTS, STEM_POOLS, STEMS
 from zoo.resnet.layouts import CONFIG_FIELDS, REPLACED_HEAD, TORCH_NAMES
 from zoo.resnet.model import (
     BLOCKS,
@@ -14,6 +14,7 @@ from zoo.resnet.model import (
 )
 
 __all__ = [
+    "ATTENTION",
     "BLOCKS",
     "CLASSIFIER",
     "CLASSIFYING",
@@ -25,6 +26,7 @@ __all__ = [
     "SHORTCUTS",
     "STEM",
     "STEMS",
+    "STEM_POOLS",
     "TORCH_NAMES",
     "ResNet",
     "create",

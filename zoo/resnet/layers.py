@@ -1,5 +1,6 @@
 """The blocks of a residual network, with torchvision's names."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
@@ -9,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from zoo._nn.convolutions import conv, run
+from zoo._nn.convolutions import SqueezeExcite, conv, divisible, run
 from zoo._nn.layers import BatchNorm
+from zoo._nn.pooling import max_pool, shrunk
 
 Layer: TypeAlias = Callable[..., Any]
 
@@ -51,6 +53,58 @@ def last_norm(zero: bool, dtype: DTypeLike | None) -> BatchNorm:
     return BatchNorm(dtype=dtype, scale_init=nn.initializers.zeros if zero else nn.initializers.ones)
 
 
+class EfficientChannelAttention(nn.Module):
+    """Factors for the channels of an image, each made of the averages of its neighbors.
+
+    Wang et al., https://arxiv.org/abs/1910.03151, section 3.2; the kernel's size is equation 12.
+    """
+
+    channels: int
+    dtype: DTypeLike | None
+
+    def setup(self) -> None:
+        near = int((math.log2(self.channels) + 1) / 2)
+        size = max(near + 1 - near % 2, 3)
+        self.conv = nn.Conv(1, (size,), padding=size // 2, use_bias=False, dtype=self.dtype)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(batch, height, width, channels) -> the same shape."""
+        factors = nn.sigmoid(self.conv(x.mean((1, 2))[..., None]))
+        return x * factors.reshape(x.shape[0], 1, 1, -1)
+
+
+ATTENTION = ("none", "squeeze", "eca")
+
+
+class Extras(NamedTuple):
+    """Extras of all blocks.
+
+    Attributes:
+        attention: Factors for the channels, one of ATTENTION.
+        squeeze: Part of the channels that squeeze-and-excite has inside.
+        shrinking: What halves height and width, one of zoo._nn.pooling.SHRINKING.
+    """
+
+    attention: str = "none"
+    squeeze: float = 1 / 16
+    shrinking: str = ""
+
+    def layer(self, channels: int, dtype: DTypeLike | None) -> nn.Module | list[Layer]:
+        """Builds the layer that gives this many channels their factors; an empty list where there is none."""
+        if self.attention == "squeeze":
+            squeezed = divisible(channels * self.squeeze, least=0.0)
+            return SqueezeExcite(channels, squeezed, dtype=dtype)
+        return EfficientChannelAttention(channels, dtype) if self.attention == "eca" else []
+
+    def stride(self, stride: int) -> int:
+        """Returns the stride that is left to a convolution."""
+        return 1 if self.shrinking else stride
+
+    def shrink(self, stride: int) -> list[Layer]:
+        """Returns what stands for the stride of the convolution before it, if anything does."""
+        return [partial(shrunk, way=self.shrinking)] if stride == 2 and self.shrinking else []
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions."""
 
@@ -58,17 +112,22 @@ class BasicBlock(nn.Module):
     stride: int
     shortcut: str
     zero_init_last: bool
+    extras: Extras
     dtype: DTypeLike | None
 
     def setup(self) -> None:
-        self.conv1 = conv(self.channels, 3, self.stride, dtype=self.dtype)
+        self.conv1 = conv(self.channels, 3, self.extras.stride(self.stride), dtype=self.dtype)
         self.bn1 = BatchNorm(dtype=self.dtype)
         self.conv2 = conv(self.channels, 3, dtype=self.dtype)
         self.bn2 = last_norm(self.zero_init_last, self.dtype)
+        self.se = self.extras.layer(self.channels, self.dtype)
         self.downsample = shortcut_layers(self.shortcut, self.channels, self.stride, self.dtype)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        inner: list[Layer] = [self.conv1, self.bn1, nn.relu, self.conv2, self.bn2]
+        inner: list[Any] = [
+            *(self.conv1, self.bn1, nn.relu, *self.extras.shrink(self.stride)),
+            *(self.conv2, self.bn2, self.se),
+        ]
         return nn.relu(run(inner, x, train=train) + run(self.downsample, x, train=train))
 
 
@@ -79,6 +138,7 @@ class Bottleneck(nn.Module):
     stride: int
     shortcut: str
     zero_init_last: bool
+    extras: Extras
     dtype: DTypeLike | None
     groups: int
     width_per_group: int
@@ -90,22 +150,19 @@ class Bottleneck(nn.Module):
         strides = (self.stride, 1) if self.stride_first_conv else (1, self.stride)
         self.conv1 = conv(width, 1, strides[0], dtype=self.dtype)
         self.bn1 = BatchNorm(dtype=self.dtype)
-        self.conv2 = conv(width, 3, strides[1], groups=self.groups, dilation=self.dilation, dtype=self.dtype)
+        stride = self.extras.stride(strides[1])
+        self.conv2 = conv(width, 3, stride, groups=self.groups, dilation=self.dilation, dtype=self.dtype)
         self.bn2 = BatchNorm(dtype=self.dtype)
         self.conv3 = conv(4 * self.channels, 1, dtype=self.dtype)
         self.bn3 = last_norm(self.zero_init_last, self.dtype)
+        self.se = self.extras.layer(4 * self.channels, self.dtype)
         self.downsample = shortcut_layers(self.shortcut, 4 * self.channels, self.stride, self.dtype)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        inner: list[Layer] = [
-            self.conv1,
-            self.bn1,
-            nn.relu,
-            self.conv2,
-            self.bn2,
-            nn.relu,
-            self.conv3,
-            self.bn3,
+        inner: list[Any] = [
+            *(self.conv1, self.bn1, nn.relu),
+            *(self.conv2, self.bn2, nn.relu, *self.extras.shrink(self.stride)),
+            *(self.conv3, self.bn3, self.se),
         ]
         return nn.relu(run(inner, x, train=train) + run(self.downsample, x, train=train))
 
@@ -133,3 +190,23 @@ def stem_layers(stem: Stem, channels: int, dtype: DTypeLike | None) -> list[Laye
     for width in rest:
         layers += [BatchNorm(dtype=dtype), nn.relu, conv(width, stem.size, dtype=dtype)]
     return layers
+
+
+STEM_POOLS = ("max", "conv")
+
+
+def pool_layers(kind: str, channels: int, shrinking: str, dtype: DTypeLike | None) -> list[Layer]:
+    """Builds what halves height and width after the stem's convolutions.
+
+    Args:
+        kind: One of STEM_POOLS; "conv" is a convolution: Bello et al., https://arxiv.org/abs/2103.07579.
+        channels: Number of channels.
+        shrinking: As for Extras; an average takes the place of the largest numbers.
+        dtype: Dtype to compute in.
+    """
+    if kind == "conv":
+        return [conv(channels, 3, 2, dtype=dtype), BatchNorm(dtype=dtype), nn.relu]
+    if shrinking == "average":
+        return [partial(shrunk, way=shrinking)]
+    largest = partial(max_pool, size=3, stride=1 if shrinking else 2, padding=1)
+    return [largest, partial(shrunk, way=shrinking)]

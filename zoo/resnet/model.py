@@ -2,7 +2,8 @@
 
 He et al., https://arxiv.org/abs/1512.03385; bottleneck blocks have their stride in the 3x3 convolution
 ("v1.5"), as torchvision's. Grouped: https://arxiv.org/abs/1611.05431. Wide: https://arxiv.org/abs/1605.07146.
-Deep stems and averaged shortcuts ("d"): https://arxiv.org/abs/1812.01187, figure 2.
+Deep stems and averaged shortcuts ("d"): https://arxiv.org/abs/1812.01187, figure 2. With squeeze-and-excite:
+https://arxiv.org/abs/1709.01507. ResNet-RS: https://arxiv.org/abs/2103.07579.
 """
 
 from collections.abc import Sequence
@@ -16,9 +17,20 @@ from zoo._errors import ZooError
 from zoo._nn.convolutions import run
 from zoo._nn.images import checked_images, image_inputs
 from zoo._nn.layers import BatchNorm
-from zoo._nn.options import check_choices
+from zoo._nn.options import check_choices, check_options
+from zoo._nn.pooling import SHRINKING
 from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
-from zoo.resnet.layers import SHORTCUTS, STEMS, BasicBlock, Bottleneck, stem_layers
+from zoo.resnet.layers import (
+    ATTENTION,
+    SHORTCUTS,
+    STEM_POOLS,
+    STEMS,
+    BasicBlock,
+    Bottleneck,
+    Extras,
+    pool_layers,
+    stem_layers,
+)
 
 HEAD, STEM = ("fc",), ("conv1", "conv1_0")
 inputs = image_inputs
@@ -36,6 +48,7 @@ class ResNet(nn.Module):
     num_classes: int
     in_channels: int
     stem: str
+    stem_pool: str
     shortcut: str
     groups: int
     width_per_group: int
@@ -43,6 +56,7 @@ class ResNet(nn.Module):
     stride_first_stage: bool
     stride_first_conv: bool
     dilated_stages: int
+    extras: Extras
     out_indices: tuple[int, ...]
     dtype: DTypeLike | None = None
 
@@ -50,6 +64,10 @@ class ResNet(nn.Module):
         stem = stem_layers(STEMS[self.stem], self.channels, self.dtype)
         self.conv1 = stem if len(stem) > 1 else stem[0]
         self.bn1 = BatchNorm(dtype=self.dtype)
+        # Small images keep their size.
+        pooled = STEMS[self.stem].stride == 2
+        pool = (self.stem_pool, self.channels, self.extras.shrinking, self.dtype)
+        self.maxpool = pool_layers(*pool) if pooled else []
         inputs, dilation = self.channels, 1
         for index, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
             stage = [self._block(width, inputs, self._stride(index), dilation)]
@@ -72,6 +90,7 @@ class ResNet(nn.Module):
             "stride": stride,
             "shortcut": "none" if fits else self.shortcut,
             "zero_init_last": self.zero_init_last,
+            "extras": self.extras,
             "dtype": self.dtype,
         }
         if self.block == "basic":
@@ -105,9 +124,7 @@ class ResNet(nn.Module):
         stem = self.conv1 if isinstance(self.conv1, Sequence) else [self.conv1]
         x = run([*stem, self.bn1, nn.relu], x, train=train)
         unpooled = x
-        if STEMS[self.stem].stride == 2:
-            # padding=1 on both sides, as PyTorch pads; "SAME" would pad only one side here.
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = run(self.maxpool, x, train=train)
         maps = [x]
         for index in range(len(self.blocks)):
             for block in getattr(self, f"layer{index + 1}"):
@@ -147,9 +164,13 @@ def create(
     out_features: Sequence[str] | None = None,
     in_channels: int = 3,
     stem: str = "imagenet",
+    stem_pool: str = "max",
     shortcut: str = "conv",
     groups: int = 1,
     width_per_group: int = 64,
+    attention: str = "none",
+    squeeze: float = 1 / 16,
+    shrinking: str = "",
     zero_init_last: bool = False,
     stride_first_stage: bool = False,
     stride_first_conv: bool = False,
@@ -171,10 +192,16 @@ def create(
         out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         stem: First convolutions, one of STEMS; "cifar", for small images, keeps their size.
+        stem_pool: What halves height and width after them, one of STEM_POOLS: "max" or a convolution, "conv".
         shortcut: Shortcut where shapes differ, one of SHORTCUTS: "conv" (1x1), "pad" (without parameters) or
             "pool" (averages, then 1x1).
         groups: Number of groups in the bottlenecks' 3x3 convolutions.
         width_per_group: Channels of each group in a stage of 64 channels.
+        attention: Factors for the channels of a block's output, one of ATTENTION: "squeeze" (of
+            squeeze-and-excite) or "eca" (of neighboring channels).
+        squeeze: Part of the channels that squeeze-and-excite has inside, rounded to a multiple of 8.
+        shrinking: What halves height and width in blocks, and in "max": empty for strides, "average" (2x2) or
+            "blur" (Zhang, https://arxiv.org/abs/1904.11486).
         zero_init_last: Whether to initialize the last scale of a block with zeros: it begins as its shortcut.
         stride_first_stage: If true, the first stage halves height and width, too.
         stride_first_conv: If true, bottlenecks stride in the first 1x1 convolution, as in the paper.
@@ -183,15 +210,23 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such depth, block, head, stem or shortcut, widths for other stages, or groups in basic
-            blocks.
+        ZooError: no such depth, block, head, stem, shortcut, attention or way to shrink, widths for other
+            stages, groups in basic blocks, or what `shrinking` has no place for.
     """
     check_choices(
         depth=(depth, DEPTHS),
         block=(block or "basic", BLOCKS),
         head=(head, HEADS),
         stem=(stem, STEMS),
+        stem_pool=(stem_pool, STEM_POOLS),
         shortcut=(shortcut, SHORTCUTS),
+        attention=(attention, ATTENTION),
+        shrinking=(shrinking, SHRINKING),
+    )
+    strided = stride_first_stage or stride_first_conv or dilated_stages or stem_pool == "conv"
+    check_options(
+        ("squeeze", squeeze, squeeze > 0, "a part of the channels, above 0"),
+        ("shrinking", shrinking, not (shrinking and strided), "'' where strides or dilations are elsewhere"),
     )
     usual, counts = DEPTHS[depth]
     block, counts = block or usual, tuple(blocks or counts)
@@ -217,6 +252,7 @@ def create(
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
         stem=stem,
+        stem_pool=stem_pool,
         shortcut=shortcut,
         groups=groups,
         width_per_group=width_per_group,
@@ -224,6 +260,7 @@ def create(
         stride_first_stage=stride_first_stage,
         stride_first_conv=stride_first_conv and block == "bottleneck",
         dilated_stages=dilated_stages,
+        extras=Extras(attention=attention, squeeze=squeeze, shrinking=shrinking),
         out_indices=stage_indices(out_indices, out_features, len(counts)) if head == "maps" else (),
         dtype=dtype,
     )
