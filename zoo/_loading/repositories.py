@@ -16,7 +16,14 @@ from zoo._hub import errors, hub_file, metadata, remote_file
 from zoo._hub.errors import NetworkError, RefusedError
 from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
-from zoo._loading import companions, open_clip, sentence_transformers, timm_config, transformers_config
+from zoo._loading import (
+    companions,
+    open_clip,
+    preprocessor_config,
+    sentence_transformers,
+    timm_config,
+    transformers_config,
+)
 from zoo._loading.located import RUN, Located
 from zoo._registry import manifest
 from zoo._registry.entry import UNATTESTED, Entry, Weights
@@ -185,8 +192,14 @@ def _of_others(
         said = content if layout.config == CONFIG else read(layout.config) or b""
         if layout.is_one(said):
             files = (f"{folder}/{file}" if folder else file for file in layout.weights)
-            return layout.entry(name, said, read, head), tuple(files)
+            return layout.entry(name, said, partial(_read_in, folder, read), head), tuple(files)
     return None
+
+
+def _read_in(folder: str, read: transformers_config.Read, file: str) -> bytes | None:
+    """Reads a file at the top, but for that of pictures, which is beside the weights."""
+    inside = folder and file == preprocessor_config.PREPROCESSOR
+    return read(f"{folder}/{file}" if inside else file)
 
 
 def _check_no_adapter(name: str, read: transformers_config.Read) -> None:

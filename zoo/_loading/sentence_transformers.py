@@ -54,7 +54,7 @@ ACTIVATIONS = {
 TASK, STATES = "feature-extraction", "last_hidden_state"
 FOREIGN = ("processing_kwargs", "query_length", "document_length", "query_expansion")
 DENSE_FILES = ("model.safetensors", "pytorch_model.bin")
-CHAIN = re.compile("Transformer( > Pooling( > Dropout| > Dense)*( > Normalize)?)?( > Dropout)*")
+CHAIN = re.compile("Transformer( > Pooling( > Dropout| > Dense)*( > Normalize)?)?( > Dropout)*|CLIPModel")
 
 
 class Step(NamedTuple):
@@ -87,7 +87,7 @@ def steps(name: str, read: Read) -> list[Step]:
     if not CHAIN.fullmatch(chain) or any(".." in step.path for step in found):
         raise ManifestError(
             f"{name!r} makes vectors by {chain}; the zoo has Transformer > Pooling, "
-            "with Dense layers and Normalize after them, and a Transformer alone."
+            "with Dense layers and Normalize after them, and a Transformer or CLIPModel alone."
         )
     return found
 

@@ -10,7 +10,7 @@ import converters
 import zoo
 from tests.equivalence import randomise, state_dict
 from tests.reference import text_models
-from tests.zoo.loading.test_transformers_config import BERT, sentences, write
+from tests.zoo.loading.test_transformers_config import BERT, CLIP, sentences, write
 from zoo._loading.resolve import resolve
 from zoo._loading.text_settings import text_settings
 
@@ -227,3 +227,15 @@ def test_early_versions_named_a_file_after_the_architecture(tmp_path):
     sentences(directory, ["Transformer", "Pooling"], pooling_mode_mean_tokens=True)
     (directory / "sentence_distilbert_config.json").write_text('{"max_seq_length": 9}')
     assert text_settings(resolve(str(directory))).max_length == 9
+
+
+def test_a_clip_model_is_read_in_its_folder_with_its_pictures(tmp_path):
+    inside = write(tmp_path / "0_CLIPModel", CLIP, {})
+    pictures = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 32}, "crop_size": 32}
+    (inside / "preprocessor_config.json").write_text(json.dumps(pictures))
+    chain = [{"path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}]
+    (tmp_path / "modules.json").write_text(json.dumps(chain))
+    found, wanted = zoo.info(tmp_path), zoo.info(inside)
+    assert found.weights.file == "0_CLIPModel/model.safetensors"
+    assert (found.config, found.preprocess) == (wanted.config, wanted.preprocess)
+    assert found.preprocess.crop == (32, 32)
