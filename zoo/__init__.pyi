@@ -14,6 +14,7 @@ from . import eva as eva
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
 from . import inception as inception
+from . import llama as llama
 from . import lpips as lpips
 from . import maxvit as maxvit
 from . import metrics as metrics

@@ -7,6 +7,7 @@ import pytest
 from tests.cases import (
     classics,
     convolutions,
+    decoders,
     evas,
     latents,
     maxvits,
@@ -56,6 +57,7 @@ FILES = (
     mixers,
     pairs,
     speech,
+    decoders,
 )
 CASES = {name: case for file in FILES for name, case in file.CASES.items()}
 HEAD_CASES = {**TEXT_HEAD_CASES, **pairs.HEAD_CASES, **speech.HEAD_CASES}

@@ -30,6 +30,7 @@ def attention(
     is_causal: bool = False,
     scale: float | None = None,
     bias: jax.Array | None = None,
+    cap: float | None = None,
     dropout: Dropout | None = None,
 ) -> jax.Array:
     """Averages the values, weighted by the products of their keys with the query.
@@ -40,21 +41,24 @@ def attention(
 
     Args:
         query: (batch, queries, heads, head_dim)
-        key: (batch, keys, heads, head_dim)
-        value: (batch, keys, heads, head_dim)
+        key: (batch, keys, key_heads, head_dim); key_heads divides heads, and so many neighboring heads of
+            queries share one of the keys (Ainslie et al., https://arxiv.org/abs/2305.13245).
+        value: (batch, keys, key_heads, head_dim)
         mask: True where to attend; broadcasts to (batch, heads, queries, keys).
         is_causal: Whether to let query i attend to the keys 0 to i only.
         scale: Factor of the products; by default 1 / sqrt(head_dim).
         bias: Numbers to add to the scaled products; broadcasts to (batch, heads, queries, keys).
+        cap: Largest magnitude of the scaled products, which a tanh bends towards it
+            (https://arxiv.org/abs/2408.00118, section 2); None leaves them.
         dropout: Function that drops some of the (batch, heads, queries, keys) weights, in training.
 
     Returns:
         (batch, queries, heads, head_dim)
     """
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    # The library's softmax is in float32 and knows no dropout; compiled for CPUs, it refuses float16.
-    if query.dtype in (jnp.float64, jnp.float16) or dropout is not None:
-        return _attention(query, key, value, mask, is_causal, scale, bias, dropout)
+    # The library's softmax is in float32 and knows no cap or dropout; compiled for CPUs, it refuses float16.
+    if query.dtype in (jnp.float64, jnp.float16) or not (cap is None and dropout is None):
+        return _attention(query, key, value, mask, is_causal, scale, bias, cap, dropout)
     return jax.nn.dot_product_attention(query, key, value, bias, mask, scale=scale, is_causal=is_causal)
 
 
@@ -66,11 +70,14 @@ def _attention(
     is_causal: bool,
     scale: float,
     bias: jax.Array | None,
+    cap: float | None,
     dropout: Dropout | None,
 ) -> jax.Array:
     """Computes attention in plain operations, with a softmax in float32, or in float64 for float64."""
     dtype = jnp.promote_types(query.dtype, jnp.float32)
+    key, value = (jnp.repeat(each, query.shape[2] // each.shape[2], axis=2) for each in (key, value))
     logits = scale * jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=dtype)
+    logits = logits if cap is None else cap * jnp.tanh(logits / cap)
     logits = logits if bias is None else logits + bias
     for allowed in (mask, _causal(logits.shape) if is_causal else None):
         if allowed is not None:

@@ -23,15 +23,32 @@ def rotate(x: jax.Array, angles: ArrayLike, *, halves: bool) -> jax.Array:
     Returns:
         The same shape, and dtype.
     """
-    wide = jnp.promote_types(x.dtype, jnp.float32)
     angles = jnp.asarray(angles)
     angles = angles[:, None] if angles.ndim == 2 else jnp.moveaxis(angles, 0, 1)
-    cos, sin = jnp.cos(angles).astype(wide), jnp.sin(angles).astype(wide)
     before = x.shape[1] - angles.shape[0]
-    first, second = _pairs(x[:, before:].astype(wide), halves=halves)
-    turned = (first * cos - second * sin, second * cos + first * sin)
-    joined = jnp.concatenate(turned, -1) if halves else jnp.stack(turned, -1).reshape(x[:, before:].shape)
-    return jnp.concatenate([x[:, :before], joined.astype(x.dtype)], axis=1)
+    turned = turn(x[:, before:], jnp.cos(angles), jnp.sin(angles), halves=halves)
+    return jnp.concatenate([x[:, :before], turned], axis=1)
+
+
+def turn(x: jax.Array, cos: jax.Array, sin: jax.Array, *, halves: bool = True) -> jax.Array:
+    """Turns pairs of the last numbers by angles whose cosines and sines these are.
+
+    Args:
+        x: (..., head_dim)
+        cos: (..., pairs), broadcasts to x; numbers behind the first 2 * pairs are left as they are.
+        sin: The same shape.
+        halves: If true, a pair is a number of the first half and its counterpart in the second; else two
+            neighbors.
+
+    Returns:
+        The same shape, and dtype.
+    """
+    wide, size = jnp.promote_types(x.dtype, jnp.float32), 2 * cos.shape[-1]
+    cos, sin, own = cos.astype(wide), sin.astype(wide), x[..., :size]
+    first, second = _pairs(own.astype(wide), halves=halves)
+    parts = (first * cos - second * sin, second * cos + first * sin)
+    joined = jnp.concatenate(parts, -1) if halves else jnp.stack(parts, -1).reshape(own.shape)
+    return jnp.concatenate([joined.astype(x.dtype), x[..., size:]], axis=-1)
 
 
 def _pairs(x: jax.Array, *, halves: bool) -> tuple[jax.Array, jax.Array]:

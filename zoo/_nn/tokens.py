@@ -69,6 +69,26 @@ def like_ids(
     return array
 
 
+def check_length(length: int, most: int) -> None:
+    """Checks that texts are no longer than the model takes.
+
+    Raises:
+        ZooError: they are.
+    """
+    if length > most:
+        raise ZooError(
+            f"texts of {length} tokens; the model takes at most {most}, as input_ids[..., -{most}:] has."
+        )
+
+
+def last_columns(ids: jax.Array, mask: jax.Array | None, pad_token_id: int | None) -> jax.Array:
+    """(batch,) columns of the last tokens that are no padding, by the mask and by the padding token."""
+    kept = jnp.ones(ids.shape, bool) if mask is None else mask.astype(bool)
+    if pad_token_id is not None:
+        kept = kept & (ids != pad_token_id)
+    return (kept * jnp.arange(ids.shape[1])).argmax(-1)
+
+
 def flattened(values: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
     """(batch, choices, length) values, or some that broadcast to it -> (batch * choices, length)."""
     if values is None or values.ndim == 2:

@@ -62,6 +62,9 @@ class ConfigFields:
         embeds: If true, the files of sentence-transformers are read where they are.
         processor: Type of the image processor where preprocessor_config.json names none; empty for texts.
         layouts: Class of transformers -> the key of `torch_names` by which it writes files; "" is for others.
+        read: The attributes of a file -> the same as today's transformers has them; older ones say some in
+            other ways.
+        write: Attributes that stand for keywords -> all that transformers has to read.
     """
 
     keywords: Mapping[str, str]
@@ -77,6 +80,8 @@ class ConfigFields:
     embeds: bool = False
     processor: str = ""
     layouts: Mapping[str, str] = field(default_factory=dict)
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    write: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 def _same_inputs(module: Any, inputs: tuple[Input, ...]) -> tuple[Input, ...]:

@@ -58,7 +58,8 @@ def layout_of(module: nn.Module, entry: Entry) -> str:
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    # Mappings in an entry are no dictionaries.
+    return (json.dumps(value, indent=2, ensure_ascii=False, default=dict) + "\n").encode()
 
 
 def _config(module: nn.Module, entry: Entry, family: Family) -> tuple[dict[str, Any], str]:
@@ -106,7 +107,8 @@ def _attributes(module: nn.Module, config: Mapping[str, Any], fields: ConfigFiel
         if value is not None:
             found[name] = [*value] if isinstance(value, tuple) else value
     ends = getattr(module, "eos_token_id", ())
-    return {**found, "eos_token_id": ends[0] if len(ends) == 1 else [*ends]} if ends else found
+    found |= {"eos_token_id": ends[0] if len(ends) == 1 else [*ends]} if ends else {}
+    return dict(fields.write(found))
 
 
 def _of_module(module: nn.Module, keyword: str) -> Any:

@@ -22,7 +22,7 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
-from zoo._nn.tokens import flattened, like_ids, token_ids
+from zoo._nn.tokens import check_length, flattened, last_columns, like_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.gpt2.layers import Block, Context, Settings, Summary
 
@@ -106,11 +106,7 @@ class GPT2(nn.Module):
         axes = 3 if self.head == "double_heads" else 2
         ids = token_ids(input_ids, self.vocab_size, axes=axes)
         length, shape = ids.shape[-1], ids.shape
-        if length > self.max_length:
-            raise ZooError(
-                f"texts of {length} tokens; the model takes at most {self.max_length}, as input_ids[..., "
-                f"-{self.max_length}:] has."
-            )
+        check_length(length, self.max_length)
         mask = flattened(like_ids(attention_mask, ids, "attention_mask"), shape)
         types, positions = (
             like_ids(each if each is None else token_ids(each, count, name=name, axes=axes), ids, name)
@@ -134,7 +130,7 @@ class GPT2(nn.Module):
         if self.head == "lm":
             return TextOutput(logits=self.wte.attend(states))
         if self.head == "classification":
-            last = self._last(ids, mask)[:, None, None]
+            last = last_columns(ids, mask, self.pad_token_id)[:, None, None]
             return TextOutput(logits=self.score(jnp.take_along_axis(states, last, 1)[:, 0]))
         if self.head == "token_classification":
             return TextOutput(logits=self.classifier(self.dropout(states, deterministic=not train)))
@@ -142,13 +138,6 @@ class GPT2(nn.Module):
             logits = self.qa_outputs(states)
             return TextOutput(start_logits=logits[..., 0], end_logits=logits[..., 1])
         return TextOutput(last_hidden_state=states)
-
-    def _last(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
-        """(batch,) columns of the last tokens that are no padding, by the mask and by the padding token."""
-        kept = jnp.ones(ids.shape, bool) if mask is None else mask.astype(bool)
-        if self.pad_token_id is not None:
-            kept = kept & (ids != self.pad_token_id)
-        return (kept * jnp.arange(ids.shape[1])).argmax(-1)
 
     def _double(
         self, states: jax.Array, shape: tuple[int, ...], tokens: jax.Array | None, *, train: bool

@@ -35,20 +35,20 @@ ACCEPTED = {
     "minilm-l12": 33_360_000,
     "minilm-l6": 22_713_216,
     "mpnet": 109_518_527,
+    "qwen2.5-0.5b": 494_032_768,
     "roberta-base": 124_697_433,
     "roberta-large": 355_412_057,
     "sd-vae": 83_653_863,
+    "smollm2-135m": 134_515_008,
     "sst2": 66_955_010,
     "t5-small": 60_506_624,
+    "tinyllama-chat": 1_100_048_384,
     "vit-base-in21k": 86_389_248,
 }
 FOREIGN = {
     "opt-125m": "opt",
     "pythia-70m": "gpt_neox",
     "pythia-160m": "gpt_neox",
-    "qwen2.5-0.5b": "qwen2",
-    "smollm2-135m": "llama",
-    "tinyllama-chat": "llama",
 }
 GPT2 = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **text_models.GPT2}
 BERT = {"model_type": "bert", "architectures": ["BertForMaskedLM"], **text_models.BERT}

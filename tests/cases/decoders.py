@@ -1,0 +1,66 @@
+"""Cases of the decoders of today: rotary positions, grouped heads, windows, and norms of several kinds."""
+
+from functools import partial
+
+from tests.cases.case import Case, ids, kept
+from tests.reference.decoders import decoder
+
+# A padded token sees a kept one in its window: what nothing is kept for differs between the frameworks.
+TOKENS = [ids(3, 17, 48) + 2, kept(17, 14, 13, length=17)]
+SIZES = {
+    "vocab_size": 50,
+    "max_length": 40,
+    "width": 24,
+    "depth": 2,
+    "heads": 4,
+    "kv_heads": 2,
+    "feed_forward": 40,
+}
+ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 3.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+TYPES = ["sliding_attention", "full_attention"]
+
+CASES = {
+    "llama": Case(
+        "llama",
+        {**SIZES, "attention_bias": True, "mlp_bias": True, "rope": ROPE},
+        partial(
+            decoder,
+            "LlamaForCausalLM",
+            num_key_value_heads=2,
+            attention_bias=True,
+            mlp_bias=True,
+            rope_parameters=dict(ROPE),
+        ),
+        TOKENS,
+        layout="transformers",
+    ),
+    "llama, qwen3": Case(
+        "llama",
+        {
+            **SIZES,
+            "head_dim": 10,
+            "qk_norm": "heads",
+            "sliding_window": 5,
+            "layer_types": TYPES,
+            "head": "none",
+        },
+        partial(
+            decoder,
+            "Qwen3Model",
+            num_key_value_heads=2,
+            head_dim=10,
+            use_sliding_window=True,
+            sliding_window=5,
+            layer_types=TYPES,
+        ),
+        TOKENS,
+        layout="transformers_model",
+    ),
+}

@@ -1,0 +1,73 @@
+"""Decoders of today: every class of transformers loads from what it saves, and continues texts as it does."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from tests.equivalence import FORWARD, difference, randomise
+from tests.reference.decoders import plain, wide
+
+pytestmark = pytest.mark.costly
+
+MASK = (np.arange(13) < np.array([13, 11, 10])[:, None]).astype(int)
+IDS = np.random.default_rng(4).integers(2, 50, size=(3, 13))
+GROUPED = {"num_key_value_heads": 2}
+TURNING = {"rope_theta": 100.0}
+SLIDING = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+# Name of the class and options that differ from the others'; each computes something of its own.
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama, tied": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
+    "llama, linear": (
+        "LlamaModel",
+        {"rope_parameters": {"rope_type": "linear", "factor": 3.0, **TURNING}},
+    ),
+    "llama, classifier": (
+        "LlamaForSequenceClassification",
+        {**GROUPED, "pad_token_id": 0, "num_labels": 3},
+    ),
+    "llama, tokens": ("LlamaForTokenClassification", {"num_labels": 3}),
+    "mistral": ("MistralForCausalLM", {**GROUPED, "sliding_window": 5}),
+    "qwen2": ("Qwen2ForCausalLM", {**GROUPED, **SLIDING, "tie_word_embeddings": True}),
+    "qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 10, "attention_bias": True}),
+}
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize(("name", "options"), MODELS.values(), ids=MODELS)
+def test_what_transformers_saves_is_loaded_with_its_outputs(name, options, tmp_path):
+    twin = randomise(plain(name, **options), norms=0.5).eval()
+    twin.tie_weights()
+    twin.save_pretrained(tmp_path / "it")
+    model = zoo.load(tmp_path / "it", pretrained=True)
+    tokens = IDS * MASK  # by which transformers finds a text's last token
+    with torch.no_grad(), wide():
+        expected = twin(torch.from_numpy(tokens), torch.from_numpy(MASK))[0].numpy()
+    (found,) = jax.tree.leaves(jax.jit(lambda model: model(tokens, MASK))(model))
+    assert difference(np.asarray(found), expected) <= FORWARD
+
+
+def test_texts_are_continued_as_transformers_continues_them(tmp_path):
+    """Prompts of several lengths, padded on the left, longer than the window in which half the blocks see."""
+    from transformers import GenerationConfig
+
+    twin = randomise(plain("Qwen2ForCausalLM", **GROUPED, **SLIDING), norms=0.5).eval()
+    twin.save_pretrained(tmp_path / "it")
+    mask = MASK[:, ::-1].copy()
+    options = GenerationConfig(max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0)
+    with torch.no_grad(), wide():
+        expected = twin.generate(
+            torch.from_numpy(IDS), attention_mask=torch.from_numpy(mask), generation_config=options
+        )
+    model = zoo.load(tmp_path / "it", pretrained=True)
+    found = zoo.llama.generate(model, IDS, max_new_tokens=20, attention_mask=mask)
+    assert len(np.unique(found[:, 13:])) > 5, "the texts say too little"
+    np.testing.assert_array_equal(found, expected.numpy())

@@ -1,0 +1,365 @@
+"""Decoder-only language models with rotary positions and gated MLPs: Llama and its relatives."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from zoo._nn.attention import key_mask
+from zoo._nn.caches import Caches
+from zoo._nn.layer_stack import LayerStack
+from zoo._nn.layers import check_activation
+from zoo._nn.options import check_choices, check_options
+from zoo._nn.outputs import TextOutput
+from zoo._nn.rope import Rope, parsed
+from zoo._nn.tokens import check_length, last_columns, like_ids, token_ids
+from zoo.llama.layers import NORMALIZATIONS, NORMS, QK_NORMS, Block, Context, Settings
+
+# Which axes of an array are spread over devices; see zoo.tensor_parallel.
+TENSOR_PARALLEL = {
+    "embed_tokens/embedding": ("model", None),
+    "lm_head/kernel": (None, "model"),
+    "([qkv]_proj|gate_proj|up_proj)/kernel": (None, "model"),
+    "([qkv]_proj|gate_proj|up_proj)/bias": ("model",),
+    "(o_proj|down_proj)/kernel": ("model", None),
+}
+HEAD = ("score",)
+CLASSIFIER = {"head": "classification"}
+CLASSIFYING = ("classification", "token_classification")
+TASKS = {
+    "lm": "text-generation",
+    "classification": "text-classification",
+    "token_classification": "token-classification",
+}
+HEADS = (*TASKS, "none")
+LAYER_TYPES = ("full_attention", "sliding_attention")
+
+
+class Llama(nn.Module):
+    """Token embeddings, blocks, a norm, and one of HEADS.
+
+    The attributes that are not in the list of `create` are `ropes`, the rotary positions of each of
+    LAYER_TYPES, and `layer_types` and `sliding_window` as they are then.
+    """
+
+    vocab_size: int
+    max_length: int
+    settings: Settings
+    ropes: tuple[Rope, ...]
+    layer_types: tuple[str, ...]
+    sliding_window: int | None
+    tied: bool
+    scale_embeddings: bool
+    logits_cap: float | None
+    head: str
+    num_classes: int = 2
+    pad_token_id: int | None = None
+    eos_token_id: tuple[int, ...] = ()
+    embedding_dropout: float = 0.0
+    classifier_dropout: float = 0.1
+    dtype: DTypeLike | None = None
+
+    def setup(self) -> None:
+        settings = self.settings._replace(dtype=self.dtype)
+        start = nn.initializers.normal(0.02)
+        self.embed_tokens = nn.Embed(self.vocab_size, settings.width, dtype=self.dtype, embedding_init=start)
+        self.embed_dropout = nn.Dropout(self.embedding_dropout)
+        self.layers = settings.series.build(partial(Block, settings))
+        self.norm = settings.norm()
+        self.lm_head = settings.dense(self.vocab_size, bias=False)
+        self.score = settings.dense(self.num_classes, bias=self.head == "token_classification")
+        self.dropout = nn.Dropout(self.classifier_dropout)
+
+    def __call__(
+        self,
+        input_ids: jax.Array,
+        attention_mask: jax.Array | None = None,
+        token_type_ids: None = None,
+        position_ids: jax.Array | None = None,
+        *,
+        train: bool = False,
+    ) -> TextOutput:
+        """(batch, length) token ids -> the outputs of the head; states where it is "none".
+
+        Args:
+            input_ids: (batch, length) token ids.
+            attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
+            token_type_ids: None, which keeps the order of the arguments; there are no types.
+            position_ids: (batch, length) positions; by default 0, 1, 2 ...
+            train: Whether to apply dropout, by the RNG stream "dropout".
+
+        Raises:
+            ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
+                model lacks.
+        """
+        check_options(("token_type_ids", token_type_ids, token_type_ids is None, "None, there are no types"))
+        ids = token_ids(input_ids, self.vocab_size)
+        length = ids.shape[1]
+        check_length(length, self.max_length)
+        mask = like_ids(attention_mask, ids, "attention_mask")
+        given = (
+            None if position_ids is None else token_ids(position_ids, self.max_length, name="position_ids")
+        )
+        places = like_ids(given, ids, "position_ids")
+        places = jnp.arange(length)[None] if places is None else places
+        contexts = self._contexts(places, places.max() + 1, key_mask(mask), 0, length)
+        x, _ = self._states(ids, contexts, None, train=train)
+        if self.head == "classification":
+            last = last_columns(ids, mask, self.pad_token_id)[:, None, None]
+            return TextOutput(logits=self.score(jnp.take_along_axis(x, last, 1)[:, 0]))
+        if self.head == "token_classification":
+            return TextOutput(logits=self.score(self.dropout(x, deterministic=not train)))
+        return TextOutput(logits=self._logits(x)) if self.head == "lm" else TextOutput(last_hidden_state=x)
+
+    def extend(
+        self,
+        input_ids: jax.Array,
+        position_ids: jax.Array,
+        mask: jax.Array,
+        caches: Caches | None,
+        last: jax.Array,
+    ) -> tuple[jax.Array, Caches]:
+        """Runs texts from their beginning, or one more token of each, and fills the caches, for generation.
+
+        Args:
+            input_ids: (batch, length), or (batch, 1) with caches.
+            position_ids: The same shape.
+            mask: (batch, 1, 1, length), or of the caches' length.
+            caches: One for each block; with scan a single one, whose first axis is the blocks.
+            last: Index of the last token, whose logits are returned, and its column in the caches.
+
+        Returns:
+            (batch, vocab_size) logits, and the caches with the tokens.
+        """
+        index = last if caches is None else 0
+        latest = jax.lax.dynamic_slice_in_dim(position_ids, index, 1, axis=1)
+        first = 0 if caches is None else last
+        contexts = self._contexts(position_ids, latest + 1, mask, first, input_ids.shape[1])
+        x, made = self._states(input_ids, contexts, caches, train=False)
+        return self._logits(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
+
+    def _logits(self, states: jax.Array) -> jax.Array:
+        """(..., width) -> (..., vocab_size)."""
+        logits: jax.Array = self.embed_tokens.attend(states) if self.tied else self.lm_head(states)
+        return logits if self.logits_cap is None else self.logits_cap * jnp.tanh(logits / self.logits_cap)
+
+    def _contexts(
+        self,
+        positions: jax.Array,
+        lengths: jax.Array,
+        mask: jax.Array | None,
+        first: jax.Array | int,
+        count: int,
+    ) -> dict[str, Context]:
+        """Returns the arguments of the blocks of each type.
+
+        Args:
+            positions: (batch, length)
+            lengths: Lengths of the texts; broadcasts to (batch, 1).
+            mask: (batch, 1, 1, keys), True for tokens to attend to; None for all.
+            first: Column of the first token.
+            count: Number of tokens.
+        """
+        settings, masks = self.settings, {"full_attention": mask}
+        dtype = self.embed_tokens.embedding.dtype if self.dtype is None else self.dtype
+        if self.sliding_window is not None:
+            keys = jnp.arange(count if mask is None else mask.shape[-1])
+            near = keys > (first + jnp.arange(count))[:, None] - self.sliding_window
+            masks["sliding_attention"] = near[None, None] if mask is None else mask & near
+        return {
+            kind: Context(
+                rope.waves(positions, lengths, settings.head_dim, dtype),
+                masks[kind],
+                first,
+            )
+            for kind, rope in zip(LAYER_TYPES, self.ropes, strict=True)
+            if kind in self.layer_types
+        }
+
+    def _states(
+        self, ids: jax.Array, contexts: Mapping[str, Context], caches: Caches | None, *, train: bool
+    ) -> tuple[jax.Array, Caches]:
+        x = self.embed_tokens(ids)
+        if self.scale_embeddings:
+            x = x * jnp.asarray(math.sqrt(self.settings.width), x.dtype)
+        x = self.embed_dropout(x, deterministic=not train)
+        series, kinds = self.settings.series, sorted(contexts)
+        own = [contexts[kind] for kind in kinds]
+        numbers = [kinds.index(kind) for kind in self.layer_types]
+        stacked = _stacked(own) if series.scan else None
+
+        def call(block: Any, x: jax.Array, each: tuple[Any, Any]) -> Any:
+            number, cache = each
+            context = own[number] if stacked is None else jax.tree.map(lambda part: part[number], stacked)
+            return block(x, context, cache, train=train)
+
+        each: Any = (jnp.array(numbers), caches)
+        if not series.scan:
+            each = [(number, caches and caches[layer]) for layer, number in enumerate(numbers)]
+        x, made = series.scan_with(self.layers, call, x, each)
+        return self.norm(x), made
+
+
+def _stacked(contexts: Sequence[Context]) -> Context:
+    """Returns the contexts as one with a first axis."""
+    everywhere = jnp.ones((1, 1, 1, 1), bool)
+    whole = [each._replace(mask=everywhere if each.mask is None else each.mask) for each in contexts]
+    stacked: Context = jax.tree.map(lambda *each: jnp.stack(jnp.broadcast_arrays(*each)), *whole)
+    return stacked
+
+
+def create(
+    *,
+    vocab_size: int = 32000,
+    max_length: int = 2048,
+    width: int = 4096,
+    depth: int = 32,
+    heads: int = 32,
+    kv_heads: int | None = None,
+    head_dim: int | None = None,
+    feed_forward: int = 11008,
+    activation: str = "silu",
+    normalization: str = "rms",
+    norms: str = "before",
+    qk_norm: str = "none",
+    epsilon: float = 1e-6,
+    attention_bias: bool = False,
+    qkv_bias: bool = False,
+    mlp_bias: bool = False,
+    rope: Mapping[str, Any] | None = None,
+    sliding_window: int | None = None,
+    layer_types: Sequence[str] | None = None,
+    query_scalar: float | None = None,
+    attention_cap: float | None = None,
+    logits_cap: float | None = None,
+    scale_embeddings: bool = False,
+    tied: bool = False,
+    dropout: float = 0.0,
+    attention_dropout: float = 0.0,
+    embedding_dropout: float = 0.0,
+    classifier_dropout: float = 0.1,
+    pad_token_id: int | None = None,
+    eos_token_id: int | Sequence[int] | None = None,
+    head: str = "lm",
+    num_classes: int = 2,
+    scan: bool = False,
+    remat: bool = False,
+    dtype: DTypeLike | None = None,
+) -> Llama:
+    """Builds a Llama; the defaults are those of Llama with 7 billion parameters.
+
+    Args:
+        vocab_size: Number of tokens in the vocabulary.
+        max_length: Longest sequence, in tokens.
+        width: Size of the embeddings and hidden states.
+        depth: Number of blocks.
+        heads: Number of heads of queries.
+        kv_heads: Number of heads of keys and values, which divides `heads`; by default as many.
+        head_dim: Size of a head; by default width / heads.
+        feed_forward: Size of the hidden layer between an MLP's dense layers.
+        activation: Name of the activation of the MLP's gate.
+        normalization: Norms, one of NORMALIZATIONS: "rms_plus_one" is Gemma's, whose scales are one more than
+            the parameters.
+        norms: Places of the norms, one of NORMS: before attention and MLP, behind them, or both.
+        qk_norm: Norms of queries and keys, one of QK_NORMS: of each head, or of all heads' numbers at once.
+        epsilon: Epsilon of the norms.
+        attention_bias: Whether all dense layers of attention have biases.
+        qkv_bias: Whether those of queries, keys and values have biases.
+        mlp_bias: Whether the MLP's dense layers have biases.
+        rope: Rotary positions by transformers' names: `rope_theta`, by default 10000; `rope_type`, "default",
+            "linear", "dynamic", "llama3", "yarn" or "longrope", with its options; `partial_rotary_factor`,
+            the part of a head that turns. Or such a mapping for each of LAYER_TYPES.
+        sliding_window: Number of tokens, itself included, that a token attends to in some blocks.
+        layer_types: For each block, one of LAYER_TYPES; by default all slide where there is a window.
+        query_scalar: Products of queries and keys are divided by its root; by default `head_dim`.
+        attention_cap: Largest magnitude of these, to which a tanh bends them, if there is any.
+        logits_cap: The same for the logits of tokens.
+        scale_embeddings: Whether token embeddings are multiplied by the root of the width.
+        tied: Whether the head "lm" is the token embeddings.
+        dropout: Rate before each residual connection.
+        attention_dropout: Rate of the attention weights.
+        embedding_dropout: Rate after the embeddings.
+        classifier_dropout: Rate before the classifier of tokens.
+        pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
+            token that is another one, and that the mask keeps.
+        eos_token_id: Ids of the tokens that end a text, which `generate` then stops at.
+        head: "lm" for logits of the next token, "none" for hidden states, "classification" and
+            "token_classification" for logits of classes.
+        num_classes: Number of logits of the heads "classification" and "token_classification".
+        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
+            generate more slowly.
+        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        dtype: Dtype to compute in; parameters stay in theirs.
+
+    Raises:
+        ZooError: an option that there is not, or sizes that do not fit each other.
+    """
+    check_choices(
+        head=(head, HEADS),
+        normalization=(normalization, NORMALIZATIONS),
+        norms=(norms, NORMS),
+        qk_norm=(qk_norm, QK_NORMS),
+    )
+    kv_heads = heads if kv_heads is None else kv_heads
+    head_dim = width // heads if head_dim is None else head_dim
+    slide = "full_attention" if sliding_window is None else "sliding_attention"
+    types = (slide,) * depth if layer_types is None else tuple(layer_types)
+    check_options(
+        ("kv_heads", kv_heads, kv_heads and heads % kv_heads == 0, f"a divisor of {heads} heads"),
+        ("head_dim", head_dim, head_dim and head_dim % 2 == 0, "an even number, of which pairs turn"),
+        ("layer_types", types, len(types) == depth, f"one for each of {depth} blocks"),
+        ("layer_types", types, {*types} <= {*LAYER_TYPES}, f"only {' and '.join(LAYER_TYPES)}"),
+        (
+            "sliding_window",
+            sliding_window,
+            sliding_window is None if "sliding_attention" not in types else bool(sliding_window),
+            "a number of tokens where a block slides, and else None",
+        ),
+    )
+    nested = rope is not None and not {*LAYER_TYPES}.isdisjoint(rope)
+    ropes = tuple(parsed(rope.get(kind) if nested and rope else rope) for kind in LAYER_TYPES)
+    settings = Settings(
+        series=LayerStack(depth, scan=scan, remat=remat),
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        feed_forward=feed_forward,
+        activation=check_activation(activation),
+        normalization=normalization,
+        norms=norms,
+        qk_norm=qk_norm,
+        epsilon=epsilon,
+        attention_bias=attention_bias,
+        qkv_bias=qkv_bias,
+        mlp_bias=mlp_bias,
+        query_scalar=head_dim if query_scalar is None else query_scalar,
+        attention_cap=attention_cap,
+        attention_dropout=attention_dropout,
+        dropout=dropout,
+        dtype=None,
+    )
+    return Llama(
+        vocab_size=vocab_size,
+        max_length=max_length,
+        settings=settings,
+        ropes=ropes,
+        layer_types=types,
+        sliding_window=sliding_window,
+        tied=tied,
+        scale_embeddings=scale_embeddings,
+        logits_cap=logits_cap,
+        head=head,
+        num_classes=num_classes,
+        pad_token_id=pad_token_id,
+        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        embedding_dropout=embedding_dropout,
+        classifier_dropout=classifier_dropout,
+        dtype=dtype,
+    )
