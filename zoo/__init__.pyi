@@ -45,6 +45,8 @@ from ._errors import PublishError as PublishError
 from ._errors import UnknownModelError as UnknownModelError
 from ._errors import WeightsError as WeightsError
 from ._errors import ZooError as ZooError
+from ._inference.chat import chat as chat
+from ._inference.chat import stream as stream
 from ._inference.classify import classify as classify
 from ._inference.embed import embed as embed
 from ._inference.features import feature_gradients as feature_gradients
@@ -52,7 +54,6 @@ from ._inference.features import features as features
 from ._inference.fold_batch_norm import fold_batch_norm as fold_batch_norm
 from ._inference.fold_batch_norm import unfold_batch_norm as unfold_batch_norm
 from ._inference.generate_texts import generate as generate
-from ._inference.generate_texts import stream as stream
 from ._inference.nnx import from_nnx as from_nnx
 from ._inference.nnx import to_nnx as to_nnx
 from ._inference.predict import predict as predict
@@ -63,6 +64,7 @@ from ._loading.resolve import info as info
 from ._loading.resolve import list_models as list_models
 from ._model import Model as Model
 from ._nn.layers import BatchNorm as BatchNorm
+from ._preprocessing.chat_template import apply_chat_template as apply_chat_template
 from ._preprocessing.preprocess import preprocess as preprocess
 from ._preprocessing.text import tokenizer as tokenizer
 from ._publishing.publish import publish as publish

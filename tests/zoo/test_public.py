@@ -13,8 +13,8 @@ from zoo._registry import families
 NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
     *("feature_gradients", "features", "graft", "from_nnx", "partition", "to_nnx"),
-    *("predict", "classify", "embed", "generate", "stream"),
     *("fsdp", "tensor_parallel", "predict_all", "merge_adapter"),
+    *("predict", "classify", "embed", "generate", "stream", "chat", "apply_chat_template"),
     *("BatchNorm", "convert", "to_torch", "verify", "write_golden"),
     *("compiler_options", "fold_batch_norm", "unfold_batch_norm"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),
@@ -22,7 +22,7 @@ NAMES = [
 
 IMPORTED = """
 import sys, zoo
-heavy = {"torch", "orbax", "huggingface_hub", "matplotlib", "optax", "PIL", "typer", "tokenizers"}
+heavy = {"torch", "orbax", "huggingface_hub", "matplotlib", "optax", "PIL", "typer", "tokenizers", "jinja2"}
 heavy |= {"jax", "flax", "numpy"}
 found = heavy & {name.partition(".")[0] for name in sys.modules}
 families = {"zoo.mlp", "zoo.cnn", "zoo.vae", "zoo.cli", "zoo.metrics", "zoo.training"} & sys.modules.keys()

@@ -1,6 +1,6 @@
 """Texts and token ids continued by a language model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Unpack, overload
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zoo._errors import ZooError
 from zoo._inference import generate as loop
-from zoo._inference.continue_texts import BATCH_SIZE, checked, continued, streamed
+from zoo._inference.continue_texts import BATCH_SIZE, checked, continued
 from zoo._inference.generation_options import Options, settled
 from zoo._inference.prompts import Ids, encodes
 from zoo._inference.sampling import fill
@@ -102,20 +102,6 @@ def generate(
         raise ZooError(f"{name}= goes with token ids; leave it out.")
     several = [prompts] if isinstance(prompts, str) else prompts
     return continued(subject(model), several, batch_size=size, **options)
-
-
-def stream(model: Name | Model, prompt: str, **options: Unpack[Options]) -> Iterator[str]:
-    """Yields what `generate` returns for one text, in pieces as they come.
-
-    Args:
-        model: A name, as for `load`, or a model.
-        prompt: A text, which is the first piece or a part of it.
-        options: Keywords of `generate`; a beam search is one piece.
-
-    Raises:
-        ZooError: as `generate`.
-    """
-    return streamed(subject(model), prompt, **options)
 
 
 def _are_texts(prompts: Any) -> bool:

@@ -28,6 +28,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 # What makes a tokenizer where there is no tokenizer.json.
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model")
 SPECIAL_TOKENS = ("special_tokens_map.json", "added_tokens.json")
+CHAT_TEMPLATE = "chat_template.jinja"
 UNLIMITED = 1_000_000_000  # transformers writes 1e30 for a tokenizer without a limit
 
 
@@ -101,8 +102,10 @@ def text_files(located: Located) -> dict[str, bytes]:
         WeightsError: the repository cannot be reached.
     """
     beside = partial(companion, located)
+    family = families.named(located.entry.family)
     names = (TOKENIZER,) if beside(TOKENIZER) is not None else (*VOCABULARIES, *SPECIAL_TOKENS)
-    files = _settings(located) | {file: beside(file) for file in names}
+    chats = (CHAT_TEMPLATE,) if family and family.generate else ()
+    files = _settings(located) | {file: beside(file) for file in (*names, *chats)}
     kept = {file: content for file, content in files.items() if content is not None}
     if VOCABULARIES[-1] in kept:
         # The config.json that says whose tokens these are does not come along.

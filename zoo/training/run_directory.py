@@ -32,7 +32,7 @@ OWN = re.compile(
     r"run\.json|metrics\.jsonl|checkpoints|curves\.png|confusion\.png|README\.md"
     r"|config\.json|(model|golden)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?|preprocessor_config\.json"
     r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|generation_config|vocab)\.json"
-    r"|vocab\.txt|merges\.txt|sentencepiece\.bpe\.model|sentence_bert_config\.json|modules\.json"
+    r"|chat_template\.jinja|vocab\.txt|merges\.txt|sentencepiece\.bpe\.model|sentence_bert_config\.json|modules\.json"
 )
 
 _log = logging.getLogger("zoo")
