@@ -11,6 +11,13 @@ import zoo.resnet
 import zoo.vgg
 from scripts.timm_terms import Model, Options, Sides, UnknownOptionError, name_of, renamed
 
+_CONVNEXT = {
+    "act_layer": "activation",
+    "head_hidden_size": "hidden",
+    "norm_eps": "epsilon",
+    "stem_type": "stem",
+}
+
 
 def convnext(options: Options, sides: Sides) -> Model:
     """Returns a ConvNeXt, of its second version with `use_grn`."""
@@ -22,7 +29,7 @@ def convnext(options: Options, sides: Sides) -> Model:
     if options.get("ls_init_value", 0) is None:
         del options["ls_init_value"]
         config["layer_scale"] = 0.0
-    config |= renamed(options, {"norm_eps": "epsilon", "act_layer": "activation"})
+    config |= renamed(options, _CONVNEXT)
     layout = "timm_convolutions" if options.pop("conv_mlp", False) else "timm"
     return Model("convnext", config, layout)
 

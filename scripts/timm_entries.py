@@ -54,6 +54,8 @@ LICENSES = {
 }
 # Papers by patterns of names, of weights that timm states none for: the last that matches counts.
 PAPERS = {
+    "aimv2_*": "https://arxiv.org/abs/2411.14402",
+    "beit3_*": "https://arxiv.org/abs/2208.10442",
     "convnext_*": "https://arxiv.org/abs/2201.03545",
     "convnextv2_*": "https://arxiv.org/abs/2301.00808",
     "densenet*": "https://arxiv.org/abs/1608.06993",

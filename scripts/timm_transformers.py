@@ -23,6 +23,9 @@ _POOLING = {"avg": "average", "map": "attention", "token": "token"}
 
 def vit(options: Options, sides: Sides) -> Model:
     """Returns a VisionTransformer."""
+    placed = options.get("reg_tokens") and not options.get("no_embed_class")
+    if placed or options.get("scale_attn_norm") or name_of(options.get("norm_layer")) == "RmsNorm":
+        return _unturned(options, sides)
     gated = options.get("mlp_layer")
     swiglu = name_of(gated) == "GluMlp" and gated.keywords.get("gate_last") is False
     if swiglu and name_of(options["act_layer"]) == "SiLU":
@@ -35,8 +38,6 @@ def vit(options: Options, sides: Sides) -> Model:
         config["pooling"] = _POOLING[options.pop("global_pool")]
     if options.pop("no_embed_class", False):
         config["class_position"] = False
-    elif config.get("registers"):
-        raise UnknownOptionError("registers with position embeddings")
     if options.get("init_values") is not None:
         config["layer_scale"] = options.pop("init_values")
     ratio, width = options.pop("mlp_ratio", 4), config.get("width", 768)
@@ -45,6 +46,46 @@ def vit(options: Options, sides: Sides) -> Model:
     elif ratio != 4:
         config["feed_forward"] = int(width * ratio)
     return Model("vit", config)
+
+
+# Options of Eva for blocks that know no places.
+_UNTURNED = {"registers": 0, "positions": True, "layer_scale": 0.0, "epsilon": 1e-6, "rotary": None}
+_VIT_AS_EVA = {
+    "patch_size": "patch_size",
+    "embed_dim": "width",
+    "depth": "depth",
+    "num_heads": "heads",
+    "reg_tokens": "registers",
+    "class_token": "class_token",
+    "init_values": "layer_scale",
+    "qkv_bias": "qkv_bias",
+    "proj_bias": "biases",
+    "scale_attn_norm": "attention_norm",
+    "scale_mlp_norm": "mlp_norm",
+}
+
+
+def _unturned(options: Options, sides: Sides) -> Model:
+    """Returns a VisionTransformer with norms, places or biases that the zoo has in another family."""
+    options.pop("img_size", None)  # that of the weights counts
+    config = {"image_size": side_of(sides), **_UNTURNED, **renamed(options, _VIT_AS_EVA)}
+    config |= epsilon(options)
+    if rms := epsilon(options, kind="RmsNorm"):
+        config |= {"norm": "rms", **rms}
+    of_patches = options.get("embed_norm_layer")
+    if of_patches and (name_of(of_patches), of_patches.keywords) == ("RmsNorm", {"eps": rms.get("epsilon")}):
+        del options["embed_norm_layer"]
+        config["patch_norm"] = True
+    if (name_of(options.get("mlp_layer")), options.get("act_layer")) == ("SwiGLU", "silu"):
+        del options["mlp_layer"], options["act_layer"]
+        config["swiglu"] = True
+    pooling = options.pop("global_pool", "token")
+    if pooling not in ("avg", "token"):
+        raise UnknownOptionError(f"registers with places, global_pool={pooling}")
+    config["pooling"] = _POOLING[pooling]
+    config["fc_norm"] = options.pop("fc_norm", pooling == "avg")
+    config["key_bias"] = config.get("qkv_bias", True)
+    return Model("eva", _eva_sizes(config, options), "timm_vit")
 
 
 def distilled(options: Options, sides: Sides) -> Model:
@@ -68,6 +109,7 @@ _EVA = {
     "swiglu_mlp": "swiglu",
     "use_pre_transformer_norm": "pre_norm",
     "use_post_norm": "post_norm",
+    "use_post_transformer_norm": "final_norm",
     "init_values": "layer_scale",
     "rope_grid_indexing": "rotary_order",
     "rope_grid_offset": "rotary_offset",
@@ -154,8 +196,7 @@ _BEIT = {
 def beit(options: Options, sides: Sides) -> Model:
     """Returns a Beit."""
     options.pop("img_size", None)  # that of the weights counts
-    defaults = {"registers": 0, "positions": True, "layer_scale": 0.0, "epsilon": 1e-6, "rotary": None}
-    config = {"image_size": side_of(sides), **defaults, **renamed(options, _BEIT)}
+    config = {"image_size": side_of(sides), **_UNTURNED, **renamed(options, _BEIT)}
     config["pooling"] = _POOLING[options.pop("global_pool", "avg")]
     config["fc_norm"] = options.pop("use_fc_norm", config["pooling"] == "average")
     return Model("eva", _eva_sizes(config, options))

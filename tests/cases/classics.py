@@ -10,6 +10,8 @@ from tests.reference.classics import (
     short_googlenet,
     short_inception,
     tensorflow_inception,
+    timm_densenet,
+    timm_vgg,
 )
 
 SEVEN = {"num_classes": 7}
@@ -49,6 +51,22 @@ CASES = {
         partial(classic_of, "densenet", "DenseNet", **DENSENET, **SEVEN),
         [images(2, 71, 39, 3)],
         layout="torchvision",
+    ),
+    "vgg11, timm": Case(
+        "vgg",
+        {**SEVEN, "depth": 11, "widths": (4, 8, 16, 32, 32), "hidden": 256, "dropout": 0.0},
+        partial(timm_vgg, "vgg11", narrow=16, drop_rate=0.0, **SEVEN),
+        [images(2, 71, 39, 3)],
+        layout="timm",
+        slow=True,
+    ),
+    "densenet, timm": Case(
+        "densenet",
+        {**SEVEN, "blocks": (2, 1), "growth": 4, "stem_channels": 8, "bottleneck": 2},
+        partial(timm_densenet, growth_rate=4, block_config=(2, 1), bn_size=2, **SEVEN),
+        [images(2, 71, 39, 3)],
+        layout="timm",
+        slow=True,
     ),
     "shufflenet": Case(
         "shufflenet",

@@ -103,11 +103,23 @@ CASES = {
         [images(2, 40, 57, 3)],
         layout="timm_convolutions",
     ),
-    "convnext, timm": Case(
+    "convnext, timm, overlapping, hidden": Case(
         "convnext",
-        {"blocks": [1, 1, 1, 1], "widths": [8, 8, 16, 16], "num_classes": 5, "stochastic_depth": 0.0},
+        {
+            "blocks": [1, 1, 1, 1],
+            "widths": [16, 8, 16, 16],
+            "num_classes": 5,
+            "stochastic_depth": 0.0,
+            "stem": "overlap_tiered",
+            "hidden": 12,
+        },
         lambda: published.timm_model(
-            "convnext_tiny", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=5
+            "convnext_tiny",
+            depths=(1, 1, 1, 1),
+            dims=(16, 8, 16, 16),
+            num_classes=5,
+            stem_type="overlap_tiered",
+            head_hidden_size=12,
         ),
         [images(2, 40, 57, 3)],
         layout="timm",

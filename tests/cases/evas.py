@@ -7,7 +7,14 @@ from typing import Any
 from torch import nn
 
 from tests.cases.case import Case, images
-from tests.reference.rotary_models import timm_beit, timm_eva, transformers_beit, transformers_dinov3
+from tests.reference.published import timm_vit
+from tests.reference.rotary_models import (
+    timm_aimv2,
+    timm_beit,
+    timm_eva,
+    transformers_beit,
+    transformers_dinov3,
+)
 
 _SIZES = {
     "image_size": [24, 40],
@@ -53,7 +60,75 @@ def _case(
     return Case("eva", {**_SIZES, **config}, twin, [images(3, 24, 40, 3)], layout=layout, slow=slow)
 
 
+_UNTURNED = {
+    **_SIZES,
+    "positions": True,
+    "rotary": None,
+    "fc_norm": True,
+    "key_bias": True,
+}
+
+
 CASES = {
+    "beit3, with registers": Case(
+        "eva",
+        {**_UNTURNED, "registers": 2, "layer_scale": 0.1, "attention_norm": True, "mlp_norm": True},
+        lambda: timm_vit(
+            img_size=(24, 40),
+            num_classes=5,
+            reg_tokens=2,
+            global_pool="avg",
+            init_values=0.1,
+            scale_attn_norm=True,
+            scale_mlp_norm=True,
+            norm_layer=partial(nn.LayerNorm, eps=1e-5),
+        ),
+        [images(3, 24, 40, 3)],
+        layout="timm_vit",
+        slow=True,
+    ),
+    "aimv2": Case(
+        "eva",
+        {
+            **_UNTURNED,
+            "registers": 0,
+            "layer_scale": 0.0,
+            "class_token": False,
+            "fc_norm": False,
+            "patch_norm": True,
+            "norm": "rms",
+            "swiglu": True,
+            "qkv_bias": False,
+            "biases": False,
+        },
+        lambda: timm_aimv2(img_size=(24, 40), num_classes=5),
+        [images(3, 24, 40, 3)],
+        layout="timm_vit",
+    ),
+    "perception encoder for language": _case(
+        {
+            **_NO_REGISTERS,
+            **_AXIAL,
+            "key_bias": True,
+            "positions": True,
+            "layer_scale": 0.1,
+            "pre_norm": True,
+            "final_norm": False,
+            "class_token": False,
+        },
+        {
+            "attn_type": "rope",
+            "class_token": False,
+            "use_rot_pos_emb": True,
+            "ref_feat_shape": (2, 2),
+            "use_pre_transformer_norm": True,
+            "use_post_transformer_norm": False,
+            "use_fc_norm": False,
+            "init_values": 0.1,
+        },
+        "timm_biased_keys",
+        slow=True,
+    ),
     "dinov3": _case({"layer_scale": 1.0}, _TIMM_DINOV3),
     "dinov3, no biases": _case(
         {"layer_scale": 1.0, "qkv_bias": False}, {**_TIMM_DINOV3, "qkv_bias": False}, slow=True

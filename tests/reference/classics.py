@@ -10,7 +10,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from tests.reference.published import declare_operators
+from tests.reference.published import declare_operators, timm_model
 
 
 def classic(name: str, *, narrow: int = 1, **options: Any) -> nn.Module:
@@ -27,6 +27,17 @@ def classic_of(file: str, name: str, *args: Any, **options: Any) -> nn.Module:
     """A classifier of torchvision by the name of its class, in sizes of one's own."""
     declare_operators()
     return getattr(importlib.import_module(f"torchvision.models.{file}"), name)(*args, **options)
+
+
+def timm_vgg(name: str, *, narrow: int, **options: Any) -> nn.Module:
+    return narrowed(timm_model(name, **options), narrow)
+
+
+def timm_densenet(**options: Any) -> nn.Module:
+    declare_operators()
+    from timm.models import densenet
+
+    return densenet.DenseNet(**options)
 
 
 def narrowed(module: nn.Module, by: int, kept: Sequence[int] = (3, 7)) -> nn.Module:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from tests.reference.published import declare_operators, visual_output
+from tests.reference.published import declare_operators, timm_vit, visual_output
 
 
 @contextmanager
@@ -91,6 +91,25 @@ def timm_beit(**options: Any) -> nn.Module:
 
     sizes = {"img_size": (24, 40), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
     return beit.Beit(**{**sizes, "mlp_ratio": 2, "num_classes": 5, "use_abs_pos_emb": False, **options})
+
+
+def timm_aimv2(**options: Any) -> nn.Module:
+    declare_operators()
+    from timm.layers import RmsNorm, SwiGLU
+
+    norm = partial(RmsNorm, eps=1e-5)
+    return timm_vit(
+        class_token=False,
+        fc_norm=False,
+        global_pool="avg",
+        qkv_bias=False,
+        proj_bias=False,
+        act_layer="silu",
+        norm_layer=norm,
+        embed_norm_layer=norm,
+        mlp_layer=SwiGLU,
+        **options,
+    )
 
 
 def transformers_beit(name: str, **options: Any) -> nn.Module:

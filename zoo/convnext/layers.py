@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
-from zoo._nn.convolutions import conv, run, stochastic_depth
+from zoo._nn.convolutions import conv, divisible, run, stochastic_depth
 from zoo._nn.layers import ACTIVATIONS
 
 _INIT = nn.initializers.truncated_normal(0.02)
@@ -35,6 +35,17 @@ class Settings(NamedTuple):
         """Builds a convolution of patches that do not overlap."""
         sides = (size, size)
         return nn.Conv(channels, sides, sides, "VALID", kernel_init=_INIT, dtype=self.dtype)
+
+    def stem(self, kind: str, channels: int) -> list[Any]:
+        """Builds what a quarter of the sides is left of, one of STEMS."""
+        if kind == "patch":
+            return [self.conv(channels, 4), self.norm()]
+        first = divisible(channels // 2) if kind == "overlap_tiered" else channels
+        convs = [conv(each, 3, 2, bias=True, init=_INIT, dtype=self.dtype) for each in (first, channels)]
+        return [*convs, self.norm()]
+
+
+STEMS = ("patch", "overlap", "overlap_tiered")
 
 
 class ResponseNorm(nn.Module):

@@ -11,6 +11,7 @@ _TIMM = (
     (r"\.grn\.", ".mlp.grn."),
     (r"\.layer_scale$", ".gamma"),
     (r"^classifier\.0\.", "head.norm."),
+    (r"^pre_logits\.", "head.pre_logits.fc."),
     (r"^classifier\.2\.", "head.fc."),
 )
 TORCH_NAMES = {

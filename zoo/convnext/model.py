@@ -14,10 +14,10 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.convolutions import rising, run
 from zoo._nn.images import checked_images, image_inputs
-from zoo._nn.layers import check_activation
+from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.options import check_choices
 from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
-from zoo.convnext.layers import Block, Settings
+from zoo.convnext.layers import STEMS, Block, Settings
 
 HEAD, STEM = ("classifier_2",), ("features_0_0",)
 inputs = image_inputs
@@ -30,6 +30,8 @@ class ConvNeXt(nn.Module):
     widths: tuple[int, ...]
     num_classes: int
     in_channels: int
+    stem: str
+    hidden: int
     layer_scale: float
     response_norm: bool
     activation: str
@@ -50,10 +52,11 @@ class ConvNeXt(nn.Module):
         rates = iter(rising(self.stochastic_depth, sum(self.blocks)))
         features = []
         for index, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
-            patch = settings.conv(width, 2 if index else 4)
-            features.append([settings.norm(), patch] if index else [patch, settings.norm()])
+            halving = [settings.norm(), settings.conv(width, 2)] if index else []
+            features.append(halving or settings.stem(self.stem, width))
             features.append([Block(width, next(rates), settings) for _ in range(count)])
         self.features = features
+        self.pre_logits = settings.dense(self.hidden)
         self.classifier = [settings.norm(), nn.Dropout(self.dropout), settings.dense(self.num_classes)]
 
     @property
@@ -65,8 +68,9 @@ class ConvNeXt(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> Any:
         """(batch, height, width, in_channels) images -> (batch, num_classes) logits.
 
-        Where num_classes is 0: (batch, channels) features, normalized averages of the last stage. With the
-        head "maps": what the stages in `out_indices` give, each (batch, rows, columns, channels).
+        Where num_classes is 0: (batch, channels) features, normalized averages of the last stage, or of the
+        `hidden` layer. With the head "maps": what the stages in `out_indices` give, each (batch, rows,
+        columns, channels).
 
         Raises:
             ZooError: images of another shape.
@@ -79,8 +83,9 @@ class ConvNeXt(nn.Module):
             maps += [x] if index % 2 or not index else []
         if self.out_indices:
             return tuple(maps[index] for index in self.out_indices)
-        layers = self.classifier if self.num_classes else self.classifier[:1]
-        return run(layers, x.mean((1, 2)), train=train)
+        x = self.classifier[0](x.mean((1, 2)))
+        x = ACTIVATIONS["gelu"](self.pre_logits(x)) if self.hidden else x
+        return run(self.classifier[1:], x, train=train) if self.num_classes else x
 
 
 # variant -> blocks of each stage, channels of the first one, and torchvision's rate of stochastic depth:
@@ -110,6 +115,8 @@ def create(
     out_indices: Sequence[int] | None = None,
     out_features: Sequence[str] | None = None,
     in_channels: int = 3,
+    stem: str = "patch",
+    hidden: int = 0,
     layer_scale: float = 1e-6,
     response_norm: bool = False,
     activation: str = "gelu",
@@ -129,6 +136,9 @@ def create(
         out_indices: Stages whose outputs are the maps, counted from 1, 0 is the stem; by default the last.
         out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
+        stem: First convolution, one of STEMS: of patches, or two that overlap, the first of as many or, with
+            "overlap_tiered", of half the channels.
+        hidden: Size of a dense layer with GELU before the head; 0 leaves it out.
         layer_scale: Initial value of the factors before each residual connection; 0 leaves them out.
         response_norm: If true, blocks have a global response norm, as the second version.
         activation: Name of the activation between a block's two dense layers.
@@ -139,9 +149,9 @@ def create(
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:
-        ZooError: no such variant, head, stage or activation, or widths for other stages.
+        ZooError: no such variant, head, stem, stage or activation, or widths for other stages.
     """
-    check_choices(variant=(variant, VARIANTS), head=(head, HEADS))
+    check_choices(variant=(variant, VARIANTS), head=(head, HEADS), stem=(stem, STEMS))
     usual, first, rate = VARIANTS[variant]
     counts = tuple(blocks or usual)
     channels = tuple(widths or (first * 2**index for index in range(len(counts))))
@@ -152,6 +162,8 @@ def create(
         widths=channels,
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
+        stem=stem,
+        hidden=hidden,
         layer_scale=layer_scale,
         response_norm=response_norm,
         activation=check_activation(activation),

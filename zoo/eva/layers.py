@@ -34,6 +34,7 @@ class Sizes(NamedTuple):
     swiglu: bool
     qkv_bias: bool
     key_bias: bool
+    biases: bool
     query_norm: bool
     attention_norm: bool
     mlp_norm: bool
@@ -98,7 +99,7 @@ class Attention(nn.Module):
             self.relative = RelativeBias(sizes.relative, sizes.heads, sizes.resizing)
         self.weights_drop = nn.Dropout(sizes.attention_dropout)
         self.norm = sizes.build_norm(dtype)
-        self.proj = Dense(sizes.width, dtype=dtype)
+        self.proj = Dense(sizes.width, use_bias=sizes.biases, dtype=dtype)
         self.drop = nn.Dropout(sizes.dropout)
 
     def __call__(self, x: jax.Array, places: Places, *, train: bool = False) -> jax.Array:
@@ -140,11 +141,12 @@ class FeedForward(nn.Module):
     dtype: DTypeLike | None
 
     def setup(self) -> None:
-        inner = partial(Dense, self.sizes.feed_forward, dtype=self.dtype)
+        dense = partial(Dense, use_bias=self.sizes.biases, dtype=self.dtype)
+        inner = partial(dense, self.sizes.feed_forward)
         self.fc1, self.fc1_g, self.fc1_x = inner(), inner(), inner()
         self.drop1 = nn.Dropout(self.sizes.mlp_dropout)
         self.norm = self.sizes.build_norm(self.dtype)
-        self.fc2 = Dense(self.sizes.width, dtype=self.dtype)
+        self.fc2 = dense(self.sizes.width)
         self.drop2 = nn.Dropout(self.sizes.dropout)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:

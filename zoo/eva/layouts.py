@@ -45,6 +45,12 @@ TORCH_NAMES: dict[str, NamesAndRules] = {
         for queries, of_queries in _QUERIES.items()
         for gates, of_gates in _GATES.items()
     },
+    # timm's other class, whose blocks have no places.
+    "timm_vit": (
+        (r"^patch_embed\.", "patch_embed.proj."),
+        (r"^patch_embed_norm\.", "patch_embed.norm."),
+        *_QUERIES["_biased_keys"],
+    ),
     "transformers": (*_TRANSFORMERS, (r"^blocks\.", "layer.")),
     # The state dicts of transformers 5; the files that it writes still have the older names.
     "transformers5": (*_TRANSFORMERS, (r"^blocks\.", "model.layer.")),

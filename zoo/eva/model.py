@@ -3,7 +3,8 @@
 BEiT: Bao et al., https://arxiv.org/abs/2106.08254. EVA-02: Fang et al., https://arxiv.org/abs/2303.11331.
 DINOv3: Siméoni et al., https://arxiv.org/abs/2508.10104.
 RoPE-ViT: Heo et al., https://arxiv.org/abs/2403.13298. Perception Encoder: Bolya et al.,
-https://arxiv.org/abs/2504.13181. Sapiens2: https://arxiv.org/abs/2604.21681.
+https://arxiv.org/abs/2504.13181. Sapiens2: https://arxiv.org/abs/2604.21681. BEiT-3: Wang et al.,
+https://arxiv.org/abs/2208.10442. AIMv2: Fini et al., https://arxiv.org/abs/2411.14402.
 """
 
 import math
@@ -42,7 +43,9 @@ class Eva(nn.Module):
     positions: bool
     class_position: bool
     shared_relative: bool
+    patch_norm: bool
     pre_norm: bool
+    final_norm: bool
     norm_after_pooling: bool
     maskable: bool
     pooling: str
@@ -61,6 +64,7 @@ class Eva(nn.Module):
             dtype=dtype,
             kernel_init=INIT,
         )
+        self.patch_embed_norm = sizes.build_norm(dtype)
         if self.class_token:
             self.cls_token = self.param("cls_token", INIT, (1, 1, width))
         if self.registers:
@@ -111,6 +115,7 @@ class Eva(nn.Module):
         x = self.patch_embed(images)
         batch, _, _, width = x.shape
         x = x.reshape(batch, -1, width)
+        x = self.patch_embed_norm(x) if self.patch_norm else x
         if masked is not None:
             x = jnp.where(masked[..., None], self.masked_patch.astype(x.dtype), x)
         before = [self.cls_token] if self.class_token else []
@@ -182,8 +187,8 @@ class Eva(nn.Module):
         return self._normed(self._run(images, masked, keep=False, train=train)[0])
 
     def _normed(self, x: jax.Array) -> jax.Array:
-        """Applies the last norm, unless it comes after pooling."""
-        out: jax.Array = x if self.norm_after_pooling else self.norm(x)
+        """Applies the last norm, unless there is none or it comes after pooling."""
+        out: jax.Array = self.norm(x) if self.final_norm and not self.norm_after_pooling else x
         return out
 
     def maps(

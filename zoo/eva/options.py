@@ -48,8 +48,10 @@ def create(
     relative_bias: bool = False,
     shared_relative_bias: bool = False,
     resizing: str = "timm",
+    patch_norm: bool = False,
     pre_norm: bool = False,
     post_norm: bool = False,
+    final_norm: bool = True,
     fc_norm: bool = False,
     query_norm: bool = False,
     attention_norm: bool = False,
@@ -61,6 +63,7 @@ def create(
     mlp_scale: bool = True,
     qkv_bias: bool = True,
     key_bias: bool = False,
+    biases: bool = True,
     swiglu: bool = False,
     activation: str | None = None,
     dropout: float = 0.0,
@@ -106,9 +109,11 @@ def create(
         relative_bias: Whether each block has learned biases of attention for relative places, as in BEiT.
         shared_relative_bias: Whether to have one such table for all blocks.
         resizing: Library whose resizing of learned places is used, "timm" or "transformers".
+        patch_norm: Whether to normalize patches before anything is added to them.
         pre_norm: Whether to normalize the first block's input; patches then have no bias.
         post_norm: Whether norms come after attention and MLP instead of before them.
-        fc_norm: Whether the last norm comes after pooling.
+        final_norm: Whether to normalize the last block's output.
+        fc_norm: If true, this norm comes after pooling.
         query_norm: Whether to normalize queries and keys, each head by itself.
         attention_norm: Whether to normalize what heads attend to.
         mlp_norm: Whether to normalize the hidden layer of the MLP.
@@ -119,6 +124,7 @@ def create(
         mlp_scale: Whether there is one after the MLP, too.
         qkv_bias: Whether to add a bias to queries and values.
         key_bias: Whether then to add one to keys, too.
+        biases: Whether other dense layers of blocks have biases.
         swiglu: Whether the MLP's hidden layer has gates (SwiGLU).
         activation: Name of the activation in the MLP; by default "gelu", or with `swiglu` "silu".
         dropout: Rate after the position embeddings and each dense layer.
@@ -164,6 +170,7 @@ def create(
         ("registers", registers, not (relative and registers), "0 with biases of relative places"),
         ("class_token", class_token, class_token or not relative, "True with biases of relative places"),
         ("rotary_rescale", rotary_rescale, (rotary_rescale or 1) >= 1, "a number of at least 1, or None"),
+        ("final_norm", final_norm, final_norm or not fc_norm, "True with fc_norm=True"),
         ("layer_scale", layer_scale, not (layer_scale and post_norm), "0 with post_norm=True"),
         ("scan", scan, equal or not scan, "False where blocks differ: key_value_heads, stochastic_depth"),
     )
@@ -179,6 +186,7 @@ def create(
             swiglu=swiglu,
             qkv_bias=qkv_bias,
             key_bias=key_bias,
+            biases=biases,
             query_norm=query_norm,
             attention_norm=attention_norm,
             mlp_norm=mlp_norm,
@@ -213,7 +221,9 @@ def create(
         positions=positions,
         class_position=class_position,
         shared_relative=shared_relative_bias,
+        patch_norm=patch_norm,
         pre_norm=pre_norm,
+        final_norm=final_norm,
         norm_after_pooling=fc_norm,
         maskable=maskable,
         pooling=pooling,
