@@ -1,33 +1,6 @@
 """PyTorch checkpoints into Flax variables, exactly, and back. Needs no PyTorch."""
 
-from converters.checkpoints import read_checkpoint, write_checkpoint
-from converters.comparison.compare import Comparison, compare
-from converters.errors import CheckpointError, ConversionError, ConverterError
-from converters.matching.names_file import read_names, write_names
-from converters.matching.rules import Fuse, Keep, Orthogonalize, Reshape, Split, Transpose, Unflatten
-from converters.porting.ported import Ported, port
-from converters.state_dict import convert, match, to_torch
+import lazy_loader
 
-__all__ = [
-    "CheckpointError",
-    "Comparison",
-    "ConversionError",
-    "ConverterError",
-    "Fuse",
-    "Keep",
-    "Orthogonalize",
-    "Ported",
-    "Reshape",
-    "Split",
-    "Transpose",
-    "Unflatten",
-    "compare",
-    "convert",
-    "match",
-    "port",
-    "read_checkpoint",
-    "read_names",
-    "to_torch",
-    "write_checkpoint",
-    "write_names",
-]
+# Each name is imported when it is first used: JAX and Flax take a second.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

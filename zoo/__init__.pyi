@@ -61,7 +61,6 @@ from ._inference.predict_all import predict_all as predict_all
 from ._inference.xla import compiler_options as compiler_options
 from ._loading.load import load as load
 from ._loading.resolve import info as info
-from ._loading.resolve import list_models as list_models
 from ._model import Model as Model
 from ._nn.layers import BatchNorm as BatchNorm
 from ._preprocessing.chat_template import apply_chat_template as apply_chat_template
@@ -69,6 +68,7 @@ from ._preprocessing.preprocess import preprocess as preprocess
 from ._preprocessing.text import tokenizer as tokenizer
 from ._publishing.publish import publish as publish
 from ._registry.entry import Entry as Entry
+from ._registry.listing import list_models as list_models
 from ._saving.convert import convert as convert
 from ._saving.export import to_torch as to_torch
 from ._saving.save import save as save

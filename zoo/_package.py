@@ -25,8 +25,8 @@ def _check_converters() -> None:
     """
     found = find_spec("converters")
     where = found and (found.origin or next(iter(found.submodule_search_locations or ()), ""))
-    # Read, not imported, which would take a second.
-    if not (where and Path(where).is_file() and "to_torch" in Path(where).read_text(encoding="utf-8")):
+    # Read, not imported: another one may take its time.
+    if not (where and Path(where).is_file() and "attach_stub" in Path(where).read_text(encoding="utf-8")):
         raise ImportError(
             f"{where!r} is another package named 'converters', which hides or has replaced the one of "
             "flax-zoo: remove it (pip uninstall converters, or its folder), and install flax-zoo again."

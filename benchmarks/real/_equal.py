@@ -14,15 +14,18 @@ from zoo._registry import families
 from zoo._registry.entry import Entry
 
 
-def differences(entry: Entry, twin: torch.nn.Module, images: np.ndarray) -> tuple[float, float]:
+def differences(
+    entry: Entry, twin: torch.nn.Module, images: np.ndarray, *, norms: float = 1.0
+) -> tuple[float, float]:
     """Returns how far outputs are from the twin's, and two images' from each other, as parts of the largest.
 
     Args:
         entry: An entry; its module has random weights and statistics, the twin's.
         twin: The other library's module; tables that it computes keep their numbers.
         images: (2, height, width, channels); without a second part that counts, only biases are compared.
+        norms: Size of the scales of norms; see `randomise`.
     """
-    randomise(without_buffers(twin), norms=1.0).eval()
+    randomise(without_buffers(twin), norms=norms).eval()
     with torch.no_grad():
         theirs = twin(torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1)))).numpy()
     family = families.family(entry)

@@ -14,6 +14,7 @@ from zoo._loading.load import backbone_of
 from zoo._loading.located import Located
 from zoo._registry import manifest
 from zoo._registry.entry import UNATTESTED, Entry, Weights
+from zoo._registry.listing import list_models
 from zoo._registry.manifest import CONFIG
 
 
@@ -44,7 +45,7 @@ def fetch(name: str, *, token: Token = None) -> Cached:
 
 def cached(pattern: str = "*") -> list[Cached]:
     """Returns the weights in the cache of the models and repositories whose name matches; unverified."""
-    names = resolve.list_models(pattern, pretrained=True)
+    names = list_models(pattern, pretrained=True)
     models = manifest.read().models
     known = {name: Located(entry=models[name]) for name in names}
     known |= {name: each for name, each in _repositories().items() if fnmatchcase(name, pattern)}

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,22 +22,6 @@ from zoo._variables import init
 from zoo._variables.tree import count_params, unflatten
 
 Name: TypeAlias = str | os.PathLike[str]
-
-
-def list_models(pattern: str = "*", *, pretrained: bool | None = None) -> list[str]:
-    """Lists the names that match a pattern such as `*_mnist`, or contain it.
-
-    Args:
-        pattern: Shell-style wildcards; without any, a part of the names.
-        pretrained: If true, only models with published weights; if false, only those without.
-    """
-    found = manifest.read()
-    pattern = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
-    return sorted(
-        name
-        for name in found.models
-        if fnmatchcase(name, pattern) and pretrained in (None, name in found.pretrained)
-    )
 
 
 def info(name: Name | Model) -> Entry:

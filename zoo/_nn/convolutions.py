@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
+from zoo._nn.depthwise import convolution
 from zoo._nn.layers import ACTIVATIONS, BatchNorm
 
 # Keeps the variance of gradients: He et al., https://arxiv.org/abs/1502.01852, section 2.2.
@@ -65,6 +66,7 @@ def conv(
         use_bias=bias,
         kernel_init=init,
         dtype=dtype,
+        conv_general_dilated=convolution,
     )
 
 

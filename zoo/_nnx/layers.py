@@ -106,7 +106,7 @@ _SCALED = tuple(name for name in _STATISTICS if name != "use_bias")
 TWINS: dict[type[nn.Module], Twin] = {
     nn.Dense: Twin(nnx.Linear, _linear, _COMMON),
     nn.DenseGeneral: Twin(nnx.LinearGeneral, _general, (*_COMMON, "axis")),
-    nn.Conv: Twin(nnx.Conv, _conv, (*_COMMON, *_CONV, "mask")),
+    nn.Conv: Twin(nnx.Conv, _conv, (*_COMMON, *_CONV, "mask", "conv_general_dilated")),
     nn.ConvTranspose: Twin(
         nnx.ConvTranspose,
         _transpose,

@@ -23,11 +23,12 @@ from zoo._inference.fold_batch_norm import Folded
 from zoo._loading.located import Located
 from zoo._loading.nnx_model import in_linen
 from zoo._loading.preprocessing import Preprocessing, preprocessing
-from zoo._loading.resolve import list_models, resolve
+from zoo._loading.resolve import resolve
 from zoo._loading.text_settings import text_files
 from zoo._model import Model
 from zoo._processes import ProcessGroup
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
+from zoo._registry.listing import list_models
 from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards, transformers_folder
 from zoo._saving.call import CALL, NAMES

@@ -7,41 +7,52 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-import zoo
-from zoo.cli import classify, console, convert, fetch, manifest, models, port, predict, publish, text, train
+from zoo import _package
+from zoo.cli import console
 from zoo.cli.settings import TrainingVerb
-from zoo.cli.verbs import Verb, Verbs
+from zoo.cli.verbs import Lazy, Verbs
 
-# In the order of `zoo --help`; a verb whose name is a word of Python or of the library has it here.
-VERBS: dict[str, Callable[..., None]] = {
-    "list": models.list_,
-    "info": models.info,
-    "sample": models.sample,
-    "predict": predict.predict,
-    "classify": classify.classify,
-    "generate": text.generate,
-    "embed": text.embed,
-    "convert": convert.convert,
-    "port": port.port,
-    "export": convert.export,
-    "verify": convert.verify,
-    "train": train.train,
-    "finetune": train.finetune,
-    "eval": train.evaluate,
-    "fetch": fetch.fetch,
-    "publish": publish.publish,
+# In the order of `zoo --help`, which imports none of them: JAX takes a second.
+VERBS = {
+    "list": Lazy("listing", "list_", "List the models."),
+    "info": Lazy("models", "info", "Show what a model is for, where its weights are from, and its layers."),
+    "sample": Lazy("models", "sample", "Draw new images, in one picture with a row for each class."),
+    "predict": Lazy("predict", "predict", "Classify images or texts, and print the likeliest classes."),
+    "classify": Lazy("classify", "classify", "Find which of your labels fit pictures."),
+    "generate": Lazy("text", "generate", "Continue texts, and print them token by token."),
+    "embed": Lazy("text", "embed", "Compute a vector for each text or picture."),
+    "convert": Lazy("convert", "convert", "Convert a PyTorch checkpoint to Flax weights, exactly."),
+    "port": Lazy("port", "port", "Write a torch module as Flax source, with its weights, proven equal."),
+    "export": Lazy("convert", "export", "Write a model's weights as a PyTorch state dict."),
+    "verify": Lazy("convert", "verify", "Check a model's hash, parameters and outputs."),
+    "train": Lazy(
+        "train", "train", "Train a model by its recipe and measure it on the test set.", TrainingVerb
+    ),
+    "finetune": Lazy("train", "finetune", "Train a pretrained model on your own classes.", TrainingVerb),
+    "eval": Lazy(
+        "train", "evaluate", "Measure a model on its whole test set, or a classifier on your own data."
+    ),
+    "fetch": Lazy("fetch", "fetch", "Download weights before they are needed."),
+    "publish": Lazy("publish", "publish", "Publish a model on the Hugging Face Hub."),
+    "manifest": Lazy("manifest", "app", "Edit and check the manifest, which lists the models."),
 }
+
+
+class Root(Verbs):
+    """The verbs of `zoo`."""
+
+    verbs = VERBS
+
 
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of commands that a signal has ended
 
 app = typer.Typer(
-    cls=Verbs,
+    cls=Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -51,7 +62,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"zoo {zoo.__version__}", flush=True)
+        print(f"zoo {_package.VERSION}", flush=True)
         raise typer.Exit
 
 
@@ -64,11 +75,6 @@ def root(
     ] = False,
 ) -> None:
     """Pretrained Flax models, and conversion of PyTorch weights."""
-
-
-for name, verb in VERBS.items():
-    app.command(name, cls=TrainingVerb if name in ("train", "finetune") else Verb)(verb)
-app.add_typer(manifest.app, name="manifest")
 
 
 def main() -> None:

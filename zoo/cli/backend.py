@@ -2,9 +2,8 @@
 
 import os
 import re
+import sys
 import traceback
-
-import jax
 
 UNSTARTED = re.compile(r"Unable to initialize backend '(\w+)': (.*?)(?: \(set JAX_PLATFORMS=.*)?$", re.DOTALL)
 ON_CPU = "JAX_PLATFORMS=cpu computes on the processor"
@@ -15,10 +14,13 @@ def trouble(error: BaseException) -> str | None:
     """Returns what failed and what to do, for an error that JAX's backend raised; None for all others."""
     if isinstance(error, MemoryError):
         return f"this machine's memory is not enough ({_line(error) or 'no more of it is free'}); {FEWER}."
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    jax = sys.modules.get("jax")  # not imported, it has not failed
+    if jax and isinstance(error, jax.errors.JaxRuntimeError):
         # Other codes are of programs, not of devices.
         code, _, said = _line(error).partition(": ")
-        return _out_of_memory(said) if code == "RESOURCE_EXHAUSTED" else None
+        elsewhere = "" if jax.default_backend() == "cpu" else f", or {ON_CPU}"
+        full = f"the memory of the device is not enough ({said.rstrip('.')}); {FEWER}{elsewhere}."
+        return full if code == "RESOURCE_EXHAUSTED" else None
     if isinstance(error, RuntimeError) and (found := UNSTARTED.match(str(error))):
         platform, reason = found.groups()
         return f"JAX cannot start on {platform!r} ({' '.join(reason.split()).rstrip('.')}); {ON_CPU}."
@@ -26,11 +28,6 @@ def trouble(error: BaseException) -> str | None:
         asked = os.environ.get("JAX_PLATFORMS", "")
         return f"JAX finds no device of JAX_PLATFORMS={asked}; install its plugin for it, or {ON_CPU}."
     return None
-
-
-def _out_of_memory(said: str) -> str:
-    elsewhere = "" if jax.default_backend() == "cpu" else f", or {ON_CPU}"
-    return f"the memory of the device is not enough ({said.rstrip('.')}); {FEWER}{elsewhere}."
 
 
 def _line(error: BaseException) -> str:

@@ -29,10 +29,10 @@ def classify(
     dtype: console.Dtype = None,
     json: console.Json = False,
 ) -> None:
-    """Find which of your labels fit pictures, with a model of both texts and pictures, such as CLIP.
+    """Find which of your labels fit pictures.
 
-    CLIP's probabilities of a picture add up to 1; SigLIP's are of each label by itself. A picture that cannot
-    be read is named, the others are done, and the exit code is 1.
+    The model is one of texts and pictures. CLIP's probabilities of a picture add up to 1; SigLIP's are of
+    each label by itself. A picture that cannot be read is named, the others are done, and the exit code is 1.
     """
     from zoo._inference.classify import check_compares, classifications
 

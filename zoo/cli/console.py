@@ -20,15 +20,16 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 import numpy as np
 import typer
 
-from zoo._loading import resolve
-from zoo._loading.repositories import holds_model
 from zoo._progress import is_terminal
+from zoo._registry.listing import list_models
 
 
 def complete_name(incomplete: str) -> list[str]:
     """Lists what a NAME may be that begins as typed: models, and directories of models."""
+    from zoo._loading.repositories import holds_model  # with JAX, for which `zoo list` need not wait
+
     parent = incomplete.rpartition("/")[0]
-    found = [*resolve.list_models(f"{escape(incomplete)}*")]
+    found = [*list_models(f"{escape(incomplete)}*")]
     for path in sorted(Path(parent or ".").glob("*/")):
         directory = f"{parent}/{path.name}" if parent else path.name
         if directory.startswith(incomplete) and holds_model(path):

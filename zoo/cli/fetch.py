@@ -6,8 +6,8 @@ import typer
 
 from zoo._errors import UnknownModelError
 from zoo._loading import fetch as fetching
-from zoo._loading import resolve
 from zoo._loading.repositories import is_one
+from zoo._registry.listing import list_models
 from zoo.cli import console
 
 
@@ -58,7 +58,7 @@ def _names(pattern: str, *, cached: bool) -> list[str]:
         known = [each.name for each in fetching.cached(pattern)]
         found = [name for name in known if not is_one(name) or is_one(pattern)]
     else:
-        found = resolve.list_models(pattern, pretrained=True)
+        found = list_models(pattern, pretrained=True)
     if not found:
         raise UnknownModelError(f"no weights match {pattern!r}; `zoo list` and `zoo fetch --list` show all.")
     return found

@@ -1,78 +1,23 @@
-"""The verbs `zoo list`, `zoo info` and `zoo sample`."""
+"""The verbs `zoo info` and `zoo sample`."""
 
 import math
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import numpy as np
 import typer
 
-from zoo._errors import UnknownModelError, ZooError
+from zoo._errors import ZooError
 from zoo._loading import resolve
 from zoo._loading.load import load_located
 from zoo._loading.summary import arrays_of
 from zoo._loading.summary import layers as layers_of
 from zoo._preprocessing import images
-from zoo._publishing.hub_terms import METRIC
 from zoo._registry import families
-from zoo._registry.entry import Entry, Weights
 from zoo.cli import console, summary
-from zoo.cli.console import Cell, Json, Name, Shown
+from zoo.cli.console import Json, Name
 
 MOST_IMAGES = 10_000  # in one picture
-
-
-def list_(
-    pattern: Annotated[
-        str,
-        typer.Argument(
-            metavar="PATTERN",
-            help="Part of a name, or a pattern such as '*_mnist'.",
-            autocompletion=console.complete_name,
-        ),
-    ] = "*",
-    json: Json = False,
-) -> None:
-    """List the models.
-
-    In a pipe each line has name, family, parameters, bytes, metrics and weights, separated by tabs. A '-' is
-    unknown: the size of weights, or metrics that nobody has published.
-    """
-    names = resolve.list_models(pattern)
-    if not names:
-        raise UnknownModelError(f"no model's name matches {pattern!r}; `zoo list` shows all.")
-    columns = ("name", "family", "parameters", "bytes", "metrics", "weights")
-    rows = [_row(resolve.info(name)) for name in names]
-    console.table(columns, rows, json=json, spare=("weights", "family"))
-
-
-def _row(entry: Entry) -> tuple[Cell, ...]:
-    weights, metrics = entry.weights, dict(entry.metrics)
-    size = console.size(weights.size) if weights else Shown(None, "none")
-    place = Shown(str(weights), _place(weights)) if weights else None
-    return (
-        entry.name,
-        entry.family,
-        console.count(entry.num_params),
-        size,
-        Shown(metrics, _first(metrics)),
-        place,
-    )
-
-
-def _place(weights: Weights) -> str:
-    """Returns where weights are from, in a word or two."""
-    owner = f"Hub: {weights.repo.partition('/')[0]}" if weights.repo else "bundled"
-    return urlsplit(weights.url).netloc if weights.url else owner
-
-
-def _first(metrics: dict[str, float]) -> str:
-    """Returns the first metric for people, without data set and split, which `zoo info` shows."""
-    for name, value in metrics.items():
-        known = METRIC.fullmatch(name)
-        return f"{known[3] if known else name} {value:.3f}"
-    return console.NOTHING
 
 
 def info(

@@ -57,7 +57,10 @@ def generate(
     dtype: console.Dtype = None,
     json: console.Json = False,
 ) -> None:
-    """Continue a text, and print it token by token; or several, with a line of --- between them."""
+    """Continue texts, and print them token by token.
+
+    Several have a line of --- between them.
+    """
     from zoo._inference.continue_texts import continued, streamed
 
     options: Any = {
@@ -121,9 +124,9 @@ def embed(
     dtype: console.Dtype = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, as it does by default.")] = False,
 ) -> None:
-    """Compute a vector for each text, or for each picture with a model that has both in one space, as CLIP.
+    """Compute a vector for each text or picture.
 
-    Vectors are printed as JSON, one a line, or written as NumPy, CSV or JSON.
+    CLIP has both in one space. Vectors are printed as JSON, one a line, or written as NumPy, CSV or JSON.
     """
     from zoo._inference.embed import check_embeds, embeddings
 

@@ -1,11 +1,14 @@
 """Verbs of the command line as typer runs them: their help, their errors and exit codes."""
 
+import importlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections import UserDict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from converters.errors import ConverterError
@@ -65,14 +68,52 @@ def _shown(argument: Any) -> str:
     return name if argument.nargs == 1 else f"{name.rstrip('.')}..."
 
 
+class Lazy(NamedTuple):
+    """A verb, or a group of verbs, that is imported when it runs or shows its own help.
+
+    Attributes:
+        module: Its module in this room.
+        attribute: The function there, or the typer application.
+        help: A line for the list of verbs: the first of its docstring.
+        kind: Class of its command.
+    """
+
+    module: str
+    attribute: str
+    help: str
+    kind: type[Verb] = Verb
+
+    def command(self, name: str) -> Any:
+        """Imports the verb, by the name that users type."""
+        found = getattr(importlib.import_module(f"zoo.cli.{self.module}"), self.attribute)
+        if not isinstance(found, typer.Typer):
+            verb, found = found, typer.Typer(rich_markup_mode=None, add_completion=False)
+            found.command(name, cls=self.kind)(verb)
+        made = typer.main.get_command(found)
+        made.name = name
+        return made
+
+
+class Commands(UserDict[str, Any]):
+    """Commands by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if isinstance(found, Lazy):
+            found = self[name] = found.command(name)
+        return found
+
+
 class Group(TyperGroup):
     """Verbs whose help has whole lines."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        known = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
-        rows = [(name, each.get_short_help_str(1000)) for name, each in known if each and not each.hidden]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(self.lines())
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Returns the verbs, each with a line of help."""
+        return [(name, each.get_short_help_str(1000)) for name, each in self.commands.items()]
 
 
 class Verbs(Group):
@@ -80,6 +121,15 @@ class Verbs(Group):
 
     Misuse, exit code 2, is typer's.
     """
+
+    verbs: Mapping[str, Lazy]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands(self.verbs)
+
+    def lines(self) -> list[tuple[str, str]]:
+        return [(name, each.help) for name, each in self.verbs.items()]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args[:1] == ["help"]:  # as `zoo help list`

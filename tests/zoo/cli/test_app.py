@@ -19,6 +19,7 @@ from PIL import Image
 
 import zoo
 from zoo.cli import console, summary
+from zoo.cli.app import VERBS as ROOT
 from zoo.cli.app import app
 
 
@@ -237,6 +238,7 @@ def verbs(group, name="zoo"):
             yield f"{name} {each.name}", each
 
 
+COMMANDS = typer.main.get_command(app).commands
 VERBS = dict(verbs(typer.main.get_command(app)))
 
 
@@ -259,6 +261,19 @@ def test_the_version_and_the_verbs(run, monkeypatch):
     shown = run("-h").stdout
     assert "..." not in shown.replace("[ARGS]...", "")
     assert all(name.split()[1] in shown for name in VERBS)
+
+
+@pytest.mark.parametrize("name", ROOT)
+def test_the_list_of_verbs_says_the_first_line_of_each_ones_help(name):
+    assert ROOT[name].help == COMMANDS[name].help.strip().partition("\n")[0]
+
+
+def test_help_and_the_list_of_models_do_without_jax():
+    code = "import sys; from zoo.cli import main; sys.argv = ['zoo', *sys.argv[1:]]\n"
+    code += "try: main()\nfinally: assert not {'jax', 'flax', 'PIL'} & sys.modules.keys()"
+    for arguments in (["--help"], ["list", "vae"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["", "list", "manifest add"])
@@ -302,7 +317,7 @@ from zoo import cli
 import zoo
 import threading; threading.Thread(target=time.sleep, args=[600]).start()  # as XLA's, which compiles
 def slow(*arguments): print("ready", flush=True); time.sleep(60)
-from zoo._loading import resolve; resolve.list_models = slow
+from zoo.cli import listing; listing.list_models = slow
 sys.argv = ["zoo", "list"]
 cli.main()
 """
