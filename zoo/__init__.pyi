@@ -23,6 +23,7 @@ from . import mlp as mlp
 from . import mnasnet as mnasnet
 from . import mobile as mobile
 from . import mobilenet as mobilenet
+from . import modernbert as modernbert
 from . import mpnet as mpnet
 from . import regnet as regnet
 from . import resnet as resnet

@@ -23,6 +23,7 @@ def float64_only() -> Iterator[None]:
     with (
         patch.object(torch.Tensor, "float", torch.Tensor.double),
         patch.object(torch, "float32", torch.float64),
+        patch.object(torch, "float", torch.float64),
     ):
         try:
             yield

@@ -4,6 +4,7 @@ With "sdpa" attention: the softmax of the other is in float32 whatever the input
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.reference.published import declare_operators
+from tests.reference.rotary_models import float64_only
 
 OUTPUTS = (  # in the order of zoo's TextOutput
     "logits",
@@ -131,3 +133,17 @@ def relative(name: str, **options: Any) -> nn.Module:
     if name == "MPNetForMaskedLM":
         made.lm_head.decoder = Tied(made.mpnet.embeddings.word_embeddings, made.lm_head)
     return made
+
+
+def modernbert() -> nn.Module:
+    """A classifier of the means of states; in float64 its angles are, too, as all else."""
+    options = {"num_hidden_layers": 4, "local_attention": 10, "attention_bias": True, "pad_token_id": 0}
+
+    def run(parent: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        with float64_only() if parent.__self__.dtype == torch.float64 else nullcontext():
+            logits: Tensor = parent(input_ids=ids, attention_mask=mask).logits
+            return logits
+
+    with float64_only():
+        name = "ModernBertForSequenceClassification"
+        return model_of(name, {**SMALL, **options, "classifier_pooling": "mean", "num_labels": 3}, run)

@@ -10,7 +10,9 @@ import torch
 import zoo
 from tests.equivalence import randomise
 from tests.reference import published
+from tests.reference.rotary_models import float64_only
 from tests.reference.text_models import OUTPUTS
+from tests.zoo.loading.test_transformers_config import entry_of
 
 # Without padding tokens; of odd length, the second and third padded on the right.
 IDS = np.random.default_rng(3).integers(3, 50, (3, 9))
@@ -45,6 +47,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
             "num_labels": 2,
         },
     ),
+    "ModernBert": (ALL, {"num_hidden_layers": 4, "local_attention": 10, "pad_token_id": 0}),
 }
 CASES = {f"{prefix}{end}": options for prefix, (ends, options) in FAMILIES.items() for end in ends}
 
@@ -65,11 +68,12 @@ def test_what_transformers_saves_loads_and_computes_the_same(name: str, tmp_path
         config.num_labels = 2  # as those that have been trained
     # Where there is a choice, that whose softmax is in float64.
     config._attn_implementation = "sdpa" if cls._supports_sdpa else "eager"
-    twin = randomise(cls(config)).eval()
+    with float64_only():
+        twin = randomise(cls(config)).eval()
     twin.tie_weights()
     twin.save_pretrained(tmp_path)
     inputs = (IDS[None], MASK[None]) if name.endswith("MultipleChoice") else (IDS, MASK)
-    with torch.no_grad():
+    with torch.no_grad(), float64_only():
         theirs = outputs(twin(*map(torch.from_numpy, inputs)))
     with jax.enable_x64(True):
         ours = outputs(zoo.load(tmp_path, pretrained=True)(*inputs))
@@ -78,3 +82,22 @@ def test_what_transformers_saves_loads_and_computes_the_same(name: str, tmp_path
         error = np.abs(ours[field] - expected).max() / np.abs(expected).max()
         print(f"{name}.{field} differs by {error:.1e}")
         assert error <= 1e-12, field
+
+
+def test_modernbert_is_the_same_in_the_words_of_older_files_and_refused_where_it_is_not() -> None:
+    sizes = {"model_type": "modernbert", "hidden_size": 12, "num_attention_heads": 2, "num_hidden_layers": 3}
+    old = {**sizes, "global_attn_every_n_layers": 2, "global_rope_theta": 5e3, "local_rope_theta": 7e3}
+    ropes = {"full_attention": 5e3, "sliding_attention": 7e3}
+    new = {
+        **sizes,
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in ropes.items()
+        },
+    }
+    config = entry_of(new).config
+    assert entry_of(old).config == config
+    assert (config["global_rope_theta"], config["local_rope_theta"]) == (5e3, 7e3)
+    stretched = {**ropes, "full_attention": {"rope_type": "yarn", "factor": 2.0}}
+    with pytest.raises(zoo.ManifestError, match="rope_parameters: "):
+        entry_of({**new, "rope_parameters": stretched})
