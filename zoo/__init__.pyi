@@ -59,6 +59,7 @@ from ._inference.nnx import from_nnx as from_nnx
 from ._inference.nnx import to_nnx as to_nnx
 from ._inference.predict import predict as predict
 from ._inference.predict_all import predict_all as predict_all
+from ._inference.quantize import quantize as quantize
 from ._inference.xla import compiler_options as compiler_options
 from ._loading.load import load as load
 from ._loading.resolve import info as info

@@ -13,8 +13,8 @@ from zoo._registry import families
 NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
     *("feature_gradients", "features", "graft", "from_nnx", "partition", "to_nnx"),
-    *("fsdp", "tensor_parallel", "predict_all", "merge_adapter"),
     *("predict", "classify", "embed", "generate", "stream", "chat", "apply_chat_template"),
+    *("fsdp", "tensor_parallel", "predict_all", "merge_adapter", "quantize"),
     *("BatchNorm", "convert", "to_torch", "verify", "write_golden"),
     *("compiler_options", "fold_batch_norm", "unfold_batch_norm"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),

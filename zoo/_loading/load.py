@@ -32,7 +32,7 @@ from zoo._loading.terms import log_terms
 from zoo._model import Model, Origin
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
-from zoo._variables import init, lazy, stacking
+from zoo._variables import init, lazy, quantized, stacking
 from zoo._variables.casting import Array, float_dtype
 from zoo._variables.check import check_fit
 from zoo._variables.sharding import Placement, log_replicated
@@ -261,6 +261,7 @@ def _pretrained(
             f"{entry.name!r} has PyTorch tensors for weights, such as {next(iter(arrays), 'none')!r}; "
             "make Flax weights of them with zoo convert."
         )
+    arrays = quantized.joined(arrays)
     if entry.inputs:  # what a module of one's own was saved without, Flax compares when it is called
         shapes = init.shapes(module, entry.inputs)
         arrays, shapes, notes = heads.drop_mismatched(arrays, shapes, head, other)

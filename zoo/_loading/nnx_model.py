@@ -14,7 +14,8 @@ from zoo._model import Model, Origin
 from zoo._nn.calls import check_pixels
 from zoo._registry.entry import Entry, FrozenMapping
 from zoo._variables import init
-from zoo._variables.tree import count_params, unflatten
+from zoo._variables.quantized import is_quantized
+from zoo._variables.tree import count_params, flatten, unflatten
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -100,6 +101,11 @@ def nnx_model(model: Model, rngs: "nnx.Rngs | None" = None, inputs: Any = ()) ->
     Raises:
         ZooError: nobody knows example inputs.
     """
+    if any(map(is_quantized, flatten(model.variables).values())):
+        raise ZooError(
+            f"{model.name!r} has weights of eight bits by zoo.quantize, which NNX's layers do not take; make "
+            "the NNX module of the model before that."
+        )
     from flax import nnx
 
     from zoo._nnx.build import build as build_nnx

@@ -33,6 +33,7 @@ from zoo._registry.manifest import CONFIG, read_saved
 from zoo._saving import shards, transformers_folder
 from zoo._saving.call import CALL, NAMES
 from zoo._saving.checks import check_leaves, check_module, note_nonfinite
+from zoo._variables import quantized
 from zoo._variables.tree import count_params, flatten
 
 FORMATS = ("zoo", "transformers")
@@ -110,13 +111,14 @@ def save(
             overwrite=overwrite,
         )
         return
-    processes = ProcessGroup(distributed=shards.are_spread(flat))
+    stored = quantized.split(flat)
+    processes = ProcessGroup(distributed=shards.are_spread(stored))
 
     def put(path: Path) -> None:
         if processes.distributed:
-            shards.write(path.parent, flat, processes)
+            shards.write(path.parent, stored, processes)
         else:
-            safetensors.write(path, flat)
+            safetensors.write(path, stored)
 
     write(Path(directory), entry, put, beside=texts, overwrite=overwrite, processes=processes)
 

@@ -12,9 +12,10 @@ from converters.checkpoints import Checkpoint
 from converters.errors import CheckpointError, ConversionError
 from converters.io import Box, FileArray, Part, Stacked, aligned_empty, box_slices, read_box, whole_box
 from converters.matching import Conversion, contiguous, nonfinite
-from zoo._errors import WeightsError
+from zoo._errors import WeightsError, ZooError
 from zoo._variables import casting
 from zoo._variables.casting import cast, check_width, final_dtype
+from zoo._variables.quantized import QuantizedArray
 from zoo._variables.sharding import Placement, placed, put
 
 Index = tuple[slice, ...]
@@ -129,7 +130,9 @@ def place_all(
     bad: dict[str, int] = {}
     for path in list(arrays):
         array = arrays.pop(path)
-        if isinstance(array, LazyArray):
+        if isinstance(array, QuantizedArray):
+            flat[path] = _put_quantized(path, array, sharding)
+        elif isinstance(array, LazyArray):
             leaf = jax.ShapeDtypeStruct(array.shape, array.dtype)
             # Waited for: else the host would keep all that is on its way to a device.
             flat[path] = array.put(placed(path, leaf, sharding)).block_until_ready()
@@ -141,6 +144,21 @@ def place_all(
         lines = "".join(f"\n  {tensors}: {count} values" for tensors, count in bad.items())
         raise ConversionError(f"the state dict holds NaN or infinity:{lines}")
     return flat
+
+
+def _put_quantized(path: str, array: QuantizedArray, sharding: Placement | None) -> Any:
+    """Puts the two arrays on the default device.
+
+    Raises:
+        ZooError: they are to be spread.
+    """
+    if sharding is not None:
+        raise ZooError(f"{path} has eight bits a number; load the model without sharding=.")
+    return jax.tree.map(
+        lambda part: part.put(None) if isinstance(part, LazyArray) else jax.device_put(part),
+        array,
+        is_leaf=lambda part: isinstance(part, LazyArray),
+    )
 
 
 def box_of(index: Index, shape: tuple[int, ...]) -> Box:

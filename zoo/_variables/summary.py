@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import jax
 
+from zoo._variables.quantized import is_quantized
 from zoo._variables.tree import flatten, unflatten
 
 ROOM = 40  # lines of a table whose depth nobody chose
@@ -68,7 +69,7 @@ class Line:
 
 def size(variables: Mapping[str, Any]) -> int:
     """Counts the numbers in arrays; leaves without a shape, as in jax's error messages, count as one."""
-    return sum(getattr(leaf, "size", 1) for leaf in jax.tree.leaves(variables))
+    return sum(getattr(leaf, "size", 1) for leaf in jax.tree.leaves(variables, is_leaf=is_quantized))
 
 
 def dtypes(variables: Mapping[str, Any]) -> list[str]:
@@ -105,7 +106,9 @@ def _layers(variables: Mapping[str, Any], order: Sequence[str]) -> Tree:
         collection, _, name = path.partition("/")
         name = f"{name} of {collection}" if name in leaves else name
         numbers = math.prod(array.shape)
-        leaves[name] = Leaf(collection, tuple(array.shape), str(array.dtype), numbers * array.dtype.itemsize)
+        small = is_quantized(array)
+        dtype, size = ("int8", array.nbytes) if small else (array.dtype, numbers * array.dtype.itemsize)
+        leaves[name] = Leaf(collection, tuple(array.shape), str(dtype), size)
     return unflatten(leaves)
 
 

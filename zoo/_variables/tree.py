@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from zoo._errors import WeightsError, ZooError
+from zoo._variables.quantized import is_quantized
 
 
 def flatten(variables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -36,7 +37,7 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def count_params(variables: Mapping[str, Any]) -> int:
     """Counts the numbers that the params hold; the arrays may be shapes only."""
-    return sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
+    return sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {}), is_leaf=is_quantized))
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -29,6 +29,7 @@ from zoo._registry.entry import Digits, Entry, FrozenMapping
 from zoo._registry.recipe_fields import with_fields
 from zoo._registry.recipes import FINETUNING, Recipe, renamed
 from zoo._variables import init
+from zoo._variables.quantized import is_quantized
 from zoo._variables.sharding import Placement
 from zoo._variables.tree import flatten, unflatten
 from zoo.training.confusion_matrix import draw_confusion
@@ -287,6 +288,11 @@ def _with_head(
     )
     assert model.entry is not None  # it was loaded
     variables = flatten(model.variables)
+    if any(map(is_quantized, variables.values())):
+        raise TrainingError(
+            f"{entry.name!r} has weights of eight bits, which do not learn; finetune the model that they "
+            "were made of."
+        )
     if labelled.classes != entry.class_names:
         # The pretrained head has as many classes, but other ones.
         head = families.family(entry).head
