@@ -55,7 +55,10 @@ DEFAULTS: Mapping[str, Any] = {
     "tie_encoder_decoder": False,
 }
 _CODE = "the repository's own code computes it, which the zoo does not run"
-_STORED = "its weights are stored in another way; the zoo needs those of the plain model"
+_STORED = (
+    "its weights are stored in another way; the zoo needs those of the plain model, which zoo.quantize "
+    "then makes small"
+)
 # Text or tables that do change the model.
 _REFUSED = {
     "auto_map": _CODE,
