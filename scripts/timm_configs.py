@@ -36,6 +36,7 @@ KINDS: Mapping[str, Callable[[Options, Sides], Model]] = {
     "ConvNeXt": timm_convolutions.convnext,
     "DenseNet": timm_convolutions.densenet,
     "EfficientNet": timm_convolutions.efficientnet,
+    "InceptionV3": timm_convolutions.inception,
     "RegNet": timm_convolutions.regnet,
     "ResNet": timm_convolutions.resnet,
     "SwinTransformer": timm_transformers.swin,

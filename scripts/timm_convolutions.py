@@ -187,3 +187,8 @@ def efficientnet(options: Options, sides: Sides) -> Model:
             layout = "timm_v2" if found[0].fused else "timm"
             return Model("efficientnet", {"variant": variant, **scaled, **config}, layout)
     raise UnknownOptionError("stages of another network")
+
+
+def inception(options: Options, sides: Sides) -> Model:
+    """Returns an Inception v3."""
+    return Model("inception", {})

@@ -64,6 +64,7 @@ PAPERS = {
     "efficientnet*": "https://arxiv.org/abs/1905.11946",
     "efficientnetv2*": "https://arxiv.org/abs/2104.00298",
     "flexivit_*": "https://arxiv.org/abs/2212.08013",
+    "inception_v3*": "https://arxiv.org/abs/1512.00567",
     "mobilenetv3*": "https://arxiv.org/abs/1905.02244",
     "regnet*": "https://arxiv.org/abs/2003.13678",
     "resnet*": "https://arxiv.org/abs/1512.03385",
@@ -179,11 +180,12 @@ def preprocessing(cfg: Any) -> Photos:
     """Returns what timm's transforms of evaluation do."""
     _, *sides = cfg.input_size
     resize = [math.floor(side / cfg.crop_pct) for side in sides]
-    if cfg.crop_mode not in ("center", "squash") or sides[0] != sides[1]:
+    square = sides[0] == sides[1]
+    if cfg.crop_mode != "squash" and not (cfg.crop_mode == "center" and square):
         raise UnknownOptionError(f"crop_mode={cfg.crop_mode} to {sides}")
     return Photos(
         resize=(resize[0], resize[1]) if cfg.crop_mode == "squash" else resize[0],
-        crop=sides[0],
+        crop=sides[0] if square else (sides[0], sides[1]),
         interpolation=cfg.interpolation,
         mean=tuple(map(float, cfg.mean)),
         std=tuple(map(float, cfg.std)),

@@ -24,7 +24,7 @@ from zoo._nn.stages import CLASSIFYING as CLASSIFYING
 from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
 
 HEAD, STEM = ("fc", "AuxLogits"), ("Conv2d_1a_3x3/conv",)
-TORCH_NAMES = {"torchvision": ()}  # every layer has its torchvision name
+TORCH_NAMES = {"torchvision": (), "timm": ()}  # every layer has its torchvision name
 IGNORED = {r"AuxLogits\..*": "the auxiliary head, which only aux_logits=True has"}
 REPLACED_HEAD = {r"fc\..*": "the head"}
 inputs = image_inputs

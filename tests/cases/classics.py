@@ -11,6 +11,7 @@ from tests.reference.classics import (
     short_inception,
     tensorflow_inception,
     timm_densenet,
+    timm_inception,
     timm_vgg,
 )
 
@@ -101,6 +102,14 @@ CASES = {
         partial(short_inception, aux_logits=False, transform_input=True, dropout=0.0, **SEVEN),
         [images(2, 81, 97, 3)],
         layout="torchvision",
+    ),
+    "inception, timm": Case(
+        "inception",
+        {**SEVEN, "blocks": ("Mixed_5b", "Mixed_6a", "Mixed_6e", "Mixed_7a", "Mixed_7c"), "dropout": 0.0},
+        partial(timm_inception, **SEVEN),
+        [images(2, 81, 97, 3)],
+        layout="timm",
+        slow=True,
     ),
     "inception, as TensorFlow pools": Case(
         "inception",

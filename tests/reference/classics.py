@@ -96,6 +96,18 @@ def short_inception(**options: Any) -> nn.Module:
     return net
 
 
+def timm_inception(**options: Any) -> nn.Module:
+    """timm's Inception v3 with one block of each kind."""
+    net = timm_model("inception_v3", **options)
+    conv = partial(type(net.Conv2d_1a_3x3), padding=0, norm_kwargs={"eps": 1e-3})
+    for name in ("5c", "5d", "6b", "6c", "6d", "7b"):
+        setattr(net, f"Mixed_{name}", nn.Identity())
+    net.Mixed_6a = type(net.Mixed_6a)(256, conv_block=conv)
+    net.Mixed_6e = type(net.Mixed_6e)(736, channels_7x7=192, conv_block=conv)
+    net.Mixed_7c = type(net.Mixed_7c)(1280, conv_block=conv)
+    return net
+
+
 def tensorflow_inception(**options: Any) -> nn.Module:
     """The same with the pooling of TensorFlow's graph, as the Frechet inception distance has it."""
     net = short_inception(aux_logits=False, **options)
