@@ -21,23 +21,23 @@ def convolution(
     rhs_dilation: Sequence[int],
     dimension_numbers: Any,
     feature_group_count: int,
-    precision: Any,
+    **options: Any,
 ) -> jax.Array:
     """Convolves as `jax.lax.conv_general_dilated` does; layers take it under this name.
 
     XLA's own depthwise convolutions are not vectorized on processors. There each place of the kernel is
     multiplied with the shifted images, and XLA makes one loop of their sum: 10 to 100 times as fast.
     """
-    whole = partial(
-        jax.lax.conv_general_dilated,
-        window_strides=window_strides,
-        padding=padding,
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=dimension_numbers,
-        feature_group_count=feature_group_count,
-        precision=precision,
-    )
+    given: dict[str, Any] = {
+        "window_strides": window_strides,
+        "padding": padding,
+        "lhs_dilation": lhs_dilation,
+        "rhs_dilation": rhs_dilation,
+        "dimension_numbers": dimension_numbers,
+        "feature_group_count": feature_group_count,
+        **options,
+    }
+    whole = partial(jax.lax.conv_general_dilated, **given)
     channels = images.shape[-1]
     depthwise = images.ndim == 4 and kernel.shape[2:] == (1, channels) and channels == feature_group_count > 1
     if not depthwise or tuple(lhs_dilation) != (1, 1):

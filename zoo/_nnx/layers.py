@@ -77,7 +77,9 @@ def _general(layer: nn.DenseGeneral, shapes: Shapes) -> dict[str, Any]:
 
 def _conv(layer: nn.Conv, shapes: Shapes) -> dict[str, Any]:
     *_, inputs, outputs = shapes["kernel"]
-    return {"in_features": inputs * layer.feature_group_count, "out_features": outputs}
+    sizes = {"in_features": inputs * layer.feature_group_count, "out_features": outputs}
+    own = layer.conv_general_dilated
+    return sizes if own is None else {**sizes, "conv_general_dilated": own}
 
 
 def _transpose(layer: nn.ConvTranspose, shapes: Shapes) -> dict[str, Any]:
@@ -106,7 +108,7 @@ _SCALED = tuple(name for name in _STATISTICS if name != "use_bias")
 TWINS: dict[type[nn.Module], Twin] = {
     nn.Dense: Twin(nnx.Linear, _linear, _COMMON),
     nn.DenseGeneral: Twin(nnx.LinearGeneral, _general, (*_COMMON, "axis")),
-    nn.Conv: Twin(nnx.Conv, _conv, (*_COMMON, *_CONV, "mask", "conv_general_dilated")),
+    nn.Conv: Twin(nnx.Conv, _conv, (*_COMMON, *_CONV, "mask")),
     nn.ConvTranspose: Twin(
         nnx.ConvTranspose,
         _transpose,

@@ -191,7 +191,8 @@ ENDLESS = (
     "{% set s = namespace(x='ab') %}{% for a in range(60) %}{% set s.x = s.x ~ s.x %}{% endfor %}",
     "{% set s = namespace(x='ab') %}{% for a in range(60) %}{% set s.x = s.x + s.x %}{% endfor %}",
     "{% set s = namespace(x=[1]) %}{% for a in range(60) %}{% set s.x = [s.x, s.x] %}{% endfor %}{{ s.x }}",
-    "{% set s = namespace(x=1) %}{% for a in range(60) %}{% set s.x = [s.x] * 2 %}{% endfor %}{{ s.x|tojson }}",
+    "{% set s = namespace(x=1) %}{% for a in range(60) %}{% set s.x = [s.x] * 2 %}{% endfor %}"
+    "{{ s.x|tojson }}",
     "{% set s = namespace(x=3) %}{% for a in range(60) %}{% set s.x = s.x * s.x %}{% endfor %}",
     "{{ 'a' * 10 ** 12 }}",
     "{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}",
