@@ -1,6 +1,6 @@
 """Depthwise convolutions that are fast on processors, too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -37,7 +37,7 @@ def convolution(
         "feature_group_count": feature_group_count,
         **options,
     }
-    whole = partial(jax.lax.conv_general_dilated, **given)
+    whole: Callable[..., jax.Array] = partial(jax.lax.conv_general_dilated, **given)
     channels = images.shape[-1]
     depthwise = images.ndim == 4 and kernel.shape[2:] == (1, channels) and channels == feature_group_count > 1
     if not depthwise or tuple(lhs_dilation) != (1, 1):
