@@ -35,7 +35,8 @@ def plain(name: str, parent: Any = None, **options: Any) -> Any:
 
     cls = getattr(transformers, name)
     ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    config = cls.config_class(**SIZES | ids | options, attn_implementation="sdpa")
+    # "eager" alone caps products, and in float64 its softmax is, too.
+    config = cls.config_class(**SIZES | ids | {"attn_implementation": "sdpa"} | options)
     with wide():
         return (parent or cls)(config)
 

@@ -18,6 +18,29 @@ IDS = np.random.default_rng(4).integers(2, 50, size=(3, 13))
 GROUPED = {"num_key_value_heads": 2}
 TURNING = {"rope_theta": 100.0}
 SLIDING = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+GEMMA = {
+    "head_dim": 10,
+    "query_pre_attn_scalar": 7,
+    "sliding_window": 5,
+    "attn_logit_softcapping": 3.0,
+    "final_logit_softcapping": 5.0,
+    "attn_implementation": "eager",
+}
+ROPES = {"full_attention": {"rope_type": "linear", "factor": 2.0}, "sliding_attention": {"rope_theta": 9.0}}
+TYPED = {"rope_parameters": ROPES, "layer_types": [*ROPES], "attn_logit_softcapping": None}
+LONG = {
+    "rope_type": "longrope",
+    "short_factor": [1.0, 2.0, 3.0],
+    "long_factor": [4.0, 5.0, 6.0],
+    "original_max_position_embeddings": 10,
+}
+YARN = {
+    "rope_type": "yarn",
+    "factor": 3.0,
+    "original_max_position_embeddings": 20,
+    "beta_fast": 2.0,
+    **TURNING,
+}
 # Name of the class and options that differ from the others'; each computes something of its own.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, tied": ("LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
@@ -33,6 +56,14 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("MistralForCausalLM", {**GROUPED, "sliding_window": 5}),
     "qwen2": ("Qwen2ForCausalLM", {**GROUPED, **SLIDING, "tie_word_embeddings": True}),
     "qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 10, "attention_bias": True}),
+    "gemma": ("GemmaForCausalLM", {**GROUPED, "head_dim": 10}),
+    "gemma2": ("Gemma2ForCausalLM", {**GROUPED, **GEMMA}),
+    "gemma3": ("Gemma3ForCausalLM", {**GROUPED, **GEMMA, **TYPED}),
+    "olmo2": ("Olmo2ForCausalLM", GROUPED),
+    "phi3": ("Phi3ForCausalLM", GROUPED),
+    "phi3, long": ("Phi3Model", {"original_max_position_embeddings": 10, "rope_parameters": LONG}),
+    "stablelm": ("StableLmForCausalLM", {"hidden_size": 32, "use_qkv_bias": True, **GROUPED}),
+    "llama, yarn": ("LlamaModel", {"rope_parameters": YARN}),
 }
 
 

@@ -1,13 +1,22 @@
 """Names of tensors and options in the Hub's files of Llama and its relatives."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from converters.matching import Fuse
+from zoo._nn.rope import TRAINED
 from zoo._registry.family import ConfigFields
 
+_BASE = ((r"^(embed_tokens|layers|norm)\.", r"model.\1."),)
+_FUSED = (
+    Fuse("*.qkv_proj.*", ("*.q_proj.*", "*.k_proj.*", "*.v_proj.*")),
+    Fuse("*.gate_up_proj.*", ("*.gate_proj.*", "*.up_proj.*")),
+)
 TORCH_NAMES = {
-    "transformers": ((r"^(embed_tokens|layers|norm)\.", r"model.\1."),),
+    "transformers": _BASE,
     "transformers_model": (),  # LlamaModel and its like
+    "phi3": (*_BASE, *_FUSED),
+    "phi3_model": _FUSED,
 }
 IGNORED = {
     r"(.*\.)?rotary_emb\.inv_freq": "frequencies, which are computed",
@@ -25,7 +34,6 @@ _SIZES = {
     "num_key_value_heads": "kv_heads",
     "intermediate_size": "feed_forward",
     "hidden_act": "activation",
-    "rms_norm_eps": "epsilon",
     "rope_parameters": "rope",
     "attention_dropout": "attention_dropout",
     "classifier_dropout": "classifier_dropout",
@@ -38,7 +46,7 @@ _WINDOWS = {"sliding_window": "sliding_window", "layer_types": "layer_types"}
 def with_rope(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the attributes with rotary positions as `rope_parameters` says them in transformers 5.
 
-    Older files have `rope_theta` and `rope_scaling`, and lengths of the training that are those of the model.
+    Older files have `rope_theta` and `rope_scaling`.
     """
     moved = ("rope_theta", "rope_scaling", "partial_rotary_factor", "original_max_position_embeddings")
     found = {name: value for name, value in config.items() if name not in moved}
@@ -46,26 +54,35 @@ def with_rope(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("rope_theta", "partial_rotary_factor"):
         if config.get(name) is not None and rope.get(name) is None:
             rope[name] = config[name]
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    longest = config.get("max_position_embeddings")
-    if kind in ("llama3", "yarn", "longrope"):
-        trained = config.get("original_max_position_embeddings", longest)
-        rope = {"original_max_position_embeddings": trained, **rope}
-    elif kind == "dynamic":  # transformers looks at no other length here
-        rope |= {"original_max_position_embeddings": longest}
-    if kind in ("yarn", "longrope") and rope.get("factor") is None:
-        trained = rope["original_max_position_embeddings"]
-        rope |= {"factor": longest / trained} if longest and trained else {}
+    if config.get(TRAINED) is not None and rope.get("rope_type", "default") != "default":
+        rope[TRAINED] = config[TRAINED]
+    rope = completed(rope, config["max_position_embeddings"])
     return found | ({"rope_parameters": rope} if rope else {})
+
+
+def completed(rope: Mapping[str, Any], length: int) -> dict[str, Any]:
+    """Returns rotary positions with what transformers takes from the model's length where they lack it."""
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind in ("llama3", "yarn", "longrope"):
+        rope = {TRAINED: length, **rope}
+    elif kind == "dynamic":  # transformers looks at no other length here
+        rope = {**rope, TRAINED: length}
+    if kind in ("yarn", "longrope") and rope.get("factor") is None:
+        rope = {**rope, "factor": length / rope[TRAINED]}
+    return dict(rope)
+
+
+def _types(wide: Sequence[bool]) -> list[str]:
+    """Returns the types of layers of which these have no window."""
+    return ["full_attention" if each else "sliding_attention" for each in wide]
 
 
 def _as_qwen(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the attributes with a window, and the type of each layer, where Qwen's files let some slide."""
-    found = dict(config)
+    found = with_rope(config)
     slides, beginning = found.pop("use_sliding_window"), found.pop("max_window_layers")
     depth = found.get("num_hidden_layers", 0)
-    later = [("full_attention", "sliding_attention")[layer >= beginning] for layer in range(depth)]
-    types = found.get("layer_types") or later
+    types = found.get("layer_types") or _types([layer < beginning for layer in range(depth)])
     if not slides or "sliding_attention" not in types:
         return found | {"sliding_window": None, "layer_types": None}
     return found | {"layer_types": types}
@@ -74,6 +91,58 @@ def _as_qwen(config: Mapping[str, Any]) -> dict[str, Any]:
 def _with_switch(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the attributes with the one that lets Qwen's layers slide."""
     return {**config, "use_sliding_window": config.get("sliding_window") is not None}
+
+
+def _as_gemma(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the attributes of Gemma with its activation, which files of its first days call GELU."""
+    found = {name: value for name, value in config.items() if name != "hidden_activation"}
+    found |= {"hidden_act": "gelu_pytorch_tanh"} if found["hidden_act"] == "gelu" else {}
+    return with_rope(found)
+
+
+def _as_gemma2(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the attributes of Gemma 2, of which every second layer has a window."""
+    return with_rope(_typed(config, 2))
+
+
+def _typed(config: Mapping[str, Any], every: int) -> dict[str, Any]:
+    """Returns the attributes with the type of each layer, where one of so many has no window."""
+    found = {
+        name: value for name, value in config.items() if name not in ("hidden_act", "cache_implementation")
+    }
+    types = [
+        "sliding_attention" if (layer + 1) % every else "full_attention"
+        for layer in range(found["num_hidden_layers"])
+    ]
+    types = found.get("layer_types") or types
+    window = found["sliding_window"] if "sliding_attention" in types else None
+    return found | {"layer_types": types, "sliding_window": window}
+
+
+def _as_gemma3(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the attributes of Gemma 3, with rotary positions for each type of layer."""
+    every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
+    found = _typed(config, every)
+    said, scaling = found.get("rope_parameters") or {}, found.pop("rope_scaling", None) or {}
+    bases = {
+        "full_attention": found.pop("rope_theta", 1000000.0),
+        "sliding_attention": found.pop("rope_local_base_freq", 10000.0),
+    }
+    ropes = {kind: {"rope_theta": base} | (said.get(kind) or {}) for kind, base in bases.items()}
+    ropes["full_attention"] |= scaling
+    length = found["max_position_embeddings"]
+    others = {name: value for name, value in found.items() if "sliding_window_pattern" not in name}
+    return others | {"rope_parameters": {kind: completed(rope, length) for kind, rope in ropes.items()}}
+
+
+def _as_phi3(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the attributes of Phi-3, whose long texts have had several names."""
+    rope = {**(config.get("rope_scaling") or config.get("rope_parameters") or {})}
+    kind = rope.pop("type", "default")
+    kind = rope.get("rope_type", kind)
+    rope["rope_type"] = "longrope" if kind in ("su", "yarn") else kind
+    found = {name: value for name, value in config.items() if name not in ("rope_scaling", "rope_parameters")}
+    return with_rope(found | {"rope_parameters": rope})
 
 
 def _heads(prefix: str) -> dict[str, dict[str, str]]:
@@ -90,7 +159,7 @@ def _fields(
     keywords: Mapping[str, str],
     *,
     absent: Mapping[str, Any],
-    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = with_rope,
     **others: Any,
 ) -> ConfigFields:
     """Returns the reading rules of a model_type.
@@ -102,19 +171,50 @@ def _fields(
         read: The attributes, those included -> the same as transformers 5 has them.
         others: Further fields.
     """
+    named = {"layer_norm_eps" if "layer_norm_eps" in keywords else "rms_norm_eps": "epsilon"}
     return ConfigFields(
-        keywords={**_SIZES, **keywords},
-        heads=_heads(prefix),
-        layouts={f"{prefix}Model": "transformers_model", "": "transformers"},
+        keywords={**_SIZES, **named, **keywords},
         classifies=True,
-        read=lambda config: with_rope(read({**_ABSENT, **absent, **config})),
-        **others,
+        read=lambda config: read({**_ABSENT, **absent, **config}),
+        **{
+            "heads": _heads(prefix),
+            "layouts": {f"{prefix}Model": "transformers_model", "": "transformers"},
+            **others,
+        },
     )
 
 
-_ABSENT = {"num_hidden_layers": 32, "max_position_embeddings": 2048}
+_ABSENT = {"num_hidden_layers": 32, "max_position_embeddings": 2048, "eos_token_id": 2}
+_CAUSAL = {"use_bidirectional_attention": False}
+_GEMMA = {"head_dim": 256, "tie_word_embeddings": True, "pad_token_id": 0, "eos_token_id": 1}
+_LIKE_GEMMA = {"normalization": "rms_plus_one", "scale_embeddings": True}
+_LATER = {
+    "vocab_size": 256000,
+    "hidden_size": 2304,
+    "num_hidden_layers": 26,
+    "intermediate_size": 9216,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "final_logit_softcapping": 30.0,
+    "attn_logit_softcapping": 50.0,
+}
 _BIASES = {"attention_bias": "attention_bias", "head_dim": "head_dim"}
-_QWEN = {"max_position_embeddings": 32768, "vocab_size": 151936, "intermediate_size": 22016} | {
+_GEMMA_3 = {
+    **_BIASES,
+    **_WINDOWS,
+    "hidden_activation": "activation",
+    "query_pre_attn_scalar": "query_scalar",
+    "final_logit_softcapping": "logits_cap",
+}
+_QWEN = {
+    "max_position_embeddings": 32768,
+    "eos_token_id": None,
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+} | {
     "num_key_value_heads": 32,
     "use_sliding_window": False,
     "sliding_window": 4096,
@@ -139,6 +239,65 @@ CONFIG_FIELDS = {
             "num_key_value_heads": 8,
             "sliding_window": 4096,
         },
+    ),
+    "gemma": _fields(
+        "Gemma",
+        _BIASES,
+        absent=_GEMMA
+        | {"vocab_size": 256000, "hidden_size": 3072, "intermediate_size": 24576}
+        | {"num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 16}
+        | {"hidden_act": "gelu_pytorch_tanh", "max_position_embeddings": 8192},
+        read=_as_gemma,
+        fixed=_CAUSAL,
+        defaults=_LIKE_GEMMA,
+    ),
+    "gemma2": _fields(
+        "Gemma2",
+        {**_GEMMA_3, "attn_logit_softcapping": "attention_cap"},
+        absent=_GEMMA | _LATER | {"max_position_embeddings": 8192},
+        read=_as_gemma2,
+        fixed=_CAUSAL,
+        defaults={**_LIKE_GEMMA, "norms": "both"},
+    ),
+    "gemma3_text": _fields(
+        "Gemma3Text",
+        _GEMMA_3,
+        absent=_GEMMA
+        | _LATER
+        | {"vocab_size": 262208, "max_position_embeddings": 131072}
+        | {"attn_logit_softcapping": None, "final_logit_softcapping": None},
+        read=_as_gemma3,
+        # transformers reads the cap and does not apply it.
+        fixed={**_CAUSAL, "attn_logit_softcapping": None},
+        defaults={**_LIKE_GEMMA, "norms": "both", "qk_norm": "heads"},
+        heads={
+            "Gemma3TextModel": {"head": "none"},
+            "Gemma3ForCausalLM": {"head": "lm"},
+            "Gemma3TextForSequenceClassification": {"head": "classification"},
+        },
+    ),
+    "olmo2": _fields(
+        "Olmo2",
+        {"attention_bias": "attention_bias"},
+        absent={"vocab_size": 50304, "rms_norm_eps": 1e-5, "pad_token_id": 1, "eos_token_id": 50279},
+        defaults={"norms": "after", "qk_norm": "all"},
+    ),
+    "phi3": _fields(
+        "Phi3",
+        {"sliding_window": "sliding_window", "resid_pdrop": "dropout"},
+        absent={"vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192, "rms_norm_eps": 1e-5}
+        | {"max_position_embeddings": 4096, TRAINED: 4096, "pad_token_id": 32000, "eos_token_id": 32000},
+        read=_as_phi3,
+        irrelevant=("embd_pdrop",),  # transformers drops no embeddings
+        layouts={"Phi3Model": "phi3_model", "": "phi3"},
+    ),
+    "stablelm": _fields(
+        "StableLm",
+        {"layer_norm_eps": "epsilon", "use_qkv_bias": "qkv_bias"},
+        absent={"vocab_size": 50304, "hidden_size": 2560, "intermediate_size": 6912, "layer_norm_eps": 1e-5}
+        | {"max_position_embeddings": 4096, "partial_rotary_factor": 0.25, "eos_token_id": 0},
+        fixed={"qk_layernorm": False, "use_parallel_residual": False, "hidden_dropout": 0.0},
+        defaults={"normalization": "layer"},
     ),
     "qwen2": _fields(
         "Qwen2",

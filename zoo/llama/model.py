@@ -61,7 +61,6 @@ class Llama(nn.Module):
     num_classes: int = 2
     pad_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
-    embedding_dropout: float = 0.0
     classifier_dropout: float = 0.1
     dtype: DTypeLike | None = None
 
@@ -69,7 +68,6 @@ class Llama(nn.Module):
         settings = self.settings._replace(dtype=self.dtype)
         start = nn.initializers.normal(0.02)
         self.embed_tokens = nn.Embed(self.vocab_size, settings.width, dtype=self.dtype, embedding_init=start)
-        self.embed_dropout = nn.Dropout(self.embedding_dropout)
         self.layers = settings.series.build(partial(Block, settings))
         self.norm = settings.norm()
         self.lm_head = settings.dense(self.vocab_size, bias=False)
@@ -188,7 +186,6 @@ class Llama(nn.Module):
         x = self.embed_tokens(ids)
         if self.scale_embeddings:
             x = x * jnp.asarray(math.sqrt(self.settings.width), x.dtype)
-        x = self.embed_dropout(x, deterministic=not train)
         series, kinds = self.settings.series, sorted(contexts)
         own = [contexts[kind] for kind in kinds]
         numbers = [kinds.index(kind) for kind in self.layer_types]
@@ -242,7 +239,6 @@ def create(
     tied: bool = False,
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
-    embedding_dropout: float = 0.0,
     classifier_dropout: float = 0.1,
     pad_token_id: int | None = None,
     eos_token_id: int | Sequence[int] | None = None,
@@ -284,7 +280,6 @@ def create(
         tied: Whether the head "lm" is the token embeddings.
         dropout: Rate before each residual connection.
         attention_dropout: Rate of the attention weights.
-        embedding_dropout: Rate after the embeddings.
         classifier_dropout: Rate before the classifier of tokens.
         pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
             token that is another one, and that the mask keeps.
@@ -359,7 +354,6 @@ def create(
         num_classes=num_classes,
         pad_token_id=pad_token_id,
         eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
-        embedding_dropout=embedding_dropout,
         classifier_dropout=classifier_dropout,
         dtype=dtype,
     )
