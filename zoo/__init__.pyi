@@ -60,6 +60,7 @@ from ._inference.nnx import to_nnx as to_nnx
 from ._inference.predict import predict as predict
 from ._inference.predict_all import predict_all as predict_all
 from ._inference.quantize import quantize as quantize
+from ._inference.transcribe import transcribe as transcribe
 from ._inference.xla import compiler_options as compiler_options
 from ._loading.load import load as load
 from ._loading.resolve import info as info

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tests.reference.published import declare_operators
 from tests.reference.text_models import Tied, model_of
 
 WHISPER = {
@@ -40,3 +41,17 @@ def whisper(name: str = "WhisperForConditionalGeneration", rate: float = 0.0, **
     if name == "WhisperForConditionalGeneration":
         made.proj_out = Tied(made.model.decoder.embed_tokens)
     return made
+
+
+def small_whisper() -> nn.Module:
+    """A Whisper of transformers itself that hears a second of sound, 100 frames, at a time."""
+    declare_operators()
+    import transformers
+
+    config = transformers.WhisperConfig(
+        **{**WHISPER, "max_source_positions": 50, "pad_token_id": 42, "decoder_start_token_id": 43},
+        bos_token_id=42,
+        eos_token_id=42,
+        begin_suppress_tokens=None,
+    )
+    return transformers.WhisperForConditionalGeneration(config)

@@ -23,6 +23,7 @@ TEXTS = {
     "both": "it compares pictures with texts: zoo.classify",
     "text": "it makes vectors of texts: zoo.embed",
 }
+WRITTEN = ("lm", "ctc")  # heads of models of speech
 # The Hub's words for what models of texts and pictures do, and each encoder of one alone.
 COMPARED, TEXTS_ENCODED, ENCODED = (
     "zero-shot-image-classification",
@@ -38,6 +39,8 @@ def purpose(entry: Entry) -> str:
         return "it is a module of your own, and zoo.load gives its outputs"
     if entry.takes_tokens:
         return TEXTS.get(_head(entry), "zoo.load gives its outputs")
+    if family.transcribe is not None and _head(entry) in WRITTEN:
+        return "it writes down speech: zoo.transcribe"
     if labels_pixels(entry):
         return "it labels their pixels, and zoo.load gives the logits of each"
     if family.sample is not None:
@@ -53,6 +56,12 @@ def continues_texts(entry: Entry) -> bool:
     """Returns whether `zoo.generate` is for the model."""
     family = families.named(entry.family)
     return family is not None and family.generate is not None and _head(entry) == "lm"
+
+
+def transcribes(entry: Entry) -> bool:
+    """Returns whether `zoo.transcribe` is for the model."""
+    family = families.named(entry.family)
+    return family is not None and family.transcribe is not None and _head(entry) in WRITTEN
 
 
 def classifies_texts(entry: Entry) -> bool:

@@ -38,7 +38,7 @@ def fetch(name: str, *, token: Token = None) -> Cached:
         weights.content_of(backbone)
     content, path = weights.content_of(located)
     size = content.size + sum(remote_file.read(shard)[0].size for shard in weights.shards(located))
-    if located.entry.takes_tokens and located.weights.repo:
+    if located.entry.has_text_files and located.weights.repo:
         text_settings.text_files(located)
     return Cached(name, size, str(path))
 

@@ -29,6 +29,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model")
 SPECIAL_TOKENS = ("special_tokens_map.json", "added_tokens.json")
 CHAT_TEMPLATE = "chat_template.jinja"
+HEARING = ("preprocessor_config.json", "processor_config.json")  # how speech becomes input
 UNLIMITED = 1_000_000_000  # transformers writes 1e30 for a tokenizer without a limit
 
 
@@ -138,13 +139,14 @@ def _settings(located: Located) -> dict[str, bytes | None]:
         ),
         CONFIG: at_root(CONFIG),
         GENERATION: _generation(located, beside),
+        **{file: beside(file) for file in HEARING if located.entry.takes_speech},
     }
 
 
 def _generation(located: Located, read: Callable[[str], bytes | None]) -> bytes | None:
     """Returns generation_config.json; where there is none, what transformers makes of config.json."""
     family = families.named(located.entry.family)
-    if family is None or family.generate is None:
+    if family is None or (family.generate is None and family.transcribe is None):
         return None
     content = read(GENERATION)
     if content is not None:

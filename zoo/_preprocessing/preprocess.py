@@ -1,7 +1,7 @@
-"""Pictures to model input, as the entry of a model says."""
+"""Pictures and speech to model input, as the entry of a model and its files say."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,34 +19,45 @@ from zoo._registry.manifest import CONFIG
 
 if TYPE_CHECKING:
     from zoo._preprocessing.images import Pictures
+    from zoo._preprocessing.sound import Sounds
+    from zoo._preprocessing.speech import Hearing
 
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """Function from pictures to a model's input."""
+    """Function from pictures, or from speech, to a model's input."""
 
     entry: Entry
+    hears: "Hearing | None" = None  # of a model of speech
 
     def __repr__(self) -> str:
-        return f"<preprocessing for {self.entry.name}: {self.entry.preprocess}>"
+        return f"<preprocessing for {self.entry.name}: {self.hears or self.entry.preprocess}>"
 
-    def __call__(self, pictures: "Pictures") -> NDArray[np.float32]:
-        """One picture or several -> (count, height, width, channels) float32.
+    def __call__(
+        self, pictures: "Pictures | Sounds", *, sampling_rate: int | None = None
+    ) -> NDArray[np.float32]:
+        """One picture or several -> (count, height, width, channels) float32; speech likewise.
 
         Args:
             pictures: File names, Pillow images or arrays (height, width, channels) of uint8 or of floats in
-                [0, 1]; an array of four axes is several.
+                [0, 1]; an array of four axes is several. Or speech: names of WAV files or arrays (samples,)
+                of floats in [-1, 1], which become (count, frames, mel bins) or (count, samples).
+            sampling_rate: Samples a second of arrays of speech.
 
         Raises:
-            ZooError: something is no picture.
+            ZooError: something is no picture or no speech.
         """
+        if self.hears is not None:
+            from zoo._preprocessing.sound import waves
+
+            return self.hears(waves(cast("Sounds", pictures), self.hears.rate, sampling_rate))
         from zoo._preprocessing import images
 
-        return images.read(pictures, self.entry)
+        return images.read(cast("Pictures", pictures), self.entry)
 
 
 def preprocess(model: Name | Entry | Model) -> Preprocessor:
-    """Returns the function that turns pictures into a model's input, as in its training and evaluation.
+    """Returns the function that turns pictures or speech into a model's input, as in its training.
 
     Args:
         model: A name, as for `load`; a model, or its entry.
@@ -77,6 +88,10 @@ def preprocessor_of(entry: Entry, files: Located | None) -> Preprocessor:
     """Returns the same for an entry, and the place of the files beside its weights, if there is any."""
     if entry.preprocess is not None:
         return Preprocessor(entry)
+    if entry.takes_speech:
+        from zoo._preprocessing.speech import hearing
+
+        return Preprocessor(entry, hearing(entry, files))
     if entry.takes_tokens and entry.images is None:
         raise ZooError(
             f"{entry.name!r} takes tokens of texts, not pictures: zoo.tokenizer({entry.name!r}) makes them."

@@ -172,7 +172,7 @@ def _of_located(located: Located, options: StageOptions) -> Prepared:
 
 def _texts(located: Located) -> dict[str, bytes]:
     """Returns a tokenizer and settings of texts, and the source and proof of a ported module."""
-    found = dict(text_files(located)) if located.entry.takes_tokens or located.directory else {}
+    found = dict(text_files(located)) if located.entry.has_text_files or located.directory else {}
     for name in (port.SOURCE, port.CERTIFICATE):
         if located.directory is not None and (located.directory / name).is_file():
             found[name] = (located.directory / name).read_bytes()

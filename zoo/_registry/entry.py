@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from zoo._registry import packaged
 
+SPECTROGRAM, SAMPLES = "input_features", "input_values"  # names of speech, as inputs of models
 UNATTESTED = "unattested"  # instead of a hash or commit that nobody has published
 
 
@@ -170,6 +171,16 @@ class Entry:
     def takes_images(self) -> bool:
         """Returns whether the first input is a batch of images."""
         return bool(self.inputs) and len(self.inputs[0].shape) == 4 and not self.takes_tokens
+
+    @property
+    def takes_speech(self) -> bool:
+        """Returns whether the first input is sound: its samples, or a spectrogram."""
+        return bool(self.inputs) and self.inputs[0].name in (SPECTROGRAM, SAMPLES)
+
+    @property
+    def has_text_files(self) -> bool:
+        """Returns whether a tokenizer and its settings are beside the weights."""
+        return self.takes_tokens or self.takes_speech
 
     @property
     def images(self) -> Input | None:

@@ -13,7 +13,14 @@ from converters.matching import NamesAndRules
 from zoo._errors import ZooError
 from zoo._registry.entry import Input
 
-FUNCTIONS = ("create", "inputs", "max_tokens", "sample", "generate")  # all other names are upper case
+FUNCTIONS = (
+    "create",
+    "inputs",
+    "max_tokens",
+    "sample",
+    "generate",
+    "transcribe",
+)  # all other names are upper case
 TOKENS = (Input("input_ids", (1, 16), "int32"),)
 
 # transformers' names of activations -> the zoo's
@@ -109,6 +116,8 @@ class Family:
         max_tokens: Module -> the largest number of tokens in a text.
         sample: (model, class indices, seed=) -> images, if the family draws any; `zoo sample` calls it.
         generate: Continues texts as `zoo.gpt2.generate` does, if the family can; `zoo generate` asks for it.
+        transcribe: (model, where its files are, waves, options of `zoo.transcribe`) -> their texts, if the
+            family writes down speech.
         torch_names: Layout -> names pairs and rules by which PyTorch files keep the family's tensors.
         ignored: Regular expression for tensors of files that the module lacks -> a noun for the note.
         replaced_head: The same for tensors that are left over only where `num_classes=` replaces the head.
@@ -135,6 +144,7 @@ class Family:
     max_tokens: Callable[[Any], int] = _max_length
     sample: Callable[..., Any] | None = None
     generate: Callable[..., Any] | None = None
+    transcribe: Callable[..., list[str]] | None = None
     torch_names: Mapping[str, NamesAndRules] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     replaced_head: Mapping[str, str] = field(default_factory=dict)

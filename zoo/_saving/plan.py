@@ -146,7 +146,7 @@ def _of_folder(located: Located, config: Config, leeway: Leeway) -> Plan:
     module, entry, (fit, notes, names) = pretrained_fit(located, config, leeway)
     conversion = _conversion(fit, notes, module, entry, None)
     golden = None if config or conversion.initial else companion(located, GOLDEN, MAX_GOLDEN)
-    texts = text_files(located) if entry.takes_tokens else {}
+    texts = text_files(located) if entry.has_text_files else {}
     return Plan(
         entry=_described(replace(entry, name=Path(name).name), conversion, Path(name)),
         module=module,

@@ -126,7 +126,7 @@ def save(
 def _text_files(model: Model) -> Mapping[str, bytes]:
     """Returns the tokenizer and settings of a model of texts, from where it was loaded, if they are there."""
     entry = model.entry
-    if entry is None or not entry.takes_tokens or (entry.name in list_models() and not entry.weights):
+    if entry is None or not entry.has_text_files or (entry.name in list_models() and not entry.weights):
         return {}
     try:
         return text_files(model.origin.located or resolve(entry.name))

@@ -26,6 +26,7 @@ VERBS = {
     "classify": Lazy("classify", "classify", "Find which of your labels fit pictures."),
     "generate": Lazy("text", "generate", "Continue texts, and print them token by token."),
     "embed": Lazy("text", "embed", "Compute a vector for each text or picture."),
+    "transcribe": Lazy("speech", "transcribe", "Write down speech of WAV files."),
     "convert": Lazy("convert", "convert", "Convert a PyTorch checkpoint to Flax weights, exactly."),
     "port": Lazy("port", "port", "Write a torch module as Flax source, with its weights, proven equal."),
     "export": Lazy("convert", "export", "Write a model's weights as a PyTorch state dict."),

@@ -61,6 +61,15 @@ def pictures(arguments: Sequence[str], file: Path | None) -> Iterator[str]:
     return _some(_pictures(arguments, file), "names of pictures", file)
 
 
+def names(arguments: Sequence[str], file: Path | None) -> Iterator[str]:
+    """Yields names of files: arguments, lines of standard input in place of a '-', and lines of the file.
+
+    Raises:
+        ZooError: there is none.
+    """
+    return _some((os.fsdecode(line) for _, line in _expanded(arguments, file)), "names of files", file)
+
+
 def _texts(arguments: Sequence[str], file: Path | None) -> Iterator[str]:
     for place, line in _expanded(arguments, file):
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo._hub import remote_file
-from zoo._inference.purpose import purpose
+from zoo._inference.purpose import purpose, transcribes
 from zoo._loading import weights
 from zoo._loading.located import Located
 from zoo._loading.summary import Layer, preprocessing
@@ -51,6 +51,8 @@ def use(located: Located) -> str:
         return "has no weights: zoo.load makes it with random ones, to be trained"
     if entry.takes_tokens:
         return in_flags(purpose(entry).removeprefix("it "), ())
+    if transcribes(entry):
+        return f"writes down speech: `zoo transcribe {name} SPEECH.wav`"
     if families.family(entry).sample is not None:
         return f"draws images: `zoo sample {name} --out FILE`"
     if entry.preprocess and entry.config.get("num_classes") != 0:

@@ -1,5 +1,6 @@
 """Speech to text in many languages: Whisper."""
 
+from zoo._inference.transcribe_windows import transcribe
 from zoo.whisper.layouts import CONFIG_FIELDS, TIED, TORCH_NAMES
 from zoo.whisper.model import TASKS, TENSOR_PARALLEL, Whisper, create, inputs
 
@@ -12,4 +13,5 @@ __all__ = [
     "Whisper",
     "create",
     "inputs",
+    "transcribe",
 ]

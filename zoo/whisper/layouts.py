@@ -31,6 +31,7 @@ CONFIG_FIELDS = {
             "attention_dropout": "attention_dropout",
             "activation_dropout": "activation_dropout",
             "pad_token_id": "pad_token_id",
+            "eos_token_id": "eos_token_id",
             "decoder_start_token_id": "decoder_start_token_id",
         },
         heads={
@@ -41,6 +42,7 @@ CONFIG_FIELDS = {
         fixed={"is_encoder_decoder": True},
         fixed_for={"lm": {"tie_word_embeddings": True}},
         irrelevant=(
+            "init_std",
             "scale_embedding",  # transformers reads it, and scales nothing
             "median_filter_width",  # of timestamps of words
             "use_weighted_layer_sum",  # of classifiers
