@@ -12,7 +12,7 @@ from zoo._registry import families
 
 NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
-    *("feature_gradients", "features", "graft", "from_nnx", "partition", "to_nnx"),
+    *("transcribe", "feature_gradients", "features", "graft", "from_nnx", "partition", "to_nnx"),
     *("predict", "classify", "embed", "generate", "stream", "chat", "apply_chat_template"),
     *("fsdp", "tensor_parallel", "predict_all", "merge_adapter", "quantize"),
     *("BatchNorm", "convert", "to_torch", "verify", "write_golden"),

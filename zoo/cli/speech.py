@@ -41,9 +41,9 @@ def transcribe(
     dtype: console.Dtype = None,
     json: console.Json = False,
 ) -> None:
-    """Write down speech: the text of one file, or a line for each of several.
+    """Write down speech of WAV files.
 
-    Whisper reads 30 seconds at a time; longer files are cut into windows one after the other, without
+    Prints the text of one file, or a row for each of several. Whisper reads 30 seconds at a time; longer files are cut into windows one after the other, without
     timestamps. WAV files may have any rate and number of channels.
     """
     from zoo._inference.transcribe import transcribed
