@@ -7,6 +7,7 @@ from . import bert as bert
 from . import clip as clip
 from . import cnn as cnn
 from . import convnext as convnext
+from . import deberta as deberta
 from . import densenet as densenet
 from . import efficientnet as efficientnet
 from . import electra as electra

@@ -135,15 +135,18 @@ def relative(name: str, **options: Any) -> nn.Module:
     return made
 
 
-def modernbert() -> nn.Module:
-    """A classifier of the means of states; in float64 its angles are, too, as all else."""
-    options = {"num_hidden_layers": 4, "local_attention": 10, "attention_bias": True, "pad_token_id": 0}
+def wide(name: str, **options: Any) -> nn.Module:
+    """A model with BERT's options whose angles and scales are in float64, too, where all else is."""
 
-    def run(parent: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    def run(parent: Any, *inputs: Tensor) -> Tensor:
         with float64_only() if parent.__self__.dtype == torch.float64 else nullcontext():
-            logits: Tensor = parent(input_ids=ids, attention_mask=mask).logits
+            names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+            logits: Tensor = parent(**dict(zip(names, inputs, strict=False))).logits
             return logits
 
     with float64_only():
-        name = "ModernBertForSequenceClassification"
-        return model_of(name, {**SMALL, **options, "classifier_pooling": "mean", "num_labels": 3}, run)
+        made = model_of(name, {**SMALL, **options}, run)
+    if name == "DebertaV2ForMaskedLM":
+        head = made.cls.predictions
+        head.decoder = Tied(made.deberta.embeddings.word_embeddings, head)
+    return made

@@ -13,6 +13,8 @@ from tests.reference import published
 from tests.reference.rotary_models import float64_only
 from tests.reference.text_models import OUTPUTS
 from tests.zoo.loading.test_transformers_config import entry_of
+from zoo import mpnet
+from zoo.deberta.layers import indices
 
 # Without padding tokens; of odd length, the second and third padded on the right.
 IDS = np.random.default_rng(3).integers(3, 50, (3, 9))
@@ -29,6 +31,8 @@ SIZES = {
 OF_TEXTS = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 ALL = ("Model", *OF_TEXTS, "ForMultipleChoice")
 PAIRS = ("ForNextSentencePrediction", "ForPreTraining")
+RELATIVE = {"relative_attention": True, "type_vocab_size": 2, "layer_norm_eps": 1e-7}
+V3 = {"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_buckets": 4, "legacy": False}
 # Beginning of the classes' names -> their ends, and options. What is BERT under another name needs few.
 FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "Ernie": ((*ALL, *PAIRS), {"use_task_id": True}),
@@ -48,6 +52,8 @@ FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         },
     ),
     "ModernBert": (ALL, {"num_hidden_layers": 4, "local_attention": 10, "pad_token_id": 0}),
+    "DebertaV2": (ALL, {**RELATIVE, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, **V3}),
+    "Deberta": ((*ALL[:-1],), {**RELATIVE, "pos_att_type": ["p2c", "c2p"], "max_relative_positions": 6}),
 }
 CASES = {f"{prefix}{end}": options for prefix, (ends, options) in FAMILIES.items() for end in ends}
 
@@ -101,3 +107,25 @@ def test_modernbert_is_the_same_in_the_words_of_older_files_and_refused_where_it
     stretched = {**ropes, "full_attention": {"rope_type": "yarn", "factor": 2.0}}
     with pytest.raises(zoo.ManifestError, match="rope_parameters: "):
         entry_of({**new, "rope_parameters": stretched})
+
+
+def test_ranges_of_distances_end_where_transformers_has_them() -> None:
+    """In float32, and at the sizes of published models."""
+    from transformers.models.deberta_v2 import modeling_deberta_v2
+    from transformers.models.mpnet import modeling_mpnet
+
+    states = torch.zeros(1, 1, 700, 1)
+    theirs = modeling_deberta_v2.build_relative_position(states, states, 256, 512)[0].numpy()
+    ours = indices(700, zoo.deberta.create().settings)
+    np.testing.assert_array_equal(ours, np.clip(theirs + 256, 0, 511))
+    places = torch.arange(700)
+    theirs = modeling_mpnet.MPNetEncoder.relative_position_bucket(places - places[:, None]).numpy()
+    np.testing.assert_array_equal(mpnet.buckets(700), theirs)
+
+
+def test_deberta_says_positions_in_words_or_lists_and_defaults_as_none() -> None:
+    said = {"model_type": "deberta-v2", "relative_attention": True, "max_relative_positions": -1}
+    words = entry_of({**said, "pos_att_type": "p2c|c2p", "norm_rel_ebd": "layer_norm"}).config
+    assert (words["position_attention"], words["norm_relative"]) == (("p2c", "c2p"), True)
+    with pytest.raises(zoo.ManifestError, match="norm_rel_ebd: 'batch_norm'; expected true or false"):
+        entry_of({**said, "norm_rel_ebd": "batch_norm"})
