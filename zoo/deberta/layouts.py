@@ -28,6 +28,8 @@ TIED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
+_HEAD_SIZE = "attention_head_size"
+
 
 def read(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the attributes without the numbers that stand for a default, and with truths for words."""
@@ -43,6 +45,9 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
         found["pos_att_type"] = [each.strip() for each in kinds.lower().split("|") if each.strip()]
     if norm in ("none", "layer_norm"):
         found["norm_rel_ebd"] = norm == "layer_norm"
+    width, heads, size = (found.get(name) for name in ("hidden_size", "num_attention_heads", _HEAD_SIZE))
+    if isinstance(size, int) and isinstance(heads, int) and size * heads == width:
+        del found[_HEAD_SIZE]  # another one would be refused: the zoo's heads share the width
     return found
 
 

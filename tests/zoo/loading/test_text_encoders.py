@@ -127,5 +127,9 @@ def test_deberta_says_positions_in_words_or_lists_and_defaults_as_none() -> None
     said = {"model_type": "deberta-v2", "relative_attention": True, "max_relative_positions": -1}
     words = entry_of({**said, "pos_att_type": "p2c|c2p", "norm_rel_ebd": "layer_norm"}).config
     assert (words["position_attention"], words["norm_relative"]) == (("p2c", "c2p"), True)
+    heads = {"hidden_size": 24, "num_attention_heads": 3}
+    assert entry_of({**said, **heads, "attention_head_size": 8}).config["heads"] == 3
+    with pytest.raises(zoo.ManifestError, match="attention_head_size: 4; "):
+        entry_of({**said, **heads, "attention_head_size": 4})
     with pytest.raises(zoo.ManifestError, match="norm_rel_ebd: 'batch_norm'; expected true or false"):
         entry_of({**said, "norm_rel_ebd": "batch_norm"})
