@@ -110,6 +110,8 @@ def _words(block: Any, activation: str) -> tuple[str, int, tuple[str, ...]]:
     steps = {step: _convs(block, step.conv) for step in KINDS[kind]}
     if any(bool(step.to) != (each.groups == 1) for step, convs in steps.items() for each in convs):
         raise UnknownOptionError("convolutions in groups")
+    if getattr(block, "conv_s2d", None) is not None:
+        raise UnknownOptionError("pixels that become channels")
     sizes = {step.size: tuple(each.kernel_size[0] for each in convs) or (0,) for step, convs in steps.items()}
     outputs = {step.to: sum(each.out_channels for each in convs) for step, convs in steps.items() if convs}
     there = {step: convs for step, convs in steps.items() if convs}
