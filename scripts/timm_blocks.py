@@ -13,10 +13,12 @@ _KINDS = {
     "ConvBnAct": "cn",
     "DepthwiseSeparableConv": "ds",
     "EdgeResidual": "er",
+    "MobileAttention": "mqa",
     "InvertedResidual": "ir",
     "UniversalInvertedResidual": "uir",
 }
 _ACTIVATIONS = {
+    "GELU": "gelu",
     "Hardsigmoid": "hard_sigmoid",
     "Hardswish": "hard_swish",
     "Identity": "linear",
@@ -28,7 +30,8 @@ _ACTIVATIONS = {
 _SHRINKING = {"AvgPool2d": "average", "BlurPool2d": "blur"}
 # Further types of layers that `network` reads.
 _READ = {
-    *("AdaptiveAvgPool2d", "BatchNormAct2d", "Conv2d", "Conv2dSame", "ConvNormAct", "Flatten", "Linear"),
+    *("AdaptiveAvgPool2d", "BatchNorm2d", "BatchNormAct2d", "Conv2d", "Conv2dSame", "ConvNormAct", "Dropout"),
+    *("Flatten", "LayerScale2d", "Linear", "MultiQueryAttention2d"),
     *("EfficientNet", "FastAdaptiveAvgPool", "MixedConv2d", "MobileNetV3", "SelectAdaptivePool2d"),
     *("Sequential", "SqueezeExcite"),
 }
@@ -45,12 +48,14 @@ def network(module: torch.nn.Module) -> Model:
         raise UnknownOptionError(f"layers {', '.join(sorted(other))}")
     own: Any = module
     activation = _activation(own.bn1.act)
+    scales = {each.init_values for each in module.modules() if type(each).__name__ == "LayerScale2d"}
     norms = [each for each in module.modules() if hasattr(each, "running_mean")]
     config = {
         "stages": [[*_stage(stage, activation)] for stage in own.blocks],
         "stem_channels": own.conv_stem.out_channels,
         "activation": activation,
         "shrinking": _only({_SHRINKING[kind] for kind in kinds if kind in _SHRINKING} or {""}),
+        "layer_scale": _only(scales or {0.0}),
         "epsilon": _only({each.eps for each in norms}),
         "momentum": _only({each.momentum for each in norms}),
         "same_padding": "Conv2dSame" in kinds,
@@ -105,6 +110,8 @@ def _stage(stage: Any, activation: str) -> Iterator[str]:
 
 def _words(block: Any, activation: str) -> tuple[str, int, tuple[str, ...]]:
     """Returns a block's kind, stride, and the other words for it."""
+    if type(block).__name__ == "MobileAttention":
+        return "mqa", 1, _attention_words(block)
     kind = _KINDS[type(block).__name__]
     kind = "dsa" if kind == "ds" and block.has_pw_act else kind
     steps = {step: _convs(block, step.conv) for step in KINDS[kind]}
@@ -132,6 +139,19 @@ def _words(block: Any, activation: str) -> tuple[str, int, tuple[str, ...]]:
     if same and stride == 1 and block.has_skip != USUAL[kind].skip:
         words.append("skip" if block.has_skip else "noskip")
     return kind, stride, tuple(words)
+
+
+def _attention_words(block: Any) -> tuple[str, ...]:
+    """Returns the words for attention."""
+    attention = block.attn
+    if attention.has_query_strides or block.conv_cpe_dw is not None or not block.has_skip:
+        raise UnknownOptionError("attention of another kind")
+    if attention.key_dim != attention.value_dim:
+        raise UnknownOptionError("keys and values of different sizes")
+    words = [f"h{attention.num_heads}", f"d{attention.key_dim}", f"c{attention.output.proj.out_channels}"]
+    if attention.kv_stride > 1:
+        words += [f"k{attention.key.down_conv.kernel_size[0]}", f"v{attention.kv_stride}"]
+    return tuple(words)
 
 
 def _own_activation(block: Any) -> str:

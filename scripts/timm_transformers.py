@@ -24,7 +24,8 @@ _POOLING = {"avg": "average", "map": "attention", "token": "token"}
 def vit(options: Options, sides: Sides) -> Model:
     """Returns a VisionTransformer."""
     placed = options.get("reg_tokens") and not options.get("no_embed_class")
-    if placed or options.get("scale_attn_norm") or name_of(options.get("norm_layer")) == "RmsNorm":
+    other = name_of(options.get("norm_layer")) == "RmsNorm" or name_of(options.get("block_fn")) == _POST
+    if placed or other or options.get("scale_attn_norm"):
         return _unturned(options, sides)
     gated = options.get("mlp_layer")
     swiglu = name_of(gated) == "GluMlp" and gated.keywords.get("gate_last") is False
@@ -48,6 +49,7 @@ def vit(options: Options, sides: Sides) -> Model:
     return Model("vit", config)
 
 
+_POST = "ResPostBlock"  # whose norms come after attention and MLP
 # Options of Eva for blocks that know no places.
 _UNTURNED = {"registers": 0, "positions": True, "layer_scale": 0.0, "epsilon": 1e-6, "rotary": None}
 _VIT_AS_EVA = {
@@ -79,6 +81,9 @@ def _unturned(options: Options, sides: Sides) -> Model:
     if (name_of(options.get("mlp_layer")), options.get("act_layer")) == ("SwiGLU", "silu"):
         del options["mlp_layer"], options["act_layer"]
         config["swiglu"] = True
+    if name_of(options.get("block_fn")) == _POST:
+        del options["block_fn"]
+        config |= {"post_norm": True, "layer_scale": 0.0}  # whose value is the norms' first
     pooling = options.pop("global_pool", "token")
     if pooling not in ("avg", "token"):
         raise UnknownOptionError(f"registers with places, global_pool={pooling}")

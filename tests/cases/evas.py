@@ -12,6 +12,7 @@ from tests.reference.rotary_models import (
     timm_aimv2,
     timm_beit,
     timm_eva,
+    timm_post,
     transformers_beit,
     transformers_dinov3,
 )
@@ -83,6 +84,14 @@ CASES = {
             scale_mlp_norm=True,
             norm_layer=partial(nn.LayerNorm, eps=1e-5),
         ),
+        [images(3, 24, 40, 3)],
+        layout="timm_vit",
+        slow=True,
+    ),
+    "norms behind, no places": Case(
+        "eva",
+        {**_UNTURNED, **_NO_REGISTERS, "class_token": False, "post_norm": True, "qkv_bias": False},
+        lambda: timm_post(img_size=(24, 40), num_classes=5),
         [images(3, 24, 40, 3)],
         layout="timm_vit",
         slow=True,

@@ -96,6 +96,30 @@ CASES = {
         norms=1.0,
         slow=True,
     ),
+    "mobile, attention": Case(
+        "mobile",
+        {
+            **SIZES,
+            "stages": [["er s2 m32 c16"], ["mqa h2 d4 c16 k3 v2", "mqa h2 d4 c16", "uir a3 m32 c16"]],
+            "activation": "gelu",
+            "layer_scale": 1e-5,
+            "last": "norm",
+        },
+        lambda: published.timm_blocks(
+            "MobileNetV3",
+            [
+                ["er_r1_k3_s2_e4_c16"],
+                ["mqa_r1_k3_h2_s1_v2_d4_c16", "mqa_r1_k3_h2_s1_d4_c16", "uir_r1_a3_k0_s1_e2_c16"],
+            ],
+            act_layer=nn.GELU,
+            head_norm=True,
+            layer_scale_init_value=1e-5,
+        ),
+        [images(3, 44, 58, 3)],
+        layout="timm",
+        norms=1.0,
+        slow=True,
+    ),
     "mobile, blurred": Case(
         "mobile",
         {

@@ -113,6 +113,20 @@ def timm_aimv2(**options: Any) -> nn.Module:
     )
 
 
+def timm_post(**options: Any) -> nn.Module:
+    declare_operators()
+    from timm.models.vision_transformer import ResPostBlock
+
+    return timm_vit(
+        class_token=False,
+        global_pool="avg",
+        qkv_bias=False,
+        init_values=1e-5,
+        block_fn=ResPostBlock,
+        **options,
+    )
+
+
 def transformers_beit(name: str, **options: Any) -> nn.Module:
     """Its "sdpa" attention: the softmax of the other is in float32 whatever the inputs are in."""
     declare_operators()

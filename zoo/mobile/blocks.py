@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from zoo._errors import ZooError
 from zoo._nn.convolutions import SqueezeExcite, Units, run, stochastic_depth
-from zoo._nn.layers import ACTIVATIONS
+from zoo._nn.layers import ACTIVATIONS, LayerScale
 from zoo._nn.pooling import shrunk
 
 Sizes = tuple[int, ...]
@@ -32,6 +32,8 @@ class Block(NamedTuple):
             (Tan and Le, https://arxiv.org/abs/1907.09595); a 0 leaves the layer out. Which layer: see KINDS.
         stride: Step of one of the kernels ("s"), the first of k, a and p that is there.
         squeezed: Number of channels that squeeze-and-excite has inside ("se"); 0 leaves that out.
+        heads, head_dim: Number of heads of attention, and the size of each ("h", "d").
+        key_stride: By how much the map of keys and values is smaller ("v"), by kernels of the size k.
         activation: Name of the activation; by default the network's.
         skip: Whether there is a residual connection where shapes allow it ("skip", "noskip").
     """
@@ -44,6 +46,9 @@ class Block(NamedTuple):
     p: Sizes = (1,)
     stride: int = 1
     squeezed: int = 0
+    heads: int = 0
+    head_dim: int = 0
+    key_stride: int = 1
     activation: str = ""
     skip: bool = True
 
@@ -109,11 +114,20 @@ KINDS = {
         Step("pw_proj_conv", "pw_proj_bn", to="channels", activates=False),
         Step("dw_end_conv", "dw_end_bn", size="p", activates=False),
     ),
+    "mqa": (),  # attention, without such steps
 }
 # Kind -> what it is without further words, as in timm; universal blocks have no kernels but those named.
 USUAL = {kind: Block(kind, skip=kind not in ("cn", "dsa")) for kind in KINDS}
 USUAL["uir"] = Block("uir", k=(0,), a=(0,), p=(0,))
-_NUMBERS = {"s": "stride", "m": "inside", "c": "channels", "se": "squeezed"}
+_NUMBERS = {
+    "s": "stride",
+    "m": "inside",
+    "c": "channels",
+    "se": "squeezed",
+    "h": "heads",
+    "d": "head_dim",
+    "v": "key_stride",
+}
 
 
 def blocks_of(text: str) -> list[Block]:
@@ -140,7 +154,8 @@ def blocks_of(text: str) -> list[Block]:
         else:
             raise ZooError(f"stages: {word!r} in {text!r}; expected {_EXPECTED}.")
     first = USUAL.get(kind, Block(kind))._replace(**options)
-    if kind not in KINDS or not (first.channels and count) or (first.stride > 1 and not first.strided):
+    sized = first.heads and first.head_dim and first.stride == 1 if kind == "mqa" else first.channels
+    if kind not in KINDS or not (sized and first.channels and count and (first.stride == 1 or first.strided)):
         raise ZooError(f"stages: {text!r}; expected one of {', '.join(KINDS)}, then {_EXPECTED}.")
     return [first, *[first._replace(stride=1)] * (count - 1)]
 
@@ -171,12 +186,14 @@ class Options(NamedTuple):
         squeeze_activation: Name of that inside squeeze-and-excite; by default the block's.
         gate: Name of the one at its end.
         shrinking: What takes the place of a stride, one of zoo._nn.pooling.SHRINKING.
+        layer_scale: Initial value of the scales of universal blocks and attention; 0 leaves them out.
     """
 
     units: Units
     squeeze_activation: str
     gate: str
     shrinking: str
+    layer_scale: float
 
 
 class MobileBlock(nn.Module):
@@ -209,6 +226,8 @@ class MobileBlock(nn.Module):
             ]
             setattr(self, step.conv, convs if len(convs) > 1 else convs[0])
             setattr(self, step.norm, units.norm())
+        scale = self.options.layer_scale if block.kind == "uir" else 0.0
+        self.layer_scale = LayerScale(block.channels, scale)
         self.drop_path = stochastic_depth(self.drop_rate)
 
     @property
@@ -230,6 +249,7 @@ class MobileBlock(nn.Module):
             out = getattr(self, step.norm)(out, use_running_average=not train)
             out = self._units.act(out) if step.activates else out
             out = shrunk(out, self.options.shrinking) if self._strides(step) else out
+        out = self.layer_scale(out)
         if not (block.skip and block.stride == 1 and self.inputs == block.channels):
             return out
         dropped: jax.Array = run(self.drop_path, out, train=train)

@@ -22,6 +22,7 @@ from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.options import check_choices
 from zoo._nn.pooling import SHRINKING
 from zoo._nn.stages import HEADS, Level, levels_of, stage_indices
+from zoo.mobile.attention import AttentionBlock
 from zoo.mobile.blocks import Block, MobileBlock, Options, blocks_of
 
 HEAD, STEM = ("classifier",), ("conv_stem",)
@@ -30,6 +31,7 @@ TORCH_NAMES = {
         (r"\.se\.fc1\.", ".se.conv_reduce."),
         (r"\.se\.fc2\.", ".se.conv_expand."),
         (r"\.([dp]w_\w+)_(conv|bn)\.", r".\1.\2."),
+        (r"\.attn\.(query|key|value|output)_", r".attn.\1."),
     )
 }
 REPLACED_HEAD = {r"classifier\..*": "the head"}
@@ -63,7 +65,8 @@ class Mobile(nn.Module):
             blocks = []
             for block in stage:
                 rate = self.stochastic_depth * index / total
-                blocks.append(MobileBlock(block, inputs, self.options, rate))
+                kind = AttentionBlock if block.kind == "mqa" else MobileBlock
+                blocks.append(kind(block, inputs, self.options, rate))
                 inputs, index = block.channels, index + 1
             stages.append(blocks)
         self.blocks = stages
@@ -139,6 +142,7 @@ def create(
     squeeze_activation: str = "relu",
     gate: str = "hard_sigmoid",
     shrinking: str = "",
+    layer_scale: float = 0.0,
     epsilon: float = 1e-5,
     momentum: float = 0.1,
     same_padding: bool = False,
@@ -152,9 +156,10 @@ def create(
         stages: Blocks of each stage, in words: "ir r2 k5 s2 m72 c40 se24 relu" is two inverted residuals with
             kernels of 5x5, a stride of 2 in the first, 72 channels inside, 40 outside, 24 in
             squeeze-and-excite, and ReLU. The kinds are "ds" (separable), "dsa" (the same, with an activation
-            at the end), "ir" (inverted), "er" (fused), "cn" (one convolution) and "uir" (universal: "a" and
-            "p" are its first and last kernel, and those not named are left out). "noskip" leaves a residual
-            connection out, and "skip" adds it to "cn" and "dsa".
+            at the end), "ir" (inverted), "er" (fused), "cn" (one convolution), "uir" (universal: "a" and "p"
+            are its first and last kernel, and those not named are left out) and "mqa" (attention: "mqa h4 d64
+            v2 c160" has four heads of 64, and keys and values of a quarter of the pixels). "noskip" leaves a
+            residual connection out, and "skip" adds it to "cn" and "dsa".
         stem_channels: Number of channels of the stem.
         last: Last convolution, one of LAST: "map" comes before the averages, with a norm; others of the
             averages, with a "bias", a "norm", or alone ("plain").
@@ -168,6 +173,7 @@ def create(
         squeeze_activation: Name of that inside squeeze-and-excite; empty for the block's.
         gate: Name of the activation at its end.
         shrinking: What halves height and width in blocks: empty for strides, "average" or "blur".
+        layer_scale: Initial value of the scales of "uir" and "mqa"; 0 leaves them out.
         epsilon: Epsilon of the batch norms.
         momentum: Part that a batch has in the running statistics.
         same_padding: If true, pads as TensorFlow does, on whose networks weights named tf_ were trained.
@@ -195,7 +201,13 @@ def create(
         last_channels=last_channels,
         num_classes=num_classes if head == "classification" else 0,
         in_channels=in_channels,
-        options=Options(units=units, squeeze_activation=squeeze_activation, gate=gate, shrinking=shrinking),
+        options=Options(
+            units=units,
+            squeeze_activation=squeeze_activation,
+            gate=gate,
+            shrinking=shrinking,
+            layer_scale=layer_scale,
+        ),
         stochastic_depth=stochastic_depth,
         dropout=dropout,
         out_indices=stage_indices(out_indices, out_features, len(stages)) if head == "maps" else (),
