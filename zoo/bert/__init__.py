@@ -1,5 +1,6 @@
 """Encoders of text: BERT, RoBERTa, DistilBERT, and the embeddings of sentences that are made with them."""
 
+from zoo._nn.text_pooling import POOLING, pooled
 from zoo.bert.layouts import CONFIG_FIELDS, IGNORED, TIED, TORCH_NAMES
 from zoo.bert.model import (
     CLASSIFIER,
@@ -14,7 +15,6 @@ from zoo.bert.model import (
     inputs,
     max_tokens,
 )
-from zoo.bert.pooling import POOLING, pooled
 
 __all__ = [
     "CLASSIFIER",

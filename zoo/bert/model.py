@@ -19,19 +19,19 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
-from zoo._nn.tokens import flattened, like_ids, token_ids
-from zoo._registry.entry import Input
-from zoo.bert.heads import Pooler, PretrainingHeads
-from zoo.bert.layers import Embeddings, Encoder, Settings
-from zoo.bert.layers import positions as token_positions
-from zoo.bert.layers import settings as checked_settings
-from zoo.bert.pooling import (
+from zoo._nn.text_pooling import (
     Pooling,
     Projection,
     checked_pooling,
     checked_projections,
     embedding,
 )
+from zoo._nn.tokens import flattened, like_ids, token_ids
+from zoo._registry.entry import Input
+from zoo.bert.heads import Pooler, PretrainingHeads
+from zoo.bert.layers import Embeddings, Encoder, Settings
+from zoo.bert.layers import positions as token_positions
+from zoo.bert.layers import settings as checked_settings
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {

@@ -11,10 +11,10 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
+from zoo._nn.text_pooling import Vectors
 from zoo._nn.tokens import flattened, like_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.bert.parts import Sizes
-from zoo.bert.pooling import Pooling, Projection, checked_pooling, checked_projections, embedding
 
 # The contract of the families that are made of this encoder; see zoo/_registry/family.py.
 HEAD, NECK = ("classifier",), ("neck",)
@@ -81,20 +81,6 @@ class Parts(NamedTuple):
         }
 
 
-class Vectors(NamedTuple):
-    """The head "embedding": how states become a vector.
-
-    Attributes:
-        pooling: One of POOLING, or several.
-        projections: Dense layers after it.
-        normalize: If true, vectors are scaled to length 1.
-    """
-
-    pooling: Pooling
-    projections: tuple[Projection, ...]
-    normalize: bool
-
-
 class TextEncoder(nn.Module):
     """A family's encoder and one of its heads."""
 
@@ -133,10 +119,7 @@ class TextEncoder(nn.Module):
             dtype=self.dtype,
             kernel_init=nn.initializers.normal(0.02),
         )
-        self.projections = [
-            nn.Dense(each.features, use_bias=each.use_bias, dtype=self.dtype)
-            for each in self.vectors.projections
-        ]
+        self.projections = self.vectors.build(self.dtype)
 
     def __call__(
         self,
@@ -188,7 +171,7 @@ class TextEncoder(nn.Module):
         if head in ("masked_lm", "causal_lm"):
             return TextOutput(logits=self.words(states, self.base.words()))
         if head == "embedding":
-            return TextOutput(embeddings=self._embedding(states, mask))
+            return TextOutput(embeddings=self.vectors.apply(self.projections, states, mask))
         assert self.neck is not None  # all other heads have one
         x = self.neck(states, mask, train=train)
         if head == "pooler":
@@ -202,14 +185,6 @@ class TextEncoder(nn.Module):
         if head == "question_answering":
             return TextOutput(start_logits=logits[..., 0], end_logits=logits[..., 1])
         return TextOutput(logits=logits.reshape(shape[:2]) if head == "multiple_choice" else logits)
-
-    def _embedding(self, states: jax.Array, mask: jax.Array | None) -> jax.Array:
-        vectors = self.vectors
-        layers = [
-            (layer, each.activation)
-            for layer, each in zip(self.projections, vectors.projections, strict=True)
-        ]
-        return embedding(states, mask, vectors.pooling, layers, normalize=vectors.normalize)
 
 
 def inputs(module: TextEncoder, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
@@ -247,6 +222,6 @@ def text_encoder(
         sizes=sizes,
         head=head,
         num_classes=num_classes,
-        vectors=Vectors(checked_pooling(pooling), checked_projections(projections), normalize),
+        vectors=Vectors.of(pooling, projections, normalize=normalize),
         dtype=dtype,
     )

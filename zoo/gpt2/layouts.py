@@ -66,5 +66,6 @@ CONFIG_FIELDS = {
             *_SUMMARY,
         ),
         classifies=True,
+        embeds=True,
     )
 }

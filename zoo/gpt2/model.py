@@ -4,7 +4,7 @@ Radford et al., https://cdn.openai.com/better-language-models/language_models_ar
 the attributes have the names of the Hub's files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
+from zoo._nn.text_pooling import Vectors
 from zoo._nn.tokens import check_length, flattened, last_columns, like_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.gpt2.layers import Block, Context, Settings, Summary
@@ -41,6 +42,7 @@ TASKS = {
     "double_heads": "text-generation",
     "classification": "text-classification",
     "token_classification": "token-classification",
+    "embedding": "sentence-similarity",
     "question_answering": "question-answering",
 }
 END_TOKEN = "<|endoftext|>"
@@ -56,6 +58,7 @@ class GPT2(nn.Module):
     embedding_dropout: float
     head: str
     num_classes: int = 2
+    vectors: Vectors = Vectors()
     pad_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
     classifier_dropout: float = 0.1
@@ -75,6 +78,7 @@ class GPT2(nn.Module):
         self.classifier = dense(self.num_classes)
         self.dropout = nn.Dropout(self.classifier_dropout)
         self.qa_outputs = dense(2)
+        self.projections = self.vectors.build(self.dtype)
         self.multiple_choice_head = Summary(settings, self.summary_dropout)
 
     def __call__(
@@ -129,6 +133,8 @@ class GPT2(nn.Module):
         """Returns what the head makes of the states."""
         if self.head == "lm":
             return TextOutput(logits=self.wte.attend(states))
+        if self.head == "embedding":
+            return TextOutput(embeddings=self.vectors.apply(self.projections, states, mask))
         if self.head == "classification":
             last = last_columns(ids, mask, self.pad_token_id)[:, None, None]
             return TextOutput(logits=self.score(jnp.take_along_axis(states, last, 1)[:, 0]))
@@ -220,6 +226,9 @@ def create(
     eos_token_id: int | Sequence[int] | None = None,
     head: str = "lm",
     num_classes: int = 2,
+    pooling: str | Sequence[str] = "lasttoken",
+    projections: Sequence[Mapping[str, Any]] = (),
+    normalize: bool = False,
     scan: bool = False,
     remat: bool = False,
     dtype: DTypeLike | None = None,
@@ -245,10 +254,15 @@ def create(
         pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
             token that is another one, and that the mask keeps.
         eos_token_id: Ids of the tokens that end a text, which `generate` then stops at.
-        head: "lm" for logits of the next token, "none" for hidden states, "classification" and
-            "token_classification" for logits of classes, "question_answering" for those of an answer's start
-            and end, "double_heads" for logits of the next token and one for each choice.
+        head: "lm" for logits of the next token, "none" for hidden states, "embedding" for a vector of each
+            text, "classification" and "token_classification" for logits of classes, "question_answering" for
+            those of an answer's start and end, "double_heads" for logits of the next token and one for each
+            choice.
         num_classes: Number of logits of the heads "classification" and "token_classification".
+        pooling: Reduction of states to the vector of the head "embedding", one of zoo.bert.POOLING, or
+            several that are concatenated.
+        projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
+        normalize: Whether to scale these vectors to length 1.
         scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
         remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
@@ -280,6 +294,7 @@ def create(
         embedding_dropout=embedding_dropout,
         head=head,
         num_classes=num_classes,
+        vectors=Vectors.of(pooling, projections, normalize=normalize),
         pad_token_id=pad_token_id,
         eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
         classifier_dropout=classifier_dropout,

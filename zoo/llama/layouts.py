@@ -175,6 +175,7 @@ def _fields(
     return ConfigFields(
         keywords={**_SIZES, **named, **keywords},
         classifies=True,
+        embeds=True,
         read=lambda config: read({**_ABSENT, **absent, **config}),
         **{
             "heads": _heads(prefix),

@@ -18,6 +18,7 @@ from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices, check_options
 from zoo._nn.outputs import TextOutput
 from zoo._nn.rope import Rope, parsed
+from zoo._nn.text_pooling import Vectors
 from zoo._nn.tokens import check_length, last_columns, like_ids, token_ids
 from zoo.llama.layers import NORMALIZATIONS, NORMS, QK_NORMS, Block, Context, Settings
 
@@ -36,6 +37,7 @@ TASKS = {
     "lm": "text-generation",
     "classification": "text-classification",
     "token_classification": "token-classification",
+    "embedding": "sentence-similarity",
 }
 HEADS = (*TASKS, "none")
 LAYER_TYPES = ("full_attention", "sliding_attention")
@@ -59,6 +61,7 @@ class Llama(nn.Module):
     logits_cap: float | None
     head: str
     num_classes: int = 2
+    vectors: Vectors = Vectors()
     pad_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
     classifier_dropout: float = 0.1
@@ -73,6 +76,7 @@ class Llama(nn.Module):
         self.lm_head = settings.dense(self.vocab_size, bias=False)
         self.score = settings.dense(self.num_classes, bias=self.head == "token_classification")
         self.dropout = nn.Dropout(self.classifier_dropout)
+        self.projections = self.vectors.build(self.dtype)
 
     def __call__(
         self,
@@ -108,6 +112,8 @@ class Llama(nn.Module):
         places = jnp.arange(length)[None] if places is None else places
         contexts = self._contexts(places, places.max() + 1, key_mask(mask), 0, length)
         x, _ = self._states(ids, contexts, None, train=train)
+        if self.head == "embedding":
+            return TextOutput(embeddings=self.vectors.apply(self.projections, x, mask))
         if self.head == "classification":
             last = last_columns(ids, mask, self.pad_token_id)[:, None, None]
             return TextOutput(logits=self.score(jnp.take_along_axis(x, last, 1)[:, 0]))
@@ -244,6 +250,9 @@ def create(
     eos_token_id: int | Sequence[int] | None = None,
     head: str = "lm",
     num_classes: int = 2,
+    pooling: str | Sequence[str] = "lasttoken",
+    projections: Sequence[Mapping[str, Any]] = (),
+    normalize: bool = False,
     scan: bool = False,
     remat: bool = False,
     dtype: DTypeLike | None = None,
@@ -284,9 +293,13 @@ def create(
         pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
             token that is another one, and that the mask keeps.
         eos_token_id: Ids of the tokens that end a text, which `generate` then stops at.
-        head: "lm" for logits of the next token, "none" for hidden states, "classification" and
-            "token_classification" for logits of classes.
+        head: "lm" for logits of the next token, "none" for hidden states, "embedding" for a vector of each
+            text, "classification" and "token_classification" for logits of classes.
         num_classes: Number of logits of the heads "classification" and "token_classification".
+        pooling: Reduction of states to the vector of the head "embedding", one of zoo.bert.POOLING, or
+            several that are concatenated.
+        projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
+        normalize: Whether to scale these vectors to length 1.
         scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
         remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
@@ -352,6 +365,7 @@ def create(
         logits_cap=logits_cap,
         head=head,
         num_classes=num_classes,
+        vectors=Vectors.of(pooling, projections, normalize=normalize),
         pad_token_id=pad_token_id,
         eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
         classifier_dropout=classifier_dropout,

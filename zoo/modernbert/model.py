@@ -16,8 +16,8 @@ from zoo._nn.attention import key_mask
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS, check_activation
 from zoo._nn.options import check_choices, check_options
+from zoo._nn.text_pooling import pooled
 from zoo.bert.parts import Sizes
-from zoo.bert.pooling import pooled
 from zoo.bert.text_encoder import Parts, TextEncoder, text_encoder
 from zoo.modernbert.layers import Embeddings, Layer, Settings, View
 from zoo.modernbert.layouts import layer_types as every_third

@@ -10,7 +10,7 @@ import converters
 import zoo
 from tests.equivalence import randomise, state_dict
 from tests.reference import text_models
-from tests.zoo.loading.test_transformers_config import BERT, CLIP, sentences, write
+from tests.zoo.loading.test_transformers_config import BERT, CLIP, GPT2, sentences, write
 from zoo._loading.resolve import resolve
 from zoo._loading.text_settings import text_settings
 
@@ -227,6 +227,20 @@ def test_early_versions_named_a_file_after_the_architecture(tmp_path):
     sentences(directory, ["Transformer", "Pooling"], pooling_mode_mean_tokens=True)
     (directory / "sentence_distilbert_config.json").write_text('{"max_seq_length": 9}')
     assert text_settings(resolve(str(directory))).max_length == 9
+
+
+def test_a_decoder_gives_the_state_of_its_last_token(tmp_path):
+    twin = randomise(text_models.gpt2("GPT2Model")).float()
+    config = {**GPT2, "architectures": ["GPT2Model"]}
+    directory = write(tmp_path / "gpt2", config, state_dict(twin))
+    plain = zoo.load(directory, pretrained=True, head="none")
+    assert zoo.info(directory).config["head"] == "none"
+    sentences(directory, ["Transformer", "Pooling", "Dense", "Normalize"], pooling_mode_lasttoken=True)
+    kernel, bias = dense(directory, "2_Dense", "model.safetensors", activation_function="torch.nn.Tanh")
+    states = np.asarray(plain(IDS, MASK).last_hidden_state)
+    last = np.stack([each[length - 1] for each, length in zip(states, LENGTHS, strict=True)])
+    wanted = np.tanh(last @ kernel.T + bias)
+    assert close(embeddings(directory), wanted / np.linalg.norm(wanted, axis=1, keepdims=True))
 
 
 def test_a_clip_model_is_read_in_its_folder_with_its_pictures(tmp_path):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.layers import ACTIVATIONS
@@ -27,6 +28,41 @@ class Projection(NamedTuple):
     features: int
     activation: str = "tanh"
     use_bias: bool = True
+
+
+class Vectors(NamedTuple):
+    """The head "embedding": how the states of a text's tokens become its vector.
+
+    Attributes:
+        pooling: One of POOLING, or several.
+        projections: Dense layers after it.
+        normalize: If true, vectors are scaled to length 1.
+    """
+
+    pooling: Pooling = "mean"
+    projections: tuple[Projection, ...] = ()
+    normalize: bool = False
+
+    @classmethod
+    def of(
+        cls, pooling: str | Sequence[str], projections: Sequence[Mapping[str, Any]], *, normalize: bool
+    ) -> "Vectors":
+        """Returns what the keywords of `create` say.
+
+        Raises:
+            ZooError: no such pooling or activation.
+        """
+        return cls(checked_pooling(pooling), checked_projections(projections), normalize)
+
+    def build(self, dtype: DTypeLike | None) -> list[nn.Dense]:
+        """Builds the dense layers, for the attribute `projections` of a module."""
+        return [nn.Dense(each.features, use_bias=each.use_bias, dtype=dtype) for each in self.projections]
+
+    def apply(self, layers: Sequence[nn.Dense], states: jax.Array, mask: jax.Array | None) -> jax.Array:
+        """(batch, length, width) states and the result of `build` -> a vector for each text."""
+        activations = [each.activation for each in self.projections]
+        steps = [*zip(layers, activations, strict=True)]
+        return embedding(states, mask, self.pooling, steps, normalize=self.normalize)
 
 
 def checked_pooling(pooling: str | Sequence[str]) -> Pooling:
