@@ -39,6 +39,11 @@ def read(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def write(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the attributes with no padding token, since transformers' own is none of a small vocabulary."""
+    return {**config, "pad_token_id": None}
+
+
 def layer_types(depth: int, every: int) -> tuple[str, ...]:
     """Returns the kind of attention in each layer, of which the first and every so many are global."""
     return tuple("sliding_attention" if index % every else "full_attention" for index in range(depth))
@@ -102,5 +107,6 @@ CONFIG_FIELDS = {
         classifies=True,
         embeds=True,
         read=read,
+        write=write,
     ),
 }
