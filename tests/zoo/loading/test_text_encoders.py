@@ -1,5 +1,6 @@
 """Encoders of text as transformers saves them: every class against transformers' own, in float64."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ from tests.equivalence import randomise
 from tests.reference import published
 from tests.reference.rotary_models import float64_only
 from tests.reference.text_models import OUTPUTS
-from tests.zoo.loading.test_transformers_config import entry_of
+from tests.zoo.loading.test_transformers_config import entry_of, sentences
+from tests.zoo.preprocessing.test_text import add_tokenizer
 from zoo import mpnet
 from zoo.deberta.layers import indices
 
@@ -63,8 +65,8 @@ def outputs(found: Any) -> dict[str, np.ndarray]:
     return {name: np.asarray(getattr(found, name)) for name in names}
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_what_transformers_saves_loads_and_computes_the_same(name: str, tmp_path: Any) -> None:
+def saved(name: str, directory: Path, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
+    """A small random model of a class, which transformers has saved."""
     published.declare_operators()
     import transformers
 
@@ -75,9 +77,15 @@ def test_what_transformers_saves_loads_and_computes_the_same(name: str, tmp_path
     # Where there is a choice, that whose softmax is in float64.
     config._attn_implementation = "sdpa" if cls._supports_sdpa else "eager"
     with float64_only():
-        twin = randomise(cls(config)).eval()
+        twin = randomise(cls(config)).eval().to(dtype)
     twin.tie_weights()
-    twin.save_pretrained(tmp_path)
+    twin.save_pretrained(directory)
+    return twin
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_transformers_saves_loads_and_computes_the_same(name: str, tmp_path: Path) -> None:
+    twin = saved(name, tmp_path)
     inputs = (IDS[None], MASK[None]) if name.endswith("MultipleChoice") else (IDS, MASK)
     with torch.no_grad(), float64_only():
         theirs = outputs(twin(*map(torch.from_numpy, inputs)))
@@ -133,3 +141,26 @@ def test_deberta_says_positions_in_words_or_lists_and_defaults_as_none() -> None
         entry_of({**said, **heads, "attention_head_size": 4})
     with pytest.raises(zoo.ManifestError, match="norm_rel_ebd: 'batch_norm'; expected true or false"):
         entry_of({**said, "norm_rel_ebd": "batch_norm"})
+
+
+@pytest.mark.parametrize("name", ["MPNetModel", "ModernBertModel"])
+def test_vectors_of_texts_are_means_of_states(name: str, tmp_path: Path) -> None:
+    twin = saved(name, tmp_path, torch.float32)
+    sentences(add_tokenizer(tmp_path), ["Transformer", "Pooling"], pooling_mode_mean_tokens=True)
+    found = zoo.embed(tmp_path, ["w3 w4 w5", "w7"])
+    ids = [zoo.tokenizer(tmp_path).encode(text).ids for text in ("w3 w4 w5", "w7")]
+    with torch.no_grad():
+        wanted = [twin(torch.tensor([each])).last_hidden_state[0].mean(0).numpy() for each in ids]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["Electra", "DebertaV2"])
+def test_texts_are_classified(prefix: str, tmp_path: Path) -> None:
+    twin = saved(f"{prefix}ForSequenceClassification", tmp_path, torch.float32)
+    tokens = zoo.tokenizer(add_tokenizer(tmp_path)).encode("w3 w4", "w5")
+    with torch.no_grad():
+        ids, types = (torch.tensor([each]) for each in (tokens.ids, tokens.type_ids))
+        wanted = torch.softmax(twin(ids, token_type_ids=types).logits[0], -1).numpy()
+    ((first, *_),) = zoo.predict(tmp_path, [("w3 w4", "w5")])
+    assert str(first[0]).endswith(str(wanted.argmax()))
+    assert abs(first[1] - wanted.max()) < 1e-5
