@@ -50,6 +50,7 @@ from ._errors import ZooError as ZooError
 from ._inference.chat import chat as chat
 from ._inference.chat import stream as stream
 from ._inference.classify import classify as classify
+from ._inference.compilation_cache import compilation_cache as compilation_cache
 from ._inference.embed import embed as embed
 from ._inference.features import feature_gradients as feature_gradients
 from ._inference.features import features as features

@@ -16,7 +16,7 @@ NAMES = [
     *("predict", "classify", "embed", "generate", "stream", "chat", "apply_chat_template"),
     *("fsdp", "tensor_parallel", "predict_all", "merge_adapter", "quantize"),
     *("BatchNorm", "convert", "to_torch", "verify", "write_golden"),
-    *("compiler_options", "fold_batch_norm", "unfold_batch_norm"),
+    *("compilation_cache", "compiler_options", "fold_batch_norm", "unfold_batch_norm"),
     *("ManifestError", "PublishError", "UnknownModelError", "WeightsError", "ZooError"),
 ]
 

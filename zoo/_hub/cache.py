@@ -5,6 +5,7 @@
     commits/<key>           the commit of a repository, where the manifest has none
     seen/<device>-<inode>   the state of files that are read by slices at the time they were hashed
     <data set>/<file>       files of a data set, as its mirrors give them
+    compiled/               programs that XLA has compiled; JAX's own files
 
 A key is the hash of an address. In the directory of a file, in either cache, there may be:
 

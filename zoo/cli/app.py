@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from zoo import _package
+from zoo._inference import compilation_cache
 from zoo.cli import console
 from zoo.cli.settings import TrainingVerb
 from zoo.cli.verbs import Lazy, Verbs
@@ -82,6 +83,7 @@ def main() -> None:
     """Runs the command line; the console script."""
     # What was imported stays to the end; to search it for garbage then would take a third of a second.
     gc.freeze()
+    compilation_cache.set_environment()
     sys.stdin = sys.stdin or io.TextIOWrapper(io.BytesIO())  # closed by who started it
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("zoo: %(message)s"))
