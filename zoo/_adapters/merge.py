@@ -54,10 +54,11 @@ def merge_adapter(
     model = model_of(model)
     entry, read = record_of(model), files.read(adapter, revision, token)
     wanted = changes(read.name, read.config, read.tensors)
-    wanted = replace(wanted, whole=_untied(read.name, entry, wanted.whole))
     known = places.layouts(model)
+    tied = _tied(entry, {name for layout in known.values() for name in layout})
+    wanted = replace(wanted, whole=_untied(read.name, tied, wanted.whole))
     found = places.found(entry, known, wanted.names)
-    _check_heads(read.name, model, wanted, {name for layout in known.values() for name in layout})
+    _check_heads(read.name, model, tied, wanted)
     arrays = flatten(model.variables)
     made: dict[str, Any] = {}
     for link, names in _by_link(found).items():
@@ -116,15 +117,22 @@ def _changed(name: str, place: Place, tensor: np.ndarray, wanted: Changes) -> np
     return tensor
 
 
-def _untied(name: str, entry: Entry, whole: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _tied(entry: Entry, known: Collection[str]) -> dict[str, str]:
+    """Returns the family's tied tensors that a model does not have apart, each with the other one's end."""
+    tied = families.family(entry).tied if entry.family else {}
+    apart = {end for end in tied if any(f".{name}".endswith(f".{end}") for name in known)}
+    return {end: owner for end, owner in tied.items() if end not in apart}
+
+
+def _untied(name: str, tied: Mapping[str, str], whole: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the tensors without those that the model has once, under another name.
 
     Raises:
         WeightsError: they differ from that one.
     """
     kept = dict(whole)
-    for tied, owner in families.family(entry).tied.items() if entry.family else ():
-        for each in [key for key in kept if f".{key}".endswith(f".{tied}")]:
+    for end, owner in tied.items():
+        for each in [key for key in kept if f".{key}".endswith(f".{end}")]:
             others = [key for key in kept if f".{key}".endswith(f".{owner}")]
             if not others or not np.array_equal(kept[each], kept[others[0]]):
                 raise WeightsError(
@@ -135,7 +143,7 @@ def _untied(name: str, entry: Entry, whole: Mapping[str, np.ndarray]) -> dict[st
     return kept
 
 
-def _check_heads(name: str, model: Model, wanted: Changes, known: Collection[str]) -> None:
+def _check_heads(name: str, model: Model, tied: Mapping[str, str], wanted: Changes) -> None:
     """Checks that no embedding changes that is the head's matrix, too: PEFT trains it in one of its places.
 
     Raises:
@@ -144,10 +152,9 @@ def _check_heads(name: str, model: Model, wanted: Changes, known: Collection[str
     family = families.family(record_of(model))
     if family.tasks.get(str(getattr(model.module, "head", None))) not in TOKEN_TASKS:
         return
-    for tied, owner in family.tied.items():
-        apart = any(f".{each}".endswith(f".{tied}") for each in known)
+    for owner in tied.values():
         for each in wanted.factors:
-            if not apart and f".{each}".endswith(f".{owner}"):
+            if f".{each}".endswith(f".{owner}"):
                 raise WeightsError(
                     f"{name!r} has low-rank matrices for {each} alone, which is the matrix of the head, too, "
                     "and not changed there: the model that was trained has no merged weights."

@@ -26,6 +26,19 @@ RESNET = {
     "depths": [1, 1],
     "num_labels": 4,
 }
+LLAMA = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 40,
+    "max_position_embeddings": 40,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
 IMAGES = RNG.normal(size=(2, 3, 40, 36))
 C_ATTN, C_PROJ = "transformer.h.0.attn.c_attn", "transformer.h.1.attn.c_proj"  # the second is square
 QUERY, DENSE = "bert.encoder.layer.0.attention.self.query", "bert.encoder.layer.1.output.dense"
@@ -138,6 +151,21 @@ def test_layers_that_were_trained_whole_take_the_place_of_new_ones(base, tmp_pat
     assert np.array_equal(made.variables["params"]["classifier"]["kernel"], kernel.T.astype("f4"))
     assert np.array_equal(made.variables["params"]["classifier"]["bias"], bias.astype("f4"))
     assert (made.entry.weights, made.entry.layout) == (None, None)
+
+
+def test_a_head_of_its_own_is_merged_apart_from_the_embeddings(tmp_path):
+    model = zoo.load(write(tmp_path / "base", LLAMA, {}))
+    down, up, table = (RNG.normal(size=shape).astype("f4") for shape in ((3, 24), (50, 3), (50, 24)))
+    tensors = {
+        "base_model.model.lm_head.lora_A.weight": down,
+        "base_model.model.lm_head.lora_B.weight": up,
+        "base_model.model.model.embed_tokens.weight": table,
+    }
+    directory = low_rank.write(tmp_path / "adapter", tensors, low_rank.CONFIG)
+    made = zoo.merge_adapter(model, directory).variables["params"]
+    kernel = model.variables["params"]["lm_head"]["kernel"] + 4 * (up @ down).T
+    np.testing.assert_allclose(made["lm_head"]["kernel"], kernel, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(made["embed_tokens"]["embedding"], table)
 
 
 A = {"base_model.model.h.0.attn.c_attn.lora_A.weight": np.ones((3, 24))}
