@@ -14,6 +14,7 @@ from . import electra as electra
 from . import eva as eva
 from . import googlenet as googlenet
 from . import gpt2 as gpt2
+from . import gpt_neox as gpt_neox
 from . import inception as inception
 from . import llama as llama
 from . import lpips as lpips
@@ -26,6 +27,7 @@ from . import mobile as mobile
 from . import mobilenet as mobilenet
 from . import modernbert as modernbert
 from . import mpnet as mpnet
+from . import opt as opt
 from . import regnet as regnet
 from . import resnet as resnet
 from . import segformer as segformer

@@ -16,6 +16,8 @@ SIZES = {
     "kv_heads": 2,
     "feed_forward": 40,
 }
+PLAIN = {name: value for name, value in SIZES.items() if name != "kv_heads"}
+NOTHING = {"dropout": 0.0}
 ROPE = {
     "rope_type": "llama3",
     "rope_theta": 100.0,
@@ -71,5 +73,50 @@ CASES = {
         ),
         TOKENS,
         layout="transformers_model",
+    ),
+    "gpt_neox": Case(
+        "gpt_neox",
+        {**PLAIN, "rope": {"partial_rotary_factor": 0.5}},
+        partial(decoder, "GPTNeoXForCausalLM", rope_parameters={"partial_rotary_factor": 0.5}),
+        TOKENS,
+        layout="transformers_5",
+    ),
+    "opt": Case(
+        "opt",
+        {**PLAIN, "embedding_width": 16, "norm_first": False, "head": "none", **NOTHING},
+        partial(
+            decoder,
+            "OPTModel",
+            do_layer_norm_before=False,
+            word_embed_proj_dim=16,
+            dropout=0.0,
+        ),
+        TOKENS,
+        layout="transformers_model",
+    ),
+}
+DROPOUT_CASES = {
+    "gpt_neox": Case(
+        "gpt_neox",
+        {**PLAIN, "dropout": 0.2, "attention_dropout": 0.2},
+        partial(decoder, "GPTNeoXForCausalLM", hidden_dropout=0.2, attention_dropout=0.2),
+        TOKENS,
+        layout="transformers_5",
+    ),
+    "opt": Case(
+        "opt",
+        {**PLAIN, "dropout": 0.2, "attention_dropout": 0.2, "head": "none"},
+        partial(
+            decoder, "OPTModel", dropout=0.2, attention_dropout=0.2
+        ),
+        TOKENS,
+        layout="transformers_model",
+    ),
+    "llama": Case(
+        "llama",
+        {**PLAIN, "kv_heads": 2, "attention_dropout": 0.2},
+        partial(decoder, "LlamaForCausalLM", num_key_value_heads=2, attention_dropout=0.2),
+        TOKENS,
+        layout="transformers",
     ),
 }

@@ -36,7 +36,10 @@ def plain(name: str, parent: Any = None, **options: Any) -> Any:
     cls = getattr(transformers, name)
     ids = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     # "eager" alone caps products, and in float64 its softmax is, too.
-    config = cls.config_class(**SIZES | ids | {"attn_implementation": "sdpa"} | options)
+    said = SIZES | ids | {"attn_implementation": "sdpa"} | options
+    if cls.config_class.model_type == "opt":  # has another name
+        said["ffn_dim"] = said.pop("intermediate_size")
+    config = cls.config_class(**said)
     with wide():
         return (parent or cls)(config)
 

@@ -63,6 +63,13 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3": ("Phi3ForCausalLM", GROUPED),
     "phi3, long": ("Phi3Model", {"original_max_position_embeddings": 10, "rope_parameters": LONG}),
     "stablelm": ("StableLmForCausalLM", {"hidden_size": 32, "use_qkv_bias": True, **GROUPED}),
+    "gpt_neox": ("GPTNeoXForCausalLM", {"use_parallel_residual": False}),
+    "gpt_neox, tokens": ("GPTNeoXForTokenClassification", {"num_labels": 3}),
+    "opt": ("OPTForCausalLM", {}),
+    "opt, no biases": (
+        "OPTForSequenceClassification",
+        {"enable_bias": False, "layer_norm_elementwise_affine": False, "pad_token_id": 0, "num_labels": 3},
+    ),
     "llama, yarn": ("LlamaModel", {"rope_parameters": YARN}),
 }
 

@@ -81,6 +81,29 @@ def check_length(length: int, most: int) -> None:
         )
 
 
+def decoder_arguments(
+    input_ids: ArrayLike,
+    attention_mask: ArrayLike | None,
+    token_type_ids: None,
+    position_ids: ArrayLike | None,
+    *,
+    vocab_size: int,
+    max_length: int,
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """Returns what a decoder without types of tokens is called with: ids, mask, and positions.
+
+    Raises:
+        ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
+            model lacks.
+    """
+    if token_type_ids is not None:
+        raise ZooError("token_type_ids are given, and the model has no types of tokens; leave them out.")
+    ids = token_ids(input_ids, vocab_size)
+    check_length(ids.shape[1], max_length)
+    places = None if position_ids is None else token_ids(position_ids, max_length, name="position_ids")
+    return ids, like_ids(attention_mask, ids, "attention_mask"), like_ids(places, ids, "position_ids")
+
+
 def last_columns(ids: jax.Array, mask: jax.Array | None, pad_token_id: int | None) -> jax.Array:
     """(batch,) columns of the last tokens that are no padding, by the mask and by the padding token."""
     kept = jnp.ones(ids.shape, bool) if mask is None else mask.astype(bool)

@@ -19,7 +19,7 @@ from zoo._nn.options import check_choices, check_options
 from zoo._nn.outputs import TextOutput
 from zoo._nn.rope import Rope, parsed
 from zoo._nn.text_pooling import Vectors
-from zoo._nn.tokens import check_length, last_columns, like_ids, token_ids
+from zoo._nn.tokens import decoder_arguments, last_columns
 from zoo.llama.layers import NORMALIZATIONS, NORMS, QK_NORMS, Block, Context, Settings
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
@@ -100,15 +100,15 @@ class Llama(nn.Module):
             ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
                 model lacks.
         """
-        check_options(("token_type_ids", token_type_ids, token_type_ids is None, "None, there are no types"))
-        ids = token_ids(input_ids, self.vocab_size)
-        length = ids.shape[1]
-        check_length(length, self.max_length)
-        mask = like_ids(attention_mask, ids, "attention_mask")
-        given = (
-            None if position_ids is None else token_ids(position_ids, self.max_length, name="position_ids")
+        ids, mask, places = decoder_arguments(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            vocab_size=self.vocab_size,
+            max_length=self.max_length,
         )
-        places = like_ids(given, ids, "position_ids")
+        length = ids.shape[1]
         places = jnp.arange(length)[None] if places is None else places
         contexts = self._contexts(places, places.max() + 1, key_mask(mask), 0, length)
         x, _ = self._states(ids, contexts, None, train=train)
