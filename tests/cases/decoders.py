@@ -106,9 +106,7 @@ DROPOUT_CASES = {
     "opt": Case(
         "opt",
         {**PLAIN, "dropout": 0.2, "attention_dropout": 0.2, "head": "none"},
-        partial(
-            decoder, "OPTModel", dropout=0.2, attention_dropout=0.2
-        ),
+        partial(decoder, "OPTModel", dropout=0.2, attention_dropout=0.2),
         TOKENS,
         layout="transformers_model",
     ),

@@ -52,10 +52,10 @@ def decoder(name: str, **options: Any) -> nn.Module:
     class Output(getattr(transformers, name)):
         def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
             if self.dtype != torch.float64:
-                out = super().forward(input_ids, attention_mask)
+                out = super().forward(input_ids, attention_mask=attention_mask)
             else:
                 with wide():
-                    out = super().forward(input_ids, attention_mask)
+                    out = super().forward(input_ids, attention_mask=attention_mask)
             return out["logits"] if "logits" in out else out["last_hidden_state"]
 
     return plain(name, Output, **options)

@@ -88,7 +88,7 @@ def test_what_transformers_saves_is_loaded_with_its_outputs(name, options, tmp_p
     model = zoo.load(tmp_path / "it", pretrained=True)
     tokens = IDS * MASK  # by which transformers finds a text's last token
     with torch.no_grad(), wide():
-        expected = twin(torch.from_numpy(tokens), torch.from_numpy(MASK))[0].numpy()
+        expected = twin(torch.from_numpy(tokens), attention_mask=torch.from_numpy(MASK))[0].numpy()
     (found,) = jax.tree.leaves(jax.jit(lambda model: model(tokens, MASK))(model))
     assert difference(np.asarray(found), expected) <= FORWARD
 
