@@ -100,8 +100,13 @@ class Settings(NamedTuple):
 
     def norm(self) -> nn.LayerNorm:
         """Builds a layer norm."""
-        options = {"use_bias": self.affine, "use_scale": self.affine, "use_fast_variance": False}
-        return nn.LayerNorm(1e-5, self.dtype, **options)
+        return nn.LayerNorm(
+            epsilon=1e-5,
+            dtype=self.dtype,
+            use_bias=self.affine,
+            use_scale=self.affine,
+            use_fast_variance=False,
+        )
 
     def dense(self, features: int, *, bias: bool) -> nn.Dense:
         """Builds a dense layer."""
