@@ -42,6 +42,7 @@ from . import transformer as transformer
 from . import vae as vae
 from . import vgg as vgg
 from . import vit as vit
+from . import wav2vec2 as wav2vec2
 from . import whisper as whisper
 from ._adapters.merge import merge_adapter as merge_adapter
 from ._errors import ManifestError as ManifestError

@@ -43,8 +43,9 @@ def transcribe(
 ) -> None:
     """Write down speech of WAV files.
 
-    Prints the text of one file, or a row for each of several. Whisper reads 30 seconds at a time; longer files are cut into windows one after the other, without
-    timestamps. WAV files may have any rate and number of channels.
+    Prints the text of one file, or a row for each of several. Whisper reads 30 seconds at a time; longer
+    files are cut into windows one after the other, without timestamps. WAV files may have any rate and
+    number of channels.
     """
     from zoo._inference.transcribe import transcribed
 
