@@ -138,7 +138,7 @@ def test_of_entries_with_the_same_arrays_those_of_the_files_own_names_are_meant(
 
 def test_what_is_of_no_architecture_of_the_zoo_is_not_called_near_to_one():
     tensors = tensors_of(state_dict(published.timm_model("ghostnet_050")))
-    words = rf"fits these {len(tensors)} tensors, nor .* has the families alexnet, autoencoder_kl, bert,"
+    words = rf"fits these {len(tensors)} tensors, nor .* has the families (\w+, )*mobilenet,"
     with pytest.raises(zoo.ZooError, match=words):
         recognize.recognize(tensors)
 
