@@ -21,6 +21,9 @@ class ChatOptions(Options, total=False):
     template_variables: Mapping[str, Any] | None
 
 
+_OF_TEMPLATES = ChatOptions.__annotations__.keys() - Options.__annotations__.keys()
+
+
 def chat(model: Name | Model, messages: Sequence[Message], **options: Unpack[ChatOptions]) -> str:
     """Returns a chat model's answer to messages, without the special tokens around it.
 
@@ -37,11 +40,11 @@ def chat(model: Name | Model, messages: Sequence[Message], **options: Unpack[Cha
         ZooError: the model has no chat template, or this refuses the messages; or as `zoo.generate`.
     """
     of = subject(model)
-    prompt, others = _prompt(of, messages, options)
+    others = _without_templates(options)
     if others.get("num_return_sequences") not in (None, 1):
         raise ZooError("num_return_sequences= goes with zoo.generate: a chat has one answer; leave it out.")
     single: Options = {**others, "num_return_sequences": 1}
-    (answer,) = continued(of, [prompt], replies=True, **single)
+    (answer,) = continued(of, [prompt_of(of, messages, **options)], replies=True, **single)
     return answer
 
 
@@ -62,19 +65,24 @@ def stream(
     if isinstance(prompt, str):
         yield from streamed(of, prompt, **options)  # type: ignore[misc]
     else:
-        text, others = _prompt(of, prompt, options)
-        yield from streamed(of, text, replies=True, **others)
+        text = prompt_of(of, prompt, **options)
+        yield from streamed(of, text, replies=True, **_without_templates(options))
 
 
-def _prompt(of: Subject, messages: Sequence[Message], options: ChatOptions) -> tuple[str, Options]:
-    """Returns messages as the model's template writes them, and the options that are not the template's."""
-    others: Any = dict(options)
-    found = applied(
+def prompt_of(of: Subject, messages: Sequence[Message], **options: Unpack[ChatOptions]) -> str:
+    """Returns messages as the model's template writes them, with what begins an answer."""
+    return applied(
         checked(of).located,
         messages,
-        tools=others.pop("tools", None),
-        documents=others.pop("documents", None),
-        chat_template=others.pop("chat_template", None),
-        variables=others.pop("template_variables", None),
+        add_generation_prompt=True,
+        tools=options.get("tools"),
+        documents=options.get("documents"),
+        chat_template=options.get("chat_template"),
+        variables=options.get("template_variables"),
     )
-    return found, others
+
+
+def _without_templates(options: ChatOptions) -> Options:
+    """Returns the options that are not the template's."""
+    others: Any = {name: value for name, value in options.items() if name not in _OF_TEMPLATES}
+    return others  # type: ignore[no-any-return]

@@ -1,7 +1,6 @@
 """Prompts as arrays: checked, padded, and encoded where a model has an encoder."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import jax
@@ -47,7 +46,8 @@ def prompts_of(
 
     Args:
         model: With the head "lm".
-        input_ids: Token ids; lists of several lengths are padded, on the right for an encoder.
+        input_ids: Token ids; lists of several lengths are padded, on the right for an encoder. One of speech
+            takes (batch, frames, mel_bins) spectrograms instead.
         attention_mask: (batch, length), 1 for tokens to keep.
         decoder_input_ids: Token ids that a decoder begins with; by default its first token alone.
         fill: Token for the padding.
@@ -65,19 +65,24 @@ def prompts_of(
                 "decoder_input_ids out."
             )
         return Prompts(*_checked(module, *_padded(input_ids, attention_mask, fill, left=True)))
-    tokens, mask = _padded(input_ids, attention_mask, fill, left=False)
-    check_ids(module, tokens, mask)
-    begin: Ids = [[module.decoder_start_token_id]] * len(tokens)
+    context = _context(model, input_ids, attention_mask, fill)
+    count = len(jax.tree.leaves(context)[0])
+    begin: Ids = [[module.decoder_start_token_id]] * count
     texts = _checked(
         module, *_padded(begin if decoder_input_ids is None else decoder_input_ids, None, fill, left=True)
     )
-    if len(texts[0]) != len(tokens):
-        raise ZooError(f"{len(texts[0])} decoder_input_ids for {len(tokens)} prompts; expected one for each.")
-    return Prompts(*texts, _context(model, tokens, mask))
+    if len(texts[0]) != count:
+        raise ZooError(f"{len(texts[0])} decoder_input_ids for {count} prompts; expected one for each.")
+    return Prompts(*texts, context)
 
 
-def _context(model: Model, tokens: np.ndarray, mask: np.ndarray) -> Any:
-    """Returns what the encoder makes of its prompts."""
+def _context(model: Model, given: Ids, attention_mask: ArrayLike | None, fill: int) -> Any:
+    """Returns what the encoder makes of its prompts: token ids, or numbers as of a spectrogram."""
+    features = None if _are_lists(given) else np.asarray(given)
+    if features is not None and features.dtype.kind == "f" and attention_mask is None:
+        return _encoded(model, features)
+    tokens, mask = _padded(given, attention_mask, fill, left=False)
+    check_ids(model.module, tokens, mask)
     length, most = tokens.shape[1], model.module.max_length
     if length > most:
         raise ZooError(f"a prompt of {length} tokens; the model takes {most}: give a shorter one.")
@@ -85,9 +90,9 @@ def _context(model: Model, tokens: np.ndarray, mask: np.ndarray) -> Any:
     return _encoded(model, np.pad(tokens, room).astype(np.int32), np.pad(mask, room))
 
 
-@partial(jax.jit)
-def _encoded(model: Model, tokens: ArrayLike, mask: ArrayLike) -> Any:
-    return model(tokens, mask, method="context")
+@jax.jit
+def _encoded(model: Model, *inputs: ArrayLike) -> Any:
+    return model(*inputs, method="context")
 
 
 def _are_lists(input_ids: Ids) -> TypeGuard[Sequence[Sequence[int]]]:

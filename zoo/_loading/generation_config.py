@@ -52,6 +52,18 @@ _LACKED: Mapping[str, Mapping[str, Any]] = {
     "draws": {"epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "top_h": None, "typical_p": 1.0},
     "beams": {"diversity_penalty": 0.0, "num_beam_groups": 1, "renormalize_logits": False},
 }
+# Attributes of speech models, which are about their tasks and times rather than texts.
+_OF_SPEECH = frozenset(
+    {
+        "alignment_heads",
+        "is_multilingual",
+        "lang_to_id",
+        "max_initial_timestamp_index",
+        "median_filter_width",
+        "return_timestamps",
+        "task_to_id",
+    }
+)
 _KNOWN = {**_SAME, **_OTHERS, **_LACKED[""], **_LACKED["draws"], **_LACKED["beams"]}
 
 
@@ -65,7 +77,10 @@ def said(config: Mapping[str, Any], *, own_file: bool) -> dict[str, Any]:
     return {
         name: value
         for name, value in config.items()
-        if (_changes(name, value) if name in _KNOWN else own_file and not attributes.is_harmless(name, value))
+        if name not in _OF_SPEECH
+        and (
+            _changes(name, value) if name in _KNOWN else own_file and not attributes.is_harmless(name, value)
+        )
     }
 
 

@@ -62,7 +62,7 @@ def applied(
     located: Located,
     messages: Sequence[Message],
     *,
-    add_generation_prompt: bool = True,
+    add_generation_prompt: bool,
     tools: Sequence[Mapping[str, Any]] | None = None,
     documents: Sequence[Mapping[str, Any]] | None = None,
     chat_template: str | None = None,

@@ -25,7 +25,7 @@ VERBS = {
     "sample": Lazy("models", "sample", "Draw new images, in one picture with a row for each class."),
     "predict": Lazy("predict", "predict", "Classify images or texts, and print the likeliest classes."),
     "classify": Lazy("classify", "classify", "Find which of your labels fit pictures."),
-    "generate": Lazy("text", "generate", "Continue texts, and print them token by token."),
+    "generate": Lazy("generate", "generate", "Continue texts, and print them token by token."),
     "embed": Lazy("text", "embed", "Compute a vector for each text or picture."),
     "transcribe": Lazy("speech", "transcribe", "Write down speech of WAV files."),
     "convert": Lazy("convert", "convert", "Convert a PyTorch checkpoint to Flax weights, exactly."),

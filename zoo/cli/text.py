@@ -1,10 +1,10 @@
-"""The verbs `zoo generate` and `zoo embed`."""
+"""The verb `zoo embed`."""
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -14,82 +14,6 @@ from zoo._errors import ZooError
 from zoo._inference.subject import subject
 from zoo._loading.resolve import resolve
 from zoo.cli import console, inputs, modules
-
-SEPARATOR = "---"  # between texts, which have lines of their own
-
-
-def generate(
-    name: console.Name,
-    prompt: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PROMPT",
-            help="Beginning of the text; '-' is each line of standard input, and each is continued.",
-        ),
-    ] = None,
-    file: inputs.Lines = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--tokens",
-            "--max-new-tokens",
-            metavar="N",
-            min=1,
-            help="Largest number of tokens to add, as far as the model's longest text.  [default: 100]",
-        ),
-    ] = None,
-    temperature: Annotated[
-        float, typer.Option(metavar="T", min=0, help="Temperature of the draw; 0 takes the likeliest token.")
-    ] = 0.8,
-    top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Draw from this many of the likeliest tokens.")
-    ] = 50,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            min=0,
-            max=1,
-            help="Draw from the likeliest tokens whose probabilities add up to this, above 0.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random draw.")] = 0,
-    dtype: console.Dtype = None,
-    json: console.Json = False,
-) -> None:
-    """Continue texts, and print them token by token.
-
-    Several have a line of --- between them.
-    """
-    from zoo._inference.continue_texts import continued, streamed
-
-    options: Any = {
-        "max_new_tokens": tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-    }
-    if prompt is None and file is None:
-        inputs.check_given(None, None, "a prompt")
-    of = subject(name, dtype=dtype)
-    if file is None and prompt != inputs.STDIN and not json:
-        assert prompt is not None
-        for piece in streamed(of, prompt, **options):
-            print(piece, end="", flush=True)
-        print()
-        return
-    given = [] if prompt is None else [prompt]
-    prompts = (
-        given
-        if file is None and given != [inputs.STDIN]
-        else [*inputs.texts(given, file, f"generate {name}")]
-    )
-    found = continued(of, prompts, **options)
-    if json:
-        console.table(("prompt", "text"), zip(prompts, found, strict=True), json=True)
-    else:
-        print(*found, sep=f"\n{SEPARATOR}\n")
 
 
 def embed(
