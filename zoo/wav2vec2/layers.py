@@ -186,7 +186,7 @@ class NormedConv(nn.Module):
         """(batch, length, width) -> one longer where the kernel is even."""
         kernel = self.kernel * (self.scale / _norms(self.kernel))[:, None, None]
         x, kernel, bias = promote_dtype(x, kernel, self.bias, dtype=self.dtype)
-        out: jax.Array = jax.lax.conv_general_dilated(
+        out = jax.lax.conv_general_dilated(
             x,
             kernel,
             window_strides=(1,),
@@ -194,7 +194,8 @@ class NormedConv(nn.Module):
             dimension_numbers=("NWC", "WIO", "NWC"),
             feature_group_count=self.groups,
         )
-        return out + bias
+        biased: jax.Array = out + bias
+        return biased
 
 
 def _norms(kernel: jax.Array) -> jax.Array:
