@@ -10,7 +10,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from zoo._nn.attention import key_mask
@@ -31,6 +31,7 @@ from zoo.bert.text_encoder import (
     max_tokens,
     text_encoder,
 )
+from zoo.t5.relative import Buckets
 
 __all__ = [
     "CLASSIFIER",
@@ -82,7 +83,7 @@ TENSOR_PARALLEL = {
     "(query|key|value|intermediate/dense)/bias": ("model",),
     "output/dense/kernel": ("model", None),
 }
-_BUCKETS, _FARTHEST, _PADDING = 32, 128, 1
+_BUCKETS, _PADDING = Buckets(32, 128), 1
 CONFIG_FIELDS = {
     "mpnet": ConfigFields(
         keywords={
@@ -105,7 +106,7 @@ CONFIG_FIELDS = {
             "MPNetForQuestionAnswering": {"head": "question_answering"},
             "MPNetForMultipleChoice": {"head": "multiple_choice"},
         },
-        fixed={"relative_attention_num_buckets": _BUCKETS},
+        fixed={"relative_attention_num_buckets": _BUCKETS.number},
         fixed_for={"masked_lm": {"tie_word_embeddings": True}},
         layouts={
             "MPNetModel": "transformers_model",
@@ -128,7 +129,7 @@ class Encoder(nn.Module):
 
     def setup(self) -> None:
         self.relative_attention_bias = nn.Embed(
-            _BUCKETS,
+            _BUCKETS.number,
             self.layers.heads,
             self.layers.dtype,
             embedding_init=nn.initializers.normal(0.02),
@@ -141,20 +142,10 @@ class Encoder(nn.Module):
         return self.series.apply(self.layer, lambda layer, x: layer(x, mask, bias, train=train), x)
 
 
-def buckets(length: int) -> np.ndarray:
-    """Returns (length, length) buckets of how far each key is from each query, as T5 has them.
-
-    Half of them are for keys that follow their query; half of each are for a distance each, the others for
-    ranges that grow by a factor up to 128 tokens. In float32, as PyTorch: where one ends is a matter of
-    rounding.
-    """
-    distance = np.arange(length)[None] - np.arange(length)[:, None]
-    count, near = _BUCKETS // 2, np.abs(distance)
-    exact = count // 2
-    growth = np.log(np.maximum(near, 1).astype(np.float32) / exact) / np.float32(np.log(_FARTHEST / exact))
-    far = np.minimum(exact + (growth * (count - exact)).astype(int), count - 1)
-    found: np.ndarray = np.where(near < exact, near, far) + count * (distance > 0)
-    return found
+def buckets(length: int) -> jax.Array:
+    """Returns (length, length) buckets of how far each key is from each query; those behind it have half."""
+    columns = jnp.arange(length)
+    return _BUCKETS.of(columns, columns, both_sides=True)
 
 
 class Base(nn.Module):
