@@ -109,3 +109,26 @@ def test_texts_are_continued_as_transformers_continues_them(tmp_path):
     found = zoo.llama.generate(model, IDS, max_new_tokens=20, attention_mask=mask)
     assert len(np.unique(found[:, 13:])) > 5, "the texts say too little"
     np.testing.assert_array_equal(found, expected.numpy())
+
+
+def test_a_text_does_not_grow_beyond_where_all_positions_change():
+    model = zoo.Model(zoo.llama.create(rope={**LONG, "factor": 2.0}, max_length=40), {})
+    with pytest.raises(zoo.ZooError, match=r"7 tokens after a prompt of 4; beyond 10 tokens .* at most 6"):
+        zoo.llama.generate(model, IDS[:1, :4], max_new_tokens=7)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma3"])
+def test_transformers_opens_what_is_saved_for_it(kind, tmp_path):
+    import transformers
+
+    name, options = MODELS[kind]
+    twin = randomise(plain(name, **options), norms=0.5).eval()
+    twin.tie_weights()
+    twin.save_pretrained(tmp_path / "theirs")
+    zoo.save(zoo.load(tmp_path / "theirs", pretrained=True), tmp_path / "ours", format="transformers")
+    tokens = torch.from_numpy(IDS)
+    with torch.no_grad(), wide():
+        again = getattr(transformers, name).from_pretrained(
+            tmp_path / "ours", dtype=torch.float64, attn_implementation=twin.config._attn_implementation
+        )
+        assert torch.equal(again.eval()(tokens)[0], twin(tokens)[0])

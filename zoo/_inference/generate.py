@@ -95,6 +95,8 @@ def generated(
 ) -> NDArray[np.integer]:
     """Returns texts with what follows; see `generate`. The tokenizer is read where it is needed."""
     count = new_tokens(options, model.module.max_length, begun.tokens.shape[1])
+    if hasattr(model.module, "check_continuation"):
+        model.module.check_continuation(begun.mask.sum(1), count)
     if options["num_beams"] > 1:
         choices(options)  # refuses what is out of its range
         return beams.search(model, begun, options, count)

@@ -132,6 +132,7 @@ def _fields(
     *,
     absent: Mapping[str, Any],
     read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = with_rope,
+    write: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
     **others: Any,
 ) -> ConfigFields:
     """Returns the reading rules of a model_type.
@@ -141,14 +142,17 @@ def _fields(
         keywords: Attributes besides those of all.
         absent: Attribute -> its value where a file lacks it; null may mean another one.
         read: The attributes, those included -> the same as transformers 5 has them.
+        write: Attributes of keywords -> all that transformers has to read.
         others: Further fields.
     """
+    nulls = [name for name in (*_ABSENT, *absent) if name in _NULLS]
     named = {"layer_norm_eps" if "layer_norm_eps" in keywords else "rms_norm_eps": "epsilon"}
     return ConfigFields(
         keywords={**_SIZES, **named, **keywords},
         classifies=True,
         embeds=True,
         read=lambda config: read({**_ABSENT, **absent, **config}),
+        write=lambda config: write({**dict.fromkeys(nulls), **config}),
         **{
             "heads": _heads(prefix),
             "layouts": {f"{prefix}Model": "transformers_model", "": "transformers"},
@@ -157,6 +161,14 @@ def _fields(
     )
 
 
+# Attributes whose null says something where transformers has another default.
+_NULLS = (
+    "attn_logit_softcapping",
+    "eos_token_id",
+    "final_logit_softcapping",
+    "pad_token_id",
+    "sliding_window",
+)
 _ABSENT = {"num_hidden_layers": 32, "max_position_embeddings": 2048, "eos_token_id": 2}
 _CAUSAL = {"use_bidirectional_attention": False}
 _GEMMA = {"head_dim": 256, "tie_word_embeddings": True, "pad_token_id": 0, "eos_token_id": 1}

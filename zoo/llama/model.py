@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
 from zoo._nn.caches import Caches
 from zoo._nn.layer_stack import LayerStack
@@ -120,6 +121,27 @@ class Llama(nn.Module):
         if self.head == "token_classification":
             return TextOutput(logits=self.score(self.dropout(x, deterministic=not train)))
         return TextOutput(logits=self._logits(x)) if self.head == "lm" else TextOutput(last_hidden_state=x)
+
+    def check_continuation(self, lengths: np.ndarray, count: int) -> None:
+        """Checks that texts can grow with the keys that they have.
+
+        Args:
+            lengths: (batch,) lengths of the prompts.
+            count: Number of tokens that follow.
+
+        Raises:
+            ZooError: a text would come to a length at which positions of all its tokens are others.
+        """
+        for rope in self.ropes:
+            if rope.kind != "longrope":
+                continue
+            most = int(np.max(lengths, initial=0, where=lengths <= rope.trained))
+            if most and most + count > rope.trained:
+                raise ZooError(
+                    f"{count} tokens after a prompt of {most}; beyond {rope.trained} tokens this model has "
+                    f"other positions for the whole text: ask for at most {rope.trained - most}, and "
+                    "continue the result, or give a longer prompt."
+                )
 
     def extend(
         self,
