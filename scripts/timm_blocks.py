@@ -28,6 +28,7 @@ _ACTIVATIONS = {
     "Sigmoid": "sigmoid",
 }
 _SHRINKING = {"AvgPool2d": "average", "BlurPool2d": "blur"}
+_PADDING = {"reflect": "", "constant": "_zeros"}  # ends of the words for blurring
 # Further types of layers that `network` reads.
 _READ = {
     *("AdaptiveAvgPool2d", "BatchNorm2d", "BatchNormAct2d", "Conv2d", "Conv2dSame", "ConvNormAct", "Dropout"),
@@ -54,13 +55,20 @@ def network(module: torch.nn.Module) -> Model:
         "stages": [[*_stage(stage, activation)] for stage in own.blocks],
         "stem_channels": own.conv_stem.out_channels,
         "activation": activation,
-        "shrinking": _only({_SHRINKING[kind] for kind in kinds if kind in _SHRINKING} or {""}),
+        "shrinking": _only(
+            {_shrinking(each) for each in module.modules() if type(each).__name__ in _SHRINKING} or {""}
+        ),
         "layer_scale": _only(scales or {0.0}),
         "epsilon": _only({each.eps for each in norms}),
         "momentum": _only({each.momentum for each in norms}),
         "same_padding": "Conv2dSame" in kinds,
     }
     return Model("mobile", {**config, **_squeeze(module), **_last(own)})
+
+
+def _shrinking(layer: Any) -> str:
+    """Returns the zoo's word for what halves height and width."""
+    return _SHRINKING[type(layer).__name__] + _PADDING[getattr(layer, "pad_mode", "reflect")]
 
 
 def _squeeze(module: torch.nn.Module) -> dict[str, Any]:

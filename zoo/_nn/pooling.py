@@ -1,6 +1,7 @@
 """Pooling as PyTorch's: of windows that may reach over the edge, to outputs of a given size; flat maps."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -58,13 +59,17 @@ def halved(x: jax.Array) -> jax.Array:
     return out
 
 
-def blurred(x: jax.Array) -> jax.Array:
+def blurred(x: jax.Array, *, mode: str) -> jax.Array:
     """Averages 3x3 pixels with the weights 1, 2, 1 of each axis, and takes each second one.
 
-    Zhang, https://arxiv.org/abs/1904.11486, section 3; beyond the edge the image goes on as in a mirror.
+    Zhang, https://arxiv.org/abs/1904.11486, section 3.
+
+    Args:
+        x: (batch, height, width, channels)
+        mode: Word of `jnp.pad` for what is beyond the edge.
     """
     for axis in (1, 2):
-        x = jnp.pad(x, [(1, 1) if each == axis else (0, 0) for each in range(4)], mode="reflect")
+        x = jnp.pad(x, [(1, 1) if each == axis else (0, 0) for each in range(4)], mode=mode)
         size = x.shape[axis] - 2
         before, here, after = (
             jax.lax.slice_in_dim(x, start, start + size, 2, axis=axis) for start in range(3)
@@ -77,7 +82,8 @@ def blurred(x: jax.Array) -> jax.Array:
 SHRINKING: Mapping[str, Callable[[jax.Array], jax.Array] | None] = {
     "": None,
     "average": halved,
-    "blur": blurred,
+    "blur": partial(blurred, mode="reflect"),
+    "blur_zeros": partial(blurred, mode="constant"),
 }
 
 

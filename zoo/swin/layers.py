@@ -156,7 +156,9 @@ def log_offsets(window: Window, trained: Window) -> np.ndarray:
     """Returns the (offsets, 2) inputs of version 2's biases, computed in float32, as files keep them."""
     unit = np.maximum(np.array(trained) - 1, 1).astype(np.float32)
     scaled = offsets(window).astype(np.float32) / unit * np.float32(8)
-    logarithms: np.ndarray = np.log2(np.abs(scaled) + np.float32(1)) / np.float32(3)
+    # NumPy's logarithms in float32 are not the nearest numbers, as PyTorch's are.
+    exact = np.log2((np.abs(scaled) + np.float32(1)).astype(np.float64))
+    logarithms: np.ndarray = exact.astype(np.float32) / np.float32(3)
     logarithms *= np.sign(scaled)
     return logarithms
 
