@@ -25,6 +25,7 @@ from zoo._variables.tree import unflatten
 
 RNG = np.random.default_rng(0)
 TEXT = {"vocab_size": 48, "max_length": 16, "width": 32, "depth": 2, "heads": 4}
+LLAMA = {"kv_heads": 2, "feed_forward": 64, "tied": False, "attention_bias": True}
 IDS = RNG.integers(48, size=(8, 9))
 # Name in the manifest, what makes it small, inputs.
 MODELS = {
@@ -46,6 +47,7 @@ MODELS = {
         [RNG.random((8, 16, 16, 3))],
     ),
     "gpt2": ("gpt2", TEXT, [IDS]),
+    "llama": ("smollm2-135m", TEXT | LLAMA, [IDS]),
     "bert": ("bert-base-uncased", TEXT | {"feed_forward": 64}, [IDS]),
     "transformer": (
         "transformer_base",
@@ -54,7 +56,7 @@ MODELS = {
         [IDS, IDS[:, :5]],
     ),
 }
-TRANSFORMERS = ("vit", "gpt2", "bert", "transformer")
+TRANSFORMERS = ("vit", "gpt2", "llama", "bert", "transformer")
 
 
 def rules(family, mesh):
