@@ -55,9 +55,7 @@ def network(module: torch.nn.Module) -> Model:
         "stages": [[*_stage(stage, activation)] for stage in own.blocks],
         "stem_channels": own.conv_stem.out_channels,
         "activation": activation,
-        "shrinking": _only(
-            {_shrinking(each) for each in module.modules() if type(each).__name__ in _SHRINKING} or {""}
-        ),
+        "shrinking": _only({_shrinking(each) for each in module.modules()} - {""} or {""}),
         "layer_scale": _only(scales or {0.0}),
         "epsilon": _only({each.eps for each in norms}),
         "momentum": _only({each.momentum for each in norms}),
@@ -67,8 +65,9 @@ def network(module: torch.nn.Module) -> Model:
 
 
 def _shrinking(layer: Any) -> str:
-    """Returns the zoo's word for what halves height and width."""
-    return _SHRINKING[type(layer).__name__] + _PADDING[getattr(layer, "pad_mode", "reflect")]
+    """Returns the zoo's word for a layer that halves height and width; none for others."""
+    word = _SHRINKING.get(type(layer).__name__, "")
+    return word and word + _PADDING[getattr(layer, "pad_mode", "reflect")]
 
 
 def _squeeze(module: torch.nn.Module) -> dict[str, Any]:

@@ -172,8 +172,8 @@ def create(
         activation: Name of the activation, of all blocks that name no other one.
         squeeze_activation: Name of that inside squeeze-and-excite; empty for the block's.
         gate: Name of the activation at its end.
-        shrinking: What halves height and width in blocks: empty for strides, "average", "blur", or "blur_zeros"
-            if the image goes on as zeros beyond its edge, not as in a mirror.
+        shrinking: What halves height and width in blocks: empty for strides, "average", "blur", or
+            "blur_zeros" if the image goes on as zeros beyond its edge, not as in a mirror.
         layer_scale: Initial value of the scales of "uir" and "mqa"; 0 leaves them out.
         epsilon: Epsilon of the batch norms.
         momentum: Part that a batch has in the running statistics.
