@@ -15,12 +15,13 @@ from jax.extend import core
 from converters.inspection import Path
 from converters.linen import LayerCalls
 from zoo._errors import ZooError
+from zoo._nn.depthwise import convolution
 from zoo._nn.layers import BatchNorm
 
 # Exact types: what a subclass computes, nobody knows.
 LAYERS = (nn.Conv, nn.ConvTranspose, nn.Dense)
 NORMS = (nn.BatchNorm, BatchNorm)
-# Fields by which something else takes the place of the convolution or the product.
+# Fields by which something else takes the place of the convolution or product. `convolution` is the same.
 REPLACING = ("conv_general_dilated", "conv_general_dilated_cls", "dot_general", "dot_general_cls")
 SIGNATURE = inspect.signature(nn.BatchNorm.__call__)
 
@@ -103,7 +104,7 @@ class _Trace:
                 break
         if isinstance(layer, nn.BatchNorm):
             return self._norm(call, path, layer, arguments(layer, args, kwargs))
-        if any(getattr(layer, name, None) is not None for name in REPLACING):
+        if any(getattr(layer, name, None) not in (None, convolution) for name in REPLACING):
             self.obstacles[path].append("computes by a function of its own")
         out = call(*args, **kwargs)
         self.outputs[id(out)] = path, out

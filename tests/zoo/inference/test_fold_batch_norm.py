@@ -11,6 +11,7 @@ import zoo
 from tests.equivalence import difference
 from zoo import resnet
 from zoo._inference.fold_batch_norm import ORIGINALS
+from zoo._nn.convolutions import conv
 from zoo._nn.layers import BatchNorm
 
 pytestmark = pytest.mark.costly
@@ -67,6 +68,18 @@ def test_every_kind_of_resnet_computes_the_same(depth, stem, shortcut):
     norms = sum(path[-1] == "var" for path in flatten_dict(model.variables))
     found = check(model, X, norms=norms)
     assert set(found.variables) == {"params", ORIGINALS}
+
+
+class Depthwise(nn.Module):
+    def setup(self):
+        self.conv, self.norm = conv(3, 3, groups=3, dtype=None), BatchNorm()
+
+    def __call__(self, x, train=False):
+        return self.norm(self.conv(x), use_running_average=not train)
+
+
+def test_a_depthwise_convolution_is_folded():
+    check(randomised(Depthwise(), X), X, norms=1)
 
 
 def test_no_batch_norm_is_left_in_the_program():
