@@ -1,7 +1,7 @@
 """Pictures and speech to model input, as the entry of a model and its files say."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,12 @@ class Preprocessor:
 
     def __repr__(self) -> str:
         return f"<preprocessing for {self.entry.name}: {self.hears or self.entry.preprocess}>"
+
+    @overload
+    def __call__(self, pictures: "Pictures") -> NDArray[np.float32]: ...
+
+    @overload
+    def __call__(self, pictures: "Sounds", *, sampling_rate: int | None = None) -> NDArray[np.float32]: ...
 
     def __call__(
         self, pictures: "Pictures | Sounds", *, sampling_rate: int | None = None
