@@ -13,6 +13,7 @@ import numpy as np
 from flax import nnx
 
 import zoo._nn.layers as linen_layers
+from zoo._nn.depthwise import convolution
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -75,11 +76,14 @@ def _general(layer: nn.DenseGeneral, shapes: Shapes) -> dict[str, Any]:
     return {"in_features": shapes["kernel"][:count], "out_features": shapes["kernel"][count:]}
 
 
-def _conv(layer: nn.Conv, shapes: Shapes) -> dict[str, Any]:
+def _conv(layer: nn.Conv, shapes: Shapes) -> dict[str, Any] | None:
     *_, inputs, outputs = shapes["kernel"]
     sizes = {"in_features": inputs * layer.feature_group_count, "out_features": outputs}
-    own = layer.conv_general_dilated
-    return sizes if own is None else {**sizes, "conv_general_dilated": own}
+    if layer.conv_general_dilated is None:
+        return sizes
+    # NNX passes further arguments, which a user's function may not take.
+    ours = layer.conv_general_dilated is convolution
+    return {**sizes, "conv_general_dilated": convolution} if ours else None
 
 
 def _transpose(layer: nn.ConvTranspose, shapes: Shapes) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def twin(layer: nn.Module, arrays: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.Mod
     kind: Any = type(layer)
     row = _row(kind)
     sizes = row and row.sizes(layer, {name: array.shape for name, array in arrays.items()})
-    if row is None or sizes is None or not _is_plain(layer, (*row.same, "features")):
+    if row is None or sizes is None or not _is_plain(layer, (*row.same, "features", "conv_general_dilated")):
         return None
     options = {name: getattr(layer, name) for name in row.same}
     for mode in {"deterministic", "use_running_average"} & options.keys():
