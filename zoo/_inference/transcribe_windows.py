@@ -118,7 +118,7 @@ def token_ids(
         for start in range(0, len(windows), rows):
             part = windows[start : start + rows]
             filled = [*part, *[part[0]] * (rows - len(part))]  # one compilation for all
-            context = _context(model, hears([each.samples for each in filled]))
+            context = _encoded(model, hears([each.samples for each in filled]))
             if None in begin:
                 told = _languages(model, context, begin[0], tuple(said[LANGUAGES].values()))
                 languages |= {
@@ -203,7 +203,7 @@ def _options(model: Model, said: Mapping[str, Any], begun: int, count: int | Non
 
 
 @partial(jax.jit)
-def _context(model: Model, features: jax.Array) -> Any:
+def _encoded(model: Model, features: jax.Array) -> Any:
     return model(features, method="context")
 
 

@@ -90,7 +90,10 @@ def generate(
     dtype: console.Dtype = None,
     json: console.Json = False,
 ) -> None:
-    """Continue a text, and print it token by token; or several, with a line of --- between them."""
+    """Continue texts, and print them token by token.
+
+    Several have a line of --- between them.
+    """
     from zoo._inference.chat import prompt_of
     from zoo._inference.continue_texts import continued, streamed
     from zoo._inference.subject import subject
