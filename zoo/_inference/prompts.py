@@ -65,7 +65,7 @@ def prompts_of(
                 "decoder_input_ids out."
             )
         return Prompts(*_checked(module, *_padded(input_ids, attention_mask, fill, left=True)))
-    context = _encoded(model, input_ids, attention_mask, fill)
+    context = _context_of(model, input_ids, attention_mask, fill)
     count = len(jax.tree.leaves(context)[0])
     begin: Ids = [[module.decoder_start_token_id]] * count
     texts = _checked(
@@ -76,7 +76,7 @@ def prompts_of(
     return Prompts(*texts, context)
 
 
-def _encoded(model: Model, given: Ids, attention_mask: ArrayLike | None, fill: int) -> Any:
+def _context_of(model: Model, given: Ids, attention_mask: ArrayLike | None, fill: int) -> Any:
     """Returns what the encoder makes of its prompts: token ids, or numbers as of a spectrogram."""
     features = None if _are_lists(given) else np.asarray(given)
     if features is not None and features.dtype.kind == "f" and attention_mask is None:
