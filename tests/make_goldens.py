@@ -20,7 +20,7 @@ from zoo._saving.verify import Call, golden_path, write_golden
 
 
 class Twin(NamedTuple):
-    """What the weights of a name are loaded into, and what is computed with them."""
+    """Module for the weights of a name, and the calls that are recorded."""
 
     build: Callable[[], torch.nn.Module]
     compute: Callable[[torch.nn.Module, Entry], dict[str, Call]]

@@ -1,4 +1,4 @@
-"""What is built from the checkout, and the versions it is installed with."""
+"""Distributions built from the checkout, and the versions it is installed with."""
 
 import hashlib
 import subprocess

@@ -292,8 +292,8 @@ def create(
         num_classes: Number of logits of the heads "classification" and "token_classification".
         pooling: Reduction of states to an embedding, one of zoo.bert.POOLING, or several.
         projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
-        normalize: Whether to scale embeddings to length 1.
-        remat: Whether to recompute a group's activations for gradients instead of keeping them: less memory.
+        normalize: If true, scales embeddings to length 1.
+        remat: If true, recomputes a group's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

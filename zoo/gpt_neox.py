@@ -250,7 +250,7 @@ class GPTNeoX(nn.Module):
             attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
             token_type_ids: None, which keeps the order of the arguments; there are no types.
             position_ids: (batch, length) positions; by default 0, 1, 2 ...
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
@@ -353,9 +353,9 @@ def create(
         activation: Name of the activation between them.
         epsilon: Epsilon of the layer norms.
         rope: Rotary positions, as for `zoo.llama.create`; by default a quarter of a head turns.
-        parallel: Whether attention and MLP read the same states, or the MLP those after attention.
-        attention_bias: Whether the dense layers of attention have biases.
-        tied: Whether the head "lm" is the token embeddings.
+        parallel: If true, attention and MLP read the same states; else the MLP reads those after attention.
+        attention_bias: If true, the dense layers of attention have biases.
+        tied: If true, the head "lm" is the token embeddings.
         dropout: Rate after the embeddings and before each residual connection.
         attention_dropout: Rate of the attention weights.
         classifier_dropout: Rate before the classifier of tokens.
@@ -365,9 +365,9 @@ def create(
         head: "lm" for logits of the next token, "none" for hidden states, "classification" and
             "token_classification" for logits of classes.
         num_classes: Number of logits of the heads "classification" and "token_classification".
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

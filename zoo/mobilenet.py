@@ -53,7 +53,7 @@ class Block(NamedTuple):
         channels: Number of channels of the output.
         activation: Name of its activation.
         stride: Step of the kernel.
-        squeezes: Whether it has squeeze-and-excite.
+        squeezes: If true, it has squeeze-and-excite.
     """
 
     size: int

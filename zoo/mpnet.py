@@ -238,9 +238,9 @@ def create(
         num_classes: Number of logits of the heads "classification" and "token_classification".
         pooling: Reduction of states to an embedding, one of zoo.bert.POOLING, or several.
         projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
-        normalize: Whether to scale embeddings to length 1.
-        scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        normalize: If true, scales embeddings to length 1.
+        scan: If true, runs the layers in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a layer's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -220,7 +220,7 @@ class OPT(nn.Module):
             attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
             token_type_ids: None, which keeps the order of the arguments; there are no types.
             position_ids: (batch, length) positions; by default 0, 1, 2 ... for the tokens to keep.
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
@@ -317,9 +317,9 @@ def create(
         heads: Number of attention heads; divides the width.
         feed_forward: Size of the hidden layer between a block's two dense layers.
         activation: Name of the activation between them.
-        norm_first: Whether norms come before attention and dense layers, or behind.
-        bias: Whether the dense layers have biases.
-        affine: Whether the norms have scales and biases.
+        norm_first: If true, norms come before attention and dense layers; else behind.
+        bias: If true, the dense layers have biases.
+        affine: If true, the norms have scales and biases.
         dropout: Rate before each residual connection.
         attention_dropout: Rate of the attention weights.
         pad_token_id: Id of the padding token, if there is any; the head "classification" reads the last
@@ -328,9 +328,9 @@ def create(
         head: "lm" for logits of the next token, "none" for hidden states, "classification" for logits of
             classes.
         num_classes: Number of logits of the head "classification".
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -251,10 +251,10 @@ def create(
         decoder_layers: Number of layers in the decoder.
         feed_forward: Size of the hidden layer between a layer's two dense layers.
         activation: Name of the activation between them, one of ACTIVATIONS.
-        norm_first: Whether to normalize a part's input (pre-norm) instead of the sum after it (post-norm).
+        norm_first: If true, normalizes a part's input (pre-norm) instead of the sum after it (post-norm).
         dropout: Rate of all dropout, that of attention weights included.
-        scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        scan: If true, runs the layers in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a layer's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

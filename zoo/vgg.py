@@ -117,7 +117,7 @@ def create(
         depth: Number of layers with weights, one of DEPTHS.
         blocks: Number of convolutions of each stage; by default those of the depth.
         widths: Number of channels of each stage.
-        batch_norm: Whether a batch norm follows each convolution.
+        batch_norm: If true, a batch norm follows each convolution.
         hidden: Size of the two dense layers before the last.
         num_classes: Number of logits; 0 leaves the last layer out.
         head: "classification" gives logits, "none" features, "maps" what several stages give; one of HEADS.

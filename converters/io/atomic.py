@@ -24,7 +24,7 @@ def atomic_write(path: Path, *, overwrite: bool = False, size: int = 0) -> Itera
 
     Args:
         path: Where the file goes.
-        overwrite: Whether to replace a file there, instead of refusing.
+        overwrite: If true, replaces a file there, instead of refusing.
         size: Bytes about to be written: a disk without room for them is refused before the first.
     """
     with named_errors(path):

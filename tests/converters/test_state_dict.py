@@ -287,7 +287,7 @@ class TestDtypes:
 
 
 class TestLike:
-    """What Flax has no place for comes back from the original."""
+    """Tensors that Flax has no place for come back from the original."""
 
     def test_counters_and_ignored_buffers_and_the_order_are_restored(self) -> None:
         module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4))

@@ -25,8 +25,8 @@ def adapt(model: nn.Module, ranks: dict[str, int], *, dora: bool = False, bias: 
     Args:
         model: The base model, whose outputs are then the adapted ones.
         ranks: Name of a layer -> the rank of its matrices.
-        dora: Whether its rows have lengths of their own.
-        bias: Whether the second matrix has a bias.
+        dora: If true, its rows have lengths of their own.
+        bias: If true, the second matrix has a bias.
         config: Attributes of adapter_config.json; `alpha_pattern` holds whole names of layers.
 
     Returns:
@@ -73,7 +73,7 @@ def _inputs_first(layer: nn.Module) -> bool:
 
 
 class _Beside:
-    """What the matrices add to a layer's output."""
+    """Returns what the matrices add to a layer's output."""
 
     def __init__(self, parts: dict[str, Tensor], scale: float) -> None:
         self.parts, self.scale = parts, scale

@@ -1,4 +1,4 @@
-"""What the server that stands for the Hugging Face Hub takes: repositories, uploads, commits, tags."""
+"""Requests that the server in place of the Hugging Face Hub takes: repositories, uploads, commits, tags."""
 
 import base64
 import hashlib
@@ -91,11 +91,11 @@ class Commits:
         return self.accounts[token]
 
     def before(self, action: Callable[[Asked], Reply | None], *, path: str, method: str = "POST") -> None:
-        """What happens before the next answer to a method and a path, whose reply, if any, is the answer."""
+        """Sets what comes before the next answer to a method and a path; its reply, if any, is the answer."""
         self._actions.append((method, path, action))
 
     def interrupted(self, asked: Asked) -> Reply | None:
-        """What the next action that fits replies."""
+        """Returns the reply of the next action that fits."""
         fits = (each for each in self._actions if each[0] == asked.method and each[1] in asked.path)
         found = next(fits, None)
         if found is None:

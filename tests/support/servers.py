@@ -39,7 +39,7 @@ class Reply:
     Attributes:
         length: What Content-Length says; by default the truth, None leaves it out.
         cut: Bytes of the body after which the connection ends.
-        reset: Whether it ends without a goodbye.
+        reset: If true, it ends without a goodbye.
         stall: Seconds of silence at the cut, instead of an end.
         late: Seconds before the answer.
         pace: Seconds between pieces of the body.
@@ -85,7 +85,7 @@ class Server(ABC):
 
     Attributes:
         asked: Every request.
-        ranges: Whether parts of files can be asked for.
+        ranges: If true, parts of files can be asked for.
     """
 
     def __init__(self) -> None:

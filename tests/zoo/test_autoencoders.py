@@ -84,7 +84,7 @@ def zeros(module, x):
 
 @pytest.mark.parametrize("end", ["safetensors", "bin"])
 def test_a_directory_of_diffusers_is_loaded_by_its_config(end, autoencoder, tmp_path):
-    """In the names that most repositories' files have, from before diffusers 0.15."""
+    """Loads files in the names that most repositories' files have, from before diffusers 0.15."""
     tensors = state_dict(autoencoder)
     directory = write(tmp_path / "vae", KL, tensors, f"diffusion_pytorch_model.{end}")
     model = zoo.load(directory, pretrained=True)

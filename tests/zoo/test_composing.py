@@ -48,7 +48,7 @@ def outputs(case, model) -> list[np.ndarray]:
 
 
 def same(case: Case, given: object, outputs: list[np.ndarray]) -> bool:
-    """Whether outputs are equal: all but the VAE's images, whose noise depends on where the module is."""
+    """Compares outputs, all but the VAE's images, whose noise depends on where the module is."""
     leaves, first = jax.tree.leaves(given), 1 if case.rngs else 0
     assert [leaf.shape for leaf in leaves] == [output.shape for output in outputs]
     assert len(leaves) > first

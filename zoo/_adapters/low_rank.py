@@ -102,7 +102,7 @@ def write(
         head: Layers that learnt whole.
         base: Name of the base model.
         layout: Layout of its file, whose layers' names the adapter has.
-        overwrite: Whether to replace an adapter in the directory.
+        overwrite: If true, replaces an adapter in the directory.
     """
     params = dict(model.variables["params"])
     factors, links = _factors(params.pop(FACTORS)), _links(model, layout)

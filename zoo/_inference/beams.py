@@ -43,7 +43,7 @@ class Beams(NamedTuple):
         ends: (batch, beams) numbers of their columns.
         ended_scores: (batch, beams) log-probabilities by length; NEVER where there is no text yet.
         hopeful: (batch,), whether one that goes on may still be better than the worst that has ended.
-        finished: Whether nothing is left to look for.
+        finished: If true, nothing is left to look for.
     """
 
     length: jax.Array

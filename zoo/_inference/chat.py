@@ -1,7 +1,7 @@
 """Answers of a chat model to messages."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from zoo._errors import ZooError
 from zoo._inference.continue_texts import checked, continued, streamed
@@ -63,7 +63,7 @@ def stream(
     """
     of = subject(model)
     if isinstance(prompt, str):
-        yield from streamed(of, prompt, **options)  # type: ignore[misc]
+        yield from streamed(of, prompt, **cast(Options, options))  # a keyword of chats is refused there
     else:
         text = prompt_of(of, prompt, **options)
         yield from streamed(of, text, replies=True, **_without_templates(options))
@@ -84,5 +84,4 @@ def prompt_of(of: Subject, messages: Sequence[Message], **options: Unpack[ChatOp
 
 def _without_templates(options: ChatOptions) -> Options:
     """Returns the options that are not the template's."""
-    others: Any = {name: value for name, value in options.items() if name not in _OF_TEMPLATES}
-    return others  # type: ignore[no-any-return]
+    return cast(Options, {name: value for name, value in options.items() if name not in _OF_TEMPLATES})

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Writer:
 
     @property
     def encodes(self) -> bool:
-        """Whether an encoder reads the prompts, which are then no part of the texts."""
+        """Returns true if an encoder reads the prompts, which are then no part of the texts."""
         return encodes(self.model.module)
 
     def ids(self, prompt: str) -> list[int]:
@@ -104,7 +104,7 @@ class Writer:
 
     def changed(self, **options: Any) -> Settled:
         """Returns the options with some changed."""
-        return {**self.options, **options}  # type: ignore[typeddict-item]
+        return cast(Settled, {**self.options, **options})
 
     def text(self, ids: Sequence[int], start: int) -> str:
         """Returns the text of ids, of which so many are the beginning, up to where it ends."""

@@ -165,7 +165,8 @@ def new_tokens(options: Settled, most: int, prompt: int) -> int:
 
 def _check_tokens(options: Settled, count: int) -> None:
     """Checks that the model has all tokens; another one would be no change, or one of another token."""
-    tokens: dict[str, Any] = {name: np.atleast_1d(options[name]).tolist() for name in _TOKENS}  # type: ignore[literal-required]
+    values: Mapping[str, Any] = options
+    tokens: dict[str, Any] = {name: np.atleast_1d(values[name]).tolist() for name in _TOKENS}
     tokens["bad_words_ids"] = [token for word in options["bad_words_ids"] for token in word]
     tokens["forced_decoder_ids"] = [token for _, token in options["forced_decoder_ids"]]
     for name, several in tokens.items():

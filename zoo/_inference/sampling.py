@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,10 +17,10 @@ class Sampling(NamedTuple):
     """Choices that are compiled into the loop.
 
     Attributes:
-        greedy: Whether to take the likeliest token instead of drawing one.
+        greedy: If true, takes the likeliest token instead of drawing one.
         top_k: From how many of the likeliest ones it is drawn; 0 for all.
-        nucleus: Whether to draw only from the likeliest ones whose probabilities come to `Draw.top_p`.
-        floor: Whether to draw only from those that are at least `Draw.min_p` as likely as the likeliest.
+        nucleus: If true, draws only from the likeliest ones whose probabilities come to `Draw.top_p`.
+        floor: If true, draws only from those that are at least `Draw.min_p` as likely as the likeliest.
         penalized: If true, tokens of the text become less likely by `Draw.repetition_penalty`.
         ngram: Length of the runs of tokens that come once in a text only; 0 for any.
         delayed: If true, stop tokens are excluded before `Draw.earliest`.
@@ -147,11 +147,9 @@ def _check(options: Settled) -> None:
     """Checks the numbers, each and together."""
     beams, drawn = options["num_beams"], options["temperature"] > 0
     several = options["num_return_sequences"]
+    values: Mapping[str, Any] = options
     check_options(
-        *(
-            (name, options[name], right(options[name]), expected)  # type: ignore[literal-required]
-            for name, (right, expected) in _RANGES.items()
-        ),
+        *((name, values[name], right(values[name]), expected) for name, (right, expected) in _RANGES.items()),
         (
             "num_return_sequences",
             several,

@@ -15,7 +15,7 @@ ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 @dataclass(frozen=True, kw_only=True)
 class ChatFiles:
-    """What a model's files say of chats.
+    """Statements of a model's files about chats.
 
     Attributes:
         templates: Templates of jinja2 by name; the usual one is "default".

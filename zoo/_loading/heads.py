@@ -60,7 +60,7 @@ def as_in_file(
     Args:
         located: The model as its config says.
         tensors: Those of the file.
-        chosen: Whether the caller chooses the head.
+        chosen: If true, the caller chooses the head.
     """
     found, notes = untied(located, tensors)
     if chosen:

@@ -68,7 +68,7 @@ def load(
         name: A name of the manifest; a directory that `save` wrote or one in the Hub's layout (a string
             without a separator is sought in the manifest first); or a repository of the Hub that holds
             either: `hf://owner/name`, or `hf://owner/name@revision`.
-        pretrained: Whether to load the weights, fetched unless they are in the cache; initialised with `seed`
+        pretrained: If true, loads the weights, fetched unless they are in the cache; initialised with `seed`
             otherwise.
         seed: Seed of the random initialisation.
         dtype: Compute dtype of the module; by default, its inputs and params decide.

@@ -45,7 +45,7 @@ def attention(
             queries share one of the keys (Ainslie et al., https://arxiv.org/abs/2305.13245).
         value: (batch, keys, key_heads, head_dim)
         mask: True where to attend; broadcasts to (batch, heads, queries, keys).
-        is_causal: Whether to let query i attend to the keys 0 to i only.
+        is_causal: If true, lets query i attend to the keys 0 to i only.
         scale: Factor of the products; by default 1 / sqrt(head_dim).
         bias: Numbers to add to the scaled products; broadcasts to (batch, heads, queries, keys).
         cap: Largest magnitude of the scaled products, which a tanh bends towards it

@@ -49,7 +49,7 @@ def conv(
         stride: Step between its places, in pixels.
         groups: Number of groups of channels that do not see each other.
         dilation: Step between the pixels that the kernel sees.
-        bias: Whether to add a bias, zero at first.
+        bias: If true, adds a bias, zero at first.
         same: If true, pads as TensorFlow does: by what the stride needs, where that is uneven one more at the
             end; otherwise by half the kernel on all sides, as PyTorch pads.
         init: Initializer of the kernel.
@@ -82,7 +82,7 @@ class Units(NamedTuple):
         activation: Name of the activation.
         epsilon: Epsilon of the norms.
         momentum: Part that a batch has in the running statistics, as PyTorch counts it.
-        same: Whether to pad as TensorFlow does; see `conv`.
+        same: If true, pads as TensorFlow does; see `conv`.
         deviation: Standard deviation of kernels at first; by default KAIMING's.
         dtype: Dtype to compute in.
     """

@@ -135,7 +135,7 @@ def embedding(
         mask: (batch, length), 1 for tokens to keep; None keeps all.
         pooling: One of POOLING, or several.
         layers: Dense layers after the pooling, each with the name of its activation.
-        normalize: Whether to scale the vectors to length 1.
+        normalize: If true, scales the vectors to length 1.
     """
     vectors = pooled(states, jnp.ones(states.shape[:2], jnp.int32) if mask is None else mask, pooling)
     for layer, activation in layers:

@@ -31,7 +31,7 @@ class _Run:
 
     Attributes:
         node: The composite.
-        trains: Whether it trains.
+        trains: If true, it trains.
         scope: Scope of its linen module, once it is bound.
         set_up: Paths of the linen modules below it whose `setup` is under way.
     """

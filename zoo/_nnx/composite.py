@@ -59,7 +59,7 @@ class Composite(nnx.Module):
         """Sets the mode, for `nnx.view`.
 
         Args:
-            deterministic: Whether the module does not train; None leaves it as it is.
+            deterministic: If true, the module does not train; None leaves it as it is.
         """
         if deterministic is not None:
             self.deterministic = deterministic

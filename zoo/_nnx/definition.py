@@ -30,10 +30,10 @@ class Definition:
     Attributes:
         module: The module, unbound.
         shapes: Shapes of the arrays at and below it, by path, in the order of files.
-        native: Whether linen itself runs it, inside of a module above: in a loop or `nn.remat`, for example.
+        native: If true, linen itself runs it, inside of a module above: in a loop or `nn.remat`, for example.
         mutable: Collections that linen itself may change when it runs.
         streams: Random streams that linen itself draws from when it trains.
-        draws: Whether its own code draws random numbers.
+        draws: If true, its own code draws random numbers.
         record: More that the module at the root carries, such as a model's entry.
     """
 

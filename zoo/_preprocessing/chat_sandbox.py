@@ -143,7 +143,8 @@ class _Prices(NodeTransformer):
 def _call(method: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
     """Returns a call of a method of the environment, which no template can give another meaning."""
     called = nodes.Call(nodes.EnvironmentAttribute(method), arguments, [], None, None)
-    return called.set_lineno(line, override=False)  # type: ignore[return-value]
+    called.set_lineno(line, override=False)
+    return called
 
 
 class _Generation(Extension):

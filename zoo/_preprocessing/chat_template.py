@@ -37,7 +37,7 @@ def apply_chat_template(
     Args:
         model: A name, as for `load`, or a model.
         messages: The messages, such as {"role": "user", "content": "Hello"}.
-        add_generation_prompt: Whether to add what begins an answer.
+        add_generation_prompt: If true, adds what begins an answer.
         tools: Descriptions of functions that the model may call, in JSON Schema.
         documents: Texts that the model may read, with a title each.
         chat_template: A template instead of the model's, or the name of one of several that it has.

@@ -7,8 +7,7 @@ from typing import TypeAlias
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zoo._errors import ZooError
 from zoo._preprocessing.resample import resampled
@@ -37,8 +36,10 @@ def waves(speech: Sounds, rate: int, sampling_rate: int | None = None) -> list[W
         raise ZooError("no speech; give at least one file or array.")
     found = []
     for each in several:
-        is_file = isinstance(each, str | os.PathLike)
-        samples, own = read_wav(each) if is_file else (_checked(each), _rate(sampling_rate))  # type: ignore[arg-type]
+        if isinstance(each, str | os.PathLike):
+            samples, own = read_wav(each)
+        else:
+            samples, own = _checked(each), _rate(sampling_rate)
         found.append(resampled(samples, own, rate))
     return found
 

@@ -99,7 +99,7 @@ def encoded(
         texts: The texts.
         tokens: The tokenizer.
         limit: Largest number of tokens.
-        special: Whether to add the tokens that the tokenizer puts around a text.
+        special: If true, adds the tokens that the tokenizer puts around a text.
 
     Raises:
         ZooError: a text without tokens, or one that the tokenizer has no tokens for.

@@ -74,7 +74,7 @@ def save(
         labels: Names of the classes, one for each logit. By default those of the model's entry.
         format: "zoo", or "transformers" for a folder that transformers opens: a class of its with the tensors
             under its names, and preprocessor_config.json.
-        overwrite: Whether to replace a model in the directory, instead of refusing.
+        overwrite: If true, replaces a model in the directory, instead of refusing.
 
     Raises:
         WeightsError: the variables cannot be stored or are not the module's, or the files cannot be written.
@@ -153,7 +153,7 @@ def write(
         target: The directory.
         entry: Record for config.json, without the weights.
         put: Writes the weights to a path, or files and an index beside it.
-        overwrite: Whether to replace a model in the directory, instead of refusing.
+        overwrite: If true, replaces a model in the directory, instead of refusing.
         beside: Contents of further files, by name.
         config: Content of config.json, instead of the record.
         processes: The processes that do so together.
@@ -192,7 +192,7 @@ def check_target(target: Path, *, overwrite: bool, also: Sequence[str] = ()) -> 
 
     Args:
         target: The directory.
-        overwrite: Whether a model in it may be replaced.
+        overwrite: If true, a model in it may be replaced.
         also: Names of further files that would be replaced.
 
     Raises:

@@ -168,7 +168,7 @@ def write_golden(
         calls: For each method (`__call__`, `decode`), its inputs and what the PyTorch implementation makes of
             them in float64, its axes in Flax's order.
         made_by: With its version; names whoever it is instead.
-        overwrite: Whether to replace a file there.
+        overwrite: If true, replaces a file there.
     """
     arrays = {
         f"{method}/{side}/{index}": np.asarray(array)

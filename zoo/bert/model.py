@@ -157,7 +157,7 @@ class Bert(nn.Module):
             attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
             token_type_ids: (batch, length), the text of a pair that a token belongs to; by default the first.
             position_ids: (batch, length) positions; by default 0, 1, 2 ..., offset as RoBERTa's are.
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, or, unless it is compiled, an id that the model lacks.
@@ -309,9 +309,9 @@ def create(
         num_classes: Number of logits of the heads "classification" and "token_classification".
         pooling: Reduction of states to an embedding, one of POOLING, or several that are concatenated.
         projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
-        normalize: Whether to scale embeddings to length 1.
-        scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        normalize: If true, scales embeddings to length 1.
+        scan: If true, runs the layers in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a layer's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -139,7 +139,7 @@ class TextEncoder(nn.Module):
             attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
             token_type_ids: (batch, length), the text of a pair that a token belongs to; by default the first.
             position_ids: (batch, length) positions; by default those of the tokens in turn.
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, or, unless it is compiled, an id that the model lacks.

@@ -126,7 +126,7 @@ class CLIP(_Texts, nn.Module):
                 position embeddings are resized.
             attention_mask: (texts, length), 1 for tokens to keep and 0 for padding; SigLIP knows none.
             position_ids: (texts, length) positions; by default 0, 1, 2 ...
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, or, unless it is compiled, an id that the model lacks.
@@ -274,8 +274,8 @@ def create(
         text_attention_dropout: Rate of its attention weights.
         projection: Size of the vectors of texts and images, by default `text_width`; of one encoder alone, 0
             leaves the projection out. With "siglip" it is that of texts, and equals `image_width`.
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -119,7 +119,7 @@ class SelfAttention(nn.Module):
             x: States.
             mask: True where to attend, (batch, 1, length, length); None for everywhere.
             relative: (2 * span, width) embeddings of relative positions; None for none.
-            train: Whether to apply dropout.
+            train: If true, applies dropout.
         """
         query, key, value = self._projected(x)
         scale = 1 / math.sqrt(query.shape[-1] * (1 + len(self.settings.position_attention)))

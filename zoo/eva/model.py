@@ -179,7 +179,7 @@ class Eva(nn.Module):
         Args:
             images: Batch whose sides are multiples of the patch's.
             masked: (batch, patches), True where the mask token replaces a patch; with `maskable` alone.
-            train: Whether to drop and to rescale, by the RNG stream "dropout".
+            train: If true, drops numbers and rescales the others, by the RNG stream "dropout".
 
         Raises:
             ZooError: images of another shape.

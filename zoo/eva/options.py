@@ -94,46 +94,46 @@ def create(
         out_indices: Blocks whose outputs are the maps, counted from 1, 0 is what enters the first one; by
             default the last.
         out_features: The same by name: "stem", "stage1", "stage2" ...
-        class_token: Whether there is a class token.
+        class_token: If true, there is a class token.
         registers: Number of tokens behind the class token.
-        positions: Whether to add learned position embeddings, too.
-        class_position: Whether class token and registers have one of these.
+        positions: If true, adds learned position embeddings, too.
+        class_position: If true, class token and registers have one of these.
         rotary: What turns queries and keys, one of ROTARY, or None: "axial", the indices of a patch's row and
             column, each one half; "dinov3", the same for the centers of patches in an image from -1 to 1;
             "mixed", sums of both indices by learned frequencies.
         rotary_base: Quotient of the largest frequency and, almost, the smallest one.
         rotary_grid: Patches down and across in training; the indices of "axial" are stretched to these.
         rotary_offset: Index of the first patch.
-        rotary_order: Whether rows come before columns, "yx", or columns before rows, "xy".
+        rotary_order: Order of places: "yx", rows before columns, or "xy".
         rotary_rescale: Largest factor by which places are multiplied or divided at random, in training.
-        relative_bias: Whether each block has learned biases of attention for relative places, as in BEiT.
-        shared_relative_bias: Whether to have one such table for all blocks.
+        relative_bias: If true, each block has learned biases of attention for relative places, as in BEiT.
+        shared_relative_bias: If true, has one such table for all blocks.
         resizing: Library whose resizing of learned places is used, "timm" or "transformers".
-        patch_norm: Whether to normalize patches before anything is added to them.
-        pre_norm: Whether to normalize the first block's input; patches then have no bias.
-        post_norm: Whether norms come after attention and MLP instead of before them.
-        final_norm: Whether to normalize the last block's output.
+        patch_norm: If true, normalizes patches before anything is added to them.
+        pre_norm: If true, normalizes the first block's input; patches then have no bias.
+        post_norm: If true, norms come after attention and MLP instead of before them.
+        final_norm: If true, normalizes the last block's output.
         fc_norm: If true, this norm comes after pooling.
-        query_norm: Whether to normalize queries and keys, each head by itself.
-        attention_norm: Whether to normalize what heads attend to.
-        mlp_norm: Whether to normalize the hidden layer of the MLP.
+        query_norm: If true, normalizes queries and keys, each head by itself.
+        attention_norm: If true, normalizes what heads attend to.
+        mlp_norm: If true, normalizes the hidden layer of the MLP.
         norm: Kind of all norms: "layer" or "rms".
         epsilon: Epsilon of the norms.
-        maskable: Whether to have a token for masked patches.
+        maskable: If true, has a token for masked patches.
         layer_scale: Initial value of the scales after attention and MLP; 0 leaves them out.
-        mlp_scale: Whether there is one after the MLP, too.
-        qkv_bias: Whether to add a bias to queries and values.
-        key_bias: Whether then to add one to keys, too.
-        biases: Whether other dense layers of blocks have biases.
-        swiglu: Whether the MLP's hidden layer has gates (SwiGLU).
+        mlp_scale: If true, there is one after the MLP, too.
+        qkv_bias: If true, adds a bias to queries and values.
+        key_bias: If true, adds one to keys, too, where `qkv_bias` adds any.
+        biases: If true, other dense layers of blocks have biases.
+        swiglu: If true, the MLP's hidden layer has gates (SwiGLU).
         activation: Name of the activation in the MLP; by default "gelu", or with `swiglu` "silu".
         dropout: Rate after the position embeddings and each dense layer.
         attention_dropout: Rate of the attention weights.
         mlp_dropout: Rate between the MLP's dense layers; by default `dropout`.
         stochastic_depth: Rate at which the last block's branches are left out for an example, in training; it
             rises from 0 at the first one.
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

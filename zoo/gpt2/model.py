@@ -102,7 +102,7 @@ class GPT2(nn.Module):
             position_ids: (batch, length) positions; by default 0, 1, 2 ...
             mc_token_ids: (batch, choices), the token of each choice that "double_heads" reads; by default
                 the last one.
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, or, unless it is compiled, an id that the model lacks.
@@ -262,10 +262,10 @@ def create(
         pooling: Reduction of states to the vector of the head "embedding", one of zoo.bert.POOLING, or
             several that are concatenated.
         projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
-        normalize: Whether to scale these vectors to length 1.
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
+        normalize: If true, scales these vectors to length 1.
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -95,7 +95,7 @@ class Llama(nn.Module):
             attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
             token_type_ids: None, which keeps the order of the arguments; there are no types.
             position_ids: (batch, length) positions; by default 0, 1, 2 ...
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
@@ -296,9 +296,9 @@ def create(
         norms: Places of the norms, one of NORMS: before attention and MLP, behind them, or both.
         qk_norm: Norms of queries and keys, one of QK_NORMS: of each head, or of all heads' numbers at once.
         epsilon: Epsilon of the norms.
-        attention_bias: Whether all dense layers of attention have biases.
-        qkv_bias: Whether those of queries, keys and values have biases.
-        mlp_bias: Whether the MLP's dense layers have biases.
+        attention_bias: If true, all dense layers of attention have biases.
+        qkv_bias: If true, those of queries, keys and values have biases.
+        mlp_bias: If true, the MLP's dense layers have biases.
         rope: Rotary positions by transformers' names: `rope_theta`, by default 10000; `rope_type`, "default",
             "linear", "dynamic", "llama3", "yarn" or "longrope", with its options; `partial_rotary_factor`,
             the part of a head that turns. Or such a mapping for each of LAYER_TYPES.
@@ -307,8 +307,8 @@ def create(
         query_scalar: Products of queries and keys are divided by its root; by default `head_dim`.
         attention_cap: Largest magnitude of these, to which a tanh bends them, if there is any.
         logits_cap: The same for the logits of tokens.
-        scale_embeddings: Whether token embeddings are multiplied by the root of the width.
-        tied: Whether the head "lm" is the token embeddings.
+        scale_embeddings: If true, token embeddings are multiplied by the root of the width.
+        tied: If true, the head "lm" is the token embeddings.
         dropout: Rate before each residual connection.
         attention_dropout: Rate of the attention weights.
         classifier_dropout: Rate before the classifier of tokens.
@@ -321,10 +321,10 @@ def create(
         pooling: Reduction of states to the vector of the head "embedding", one of zoo.bert.POOLING, or
             several that are concatenated.
         projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
-        normalize: Whether to scale these vectors to length 1.
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
+        normalize: If true, scales these vectors to length 1.
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

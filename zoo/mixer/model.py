@@ -122,8 +122,8 @@ def create(
         epsilon: Epsilon of the norms of "mixer".
         dropout: Rate after each dense layer of the MLPs.
         stochastic_depth: Rate at which each block's branches are left out for an example, in training.
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

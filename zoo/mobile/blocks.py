@@ -35,7 +35,7 @@ class Block(NamedTuple):
         heads, head_dim: Number of heads of attention, and the size of each ("h", "d").
         key_stride: By how much the map of keys and values is smaller ("v"), by kernels of the size k.
         activation: Name of the activation; by default the network's.
-        skip: Whether there is a residual connection where shapes allow it ("skip", "noskip").
+        skip: If true, there is a residual connection where shapes allow it ("skip", "noskip").
     """
 
     kind: str
@@ -76,7 +76,7 @@ class Step(NamedTuple):
         norm: Name of the norm.
         to: Field of the block with the number of its outputs; without one, it is of each channel by itself.
         size: Field of the block with the sides of its kernels; without one they are 1.
-        activates: Whether an activation follows.
+        activates: If true, an activation follows.
     """
 
     conv: str

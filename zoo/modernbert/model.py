@@ -115,7 +115,7 @@ class Words(nn.Module):
 
 
 class Tokens(nn.Module):
-    """What a classifier of tokens takes."""
+    """Returns the input of a classifier of tokens."""
 
     settings: Settings
     dtype: DTypeLike | None
@@ -130,7 +130,7 @@ class Tokens(nn.Module):
 
 
 class Texts(nn.Module):
-    """What a classifier of texts takes: of the first state, or of the mean of those that the mask keeps."""
+    """Returns the input of a classifier of texts: of the first state, or of the mean of those kept."""
 
     settings: Settings
     dtype: DTypeLike | None
@@ -147,7 +147,7 @@ class Texts(nn.Module):
 
 
 class Choices(nn.Module):
-    """What the logit of a choice is made of: the first state that the mask keeps, or their mean."""
+    """Returns the states behind the logit of a choice: the first that the mask keeps, or their mean."""
 
     settings: Settings
     dtype: DTypeLike | None
@@ -234,8 +234,8 @@ def create(
         num_classes: Number of logits of the heads "classification" and "token_classification".
         pooling: Reduction of states to an embedding, one of zoo.bert.POOLING, or several.
         projections: Dense layers after the pooling, each with `features`, `activation` and `use_bias`.
-        normalize: Whether to scale embeddings to length 1.
-        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        normalize: If true, scales embeddings to length 1.
+        remat: If true, recomputes a layer's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -202,7 +202,7 @@ def create(
         squeeze: Part of the channels that squeeze-and-excite has inside, rounded to a multiple of 8.
         shrinking: What halves height and width in blocks, and in "max": empty for strides, "average" (2x2) or
             "blur" (Zhang, https://arxiv.org/abs/1904.11486), or "blur_zeros" with zeros beyond the edge.
-        zero_init_last: Whether to initialize the last scale of a block with zeros: it begins as its shortcut.
+        zero_init_last: If true, initializes the last scale of a block with zeros: it begins as its shortcut.
         stride_first_stage: If true, the first stage halves height and width, too.
         stride_first_conv: If true, bottlenecks stride in the first 1x1 convolution, as in the paper.
         dilated_stages: Number of last stages of bottlenecks that keep height and width, and whose kernels see

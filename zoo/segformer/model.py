@@ -130,7 +130,7 @@ def create(
         attention_dropout: Rate of the attention weights.
         classifier_dropout: Rate before the classifier of places.
         drop_path: Rate of stochastic depth of the last block; it rises from 0.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

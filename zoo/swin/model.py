@@ -161,7 +161,7 @@ def create(
         out_features: The same by name: "stem", "stage1", "stage2" ...
         in_channels: Number of channels of the images.
         mlp_ratio: Size of the hidden layer of a block's MLP, in widths of its stage.
-        key_bias: Whether version 2 has the bias of keys that it never adds, as torchvision's files.
+        key_bias: If true, version 2 has the bias of keys that it never adds, as torchvision's files.
         epsilon: Epsilon of the layer norms.
         stochastic_depth: Rate at which the last block is left out for an example in training.
         dropout: Rate of attention's output and inside the MLPs.

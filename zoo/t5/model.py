@@ -79,7 +79,7 @@ class T5(nn.Module):
             decoder_input_ids: (batch, length) token ids that begin with `decoder_start_token_id`; not for the
                 head "encoder".
             decoder_attention_mask: Their mask.
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: another shape, no decoder_input_ids, or, unless it is compiled, an id that the model
@@ -189,14 +189,14 @@ def create(
         head: "lm" for logits of the decoder's next token, "none" for its states, "encoder" for those of the
             encoder alone.
         tied: If true, the head "lm" is the token embedding; else a layer of its own.
-        scale_head: Whether the decoder's states are divided by the root of the width before the head; by
+        scale_head: If true, the decoder's states are divided by the root of the width before the head; by
             default where it is tied.
         pad_token_id: Id of the padding token, if there is any.
         eos_token_id: Ids of the tokens that end a text, which `generate` then stops at.
         decoder_start_token_id: Id that the decoder's texts begin with.
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner, and
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner, and
             generate more slowly.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -142,7 +142,7 @@ class ViT(nn.Module):
         Args:
             images: Batch whose sides are multiples of the patch's.
             masked: (batch, patches), True where the mask token replaces a patch.
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: images of another shape.

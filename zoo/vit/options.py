@@ -78,18 +78,18 @@ def create(
             default the last.
         out_features: The same by name: "stem", "stage1", "stage2" ...
         encoder_stride: Side of the square that "masked_images" makes of a patch, in pixels.
-        class_token: Whether there is a class token.
-        class_position: Whether it has a position embedding.
-        distilled: Whether to add a second token and a second head, as in DeiT.
+        class_token: If true, there is a class token.
+        class_position: If true, it has a position embedding.
+        distilled: If true, adds a second token and a second head, as in DeiT.
         registers: Number of tokens behind the class token that no head reads.
-        pre_norm: Whether to normalize the first block's input, as in CLIP; patches then have no bias.
-        final_norm: Whether to normalize the last block's output.
+        pre_norm: If true, normalizes the first block's input, as in CLIP; patches then have no bias.
+        final_norm: If true, normalizes the last block's output.
         fc_norm: If true, that norm comes after pooling; by default only after that of "average".
         representation: Size of a dense layer with tanh before the head; True takes `width`, 0 none.
-        maskable: Whether to have a token for masked patches.
+        maskable: If true, has a token for masked patches.
         layer_scale: Initial value of the scales after attention and MLP; 0 leaves them out.
         swiglu: If true, blocks have gated dense layers (SwiGLU), as the largest DINOv2.
-        qkv_bias: Whether to add a bias to queries, keys and values.
+        qkv_bias: If true, adds a bias to queries, keys and values.
         activation: Name of the activation between a block's two dense layers.
         epsilon: Epsilon of the layer norms.
         resizing: Library whose resizing of position embeddings is used, one of RESIZING.
@@ -98,8 +98,8 @@ def create(
         mlp_dropout: Rate between a block's two dense layers; by default `dropout`.
         stochastic_depth: Rate at which the last block's branches are left out for an example, in training; it
             rises from 0 at the first one.
-        scan: Whether to run the blocks in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a block's activations for gradients instead of keeping them: less memory.
+        scan: If true, runs the blocks in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a block's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -75,7 +75,7 @@ class Wav2Vec2(nn.Module):
             input_values: (batch, samples) at 16,000 a second, as `zoo.preprocess` makes them.
             attention_mask: (batch, samples), 1 for samples to keep and 0 for silence at the end. Models whose
                 norm of convolutions is "group" were trained without one.
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too short a sound, or another shape.
@@ -138,11 +138,11 @@ def create(
         feed_forward: Size of the hidden layer between a layer's two dense layers.
         activation: Name of the activation between them.
         epsilon: Epsilon of the encoder's layer norms.
-        norm_first: Whether norms precede attention and dense layers, as in the large models.
+        norm_first: If true, norms precede attention and dense layers, as in the large models.
         conv_channels: Outputs of each convolution over samples.
         conv_kernels: Number of inputs that each sees.
         conv_strides: Step between its places.
-        conv_bias: Whether they have a bias.
+        conv_bias: If true, they have a bias.
         conv_norm: "group" for a norm over time after the first of them, "layer" for one after each.
         conv_activation: Name of the activation after them, and after the convolution of positions.
         position_kernel: Frames that the convolution of positions sees.
@@ -154,8 +154,8 @@ def create(
         final_dropout: Rate before the logits.
         pad_token_id: Id of the token that stands for no character.
         head: "ctc" for logits of characters, "none" for hidden states.
-        scan: Whether to run the layers in a loop over stacked arrays: deep models compile sooner.
-        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        scan: If true, runs the layers in a loop over stacked arrays: deep models compile sooner.
+        remat: If true, recomputes a layer's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

@@ -167,7 +167,7 @@ class Whisper(nn.Module):
             decoder_input_ids: (batch, length) token ids of the text so far.
             decoder_attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
             decoder_position_ids: (batch, length) positions; by default 0, 1, 2 ...
-            train: Whether to apply dropout, by the RNG stream "dropout".
+            train: If true, applies dropout, by the RNG stream "dropout".
 
         Raises:
             ZooError: too long a text, another shape, or, unless it is compiled, an id that the model lacks.
@@ -292,9 +292,9 @@ def create(
         eos_token_id: Ids of the tokens that end a text.
         decoder_start_token_id: Id of the token that a text begins with.
         head: "lm" for logits of the next token, "none" for the states of both sides.
-        scan: Whether to run the layers in loops over stacked arrays: deep models compile sooner, and
+        scan: If true, runs the layers in loops over stacked arrays: deep models compile sooner, and
             generate more slowly.
-        remat: Whether to recompute a layer's activations for gradients instead of keeping them: less memory.
+        remat: If true, recomputes a layer's activations for gradients instead of keeping them: less memory.
         dtype: Dtype to compute in; parameters stay in theirs.
 
     Raises:

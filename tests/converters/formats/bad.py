@@ -1,4 +1,4 @@
-"""What tests of bad input share."""
+"""Shared parts of tests of bad input."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def refused(path: Path, *words: str, key: str | None = None) -> str:
 
 
 def saved(value: Any, **options: Any) -> bytes:
-    """What torch.save writes."""
+    """Returns the bytes that torch.save writes."""
     file = io.BytesIO()
     torch.save(value, file, **options)
     return file.getvalue()

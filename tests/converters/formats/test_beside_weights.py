@@ -1,4 +1,4 @@
-"""What stands beside the weights does not matter, whatever it is; NumPy's arrays are weights, too."""
+"""Values beside the weights do not matter, whatever they are; NumPy's arrays are weights, too."""
 
 import argparse
 import collections

@@ -132,7 +132,7 @@ def mutated(name: str, seed: int) -> bytes:
 
 
 def reference(name: str, path: Path) -> dict[str, np.ndarray] | None:
-    """What the reference implementation reads; None where it refuses."""
+    """Reads a file by the reference implementation; None where that refuses."""
     if name.endswith("safetensors"):
         return safetensors.numpy.load_file(path)
     if name == "zip":

@@ -1,4 +1,4 @@
-"""What a user passes to say how names and tensors differ, and what is no such thing."""
+"""Arguments that say how names and tensors differ, and those that say nothing."""
 
 import flax.linen as nn
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a module keeps from its first call."""
+"""Values that a module keeps from its first call."""
 
 import torch
 from torch import nn

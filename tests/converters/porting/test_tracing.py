@@ -1,4 +1,4 @@
-"""What modules do beside calling layers: changes in place, shared layers, buffers, sizes; what is refused."""
+"""Modules beside their calls of layers: changes in place, shared layers, buffers, sizes; what is refused."""
 
 import inspect
 from typing import Any

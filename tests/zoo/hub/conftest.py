@@ -37,7 +37,7 @@ class Published(NamedTuple):
     sha256: str
 
     def loads(self, name: str = "net", **options) -> bool:
-        """Whether the name gives the very same arrays."""
+        """Returns true if the name gives the very same arrays."""
         loaded = zoo.load(name, pretrained=True, **options)
         return jax.tree.all(jax.tree.map(np.array_equal, loaded.variables, self.model.variables))
 
@@ -120,7 +120,7 @@ def declare(use_manifest, monkeypatch):
 
 
 def litter(root: Path) -> list[str]:
-    """What should not be left over in the caches: parts of files, locks, damaged files, dangling links."""
+    """Lists leftovers in the caches: parts of files, locks, damaged files, dangling links."""
     wanted = ("zoo/files/", "zoo/pins/", "hub/models--")
     return [
         name
@@ -152,7 +152,7 @@ def hosted(commit, declare, flax):
 
 
 def refused(message: str, **options) -> str:
-    """What the Hub's model is refused with; without secrets."""
+    """Returns the message of a refused load of the Hub's model, which holds no secrets."""
     with pytest.raises(zoo.WeightsError, match=message) as caught:
         zoo.load("net", pretrained=True, **options)
     assert Hub.SECRET not in str(caught.value)

@@ -43,7 +43,7 @@ CASES = {
 
 @pytest.mark.parametrize(("count", "options"), CASES.values(), ids=CASES)
 def test_the_best_texts_are_those_of_transformers(twin, model, stop, count, options):
-    """Of prompts of several lengths, of which some end in the middle."""
+    """Prompts have several lengths, and some texts end in the middle."""
     options = {"num_beams": 4, "eos_token_id": stop, "length_penalty": 1.0, **options}
     ours = gpt2.generate(model, PROMPTS, max_new_tokens=count, attention_mask=MASK, **options)
     want = theirs(twin, count, pad_token_id=stop, **options)

@@ -73,7 +73,7 @@ def test_a_saved_model_keeps_its_template_and_options(model, tmp_path):
 
 
 def test_a_text_ends_behind_a_string(model):
-    """In the middle of what is written, whoever asks: for texts, ids, or pieces."""
+    """Ends in the middle of a longer text, whoever asks: for texts, ids, or pieces."""
     (whole,) = zoo.generate(model, ["w5 w6"], **COUNT)
     words = whole.split()
     place = next(place for place in range(4, len(words)) if words[place] not in words[2:place])

@@ -65,7 +65,7 @@ CASES = {
 
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
 def test_texts_are_those_of_transformers(twin, model, options):
-    """Of prompts of several lengths, which an encoder has padded on the right."""
+    """Prompts have several lengths, and are padded on the right for the encoder."""
     found, wanted = zoo.generate(model, PROMPTS, max_new_tokens=12, **options), theirs(twin, 12, **options)
     if "num_beams" in options:
         # transformers takes a padding token of 0 for none, and fills with the first that ends a text.

@@ -1,4 +1,4 @@
-"""What layers give, against the model's own parts, and gradients there against differences."""
+"""Outputs of layers, against the model's own parts, and gradients there against differences."""
 
 import flax.linen as nn
 import jax

@@ -33,7 +33,7 @@ def model(twin):
 
 
 def test_two_hundred_tokens_of_four_prompts_are_transformers(twin, model):
-    """Of different lengths; the cache grows meanwhile."""
+    """Texts have several lengths; the cache grows meanwhile."""
     ours = gpt2.generate(model, PROMPTS, max_new_tokens=200, attention_mask=MASK)
     assert ours.shape == (4, 217)
     assert len(np.unique(ours[:, 17:])) > 10, "the texts say too little"

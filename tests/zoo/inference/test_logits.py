@@ -147,7 +147,7 @@ def test_what_may_be_drawn_is_that_of_transformers(options, warpers, dtype):
 
 
 def test_padding_is_no_part_of_a_text():
-    """Of a run, of a word, or of what is repeated."""
+    """Nor of a run, of a word, or of repeated tokens."""
     tokens, mask = jnp.array([[1, 2, 1]]), jnp.array([[False, False, True]])
     options = {"no_repeat_ngram_size": 2, "repetition_penalty": 2.0, "bad_words_ids": [[2, 1, 3]]}
     sampling, draw = choices({**NEUTRAL, **options})

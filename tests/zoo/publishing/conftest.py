@@ -82,5 +82,5 @@ def secrets(capfd, caplog, cache):
 
 
 def same(first: zoo.Model, second: zoo.Model) -> bool:
-    """Whether the arrays are the same."""
+    """Returns true if the arrays are the same."""
     return jax.tree.all(jax.tree.map(np.array_equal, first.variables, second.variables))

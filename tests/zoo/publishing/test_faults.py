@@ -1,4 +1,4 @@
-"""What goes wrong while one publishes: the repository holds the old state or the complete new one."""
+"""Faults while one publishes: the repository holds the old state or the complete new one."""
 
 import errno
 import shutil
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.costly
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong.
+    """A fault.
 
     Attributes:
         arrange: Called with the server and monkeypatch.
         message: Of the refusal, a regular expression; None where the publication succeeds.
         options: Of the publication, besides force=True.
-        new: Whether the repository then holds the new state although it was refused.
-        silent: Whether nothing but questions may be sent.
+        new: If true, the repository then holds the new state although it was refused.
+        silent: If true, nothing but questions may be sent.
     """
 
     arrange: Callable[[Hub, Any], None]

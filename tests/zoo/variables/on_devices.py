@@ -101,7 +101,7 @@ def made(family):
 
 
 def saved_in_parts(model, target):
-    """Whether a spread model can be saved, in files of 20 kB at most, and loaded as it was."""
+    """Saves a spread model in files of 20 kB at most, and says whether it is loaded as it was."""
     zoo.save(model, target)
     back = zoo.load(target, pretrained=True)
     files = sorted(path.name for path in target.glob("model*"))
@@ -114,7 +114,7 @@ def saved_in_parts(model, target):
 
 
 def results(family, directory, mesh):
-    """What differs, by the way to spread the model."""
+    """Yields the differences, by the way to spread the model."""
     inputs, target = MODELS[family][2], directory / family
     zoo.save(made(family), target)
     plain = zoo.load(target, pretrained=True)

@@ -54,7 +54,7 @@ def equal(first, second):
 
 @pytest.fixture(scope="module")
 def differences(tmp_path_factory):
-    """Of every family on eight devices from the same on one."""
+    """Returns how far every family on eight devices is from the same on one."""
     process = run("tests.zoo.variables.on_devices", 8, tmp_path_factory.mktemp("devices"))
     said = process.communicate()[0]
     assert process.returncode == 0
