@@ -16,15 +16,14 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._inference.generate import generate
 from zoo._nn import layers
-from zoo._nn.attention import attention, key_mask, weights_dropout
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.caches import Cache, Caches
+from zoo._nn.decoder import Decoder
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.options import check_choices
-from zoo._nn.outputs import TextOutput
 from zoo._nn.rope import Rope, Waves, parsed
 from zoo._nn.rope_attributes import with_rope
 from zoo._nn.rotary import turn
-from zoo._nn.tokens import decoder_arguments, last_columns
 from zoo._registry.family import ConfigFields
 
 __all__ = ["GPTNeoX", "create", "generate"]
@@ -207,17 +206,13 @@ class Block(nn.Module):
         return after + drop(self.mlp(self.post_attention_layernorm(seen))), made
 
 
-class GPTNeoX(nn.Module):
+class GPTNeoX(Decoder):
     """Token embeddings, blocks, a norm, and one of the heads that `create` names."""
 
-    vocab_size: int
-    max_length: int
     settings: Settings
     rotary: Rope
     tied: bool
-    head: str
     num_classes: int = 2
-    pad_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
     classifier_dropout: float = 0.1
     dtype: DTypeLike | None = None
@@ -234,82 +229,29 @@ class GPTNeoX(nn.Module):
         self.classifier = settings.dense(self.num_classes)
         self.dropout = nn.Dropout(self.classifier_dropout)
 
-    def __call__(
-        self,
-        input_ids: jax.Array,
-        attention_mask: jax.Array | None = None,
-        token_type_ids: None = None,
-        position_ids: jax.Array | None = None,
-        *,
-        train: bool = False,
-    ) -> TextOutput:
-        """(batch, length) token ids -> the outputs of the head; states where it is "none".
-
-        Args:
-            input_ids: (batch, length) token ids.
-            attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
-            token_type_ids: None, which keeps the order of the arguments; there are no types.
-            position_ids: (batch, length) positions; by default 0, 1, 2 ...
-            train: If true, applies dropout, by the RNG stream "dropout".
-
-        Raises:
-            ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
-                model lacks.
-        """
-        ids, mask, places = decoder_arguments(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            vocab_size=self.vocab_size,
-            max_length=self.max_length,
-        )
-        places = jnp.arange(ids.shape[1])[None] if places is None else places
-        context = Context(self._waves(places, places.max() + 1), key_mask(mask), 0, train)
-        x, _ = self._states(ids, context, None)
-        if self.head == "classification":
-            last = last_columns(ids, mask, self.pad_token_id)[:, None, None]
-            return TextOutput(logits=self.score(jnp.take_along_axis(x, last, 1)[:, 0]))
-        if self.head == "token_classification":
-            return TextOutput(logits=self.classifier(self.dropout(x, deterministic=not train)))
-        return TextOutput(logits=self._logits(x)) if self.head == "lm" else TextOutput(last_hidden_state=x)
-
-    def extend(
-        self,
-        input_ids: jax.Array,
-        position_ids: jax.Array,
-        mask: jax.Array,
-        caches: Caches | None,
-        last: jax.Array,
-    ) -> tuple[jax.Array, Caches]:
-        """Runs texts from their beginning, or one more token of each, and fills the caches, for generation.
-
-        Args:
-            input_ids: (batch, length), or (batch, 1) with caches.
-            position_ids: The same shape.
-            mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each block; with scan a single one, whose first axis is the blocks.
-            last: Index of the last token, whose logits are returned, and its column in the caches.
-
-        Returns:
-            (batch, vocab_size) logits, and the caches with the tokens.
-        """
-        index = last if caches is None else 0
-        lengths = jax.lax.dynamic_slice_in_dim(position_ids, index, 1, axis=1) + 1
-        context = Context(self._waves(position_ids, lengths), mask, last, train=False)
-        x, made = self._states(input_ids, context, caches)
-        return self._logits(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
-
     def _logits(self, states: jax.Array) -> jax.Array:
         logits: jax.Array = self.embed_in.attend(states) if self.tied else self.embed_out(states)
         return logits
 
-    def _waves(self, positions: jax.Array, lengths: jax.Array) -> Waves:
-        dtype = self.embed_in.embedding.dtype if self.dtype is None else self.dtype
-        return self.rotary.waves(positions, lengths, self.settings.width // self.settings.heads, dtype)
+    def _classes(self, states: jax.Array) -> jax.Array:
+        logits: jax.Array = self.classifier(states)
+        return logits
 
-    def _states(self, ids: jax.Array, context: Context, caches: Caches | None) -> tuple[jax.Array, Caches]:
-        x = self.emb_dropout(self.embed_in(ids), deterministic=not context.train)
+    def _states(
+        self,
+        ids: jax.Array,
+        places: jax.Array,
+        lengths: jax.Array,
+        mask: jax.Array | None,
+        column: jax.Array | int,
+        caches: Caches | None,
+        *,
+        train: bool,
+    ) -> tuple[jax.Array, Caches]:
+        dtype = self.embed_in.embedding.dtype if self.dtype is None else self.dtype
+        waves = self.rotary.waves(places, lengths, self.settings.width // self.settings.heads, dtype)
+        context = Context(waves, mask, column, train)
+        x = self.emb_dropout(self.embed_in(ids), deterministic=not train)
         x, made = self.settings.series.scan_with(
             self.layers, lambda block, x, cache: block(x, context, cache), x, caches
         )

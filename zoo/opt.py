@@ -16,12 +16,11 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._inference.generate import generate
 from zoo._nn import layers
-from zoo._nn.attention import attention, key_mask, weights_dropout
+from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.caches import Cache, Caches
+from zoo._nn.decoder import Decoder
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.options import check_choices
-from zoo._nn.outputs import TextOutput
-from zoo._nn.tokens import decoder_arguments, last_columns
 from zoo._registry.family import ConfigFields
 
 __all__ = ["OPT", "create", "generate"]
@@ -180,15 +179,11 @@ class Block(nn.Module):
         return x if first else self.final_layer_norm(x), made
 
 
-class OPT(nn.Module):
+class OPT(Decoder):
     """Token and position embeddings, blocks, and a head that `create` names; that of "lm" is the former."""
 
-    vocab_size: int
-    max_length: int
     settings: Settings
-    head: str
     num_classes: int = 2
-    pad_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
     dtype: DTypeLike | None = None
 
@@ -204,78 +199,30 @@ class OPT(nn.Module):
         self.final_layer_norm = settings.norm()
         self.score = settings.dense(self.num_classes, bias=False)
 
-    def __call__(
-        self,
-        input_ids: jax.Array,
-        attention_mask: jax.Array | None = None,
-        token_type_ids: None = None,
-        position_ids: jax.Array | None = None,
-        *,
-        train: bool = False,
-    ) -> TextOutput:
-        """(batch, length) token ids -> the outputs of the head; states where it is "none".
+    def _logits(self, states: jax.Array) -> jax.Array:
+        logits: jax.Array = self.embed_tokens.attend(states)
+        return logits
 
-        Args:
-            input_ids: (batch, length) token ids.
-            attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
-            token_type_ids: None, which keeps the order of the arguments; there are no types.
-            position_ids: (batch, length) positions; by default 0, 1, 2 ... for the tokens to keep.
-            train: If true, applies dropout, by the RNG stream "dropout".
-
-        Raises:
-            ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
-                model lacks.
-        """
-        ids, mask, places = decoder_arguments(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            vocab_size=self.vocab_size,
-            max_length=self.max_length,
-        )
-        if places is None:
-            kept = jnp.ones_like(ids) if mask is None else jnp.broadcast_to(mask, ids.shape).astype(ids.dtype)
-            places = jnp.cumsum(kept, 1) * kept - 1  # padding has a row of its own
-        x, _ = self._states(ids, places, Context(key_mask(mask), 0, train), None)
-        if self.head == "classification":
-            last = last_columns(ids, mask, self.pad_token_id)[:, None, None]
-            return TextOutput(logits=self.score(jnp.take_along_axis(x, last, 1)[:, 0]))
-        if self.head == "lm":
-            return TextOutput(logits=self.embed_tokens.attend(x))
-        return TextOutput(last_hidden_state=x)
-
-    def extend(
-        self,
-        input_ids: jax.Array,
-        position_ids: jax.Array,
-        mask: jax.Array,
-        caches: Caches | None,
-        last: jax.Array,
-    ) -> tuple[jax.Array, Caches]:
-        """Runs texts from their beginning, or one more token of each, and fills the caches, for generation.
-
-        Args:
-            input_ids: (batch, length), or (batch, 1) with caches.
-            position_ids: The same shape.
-            mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each block; with scan a single one, whose first axis is the blocks.
-            last: Index of the last token, whose logits are returned, and its column in the caches.
-
-        Returns:
-            (batch, vocab_size) logits, and the caches with the tokens.
-        """
-        x, made = self._states(input_ids, position_ids, Context(mask, last, train=False), caches)
-        index = last if caches is None else 0
-        return self.embed_tokens.attend(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
+    def _places(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:
+        kept = jnp.ones_like(ids) if mask is None else jnp.broadcast_to(mask, ids.shape).astype(ids.dtype)
+        return jnp.cumsum(kept, 1) * kept - 1  # padding has a row of its own
 
     def _states(
-        self, ids: jax.Array, positions: jax.Array, context: Context, caches: Caches | None
+        self,
+        ids: jax.Array,
+        places: jax.Array,
+        lengths: jax.Array,
+        mask: jax.Array | None,
+        column: jax.Array | int,
+        caches: Caches | None,
+        *,
+        train: bool,
     ) -> tuple[jax.Array, Caches]:
+        context = Context(mask, column, train)
         projects = self.settings.embedding_width != self.settings.width
         x = self.embed_tokens(ids)
         x = self.project_in(x) if projects else x
-        x = x + self.embed_positions(positions + _OFFSET)
+        x = x + self.embed_positions(places + _OFFSET)
         x, made = self.settings.series.scan_with(
             self.layers, lambda block, x, cache: block(x, context, cache), x, caches
         )

@@ -12,15 +12,13 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
-from zoo._nn.attention import key_mask
 from zoo._nn.caches import Caches
+from zoo._nn.decoder import Decoder
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices, check_options
-from zoo._nn.outputs import TextOutput
 from zoo._nn.rope import Rope, parsed
 from zoo._nn.text_pooling import Vectors
-from zoo._nn.tokens import decoder_arguments, last_columns
 from zoo.llama.layers import NORMALIZATIONS, NORMS, QK_NORMS, Block, Context, Settings
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
@@ -44,15 +42,13 @@ HEADS = (*TASKS, "none")
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
 
-class Llama(nn.Module):
+class Llama(Decoder):
     """Token embeddings, blocks, a norm, and one of HEADS.
 
     The attributes that are not in the list of `create` are `ropes`, the rotary positions of each of
     LAYER_TYPES, and `layer_types` and `sliding_window` as they are then.
     """
 
-    vocab_size: int
-    max_length: int
     settings: Settings
     ropes: tuple[Rope, ...]
     layer_types: tuple[str, ...]
@@ -60,10 +56,8 @@ class Llama(nn.Module):
     tied: bool
     scale_embeddings: bool
     logits_cap: float | None
-    head: str
     num_classes: int = 2
     vectors: Vectors = Vectors()
-    pad_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
     classifier_dropout: float = 0.1
     dtype: DTypeLike | None = None
@@ -78,49 +72,6 @@ class Llama(nn.Module):
         self.score = settings.dense(self.num_classes, bias=self.head == "token_classification")
         self.dropout = nn.Dropout(self.classifier_dropout)
         self.projections = self.vectors.build(self.dtype)
-
-    def __call__(
-        self,
-        input_ids: jax.Array,
-        attention_mask: jax.Array | None = None,
-        token_type_ids: None = None,
-        position_ids: jax.Array | None = None,
-        *,
-        train: bool = False,
-    ) -> TextOutput:
-        """(batch, length) token ids -> the outputs of the head; states where it is "none".
-
-        Args:
-            input_ids: (batch, length) token ids.
-            attention_mask: (batch, length), 1 for tokens to keep and 0 for padding.
-            token_type_ids: None, which keeps the order of the arguments; there are no types.
-            position_ids: (batch, length) positions; by default 0, 1, 2 ...
-            train: If true, applies dropout, by the RNG stream "dropout".
-
-        Raises:
-            ZooError: too long a text, another shape, token types, or, unless it is compiled, an id that the
-                model lacks.
-        """
-        ids, mask, places = decoder_arguments(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            vocab_size=self.vocab_size,
-            max_length=self.max_length,
-        )
-        length = ids.shape[1]
-        places = jnp.arange(length)[None] if places is None else places
-        contexts = self._contexts(places, places.max() + 1, key_mask(mask), 0, length)
-        x, _ = self._states(ids, contexts, None, train=train)
-        if self.head == "embedding":
-            return TextOutput(embeddings=self.vectors.apply(self.projections, x, mask))
-        if self.head == "classification":
-            last = last_columns(ids, mask, self.pad_token_id)[:, None, None]
-            return TextOutput(logits=self.score(jnp.take_along_axis(x, last, 1)[:, 0]))
-        if self.head == "token_classification":
-            return TextOutput(logits=self.score(self.dropout(x, deterministic=not train)))
-        return TextOutput(logits=self._logits(x)) if self.head == "lm" else TextOutput(last_hidden_state=x)
 
     def check_continuation(self, lengths: np.ndarray, count: int) -> None:
         """Checks that texts can grow with the keys that they have.
@@ -143,33 +94,6 @@ class Llama(nn.Module):
                     "continue the result, or give a longer prompt."
                 )
 
-    def extend(
-        self,
-        input_ids: jax.Array,
-        position_ids: jax.Array,
-        mask: jax.Array,
-        caches: Caches | None,
-        last: jax.Array,
-    ) -> tuple[jax.Array, Caches]:
-        """Runs texts from their beginning, or one more token of each, and fills the caches, for generation.
-
-        Args:
-            input_ids: (batch, length), or (batch, 1) with caches.
-            position_ids: The same shape.
-            mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each block; with scan a single one, whose first axis is the blocks.
-            last: Index of the last token, whose logits are returned, and its column in the caches.
-
-        Returns:
-            (batch, vocab_size) logits, and the caches with the tokens.
-        """
-        index = last if caches is None else 0
-        latest = jax.lax.dynamic_slice_in_dim(position_ids, index, 1, axis=1)
-        first = 0 if caches is None else last
-        contexts = self._contexts(position_ids, latest + 1, mask, first, input_ids.shape[1])
-        x, made = self._states(input_ids, contexts, caches, train=False)
-        return self._logits(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
-
     def _logits(self, states: jax.Array) -> jax.Array:
         """(..., width) -> (..., vocab_size)."""
         logits: jax.Array = self.embed_tokens.attend(states) if self.tied else self.lm_head(states)
@@ -183,15 +107,7 @@ class Llama(nn.Module):
         first: jax.Array | int,
         count: int,
     ) -> dict[str, Context]:
-        """Returns the arguments of the blocks of each type.
-
-        Args:
-            positions: (batch, length)
-            lengths: Lengths of the texts; broadcasts to (batch, 1).
-            mask: (batch, 1, 1, keys), True for tokens to attend to; None for all.
-            first: Column of the first token.
-            count: Number of tokens.
-        """
+        """Returns the arguments of the blocks of each type, of `count` tokens; the others as in `_states`."""
         settings, masks = self.settings, {"full_attention": mask}
         dtype = self.embed_tokens.embedding.dtype if self.dtype is None else self.dtype
         if self.sliding_window is not None:
@@ -209,8 +125,17 @@ class Llama(nn.Module):
         }
 
     def _states(
-        self, ids: jax.Array, contexts: Mapping[str, Context], caches: Caches | None, *, train: bool
+        self,
+        ids: jax.Array,
+        places: jax.Array,
+        lengths: jax.Array,
+        mask: jax.Array | None,
+        column: jax.Array | int,
+        caches: Caches | None,
+        *,
+        train: bool,
     ) -> tuple[jax.Array, Caches]:
+        contexts = self._contexts(places, lengths, mask, column, ids.shape[1])
         x = self.embed_tokens(ids)
         if self.scale_embeddings:
             x = x * jnp.asarray(math.sqrt(self.settings.width), x.dtype)
