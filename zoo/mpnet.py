@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 
 from zoo._nn.attention import key_mask
 from zoo._nn.layer_stack import LayerStack
+from zoo._nn.relative_buckets import Buckets
 from zoo._registry.family import ConfigFields
 from zoo.bert import layers as bert
 from zoo.bert.parts import Dropped, FirstToken, Options, Plain, Pooled, Pooler, Sizes, Words
@@ -31,7 +32,6 @@ from zoo.bert.text_encoder import (
     max_tokens,
     text_encoder,
 )
-from zoo.t5.relative import Buckets
 
 __all__ = [
     "CLASSIFIER",

@@ -12,7 +12,8 @@ from tests.cases.case import kept
 from tests.cases.seq2seq import BOTH, SOURCE
 from tests.equivalence import FORWARD, difference, randomise
 from tests.reference import seq2seq_models
-from zoo.t5.relative import Buckets
+from tests.reference.published import declare_operators
+from zoo._nn.relative_buckets import Buckets
 
 pytestmark = pytest.mark.costly
 
@@ -95,6 +96,7 @@ def test_the_encoder_is_read_of_a_file_of_both(tmp_path):
 @pytest.mark.parametrize(("count", "most"), [(32, 128), (8, 12), (16, 1000), (64, 77)])
 @pytest.mark.parametrize("both", [True, False])
 def test_buckets_are_transformers(count, most, both):
+    declare_operators()
     from transformers.models.t5.modeling_t5 import T5Attention
 
     queries, keys = np.arange(0, 1200, 37), np.arange(1200)

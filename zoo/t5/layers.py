@@ -13,7 +13,7 @@ from zoo._nn.caches import Cache, Caches
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.memory import Memory, for_blocks
-from zoo.t5.relative import Buckets
+from zoo._nn.relative_buckets import Buckets
 
 
 class Settings(NamedTuple):

@@ -21,10 +21,10 @@ from zoo._nn.layers import check_activation
 from zoo._nn.memory import Memory, target_ids
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
+from zoo._nn.relative_buckets import checked_buckets
 from zoo._nn.tokens import like_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.t5.layers import Settings, Stack
-from zoo.t5.relative import checked_buckets
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {

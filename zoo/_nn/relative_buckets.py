@@ -1,4 +1,7 @@
-"""Relative positions in buckets: one for each small distance, ever wider ones behind (section 2.1)."""
+"""Relative positions in buckets, as T5 has them: one for each small distance, ever wider ones behind.
+
+Raffel et al., https://arxiv.org/abs/1910.10683, section 2.1.
+"""
 
 import math
 from functools import cache
