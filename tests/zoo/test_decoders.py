@@ -37,8 +37,8 @@ LONG = {
 YARN = {
     "rope_type": "yarn",
     "factor": 3.0,
-    "original_max_position_embeddings": 20,
-    "beta_fast": 2.0,
+    "original_max_position_embeddings": 100,
+    "beta_fast": 8.0,  # slows the second of three waves by a half
     **TURNING,
 }
 # Name of the class and options that differ from the others'; each computes something of its own.
@@ -108,6 +108,19 @@ def test_texts_are_continued_as_transformers_continues_them(tmp_path):
     model = zoo.load(tmp_path / "it", pretrained=True)
     found = zoo.llama.generate(model, IDS, max_new_tokens=20, attention_mask=mask)
     assert len(np.unique(found[:, 13:])) > 5, "the texts say too little"
+    np.testing.assert_array_equal(found, expected.numpy())
+
+
+def test_a_prompt_beyond_the_length_of_training_has_the_positions_of_long_texts(tmp_path):
+    from transformers import GenerationConfig
+
+    twin = plain("Phi3ForCausalLM", original_max_position_embeddings=10, rope_parameters=LONG)
+    randomise(twin, norms=0.5).eval().save_pretrained(tmp_path / "it")
+    options = GenerationConfig(max_new_tokens=6, do_sample=False, eos_token_id=None, pad_token_id=0)
+    with torch.no_grad(), wide():
+        expected = twin.generate(torch.from_numpy(IDS[:1]), generation_config=options)
+    found = zoo.llama.generate(zoo.load(tmp_path / "it", pretrained=True), IDS[:1], max_new_tokens=6)
+    assert IDS.shape[1] > 10
     np.testing.assert_array_equal(found, expected.numpy())
 
 

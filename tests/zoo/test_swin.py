@@ -6,6 +6,7 @@ import pytest
 import zoo
 from tests.reference import published
 from zoo import swin
+from zoo.swin.layers import log_offsets
 
 TINY = {"width": 8, "blocks": [2, 1, 1, 1], "heads": [1, 2, 2, 2], "num_classes": 5}
 
@@ -37,6 +38,15 @@ def test_maps_are_a_quarter_to_a_thirty_second_of_the_image():
     assert [each.shape for each in maps] == [(2, 16 // n, 24 // n, 8 * n) for n in (1, 2, 4, 8)]
     assert maps[0].dtype == jnp.bfloat16
     assert "head" not in variables["params"]
+
+
+def test_offsets_of_windows_that_grew_are_timms_to_the_last_digit():
+    published.declare_operators()
+    from timm.models.swin_transformer_v2 import WindowAttention
+
+    theirs = WindowAttention(4, (24, 24), 2, pretrained_window_size=[12, 12]).relative_coords_table
+    found = log_offsets((24, 24), (12, 12))
+    np.testing.assert_array_equal(found, theirs.numpy().reshape(-1, 2))
 
 
 def test_in_float16_windows_with_padding_are_finite():

@@ -95,9 +95,10 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, function: Any, *args: Any, **options: Any) -> Any:
         """Calls a function that is safe to be called."""
-        if isinstance(getattr(function, "__self__", None), str):
+        owner = getattr(function, "__self__", None)  # of a method, which may read all of it
+        if isinstance(owner, str):
             _check_counts((*args, *options.values()))
-        self.charged((args, options))
+        self.charged((owner, args, options))
         return self.charged(super().call(context, function, *args, **options))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

@@ -123,6 +123,9 @@ def test_options_of_the_files_are_defaults(model):
     assert (plain["temperature"], plain["top_k"]) == (0, 20), "without do_sample, nothing is drawn"
     assert new_tokens(plain, 40, 12) == 28
     assert new_tokens(plain, 400, 12) == 100
+    shortest = with_file(model, min_length=20)
+    assert settled(shortest, {})["min_length"] == 20
+    assert settled(shortest, {"min_new_tokens": 3})["min_length"] == 0, "the caller's takes its place"
 
 
 @pytest.mark.parametrize(
