@@ -64,12 +64,14 @@ def theirs_fid(*features: np.ndarray) -> float:
 
 def inception(count: int, file: Path | None) -> Iterator[tuple[str, Any, Any]]:
     twin = extractor(file)
+    images = np.random.default_rng(1).integers(256, size=(2, count, *SIDES, 3), dtype=np.uint8)
+    images[1] //= 2
+    if file is None:
+        spread(twin, images[0])
     module = zoo.inception.create(num_classes=1008, aux_logits=False, pooling="tensorflow")
     shape = jax.ShapeDtypeStruct((1, 299, 299, 3), np.float64)
     variables = converters.convert(state_dict(twin), module, shape)
     model = zoo.Model(module, variables, zoo.info("inception_fid"))
-    images = np.random.default_rng(1).integers(256, size=(2, count, *SIDES, 3), dtype=np.uint8)
-    images[1] //= 2
     theirs, logits = (np.stack(each) for each in zip(*(outputs(twin, each) for each in images), strict=True))
     features = jax.jit(features_of)
     ours = [np.asarray(features(model, each)) for each in images]
@@ -97,9 +99,16 @@ def extractor(file: Path | None) -> torch.nn.Module:
         torch.save({}, path)
         twin = kind("inception", names, feature_extractor_weights_path=str(path), **options)
     twin.feature_extractor_internal_dtype = torch.float64
-    # Scales of norms that let images differ in the end, and logits that leave no class without probability.
-    randomise(twin, norms=1.5).fc.weight.data *= 1e-2
-    return twin.eval()
+    # Scales of norms that let images differ in the end.
+    return randomise(twin, norms=1.5).eval()
+
+
+def spread(twin: torch.nn.Module, images: np.ndarray) -> None:
+    """Turns random logits to those of a network that tells the images apart, and leaves each class a part."""
+    features = torch.from_numpy(outputs(twin, images)[0])
+    weight, mean = twin.fc.weight.data, features.mean(0)
+    weight -= torch.outer(weight @ mean, mean) / (mean @ mean)
+    weight /= (features @ weight.T).std()
 
 
 def outputs(twin: torch.nn.Module, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
