@@ -80,18 +80,19 @@ def _context_of(model: Model, given: Ids, attention_mask: ArrayLike | None, fill
     """Returns what the encoder makes of its prompts: token ids, or numbers as of a spectrogram."""
     features = None if _are_lists(given) else np.asarray(given)
     if features is not None and features.dtype.kind == "f" and attention_mask is None:
-        return _encoded(model, features)
+        return encoder_context(model, features)
     tokens, mask = _padded(given, attention_mask, fill, left=False)
     check_ids(model.module, tokens, mask)
     length, most = tokens.shape[1], model.module.max_length
     if length > most:
         raise ZooError(f"a prompt of {length} tokens; the model takes {most}: give a shorter one.")
     room = ((0, 0), (0, size(length, SHORTEST, most) - length))
-    return _encoded(model, np.pad(tokens, room).astype(np.int32), np.pad(mask, room))
+    return encoder_context(model, np.pad(tokens, room).astype(np.int32), np.pad(mask, room))
 
 
 @jax.jit
-def _encoded(model: Model, *inputs: ArrayLike) -> Any:
+def encoder_context(model: Model, *inputs: ArrayLike) -> Any:
+    """Returns what a decoder reads of its encoder, as pytrees of arrays whose first axis is the batch."""
     return model(*inputs, method="context")
 
 

@@ -17,7 +17,7 @@ from zoo._errors import ZooError
 from zoo._inference.decoding import first_logits
 from zoo._inference.generate import generated
 from zoo._inference.generation_options import Options, Settled, settled
-from zoo._inference.prompts import Prompts
+from zoo._inference.prompts import Prompts, encoder_context
 from zoo._loading.companions import companion
 from zoo._loading.generation_config import GENERATION
 from zoo._loading.located import Located
@@ -118,7 +118,7 @@ def token_ids(
         for start in range(0, len(windows), rows):
             part = windows[start : start + rows]
             filled = [*part, *[part[0]] * (rows - len(part))]  # one compilation for all
-            context = _encoded(model, hears([each.samples for each in filled]))
+            context = encoder_context(model, hears([each.samples for each in filled]))
             if None in begin:
                 told = _languages(model, context, begin[0], tuple(said[LANGUAGES].values()))
                 languages |= {
@@ -200,11 +200,6 @@ def _options(model: Model, said: Mapping[str, Any], begun: int, count: int | Non
         "generation_config": {},
     }
     return settled(model, chosen)
-
-
-@partial(jax.jit)
-def _encoded(model: Model, features: jax.Array) -> Any:
-    return model(features, method="context")
 
 
 @partial(jax.jit, static_argnames=("start", "known"))
