@@ -80,6 +80,13 @@ def run_flax(
     **kwargs: Any,
 ) -> tuple[tuple[np.ndarray, ...], Any, list[np.ndarray], Any]:
     """Outputs, gradients of the params and of the float inputs, and the changed collections; all NumPy."""
+    return flax_step(module, inputs, mutable=mutable, **kwargs)(variables, inputs, cotangents)
+
+
+def flax_step(
+    module: nn.Module, inputs: Sequence[np.ndarray], *, mutable: Sequence[str] = (), **kwargs: Any
+) -> Callable[..., tuple[tuple[np.ndarray, ...], Any, list[np.ndarray], Any]]:
+    """What `run_flax` does for inputs like these, as a function of variables, inputs and cotangents."""
     floats = [index for index, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating)]
 
     # One program compiles sooner than its operations do one by one.
@@ -99,8 +106,11 @@ def run_flax(
         grads, input_grads = (None, []) if cotangents is None else pull(tuple(cotangents))
         return outputs, grads, input_grads, changed
 
-    with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, step(dict(variables), list(inputs), cotangents))
+    def run(variables: Any, inputs: Sequence[Any], cotangents: Sequence[Any] | None = None) -> Any:
+        with jax.enable_x64(True):
+            return jax.tree.map(np.asarray, step(dict(variables), list(inputs), cotangents))
+
+    return run
 
 
 def difference(a: np.ndarray, b: np.ndarray, scale: float | None = None) -> float:

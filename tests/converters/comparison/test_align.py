@@ -1,6 +1,7 @@
 """Which layers are compared with which, however a model is built, and how axes are arranged."""
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from converters import compare
-from tests.cases import Case, each_case
+from tests.cases import CASES, Case, each
 from tests.converters.comparison.test_compare import IMAGES, T, compared, findings, variables
 from tests.equivalence import randomise
 
@@ -261,8 +262,12 @@ def test_the_older_weight_norm_can_be_compared() -> None:
     assert comparison.ok, str(comparison)
 
 
+# One of each way that layers are found and arranged; `make test-all` has the others.
+ARRANGED = ("resnet18", "swin", "clip", "t5", "llama", "segmentation, lraspp", "vae")
+
+
 @pytest.mark.costly
-@each_case
+@each({name: replace(case, slow=name not in ARRANGED) for name, case in CASES.items()})
 def test_the_models_of_the_zoo_do_not_diverge(case: Case) -> None:
     family = importlib.import_module(f"zoo.{case.family}")
     module, twin = family.create(**case.config), randomise(case.twin())

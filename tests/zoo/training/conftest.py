@@ -1,8 +1,6 @@
 from pathlib import Path
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from tests.zoo.training import tiny
 from zoo.training import Dataset, Recipe
@@ -37,20 +35,3 @@ def recipe() -> Recipe:
         flip=0.5,
         label_smoothing=0.1,
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory):
-    """A module's runs are mostly the same program, which each run would compile for itself."""
-    changed = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in changed}
-    compilation_cache.reset_cache()
-    for name, value in changed.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
