@@ -1,7 +1,8 @@
-"""Models whose weights have eight bits each, for inference in a quarter of the memory."""
+"""Models whose weights have eight or four bits each, for inference in a fraction of the memory."""
 
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import jax
 
@@ -12,30 +13,46 @@ from zoo._registry.entry import FrozenMapping
 from zoo._variables import quantized
 from zoo._variables.tree import flatten, unflatten
 
+_WORDS = {8: "eight", 4: "four"}
 
-def quantize(model: Given) -> Model:
-    """Returns the model with kernels and embeddings of eight bits: about a quarter of its bytes in float32.
+
+def quantize(
+    model: Given, *, bits: Literal[8, 4] = 8, group: int = 32, embeddings: bool | None = None
+) -> Model:
+    """Returns the model with kernels of eight or four bits: a quarter or a sixth of float32's bytes.
 
     The module stays, and so does all that is done with the model: calls, generation, saving, loading. A layer
-    computes with its weights as floating-point numbers again, each off by at most half of a step: by 1/254 of
-    the largest in its column of a kernel, or in its row of an embedding. Biases, norms and small kernels stay
-    as they are. It is for inference: there are no gradients of whole numbers.
+    computes with its weights as floating-point numbers again, each off by at most half of a step. Of eight
+    bits, that is 1/254 of the largest in its column of a kernel, or in its row of an embedding; of four, 1/14
+    of the largest of its group there. Biases, norms and small kernels stay as they are. It is for inference:
+    there are no gradients of whole numbers.
 
     Args:
         model: A model, or a name, as for `load`, whose weights are then loaded.
+        bits: Bits of each number.
+        group: Of four bits, how many inputs of a kernel's column share a step: even, at least 16. A kernel
+            that it does not divide has smaller groups, or eight bits.
+        embeddings: If true, tables of embeddings become small, too; by default if there are eight bits.
 
     Examples:
         >>> model = zoo.quantize(zoo.load("gpt_shakespeare", pretrained=True))
         >>> zoo.save(model, "small")
 
     Raises:
-        ZooError: its layers do not take such weights, or it has none to make smaller.
+        ZooError: its layers do not take such weights, it has none to make smaller, or an option is wrong.
     """
+    if bits not in (8, 4):
+        raise ZooError(f"bits={bits!r}: weights have 8 bits, or 4.")
+    if group < quantized.SMALLEST or group % 2:
+        raise ZooError(
+            f"group={group!r}: take an even number from {quantized.SMALLEST} on, such as 32 or 128."
+        )
     model = model_of(model)
+    precision = quantized.Precision(bits, group, bits == 8 if embeddings is None else embeddings)
     before = flatten(model.variables)
-    after = {path: quantized.quantize(path, array) for path, array in before.items()}
+    after = {path: quantized.quantize(path, array, precision) for path, array in before.items()}
     if not any(after[path] is not before[path] for path in before):
-        raise ZooError(f"{model.name!r} has no weights that eight bits would make smaller.")
+        raise ZooError(f"{model.name!r} has no weights that {_WORDS[bits]} bits would make smaller.")
     entry = model.entry
     if entry is not None:
         located = model.origin.located
@@ -69,5 +86,5 @@ def _check_call(model: Model) -> None:
     except (TypeError, AttributeError, ValueError) as error:
         raise ZooError(
             f"{model.name!r} has layers that change their kernels before they use them, and cannot have "
-            f"them in eight bits: {error}"
+            f"them in fewer bits: {error}"
         ) from error

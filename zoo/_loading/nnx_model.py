@@ -103,7 +103,7 @@ def nnx_model(model: Model, rngs: "nnx.Rngs | None" = None, inputs: Any = ()) ->
     """
     if any(map(is_quantized, flatten(model.variables).values())):
         raise ZooError(
-            f"{model.name!r} has weights of eight bits by zoo.quantize, which NNX's layers do not take; make "
+            f"{model.name!r} has weights made small by zoo.quantize, which NNX's layers do not take; make "
             "the NNX module of the model before that."
         )
     from flax import nnx

@@ -15,6 +15,7 @@ from converters.matching import Conversion, contiguous, nonfinite
 from zoo._errors import WeightsError, ZooError
 from zoo._variables import casting
 from zoo._variables.casting import cast, check_width, final_dtype
+from zoo._variables.packed import PackedArray
 from zoo._variables.quantized import QuantizedArray
 from zoo._variables.sharding import Placement, placed, put
 
@@ -130,7 +131,7 @@ def place_all(
     bad: dict[str, int] = {}
     for path in list(arrays):
         array = arrays.pop(path)
-        if isinstance(array, QuantizedArray):
+        if isinstance(array, QuantizedArray | PackedArray):
             flat[path] = _put_quantized(path, array, sharding)
         elif isinstance(array, LazyArray):
             leaf = jax.ShapeDtypeStruct(array.shape, array.dtype)
@@ -146,14 +147,14 @@ def place_all(
     return flat
 
 
-def _put_quantized(path: str, array: QuantizedArray, sharding: Placement | None) -> Any:
+def _put_quantized(path: str, array: QuantizedArray | PackedArray, sharding: Placement | None) -> Any:
     """Puts the two arrays on the default device.
 
     Raises:
         ZooError: they are to be spread.
     """
     if sharding is not None:
-        raise ZooError(f"{path} has eight bits a number; load the model without sharding=.")
+        raise ZooError(f"{path} is stored as {array.stored}; load the model without sharding=.")
     return jax.tree.map(
         lambda part: part.put(None) if isinstance(part, LazyArray) else jax.device_put(part),
         array,

@@ -1,7 +1,8 @@
-"""Weights of eight bits each: whole numbers, and the step that each column of them is counted in."""
+"""Weights of eight or four bits each: whole numbers, and the steps of their columns or groups."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +10,27 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from zoo._errors import WeightsError
+from zoo._variables.packed import PackedArray, fits, pack
 
-VALUES, SCALE = ".int8", ".scale"  # ends of the names that files have for the two arrays
+VALUES, PACKED, SCALE = ".int8", ".int4", ".scale"  # ends of the names that files have for the two arrays
 LARGEST = 127
 # Smallest size of the axis that shares a step: with fewer numbers, the steps take what the bits save.
 SMALLEST = 16
 SHARING = {"kernel": -2, "embedding": -1}  # name of an array -> the axis whose numbers share a step
+
+
+class Precision(NamedTuple):
+    """How small weights become.
+
+    Attributes:
+        bits: Bits of a number: 8 or 4.
+        group: Of four bits, how many numbers share a step.
+        embeddings: If true, tables of embeddings become small as kernels do.
+    """
+
+    bits: int = 8
+    group: int = 32
+    embeddings: bool = True
 
 
 @jax.tree_util.register_pytree_node_class
@@ -25,6 +41,8 @@ class QuantizedArray:
         values: int8, of the shape of the array.
         scale: The steps, of the array's dtype; its axis that shares a step has the size 1.
     """
+
+    stored = "int8"
 
     def __init__(self, values: Any, scale: Any) -> None:
         self.values, self.scale = values, scale
@@ -82,24 +100,31 @@ class QuantizedArray:
 
 
 def is_quantized(leaf: Any) -> bool:
-    """Returns whether something is an array of this kind, as `is_leaf` of jax's functions of trees."""
-    return isinstance(leaf, QuantizedArray)
+    """Returns whether something is an array of either kind, as `is_leaf` of jax's functions of trees."""
+    return isinstance(leaf, QuantizedArray | PackedArray)
 
 
-def quantize(path: str, array: Any) -> Any:
-    """Returns a kernel or a table of embeddings in eight bits; other arrays as they are.
+def quantize(path: str, array: Any, precision: Precision) -> Any:
+    """Returns a kernel or a table of embeddings in fewer bits; other arrays as they are.
 
-    The columns of a kernel (..., in, out) have a step each, as the rows of a table (count, width): their
-    largest number, divided by 127. No number changes by more than half of its step.
+    The columns of a kernel (..., in, out), as the rows of a table (count, width), have a step each, or one
+    for each group: the largest number, divided by 127, or by 7. No number changes by more than half of
+    its step.
 
     Args:
         path: Path of the array.
         array: The array.
+        precision: How small it becomes. Where a group does not divide the axis, the largest that divides both
+            is taken; eight bits, if that has fewer than SMALLEST numbers.
     """
-    axis = SHARING.get(path.rpartition("/")[2], 0)
+    name = path.rpartition("/")[2]
+    axis = 0 if name == "embedding" and not precision.embeddings else SHARING.get(name, 0)
     apt = path.startswith("params/") and axis and array.ndim >= 2 and not is_quantized(array)
     if not apt or not jnp.issubdtype(array.dtype, jnp.floating) or array.shape[axis] < SMALLEST:
         return array
+    group = math.gcd(precision.group, array.shape[axis])
+    if precision.bits == 4 and group >= SMALLEST:
+        return pack(jnp.asarray(array), axis, group)
     return _quantized(jnp.asarray(array), axis)
 
 
@@ -116,8 +141,10 @@ def split(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arrays as files have them: of each of these two, by names of their own."""
     found: dict[str, Any] = {}
     for path, array in flat.items():
-        if is_quantized(array):
+        if isinstance(array, QuantizedArray):
             found |= {f"{path}{VALUES}": array.values, f"{path}{SCALE}": array.scale}
+        elif isinstance(array, PackedArray):
+            found |= {f"{path}{PACKED}": array.packed, f"{path}{SCALE}": array.scale}
         else:
             found[path] = array
     return found
@@ -130,13 +157,29 @@ def joined(arrays: Mapping[str, Any]) -> dict[str, Any]:
         WeightsError: one of the two is missing, or is for another one.
     """
     found = dict(arrays)
-    for name in [each for each in arrays if each.endswith(VALUES)]:
-        path = name.removesuffix(VALUES)
+    for name in [each for each in arrays if each.endswith((VALUES, PACKED))]:
+        path, _, _ = name.rpartition(".")
         values, scale = found.pop(name), found.pop(f"{path}{SCALE}", None)
+        if name.endswith(PACKED):
+            found[path] = _packed(name, path, values, scale)
+            continue
         if scale is None or values.dtype != np.int8 or not _fits(values.shape, scale.shape):
             raise WeightsError(f"{name} is no int8 array with the steps of its columns, {path}{SCALE}.")
         found[path] = QuantizedArray(values, scale)
     return found
+
+
+def _packed(name: str, path: str, packed: Any, scale: Any) -> PackedArray:
+    """Returns an array of four bits of the two that a file keeps.
+
+    Raises:
+        WeightsError: one of the two is missing, or is for another one.
+    """
+    axis = SHARING.get(path.rpartition("/")[2], 0)
+    apt = axis and scale is not None and packed.dtype == np.uint8
+    if not apt or not fits(packed.shape, scale.shape, axis):
+        raise WeightsError(f"{name} is no uint8 array with the steps of its groups, {path}{SCALE}.")
+    return PackedArray(packed, scale, axis)
 
 
 def _fits(shape: tuple[int, ...], steps: tuple[int, ...]) -> bool:

@@ -107,7 +107,7 @@ def _layers(variables: Mapping[str, Any], order: Sequence[str]) -> Tree:
         name = f"{name} of {collection}" if name in leaves else name
         numbers = math.prod(array.shape)
         small = is_quantized(array)
-        dtype, size = ("int8", array.nbytes) if small else (array.dtype, numbers * array.dtype.itemsize)
+        dtype, size = (array.stored, array.nbytes) if small else (array.dtype, numbers * array.dtype.itemsize)
         leaves[name] = Leaf(collection, tuple(array.shape), str(dtype), size)
     return unflatten(leaves)
 

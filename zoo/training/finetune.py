@@ -290,8 +290,8 @@ def _with_head(
     variables = flatten(model.variables)
     if any(map(is_quantized, variables.values())):
         raise TrainingError(
-            f"{entry.name!r} has weights of eight bits, which do not learn; finetune the model that they "
-            "were made of."
+            f"{entry.name!r} has weights made small by zoo.quantize, which do not learn; finetune the model "
+            "that they were made of."
         )
     if labelled.classes != entry.class_names:
         # The pretrained head has as many classes, but other ones.
