@@ -1,6 +1,6 @@
 """Formats of checkpoint files; `detect` has the table of them."""
 
-from converters.formats import safetensors
+from converters.formats import gguf, safetensors
 from converters.formats.detect import ALL_SUFFIXES
 from converters.formats.file_names import INDEX_FILE, INDEX_SUFFIX, PREFERRED_FILES, WEIGHTS_FILE
 from converters.formats.sharded import file_in, hashes_of, shards_of
@@ -14,6 +14,7 @@ __all__ = [
     "WEIGHTS_FILE",
     "are_flax",
     "file_in",
+    "gguf",
     "hashes_of",
     "safetensors",
     "shards_of",

@@ -12,7 +12,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
-from converters.formats import flax_msgpack, safetensors, torch_tensors, torch_writer
+from converters.formats import flax_msgpack, gguf, safetensors, torch_tensors, torch_writer
 from converters.formats.pickle_machine import OPCODES
 from converters.formats.stored import Opened
 from converters.io.files import InputFile
@@ -81,6 +81,7 @@ FORMATS = (
         starts=flax_msgpack.starts,
         open=flax_msgpack.open_msgpack,
     ),
+    Format(name="GGUF file", suffixes=(".gguf",), starts=gguf.starts, open=gguf.open_gguf),
 )
 
 SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))
@@ -97,7 +98,6 @@ OTHERS = (
     ),
     (rb"PK\x05\x06", "an empty zip archive; download it again"),
     (rb"\x89HDF", "an HDF5 file (Keras), not a PyTorch checkpoint"),
-    (rb"GGUF", "a GGUF file, not a PyTorch checkpoint; take the original weights"),
     (rb"\x93NUMPY", "a NumPy array, not a PyTorch checkpoint"),
     (rb"\s*\{\s*\"", "a JSON text, not a checkpoint"),
     (rb"[\t\n\r -~]+\Z", "a text, not a checkpoint"),

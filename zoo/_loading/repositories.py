@@ -18,6 +18,7 @@ from zoo._hub.retry import Retries
 from zoo._hub.settings import COMMIT, Token
 from zoo._loading import (
     companions,
+    gguf,
     open_clip,
     preprocessor_config,
     sentence_transformers,
@@ -165,6 +166,18 @@ def local(name: str, directory: Path, token: Token, head: str | None = None) -> 
     made, files = found
     entry = replace(made, weights=Weights(UNATTESTED, file=_file_of(name, directory, files)))
     return Located(entry=entry, directory=directory, token=token, counted=False)
+
+
+def lone_gguf(name: str, path: Path, token: Token, head: str | None = None) -> Located:
+    """Resolves a GGUF file, which says itself what its model is; its tokenizer may be beside it.
+
+    Raises:
+        ManifestError: it cannot be read, or is of no model that the zoo has.
+    """
+    content = gguf.config(name, path)
+    made = transformers_config.entry(name, content, partial(_beside, path.parent), head)
+    entry = replace(made, weights=Weights(UNATTESTED, file=path.name))
+    return Located(entry=entry, directory=path.parent, token=token, counted=False)
 
 
 def _of_others(

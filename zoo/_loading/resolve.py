@@ -11,7 +11,7 @@ import jax
 
 from zoo._errors import UnknownModelError, ZooError
 from zoo._hub.settings import Token, check_token
-from zoo._loading import lone_file, repositories
+from zoo._loading import gguf, lone_file, repositories
 from zoo._loading.build import build
 from zoo._loading.located import Located
 from zoo._model import Model, record_of
@@ -62,6 +62,8 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
     if isinstance(name, os.PathLike) or _is_path(name):
         directory = Path(name)
         if not os.path.isdir(directory):  # False, too, for names that no file can have
+            if os.path.isfile(directory) and directory.suffix == gguf.SUFFIX:
+                return repositories.lone_gguf(os.fspath(name), directory, token, head)
             if os.path.isfile(directory):
                 raise UnknownModelError(f"{os.fspath(name)!r} {lone_file.advice(directory)}")
             raise UnknownModelError(
@@ -77,6 +79,8 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         return Located(entry=models[name], token=token)
     if repositories.holds_model(directory):
         return repositories.local(name, directory, token, head)
+    if os.path.isfile(directory) and directory.suffix == gguf.SUFFIX:
+        return repositories.lone_gguf(name, directory, token, head)
     if os.path.isfile(directory):
         raise UnknownModelError(f"{name!r} {lone_file.advice(directory)}")
     repositories.check_finished(name, directory)
