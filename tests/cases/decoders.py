@@ -3,7 +3,7 @@
 from functools import partial
 
 from tests.cases.case import Case, ids, kept
-from tests.reference.decoders import decoder
+from tests.reference.decoders import bloom, decoder, mixture
 
 # A padded token sees a kept one in its window: what nothing is kept for differs between the frameworks.
 TOKENS = [ids(3, 17, 48) + 2, kept(17, 14, 13, length=17)]
@@ -74,12 +74,70 @@ CASES = {
         TOKENS,
         layout="transformers_model",
     ),
+    "llama, experts": Case(
+        "llama",
+        {
+            **SIZES,
+            "qkv_bias": True,
+            "experts": 4,
+            "expert_feed_forward": 16,
+            "shared_feed_forward": 12,
+            "dense_layers": [0],
+        },
+        partial(
+            mixture,
+            "Qwen2MoeForCausalLM",
+            num_key_value_heads=2,
+            num_experts=4,
+            num_experts_per_tok=2,
+            norm_topk_prob=True,
+            moe_intermediate_size=16,
+            shared_expert_intermediate_size=12,
+            mlp_only_layers=[0],
+        ),
+        TOKENS,
+        layout="transformers",
+    ),
     "gpt_neox": Case(
         "gpt_neox",
         {**PLAIN, "rope": {"partial_rotary_factor": 0.5}},
         partial(decoder, "GPTNeoXForCausalLM", rope_parameters={"partial_rotary_factor": 0.5}),
         TOKENS,
         layout="transformers_5",
+    ),
+    "gpt_neox, gptj": Case(
+        "gpt_neox",
+        {
+            **PLAIN,
+            "rope": {"partial_rotary_factor": 0.67},
+            "activation": "gelu_tanh",
+            "neighbors": True,
+            "one_norm": True,
+            "fused": False,
+            "attention_bias": False,
+            "head_bias": True,
+        },
+        partial(decoder, "GPTJForCausalLM", rotary_dim=4, attn_implementation="eager"),
+        TOKENS,
+        layout="gptj",
+        slow=True,
+    ),
+    "gpt_neox, bloom": Case(
+        "gpt_neox",
+        {
+            **PLAIN,
+            "heads": 3,
+            "feed_forward": 96,
+            "activation": "gelu_bloom",
+            "alibi": True,
+            "embedding_norm": True,
+            "parallel": False,
+            "head": "none",
+        },
+        partial(bloom, "BloomModel", num_attention_heads=3, attn_implementation="eager"),
+        TOKENS,
+        layout="bloom_model",
+        slow=True,
     ),
     "opt": Case(
         "opt",

@@ -18,6 +18,8 @@ IDS = np.random.default_rng(4).integers(2, 50, size=(3, 13))
 GROUPED = {"num_key_value_heads": 2}
 TURNING = {"rope_theta": 100.0}
 SLIDING = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+# The others have no way to multiply in float64.
+EXPERTS = {"num_experts_per_tok": 2, "experts_implementation": "eager"}
 GEMMA = {
     "head_dim": 10,
     "query_pre_attn_scalar": 7,
@@ -65,10 +67,31 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "stablelm": ("StableLmForCausalLM", {"hidden_size": 32, "use_qkv_bias": True, **GROUPED}),
     "gpt_neox": ("GPTNeoXForCausalLM", {"use_parallel_residual": False}),
     "gpt_neox, tokens": ("GPTNeoXForTokenClassification", {"num_labels": 3}),
+    "gptj": ("GPTJForCausalLM", {"rotary_dim": 4, "attn_implementation": "eager"}),
+    "bloom": (
+        "BloomForSequenceClassification",
+        # In float64; three heads have slopes of their own.
+        {"num_attention_heads": 3, "pad_token_id": 0, "num_labels": 3, "attn_implementation": "eager"},
+    ),
+    "falcon": ("FalconForCausalLM", {"multi_query": True}),
+    "falcon, grouped": (
+        "FalconModel",
+        {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1, "bias": True},
+    ),
     "opt": ("OPTForCausalLM", {}),
     "opt, no biases": (
         "OPTForSequenceClassification",
         {"enable_bias": False, "layer_norm_elementwise_affine": False, "pad_token_id": 0, "num_labels": 3},
+    ),
+    "mixtral": ("MixtralForCausalLM", {**GROUPED, **EXPERTS, "num_local_experts": 5}),
+    "qwen2_moe": (
+        "Qwen2MoeForCausalLM",
+        {**GROUPED, **EXPERTS, **SLIDING, "num_experts": 5, "shared_expert_intermediate_size": 12},
+    ),
+    "qwen3_moe": (
+        "Qwen3MoeForSequenceClassification",
+        {**GROUPED, **EXPERTS, "num_experts": 5, "moe_intermediate_size": 16, "decoder_sparse_step": 2}
+        | {"head_dim": 10, "norm_topk_prob": True, "pad_token_id": 0, "num_labels": 3},
     ),
     "llama, yarn": ("LlamaModel", {"rope_parameters": YARN}),
 }

@@ -22,6 +22,11 @@ def _gelu_fast(x: jax.Array) -> jax.Array:
     return 0.5 * x * (1 + jnp.tanh(0.7978845608 * x * (1 + 0.044715 * x * x)))
 
 
+def _gelu_bloom(x: jax.Array) -> jax.Array:
+    """Computes the tanh approximation with eight digits of sqrt(2 / pi), as transformers' BLOOM."""
+    return 0.5 * x * (1 + jnp.tanh(0.79788456 * x * (1 + 0.044715 * x * x)))
+
+
 def _gelu_10(x: jax.Array) -> jax.Array:
     """Computes the exact GELU, at most 10 (https://arxiv.org/abs/2004.09602)."""
     return jnp.clip(_gelu(x), -10, 10)
@@ -60,6 +65,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "elu": nn.elu,
     "gelu": _gelu,
     "gelu_10": _gelu_10,
+    "gelu_bloom": _gelu_bloom,
     "gelu_fast": _gelu_fast,
     "gelu_tanh": nn.gelu,
     "quick_gelu": _quick_gelu,

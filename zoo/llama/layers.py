@@ -1,6 +1,7 @@
 """The layers of Llama and its relatives; the attributes have the names of the Hub's files."""
 
 import math
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -39,6 +40,24 @@ class RMSNormPlusOne(nn.Module):
         return (wide * (1 + scale.astype(wide.dtype))).astype(dtype)
 
 
+class Experts(NamedTuple):
+    """Options of a mixture of experts.
+
+    Attributes:
+        total: Number of experts.
+        chosen: Number of them that a token gets.
+        feed_forward: Size of the hidden layer in each.
+        shared: The same of the expert of all tokens; 0 where there is none.
+        normalize: If true, the weights of a token's experts are scaled to a sum of one.
+    """
+
+    total: int
+    chosen: int
+    feed_forward: int
+    shared: int
+    normalize: bool
+
+
 class Settings(NamedTuple):
     """Sizes and options that all blocks share; `create` says what they are."""
 
@@ -48,6 +67,7 @@ class Settings(NamedTuple):
     kv_heads: int
     head_dim: int
     feed_forward: int
+    experts: Experts
     activation: str
     normalization: str
     norms: str
@@ -142,12 +162,12 @@ class MLP(nn.Module):
     """Two dense layers, the first of which has a gate (https://arxiv.org/abs/2002.05202)."""
 
     settings: Settings
+    feed_forward: int
 
     def setup(self) -> None:
-        settings = self.settings
-        self.gate_proj = settings.dense(settings.feed_forward, bias=settings.mlp_bias)
-        self.up_proj = settings.dense(settings.feed_forward, bias=settings.mlp_bias)
-        self.down_proj = settings.dense(settings.width, bias=settings.mlp_bias)
+        dense = partial(self.settings.dense, bias=self.settings.mlp_bias)
+        self.gate_proj, self.up_proj = dense(self.feed_forward), dense(self.feed_forward)
+        self.down_proj = dense(self.settings.width)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         gate = ACTIVATIONS[self.settings.activation](self.gate_proj(x))
@@ -155,18 +175,63 @@ class MLP(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """Attention, then an MLP, each with a residual connection, and norms before or behind them, or both."""
+class MixtureOfExperts(nn.Module):
+    """MLPs of which a router gives each token a few (https://arxiv.org/abs/2401.04088, section 2.1).
+
+    Every expert runs on every token, one after the other, and has the weight zero where it was not chosen.
+    """
 
     settings: Settings
 
     def setup(self) -> None:
-        norm = self.settings.norm
+        settings, options = self.settings, self.settings.experts
+        self.gate = settings.dense(options.total, bias=False)
+        self.experts = MLP(settings, options.feed_forward)  # one in a loop over stacked arrays
+        self.shared_expert = MLP(settings, options.shared)
+        self.shared_expert_gate = settings.dense(1, bias=False)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(batch, length, width) -> the same shape."""
+
+        def add(expert: MLP, total: jax.Array, weights: jax.Array) -> tuple[jax.Array, None]:
+            # What an expert makes of tokens that it never saw in training may be infinite.
+            return total + jnp.where(weights > 0, weights * expert(x), 0), None
+
+        options = self.settings.experts
+        loop = nn.scan(add, variable_axes={True: 0}, split_rngs={True: True}, length=options.total)
+        weights = jnp.moveaxis(self._weights(x), -1, 0)[..., None]
+        out: jax.Array = loop(self.experts, jnp.zeros(x.shape, weights.dtype), weights)[0]
+        if options.shared:
+            out = out + nn.sigmoid(self.shared_expert_gate(x)) * self.shared_expert(x)
+        return out
+
+    def _weights(self, x: jax.Array) -> jax.Array:
+        """(batch, length, width) -> (batch, length, experts); probabilities are in float32 at least."""
+        options, logits = self.settings.experts, self.gate(x)
+        wide = nn.softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+        most, chosen = jax.lax.top_k(wide, options.chosen)
+        if options.normalize:
+            most = most / most.sum(-1, keepdims=True)
+        places = nn.one_hot(chosen, options.total, dtype=logits.dtype)
+        return (places * most.astype(logits.dtype)[..., None]).sum(-2)
+
+
+class Block(nn.Module):
+    """Attention, then an MLP or a mixture of experts, each with a residual connection, and norms.
+
+    The norms are before attention and MLP, or behind them, or both.
+    """
+
+    settings: Settings
+    sparse: bool
+
+    def setup(self) -> None:
+        settings, norm = self.settings, self.settings.norm
         self.input_layernorm, self.post_attention_layernorm = norm(), norm()
         self.pre_feedforward_layernorm, self.post_feedforward_layernorm = norm(), norm()
-        self.self_attn = Attention(self.settings)
-        self.mlp = MLP(self.settings)
-        self.dropout = nn.Dropout(self.settings.dropout)
+        self.self_attn = Attention(settings)
+        self.mlp = MixtureOfExperts(settings) if self.sparse else MLP(settings, settings.feed_forward)
+        self.dropout = nn.Dropout(settings.dropout)
 
     def __call__(
         self, x: jax.Array, context: Context, cache: Cache | None, *, train: bool

@@ -1,21 +1,39 @@
 """Names of tensors and options in the Hub's files of Llama and its relatives."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from converters.matching import Fuse
 from zoo._nn.rope import TRAINED
-from zoo._nn.rope_attributes import completed, with_rope
+from zoo._nn.rope_attributes import with_rope
 from zoo._registry.family import ConfigFields
+from zoo.llama.attributes import (
+    as_gemma,
+    as_gemma2,
+    as_gemma3,
+    as_phi3,
+    as_qwen,
+    as_qwen2_moe,
+    as_qwen3_moe,
+    with_switch,
+)
 
 _BASE = ((r"^(embed_tokens|layers|norm)\.", r"model.\1."),)
 _FUSED = (
     Fuse("*.qkv_proj.*", ("*.q_proj.*", "*.k_proj.*", "*.v_proj.*")),
     Fuse("*.gate_up_proj.*", ("*.gate_proj.*", "*.up_proj.*")),
 )
+_EXPERTS = (
+    (r"\.experts\.(\d+)\.gate_proj\.", r".experts.\1.w1."),
+    (r"\.experts\.(\d+)\.down_proj\.", r".experts.\1.w2."),
+    (r"\.experts\.(\d+)\.up_proj\.", r".experts.\1.w3."),
+    (r"\.mlp\.(gate|experts)\.", r".block_sparse_moe.\1."),
+)
 TORCH_NAMES = {
     "transformers": _BASE,
     "transformers_model": (),  # LlamaModel and its like
+    "mixtral": (*_BASE, *_EXPERTS),
+    "mixtral_model": _EXPERTS,
     "phi3": (*_BASE, *_FUSED),
     "phi3_model": _FUSED,
 }
@@ -42,79 +60,6 @@ _SIZES = {
     "pad_token_id": "pad_token_id",
 }
 _WINDOWS = {"sliding_window": "sliding_window", "layer_types": "layer_types"}
-
-
-def _types(wide: Sequence[bool]) -> list[str]:
-    """Returns the types of layers of which these have no window."""
-    return ["full_attention" if each else "sliding_attention" for each in wide]
-
-
-def _as_qwen(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes with a window, and the type of each layer, where Qwen's files let some slide."""
-    found = with_rope(config)
-    slides, beginning = found.pop("use_sliding_window"), found.pop("max_window_layers")
-    depth = found.get("num_hidden_layers", 0)
-    types = found.get("layer_types") or _types([layer < beginning for layer in range(depth)])
-    if not slides or "sliding_attention" not in types:
-        return found | {"sliding_window": None, "layer_types": None}
-    return found | {"layer_types": types}
-
-
-def _with_switch(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes with the one that lets Qwen's layers slide."""
-    return {**config, "use_sliding_window": config.get("sliding_window") is not None}
-
-
-def _as_gemma(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes of Gemma with its activation, which files of its first days call GELU."""
-    found = {name: value for name, value in config.items() if name != "hidden_activation"}
-    found |= {"hidden_act": "gelu_pytorch_tanh"} if found["hidden_act"] == "gelu" else {}
-    return with_rope(found)
-
-
-def _as_gemma2(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes of Gemma 2, of which every second layer has a window."""
-    return with_rope(_typed(config, 2))
-
-
-def _typed(config: Mapping[str, Any], every: int) -> dict[str, Any]:
-    """Returns the attributes with the type of each layer, where one of so many has no window."""
-    found = {
-        name: value for name, value in config.items() if name not in ("hidden_act", "cache_implementation")
-    }
-    types = [
-        "sliding_attention" if (layer + 1) % every else "full_attention"
-        for layer in range(found["num_hidden_layers"])
-    ]
-    types = found.get("layer_types") or types
-    window = found["sliding_window"] if "sliding_attention" in types else None
-    return found | {"layer_types": types, "sliding_window": window}
-
-
-def _as_gemma3(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes of Gemma 3, with rotary positions for each type of layer."""
-    every = config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6
-    found = _typed(config, every)
-    said, scaling = found.get("rope_parameters") or {}, found.pop("rope_scaling", None) or {}
-    bases = {
-        "full_attention": found.pop("rope_theta", 1000000.0),
-        "sliding_attention": found.pop("rope_local_base_freq", 10000.0),
-    }
-    ropes = {kind: {"rope_theta": base} | (said.get(kind) or {}) for kind, base in bases.items()}
-    ropes["full_attention"] |= scaling
-    length = found["max_position_embeddings"]
-    others = {name: value for name, value in found.items() if "sliding_window_pattern" not in name}
-    return others | {"rope_parameters": {kind: completed(rope, length) for kind, rope in ropes.items()}}
-
-
-def _as_phi3(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes of Phi-3, whose long texts have had several names."""
-    rope = {**(config.get("rope_scaling") or config.get("rope_parameters") or {})}
-    kind = rope.pop("type", "default")
-    kind = rope.get("rope_type", kind)
-    rope["rope_type"] = "longrope" if kind in ("su", "yarn") else kind
-    found = {name: value for name, value in config.items() if name not in ("rope_scaling", "rope_parameters")}
-    return with_rope(found | {"rope_parameters": rope})
 
 
 def _heads(prefix: str) -> dict[str, dict[str, str]]:
@@ -206,6 +151,19 @@ _QWEN = {
     "max_window_layers": 28,
 }
 
+_MIXTURE = {
+    "num_experts": "experts",
+    "num_local_experts": "experts",
+    "num_experts_per_tok": "experts_per_token",
+    "norm_topk_prob": "normalize_experts",
+}
+_QWEN_MIXTURE = {
+    **_MIXTURE,
+    "moe_intermediate_size": "expert_feed_forward",
+    "mlp_only_layers": "dense_layers",
+}
+_ROUTING = ("output_router_logits", "router_aux_loss_coef")  # of training
+
 CONFIG_FIELDS = {
     "llama": _fields(
         "Llama",
@@ -225,6 +183,26 @@ CONFIG_FIELDS = {
             "sliding_window": 4096,
         },
     ),
+    "mixtral": _fields(
+        "Mixtral",
+        {
+            "sliding_window": "sliding_window",
+            "head_dim": "head_dim",
+            "num_local_experts": "experts",
+            "num_experts_per_tok": "experts_per_token",
+        },
+        absent={
+            "max_position_embeddings": 131072,
+            "intermediate_size": 14336,
+            "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 1000000.0,
+            "num_local_experts": 8,
+        },
+        fixed={"router_jitter_noise": 0.0},
+        irrelevant=_ROUTING,
+        layouts={"MixtralModel": "mixtral_model", "": "mixtral"},
+    ),
     "gemma": _fields(
         "Gemma",
         _BIASES,
@@ -232,7 +210,7 @@ CONFIG_FIELDS = {
         | {"vocab_size": 256000, "hidden_size": 3072, "intermediate_size": 24576}
         | {"num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 16}
         | {"hidden_act": "gelu_pytorch_tanh", "max_position_embeddings": 8192},
-        read=_as_gemma,
+        read=as_gemma,
         fixed=_CAUSAL,
         defaults=_LIKE_GEMMA,
     ),
@@ -240,7 +218,7 @@ CONFIG_FIELDS = {
         "Gemma2",
         {**_GEMMA_3, "attn_logit_softcapping": "attention_cap"},
         absent=_GEMMA | _LATER | {"max_position_embeddings": 8192},
-        read=_as_gemma2,
+        read=as_gemma2,
         fixed=_CAUSAL,
         defaults={**_LIKE_GEMMA, "norms": "both"},
     ),
@@ -251,7 +229,7 @@ CONFIG_FIELDS = {
         | _LATER
         | {"vocab_size": 262208, "max_position_embeddings": 131072}
         | {"attn_logit_softcapping": None, "final_logit_softcapping": None},
-        read=_as_gemma3,
+        read=as_gemma3,
         # transformers reads the cap and does not apply it.
         fixed={**_CAUSAL, "attn_logit_softcapping": None},
         defaults={**_LIKE_GEMMA, "norms": "both", "qk_norm": "heads"},
@@ -272,7 +250,8 @@ CONFIG_FIELDS = {
         {"sliding_window": "sliding_window", "resid_pdrop": "dropout"},
         absent={"vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192, "rms_norm_eps": 1e-5}
         | {"max_position_embeddings": 4096, TRAINED: 4096, "pad_token_id": 32000, "eos_token_id": 32000},
-        read=_as_phi3,
+        read=as_phi3,
+        fixed={"attention_bias": False},
         irrelevant=("embd_pdrop",),  # transformers drops no embeddings
         layouts={"Phi3Model": "phi3_model", "": "phi3"},
     ),
@@ -288,8 +267,8 @@ CONFIG_FIELDS = {
         "Qwen2",
         _WINDOWS,
         absent=_QWEN,
-        read=_as_qwen,
-        write=_with_switch,
+        read=as_qwen,
+        write=with_switch,
         fixed={"use_mrope": False},
         defaults={"qkv_bias": True},
     ),
@@ -297,8 +276,38 @@ CONFIG_FIELDS = {
         "Qwen3",
         {**_WINDOWS, **_BIASES},
         absent=_QWEN | {"head_dim": 128},
-        read=_as_qwen,
-        write=_with_switch,
+        read=as_qwen,
+        write=with_switch,
         defaults={"qk_norm": "heads"},
+    ),
+    "qwen2_moe": _fields(
+        "Qwen2Moe",
+        {
+            **_WINDOWS,
+            **_QWEN_MIXTURE,
+            "qkv_bias": "qkv_bias",
+            "shared_expert_intermediate_size": "shared_feed_forward",
+        },
+        absent=_QWEN
+        | {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 24}
+        | {"num_attention_heads": 16, "num_key_value_heads": 16, "qkv_bias": True}
+        | {"moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632}
+        | {"num_experts": 60, "num_experts_per_tok": 4}
+        | {"decoder_sparse_step": 1, "norm_topk_prob": False},
+        read=as_qwen2_moe,
+        write=with_switch,
+        irrelevant=_ROUTING,
+    ),
+    "qwen3_moe": _fields(
+        "Qwen3Moe",
+        {"sliding_window": "sliding_window", **_BIASES, **_QWEN_MIXTURE},
+        absent=_QWEN
+        | {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 24}
+        | {"num_key_value_heads": 4, "moe_intermediate_size": 768}
+        | {"num_experts_per_tok": 8, "decoder_sparse_step": 1, "norm_topk_prob": False},
+        read=as_qwen3_moe,
+        write=with_switch,
+        defaults={"qk_norm": "heads", "experts": 128},
+        irrelevant=_ROUTING,
     ),
 }

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -19,7 +18,7 @@ from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices, check_options
 from zoo._nn.rope import Rope, parsed
 from zoo._nn.text_pooling import Vectors
-from zoo.llama.layers import NORMALIZATIONS, NORMS, QK_NORMS, Block, Context, Settings
+from zoo.llama.layers import NORMALIZATIONS, NORMS, QK_NORMS, Block, Context, Experts, Settings
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -46,12 +45,14 @@ class Llama(Decoder):
     """Token embeddings, blocks, a norm, and one of HEADS.
 
     The attributes that are not in the list of `create` are `ropes`, the rotary positions of each of
-    LAYER_TYPES, and `layer_types` and `sliding_window` as they are then.
+    LAYER_TYPES, `layer_types` and `sliding_window` as they are then, and `sparse`, whether a block has
+    experts.
     """
 
     settings: Settings
     ropes: tuple[Rope, ...]
     layer_types: tuple[str, ...]
+    sparse: tuple[bool, ...]
     sliding_window: int | None
     tied: bool
     scale_embeddings: bool
@@ -66,7 +67,8 @@ class Llama(Decoder):
         settings = self.settings._replace(dtype=self.dtype)
         start = nn.initializers.normal(0.02)
         self.embed_tokens = nn.Embed(self.vocab_size, settings.width, dtype=self.dtype, embedding_init=start)
-        self.layers = settings.series.build(partial(Block, settings))
+        sparse = iter(self.sparse)
+        self.layers = settings.series.build(lambda: Block(settings, next(sparse)))
         self.norm = settings.norm()
         self.lm_head = settings.dense(self.vocab_size, bias=False)
         self.score = settings.dense(self.num_classes, bias=self.head == "token_classification")
@@ -174,6 +176,12 @@ def create(
     kv_heads: int | None = None,
     head_dim: int | None = None,
     feed_forward: int = 11008,
+    experts: int = 0,
+    experts_per_token: int = 2,
+    expert_feed_forward: int | None = None,
+    shared_feed_forward: int = 0,
+    normalize_experts: bool = True,
+    dense_layers: Sequence[int] = (),
     activation: str = "silu",
     normalization: str = "rms",
     norms: str = "before",
@@ -215,6 +223,12 @@ def create(
         kv_heads: Number of heads of keys and values, which divides `heads`; by default as many.
         head_dim: Size of a head; by default width / heads.
         feed_forward: Size of the hidden layer between an MLP's dense layers.
+        experts: Number of MLPs in a block, of which a router gives each token a few; 0 for an MLP alone.
+        experts_per_token: Number of those that a token gets.
+        expert_feed_forward: Size of the hidden layer in an expert; by default `feed_forward`.
+        shared_feed_forward: The same of one more expert, which all tokens get, with a gate; 0 for none.
+        normalize_experts: If true, the weights of a token's experts are scaled to a sum of one.
+        dense_layers: Numbers of the blocks, from 0, that have an MLP where others have experts.
         activation: Name of the activation of the MLP's gate.
         normalization: Norms, one of NORMALIZATIONS: "rms_plus_one" is Gemma's, whose scales are one more than
             the parameters.
@@ -277,6 +291,17 @@ def create(
             "a number of tokens where a block slides, and else None",
         ),
     )
+    sparse = tuple(bool(experts) and layer not in dense_layers for layer in range(depth))
+    check_options(
+        (
+            "experts_per_token",
+            experts_per_token,
+            not experts or 0 < experts_per_token <= experts,
+            f"1 to {experts} experts",
+        ),
+        ("dense_layers", dense_layers, {*dense_layers} <= {*range(depth)}, f"numbers from 0 to {depth - 1}"),
+        ("scan", scan, not scan or len({*sparse}) < 2, "False where some blocks have experts, others an MLP"),
+    )
     nested = rope is not None and not {*LAYER_TYPES}.isdisjoint(rope)
     ropes = tuple(parsed(rope.get(kind) if nested and rope else rope) for kind in LAYER_TYPES)
     settings = Settings(
@@ -286,6 +311,13 @@ def create(
         kv_heads=kv_heads,
         head_dim=head_dim,
         feed_forward=feed_forward,
+        experts=Experts(
+            total=experts,
+            chosen=experts_per_token,
+            feed_forward=feed_forward if expert_feed_forward is None else expert_feed_forward,
+            shared=shared_feed_forward,
+            normalize=normalize_experts,
+        ),
         activation=check_activation(activation),
         normalization=normalization,
         norms=norms,
@@ -306,6 +338,7 @@ def create(
         settings=settings,
         ropes=ropes,
         layer_types=types,
+        sparse=sparse,
         sliding_window=sliding_window,
         tied=tied,
         scale_embeddings=scale_embeddings,
