@@ -97,6 +97,7 @@ CASES = {
         ),
         TOKENS,
         layout="transformers",
+        slow=True,
     ),
     "gpt_neox": Case(
         "gpt_neox",
