@@ -1,4 +1,4 @@
-"""Checkpoints as mappings of names to arrays: safetensors, PyTorch's files old and new, and sharded ones."""
+"""Checkpoints as mappings of names to arrays: PyTorch's files old and new, Flax's, NumPy's, sharded ones."""
 
 import os
 from collections.abc import Hashable, Iterator, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError, ConversionError
-from converters.formats import detect, sharded
+from converters.formats import detect, orbax, sharded
 from converters.formats.stored import Opened, Stored
 from converters.formats.tensor_names import check_names, check_whole
 from converters.io.files import BufferFile, InputFile, named_errors
@@ -106,7 +106,8 @@ def read_checkpoint(
     Nothing in the file is executed, and torch is not needed. Names stay as they are in the file.
 
     Args:
-        path: A `.safetensors`, a file that torch.save wrote, a `*.index.json`, or a directory with one.
+        path: A `.safetensors`, a file that torch.save wrote, a `.msgpack` of Flax, a `.npz`, a
+            `*.index.json`, or a directory with one of them or as Orbax writes it.
         key: Which of several state dicts in the file; needed only where it is ambiguous.
         adapter: If true, it may hold an adapter's tensors alone.
 
@@ -118,6 +119,8 @@ def read_checkpoint(
     path, memory = Path(path), Memory()
     notes: tuple[str, ...] = ()
     if os.path.isdir(path):
+        if item := orbax.item_in(path):
+            return Checkpoint(*orbax.open_orbax(item, key))
         path, notes = sharded.file_in(path)
     if not path.name.endswith(".json"):
         tensors, more = _open_path(path, key, memory)
@@ -178,7 +181,8 @@ def as_tensors(source: Any, key: str | None = None) -> Tensors:
 def write_checkpoint(
     state_dict: Mapping[str, ArrayLike], path: str | os.PathLike[str], *, overwrite: bool = False
 ) -> None:
-    """Writes a `.safetensors`, or a `.pth` (`.pt`, `.bin`) that torch.load(weights_only=True) reads.
+    """Writes a `.safetensors`, a `.pth` (`.pt`, `.bin`) that torch.load(weights_only=True) reads, a `.npz`,
+    or a `.msgpack` as a tree of the names' parts.
 
     The file appears whole or not at all. A mapping with `.shapes` and `.dtypes`, such as `read_checkpoint`
     gives, is read array by array meanwhile.

@@ -12,7 +12,7 @@ from typing import Protocol
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
-from converters.formats import flax_msgpack, gguf, safetensors, torch_tensors, torch_writer
+from converters.formats import flax_msgpack, gguf, numpy_archive, safetensors, torch_tensors, torch_writer
 from converters.formats.pickle_machine import OPCODES
 from converters.formats.stored import Opened
 from converters.io.files import InputFile
@@ -64,7 +64,7 @@ FORMATS = (
         name="PyTorch zip archive",
         suffixes=TORCH,
         vague=TORCH_VAGUE,
-        starts=lambda head: head.startswith(b"PK\3\4"),
+        starts=lambda head: head.startswith(b"PK\3\4") and not numpy_archive.starts(head),
         open=torch_tensors.open_zip,
         write=torch_writer.write,
     ),
@@ -80,6 +80,14 @@ FORMATS = (
         suffixes=(".msgpack",),
         starts=flax_msgpack.starts,
         open=flax_msgpack.open_msgpack,
+        write=flax_msgpack.write,
+    ),
+    Format(
+        name="NumPy archive",
+        suffixes=(".npz",),
+        starts=numpy_archive.starts,
+        open=numpy_archive.open_archive,
+        write=numpy_archive.write,
     ),
     Format(name="GGUF file", suffixes=(".gguf",), starts=gguf.starts, open=gguf.open_gguf),
 )

@@ -18,7 +18,7 @@ OTHERS = {
     "and save model.merge_and_unload()",
     ".metadata": "a distributed checkpoint of torch (DCP); make one file of it with "
     "python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY weights.pth",
-    "_CHECKPOINT_METADATA": "an Orbax checkpoint: it is Flax already",
+    "_CHECKPOINT_METADATA": "an Orbax checkpoint without arrays",
     "tf_model.h5": "TensorFlow weights",
 }
 ONNX = "ONNX programs alone, no state dict; ask for the PyTorch weights that they were exported from"

@@ -32,10 +32,6 @@ OTHERS = (
         "an exported program (torch.export), no state dict; "
         "torch.save torch.export.load(path).state_dict instead",
     ),
-    (
-        r".*\.npy",
-        "a NumPy archive (.npz), no PyTorch checkpoint; give dict(numpy.load(path)) instead of the path",
-    ),
     (r"policy\.pth", "an archive of Stable-Baselines3; unzip it, and take its policy.pth"),
     (r"(.*\.)?(pth|pt|ckpt|safetensors|bin)", "an archive of files; unzip it, and take its {name!r}"),
 )

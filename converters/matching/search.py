@@ -13,6 +13,7 @@ from converters.matching.arguments import check_names, check_rules
 from converters.matching.draft import make_draft, with_rules
 from converters.matching.effective import effective
 from converters.matching.fit import Fit, fit_links
+from converters.matching.flax_files import AsTorch, fit_variables
 from converters.matching.links import Link, Names, make_links
 from converters.matching.parametrizations import computed_weights
 from converters.matching.rules import Rule
@@ -21,6 +22,7 @@ from converters.tensors import Tensors
 
 T = TypeVar("T")
 
+SHOWN = 20  # problems with arrays of Flax
 MAX_PREFIX = 3  # module._orig_mod.model. is the longest that training frameworks stack up
 
 
@@ -30,9 +32,10 @@ NamesAndRules = Sequence[tuple[str, str] | Rule]
 def conversion_error(misfit: Fit, module: nn.Module, attempt: Callable[[Any], Fit]) -> ConversionError:
     """The error that says what does not fit, and offers names and rules with which it perhaps does."""
     if are_flax(misfit.tensors):
-        return ConversionError(
-            "the state dict holds Flax variables already (names that start with 'params/')"
-        )
+        more = [f"  {len(misfit.problems) - SHOWN} more"] if len(misfit.problems) > SHOWN else []
+        lines = [f"  {problem}" for problem in misfit.problems[:SHOWN]]
+        text = f"it holds Flax variables already, which are not those of {type(module).__name__}:"
+        return ConversionError("\n".join([text, *lines, *more]))
     unmerged = refusal(misfit.left_over)
     if unmerged:  # a draft would rename the weights and drop what is added to them
         return ConversionError(unmerged)
@@ -53,8 +56,15 @@ def best_fit(
 ) -> Fit:
     """The fit with the shortest prefix that leaves no problem, else the one with the fewest.
 
-    Weights that PyTorch computes from other tensors are computed, unless the module asks for these.
+    Weights that PyTorch computes from other tensors are computed, unless the module asks for these. Arrays of
+    Flax go by their paths or, with Flax's names for layers, as the tensors of PyTorch's layers.
     """
+    if are_flax(tensors):
+        own = fit_variables(inspection, tensors, ignore, missing)
+        if not own.problems or not names:
+            return own
+        other = best_fit(inspection, AsTorch(tensors), names, rules, ignore, missing)
+        return own if len(own.problems) <= len(other.problems) else other
 
     def fit_to(tensors: Tensors) -> Fit:
         def attempt(prefix: str) -> Fit:

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 
 from converters.checkpoints import Checkpoint
+from converters.formats import are_flax
 from converters.inspection import Inspection
 from converters.linen import inspect_module
 from converters.matching import Fit, NamesAndRules, best_fit, fewest_problems
@@ -295,6 +296,8 @@ def entry_of_variables(arrays: Tensors) -> Entry:
 
 def _num_params(tensors: Tensors) -> int:
     aliases = aliases_of(tensors)
+    if are_flax(tensors):
+        return sum(math.prod(shape) for name, shape in tensors.shapes.items() if name.startswith("params/"))
     return sum(
         math.prod(shape)
         for name, shape in tensors.shapes.items()

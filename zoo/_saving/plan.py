@@ -12,6 +12,7 @@ import flax.linen as nn
 from jax.typing import DTypeLike
 
 from converters import read_checkpoint
+from converters.checkpoints import Checkpoint
 from converters.errors import ConversionError
 from converters.formats import are_flax
 from converters.matching import (
@@ -103,7 +104,7 @@ def plan(
         made = _of_folder(located, config, leeway)
     else:
         tensors = read_checkpoint(source, key=key)
-        if are_flax(tensors):
+        if are_flax(tensors) and _is_of_the_zoo(tensors):
             lone = Path(source).is_file() and not (Path(source).parent / CONFIG).is_file()
             what = lone_file.advice(Path(source)) if lone else FLAX
             raise ZooError(f"{os.fspath(source)!r} {what}")
@@ -127,6 +128,11 @@ def plan(
         entry = replace(entry, classes=None, labels=checked_labels(labels, made.module))
     recognized = located is None and module is None and not (model or folder)
     return replace(made, conversion=conversion, entry=entry, beside=beside, recognized=recognized)
+
+
+def _is_of_the_zoo(tensors: Checkpoint) -> bool:
+    """Returns whether variables are in a file as `zoo.save` writes it: nothing is to be converted."""
+    return all(file.path.suffix == ".safetensors" for file in tensors.files())
 
 
 def _folder(source: str | os.PathLike[str]) -> str | None:

@@ -30,15 +30,16 @@ from zoo._processes import ProcessGroup
 from zoo._registry.entry import Entry, FrozenMapping, Input, Weights, fields_of
 from zoo._registry.listing import list_models
 from zoo._registry.manifest import CONFIG, read_saved
-from zoo._saving import shards, transformers_folder
+from zoo._saving import formats, shards, transformers_folder
 from zoo._saving.call import CALL, NAMES
 from zoo._saving.checks import check_leaves, check_module, note_nonfinite
 from zoo._variables import quantized
 from zoo._variables.tree import count_params, flatten
 
-FORMATS = ("zoo", "transformers")
 GOLDEN = "golden.safetensors"
-OWN = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")  # what weights are in
+OWN = re.compile(
+    r"model((-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?|\.msgpack|\.npz)"
+)  # what weights are in
 COMPUTED = (GOLDEN, NAMES, CALL)  # with other weights, and so wrong for these
 ALONE = ProcessGroup()
 ExampleInputs: TypeAlias = ArrayLike | jax.ShapeDtypeStruct | Sequence[ArrayLike | jax.ShapeDtypeStruct]
@@ -72,8 +73,10 @@ def save(
             content, or a mapping of the fields that entries of the manifest have: resize, crop,
             interpolation, mean and std. By default as the model's entry says.
         labels: Names of the classes, one for each logit. By default those of the model's entry.
-        format: "zoo", or "transformers" for a folder that transformers opens: a class of its with the tensors
-            under its names, and preprocessor_config.json.
+        format: "zoo", which is safetensors; "msgpack" of Flax or "npz" of NumPy, for a model.msgpack or
+            model.npz instead; "orbax" for a checkpoint of the variables, alone; or "transformers" for a
+            folder that transformers opens: a class of its with the tensors under its names, and
+            preprocessor_config.json.
         overwrite: If true, replaces a model in the directory, instead of refusing.
 
     Raises:
@@ -84,8 +87,8 @@ def save(
     model = in_linen(model)
     if not isinstance(model, Model):
         raise ZooError(f"zoo.save takes a model and then a directory, found {type(model).__name__} first.")
-    if format not in FORMATS:
-        raise ZooError(f"format={format!r}; expected one of {', '.join(FORMATS)}.")
+    if format not in formats.FORMATS:
+        raise ZooError(f"format={format!r}; expected one of {', '.join(formats.FORMATS)}.")
     if isinstance(model.module, Folded):
         raise ZooError(
             "a folded model is for calls only; save what zoo.unfold_batch_norm gives, and fold after loading."
@@ -100,7 +103,10 @@ def save(
     if labels is not None:
         entry = replace(entry, classes=None, labels=checked_labels(labels, model.module))
     texts = _text_files(model)
-    if format == "transformers":
+    if format == formats.ORBAX:
+        formats.write_orbax(Path(directory), model.variables, overwrite=overwrite)
+        return
+    if format == formats.TRANSFORMERS:
         tensors, config, beside = transformers_folder.contents(replace(model, entry=entry))
         write(
             Path(directory),
@@ -113,14 +119,14 @@ def save(
         return
     stored = quantized.split(flat)
     processes = ProcessGroup(distributed=shards.are_spread(stored))
-
-    def put(path: Path) -> None:
-        if processes.distributed:
-            shards.write(path.parent, stored, processes)
-        else:
-            safetensors.write(path, stored)
-
-    write(Path(directory), entry, put, beside=texts, overwrite=overwrite, processes=processes)
+    write(
+        Path(directory),
+        entry,
+        lambda path: formats.put(path, stored, format, processes),
+        beside=texts,
+        overwrite=overwrite,
+        processes=processes,
+    )
 
 
 def _text_files(model: Model) -> Mapping[str, bytes]:
@@ -203,7 +209,7 @@ def check_target(target: Path, *, overwrite: bool, also: Sequence[str] = ()) -> 
             f"{str(target)!r} is the name of a file, and a model is saved as a directory; "
             f"choose a name such as {str(target.with_suffix(''))!r}."
         )
-    names = (WEIGHTS_FILE, INDEX_FILE, CONFIG, *also)
+    names = (*dict.fromkeys(formats.FILES.values()), INDEX_FILE, CONFIG, *also)
     taken = [name for name in names if os.path.lexists(target / name)]
     if taken and not overwrite:
         raise ZooError(
@@ -275,7 +281,7 @@ def _is_array(given: Any) -> TypeGuard[ArrayLike | jax.ShapeDtypeStruct]:
 
 def _complete(directory: Path, entry: Entry) -> None:
     """Writes config.json for the weights in the directory."""
-    name = WEIGHTS_FILE if (directory / WEIGHTS_FILE).exists() else INDEX_FILE
+    name = formats.written(directory)
     found = checksum_of(directory / name)
     weights = Weights(found.digest, size=found.size, file=name)
     # Metrics and source belong to the bytes they are of; an entry without weights has the caller's own.

@@ -28,7 +28,9 @@ VERBS = {
     "generate": Lazy("generate", "generate", "Continue texts, and print them token by token."),
     "embed": Lazy("text", "embed", "Compute a vector for each text or picture."),
     "transcribe": Lazy("speech", "transcribe", "Write down speech of WAV files."),
-    "convert": Lazy("convert", "convert", "Convert a PyTorch checkpoint to Flax weights, exactly."),
+    "convert": Lazy(
+        "convert", "convert", "Convert a checkpoint of PyTorch, Orbax or NumPy to Flax weights, exactly."
+    ),
     "port": Lazy("port", "port", "Write a torch module as Flax source, with its weights, proven equal."),
     "export": Lazy("convert", "export", "Write a model's weights as a PyTorch state dict."),
     "verify": Lazy("convert", "verify", "Check a model's hash, parameters and outputs."),

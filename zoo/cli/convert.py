@@ -23,7 +23,8 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files."
 Checkpoint = Annotated[
     str,
     typer.Argument(
-        metavar="CKPT", help="A PyTorch checkpoint of any kind, or a folder or hf:// of transformers."
+        metavar="CKPT",
+        help="A checkpoint of PyTorch, Flax, NumPy (.npz) or Orbax, or a folder or hf:// of transformers.",
     ),
 ]
 FlaxFile = Annotated[
@@ -111,7 +112,7 @@ def convert(
     draft: Draft = None,
     force: Force = False,
 ) -> None:
-    """Convert a PyTorch checkpoint to Flax weights, exactly."""
+    """Convert a checkpoint of PyTorch, Orbax or NumPy to Flax weights, exactly."""
     from zoo._saving.convert import convert_to
 
     own = make_own(module)

@@ -63,6 +63,15 @@ _DINOV2: dict[str, NamesAndRules] = {
     "_dinov2_classifier": ((_BASE, "dinov2."), (r"^head\.", "classifier.")),
     "_dinov2_with_registers": ((_BASE, "dinov2_with_registers."), (r"^head\.", "classifier.")),
 }
+# Layers of Flax without names of their own, numbered as they are called.
+_NUMBERED = (
+    (r"^patch_embed\.", "embedding."),
+    (r"^cls_token", "cls"),
+    (r"^norm\.", "Transformer.encoder_norm."),
+    (r"^blocks\.(\d+)\.norm1\.", r"Transformer.encoderblock_\1.LayerNorm_0."),
+    (r"\.attn\.proj\.", ".attn.out."),
+    Split("*.qkv.*", ("*.query.*", "*.key.*", "*.value.*")),
+)
 TORCH_NAMES = {
     "timm": (  # and of the original DeiT
         (r"^patch_embed\.", "patch_embed.proj."),
@@ -94,6 +103,22 @@ TORCH_NAMES = {
         )
         for name, head in _DINOV2.items()
     },
+    "vision_transformer": (
+        *_NUMBERED,
+        (r"^pos_embed", "Transformer.posembed_input.pos_embedding"),
+        (r"^blocks\.(\d+)\.attn\.", r"Transformer.encoderblock_\1.MultiHeadDotProductAttention_1."),
+        (r"^blocks\.(\d+)\.norm2\.", r"Transformer.encoderblock_\1.LayerNorm_2."),
+        (r"^blocks\.(\d+)\.mlp\.fc1\.", r"Transformer.encoderblock_\1.MlpBlock_3.Dense_0."),
+        (r"^blocks\.(\d+)\.mlp\.fc2\.", r"Transformer.encoderblock_\1.MlpBlock_3.Dense_1."),
+    ),
+    "big_vision": (
+        *_NUMBERED,
+        (r"^pos_embed", "pos_embedding"),
+        (r"^blocks\.(\d+)\.attn\.", r"Transformer.encoderblock_\1.MultiHeadDotProductAttention_0."),
+        (r"^blocks\.(\d+)\.norm2\.", r"Transformer.encoderblock_\1.LayerNorm_1."),
+        (r"^blocks\.(\d+)\.mlp\.fc1\.", r"Transformer.encoderblock_\1.MlpBlock_0.Dense_0."),
+        (r"^blocks\.(\d+)\.mlp\.fc2\.", r"Transformer.encoderblock_\1.MlpBlock_0.Dense_1."),
+    ),
 }
 
 IGNORED = {

@@ -111,7 +111,7 @@ BAD = {
     "safetensors renamed": (safetensors_bytes({}, bytes(4)), ["is a safetensors file", "rename"]),
     "gzip": (b"\x1f\x8b\x08" + bytes(20), ["compressed"]),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(20), ["HDF5"]),
-    "a NumPy archive": (zipped({"w.npy": b"\x93NUMPY"}), ["no PyTorch checkpoint"]),
+    "a NumPy archive": (zipped({"w.npy": b"\x93NUMPY"}), ["is a NumPy archive, which its suffix"]),
     "Flax msgpack": (b"\x81\xa6params\x81\xa1w\xc7\x05", ["Flax"]),
     "noise": (bytes(range(128, 200)), ["known format"]),
     "legacy tar": (legacy_tar(), ["tar archive", "2017"]),

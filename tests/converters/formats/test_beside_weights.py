@@ -159,8 +159,6 @@ def stable_baselines(path):
 OTHERS = {
     "net.pt": (torchscript, "TorchScript archive"),
     "net.pt2": (exported, "torch.export"),
-    "net.npz": (lambda path: np.savez(path, **{"a/b": np.ones(3)}), r"dict\(numpy.load\(path\)\)"),
-    "packed.npz": (lambda path: np.savez_compressed(path, a=np.ones(3)), r"dict\(numpy.load\(path\)\)"),
     "ppo.zip": (stable_baselines, "Stable-Baselines3; unzip it, and take its policy.pth"),
 }
 

@@ -177,7 +177,7 @@ def test_a_state_dict_goes_round_whole(suffix, tmp_path):
 
 def test_writing_refuses_what_it_cannot_do_and_leaves_nothing(tmp_path):
     cases = {
-        "x.npz": ({"w": np.ones(2)}, "ends in"),
+        "x.npy": ({"w": np.ones(2)}, "ends in"),
         "a.pth": ({"w": np.zeros(2, ml_dtypes.int4)}, "'w' (int4) cannot be stored"),
         "b.pth": ({1: np.ones(2)}, "name 1"),
         "missing/c.pth": ({"w": np.ones(2)}, "no directory"),

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import converters
 import zoo
 from zoo._registry.manifest import read
 from zoo._variables.tree import flatten
@@ -255,3 +256,18 @@ def test_weights_that_were_loaded_with_another_head_name_their_base_and_nobody_a
     features = zoo.load("resnet20_cifar10", pretrained=True, num_classes=0).entry
     assert (features.base_model, features.source, features.metrics) == ("resnet20_cifar10", None, {})
     assert features.license == zoo.info("resnet20_cifar10").license  # what is made of them is bound by it
+
+
+@pytest.mark.parametrize("form", ["safetensors", "msgpack", "npz", "orbax"])
+def test_a_model_comes_back_from_each_format(form, model, tmp_path):
+    target = tmp_path / "model"
+    zoo.save(model, target, format=form, inputs=[np.ones((1, 3), np.float32)])
+    with pytest.raises(zoo.ZooError):
+        zoo.save(model, target, format=form)
+    zoo.save(model, target, format=form, overwrite=True)
+    if form == "orbax":
+        back = converters.convert(target, model.module, np.ones((1, 3), np.float32))
+    else:
+        assert [path.suffix for path in target.iterdir() if path.suffix != ".json"] == [f".{form}"]
+        back = zoo.load(target, module=model.module, pretrained=True).variables
+    assert jax.tree.all(jax.tree.map(np.array_equal, dict(model.variables), dict(back)))
