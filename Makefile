@@ -3,19 +3,23 @@
 
 PYTHON ?= python3
 VENV := .venv
-INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# CONSTRAINTS= installs the newest versions instead.
+CONSTRAINTS ?= constraints.txt
+INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet $(CONSTRAINTS:%=--constraint %)
 # A file's tests share what is expensive to make, so one worker runs them all.
 PYTEST := $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 
-.PHONY: help demo test test-all lint bench
+.PHONY: help demo test test-all test-lowest test-network lint bench release
 
 help:
 	@echo "make demo      draw a hundred handwritten digits into digits.png, and read one of them"
 	@echo "make test      run the tests"
 	@echo "make test-all  run the slow ones too: every variant of every family"
+	@echo "make test-lowest   run them with the oldest versions that are allowed; make test-network asks the real Hub"
 	@echo "make lint      check format, style and types"
 	@echo "make bench     measure against PyTorch and print tables"
+	@echo "make release   build dist/ and run the wheel alone in a clean environment"
 
 demo: $(VENV)/base
 	$(VENV)/bin/zoo list "*_mnist"
@@ -30,6 +34,15 @@ test: $(VENV)/dev
 
 test-all: $(VENV)/dev
 	$(PYTEST) -m "not network"
+
+test-lowest:
+	.ci/lowest
+
+test-network: $(VENV)/dev
+	$(PYTEST) -m network
+
+release: $(VENV)/dev
+	.ci/release $(TAG)
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .
