@@ -10,7 +10,7 @@ INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 PYTEST := $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 BENCHMARKS := $(wildcard benchmarks/[a-z]*.py)
 
-.PHONY: help demo test test-all test-lowest test-network lint bench release
+.PHONY: help demo test test-all test-lowest test-network lint bench docs docs-serve release
 
 help:
 	@echo "make demo      draw a hundred handwritten digits into digits.png, and read one of them"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint      check format, style and types"
 	@echo "make bench     measure against PyTorch and print tables"
 	@echo "make release   build dist/ and run the wheel alone in a clean environment"
+	@echo "make docs      build the site into build/docs/html; make docs-serve shows it on port 8000"
 
 demo: $(VENV)/base
 	$(VENV)/bin/zoo list "*_mnist"
@@ -53,6 +54,14 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(VENV)/bin/python $$script; done
 
+# A warning, such as a link that leads nowhere, is an error.
+docs: $(VENV)/docs
+	$(VENV)/bin/python -m scripts.site build/docs/source
+	$(VENV)/bin/sphinx-build -W --keep-going -q build/docs/source build/docs/html
+
+docs-serve: docs
+	$(VENV)/bin/python -m http.server 8000 --bind 127.0.0.1 --directory build/docs/html
+
 # What the package and the README's `zoo` lines need to run, without torch.
 $(VENV)/base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("flax-zoo needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=python3.11" % sys.version_info[:2])'
@@ -64,4 +73,8 @@ $(VENV)/base: pyproject.toml constraints.txt
 # The same and what the tests, the checks and the benchmarks need, torch among it.
 $(VENV)/dev: $(VENV)/base
 	$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(VENV)/docs: $(VENV)/base
+	$(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@

@@ -1,0 +1,56 @@
+"""Sphinx's settings; `make docs` copies this beside the pages that it makes."""
+
+import re
+
+import zoo
+
+project = "flax-zoo"
+release = version = zoo.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+html_theme = "pydata_sphinx_theme"
+html_title = "flax-zoo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navbar_align": "left",
+    "header_links_before_dropdown": 8,
+    "show_prev_next": False,
+    "secondary_sidebar_items": {"**": ["page-toc"], "models/index": []},
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": [], "models/index": [], "quickstart": [], "changelog": [], "contributing": []}
+copyright = "the authors of flax-zoo; Apache-2.0"
+myst_heading_anchors = 3
+copybutton_prompt_text = "$ "
+
+nitpicky = True
+# Types of other libraries: their sites are not asked at build time.
+nitpick_ignore_regex = [(r"py:.*", r"(?!(?:zoo|converters)\.[A-Za-z]\w*$).*")]
+default_role = "code"  # docstrings have names between single backticks
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+CODE_OR_MARK = re.compile(r"(`[^`]*`)|(\w)_(?!\w)|(?<!\\)([*|])")
+
+
+def escape(app, what, name, value, options, lines):
+    """Keeps stars, bars and underscores that end a name from being read as marks."""
+    text = CODE_OR_MARK.sub(
+        lambda found: found[1] or (rf"{found[2]}\_" if found[2] else rf"\{found[3]}"), "\n".join(lines)
+    )
+    lines[:] = text.split("\n")
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", escape, priority=600)  # after napoleon, which escapes arguments
