@@ -40,15 +40,22 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-CODE_OR_MARK = re.compile(r"(`[^`]*`)|(\w)_(?!\w)|(?<!\\)([*|])")
+# Code with the letter after it, an example's line, a name that ends in an underscore, other marks.
+MARKS = re.compile(
+    r"(?<!`)(`[^`]+`)(?!`)(\w?)|(^ *(?:>>>|\.\.\.).*$)|(\w)_(?!\w)|(?<!\\)([*|])", re.MULTILINE
+)
+
+
+def _escaped(found):
+    code, letter, example, end, mark = found.groups()
+    if code:
+        return rf"{code}\ {letter}" if letter else code
+    return example or (rf"{end}\_" if end else rf"\{mark}")
 
 
 def escape(app, what, name, value, options, lines):
-    """Keeps stars, bars and underscores that end a name from being read as marks."""
-    text = CODE_OR_MARK.sub(
-        lambda found: found[1] or (rf"{found[2]}\_" if found[2] else rf"\{found[3]}"), "\n".join(lines)
-    )
-    lines[:] = text.split("\n")
+    """Keeps words of docstrings from being read as marks; they have code between backticks alone."""
+    lines[:] = MARKS.sub(_escaped, "\n".join(lines)).split("\n")
 
 
 def setup(app):

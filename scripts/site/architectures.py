@@ -86,12 +86,16 @@ The same random weights in Flax and in PyTorch, compared in float64 on {record["
 Figures are the largest difference, as a part of the largest output or gradient. [Prove](../prove.md) does the
 same with models of yours."""
     lines = [
-        f"| {case} | {figures['eval']:.1e} | {figures['train']:.1e} | {figures['gradients']:.1e} |"
+        f"| {case} | {figures['eval']:.1e} | {_figure(figures.get('train'))} | {figures['gradients']:.1e} |"
         for case, figures in cases.items()
     ]
     yield "| configuration | forward | in train mode | gradients |\n| --- | --- | --- | --- |\n" + "\n".join(
         lines
     )
+
+
+def _figure(difference: float | None) -> str:
+    return "not run" if difference is None else f"{difference:.1e}"
 
 
 def _layers(entries: Sequence[Entry]) -> Iterator[str]:

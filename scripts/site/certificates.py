@@ -21,7 +21,7 @@ GRADIENTS = re.compile(r"gradients differ by (\S+) of the largest")
 
 
 def read(report: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Returns family -> case -> the largest differences, for each case that passed in both modes."""
+    """Returns family -> case -> the largest differences, for each case; in train mode where that was run."""
     found: dict[str, dict[str, float]] = {}
     for test in ElementTree.fromstring(report).iter("testcase"):
         match = TEST.fullmatch(test.get("name", ""))
@@ -35,7 +35,7 @@ def read(report: str) -> dict[str, dict[str, dict[str, float]]]:
         figures["gradients"] = max([figures.get("gradients", 0.0), *gradients])
     families: dict[str, dict[str, dict[str, float]]] = {}
     for name, case in CASES.items():
-        if {"eval", "train"} <= {*found.get(name, ())}:
+        if "eval" in found.get(name, ()):
             families.setdefault(case.family, {})[name] = found[name]
     return families
 
