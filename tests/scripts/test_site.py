@@ -46,7 +46,7 @@ def test_the_reference_has_every_public_name():
     assert "Examples that run: [" in pages["api/zoo.md"]
 
 
-def test_links_lead_to_pages(tmp_path):
+def test_links_lead_to_pages():
     found = guides.pages()
     assert "(load.md)" in found["readme.md"]
     assert "(benchmarks.md#acceleratorpy)" in found["load.md"]
@@ -54,6 +54,15 @@ def test_links_lead_to_pages(tmp_path):
     for name, text in found.items():
         links = re.findall(r"\]\((\w+\.md)", text)
         assert set(links) <= set(found), name
+
+
+def test_every_guide_is_in_the_contents():
+    contents = {
+        word for name in ("index", "guides") for word in (guides.OWN / f"{name}.md").read_text().split()
+    }
+    stems = {path.stem for path in guides.DOCS.glob("*.md")}
+    assert stems - {"coming_from"} <= contents  # which has a short title there
+    assert "<coming_from>" in contents
 
 
 def test_certificates_have_the_largest_difference_of_each_case():
