@@ -16,9 +16,9 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._inference.generate import generate
 from zoo._nn import layers
-from zoo._nn.attention import attention, weights_dropout
-from zoo._nn.caches import Cache, Caches
-from zoo._nn.decoder import Decoder
+from zoo._nn.attention import weights_dropout
+from zoo._nn.caches import Cache, Caches, causal_attention
+from zoo._nn.decoder import Decoder, token_logits
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.options import check_choices
 from zoo._registry.family import ConfigFields
@@ -141,15 +141,13 @@ class Attention(nn.Module):
         """(batch, length, width) -> the same shape, and the keys and values."""
         split = (*x.shape[:2], self.settings.heads, -1)
         query, key, value = (layer(x).reshape(split) for layer in (self.q_proj, self.k_proj, self.v_proj))
-        made = Cache(key.swapaxes(1, 2), value.swapaxes(1, 2))
-        if cache is not None:
-            made = cache.written(made, context.column)
-        out = attention(
+        out, made = causal_attention(
             query,
-            made.keys.swapaxes(1, 2),
-            made.values.swapaxes(1, 2),
+            key,
+            value,
+            cache,
+            context.column,
             mask=context.mask,
-            is_causal=cache is None,
             dropout=weights_dropout(self.dropout, train=context.train),
         )
         return self.out_proj(out.reshape(x.shape)), made
@@ -200,7 +198,7 @@ class OPT(Decoder):
         self.score = settings.dense(self.num_classes, bias=False)
 
     def _logits(self, states: jax.Array) -> jax.Array:
-        logits: jax.Array = self.embed_tokens.attend(states)
+        logits: jax.Array = token_logits(self.embed_tokens, states)
         return logits
 
     def _places(self, ids: jax.Array, mask: jax.Array | None) -> jax.Array:

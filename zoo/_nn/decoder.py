@@ -5,6 +5,7 @@ from abc import abstractmethod
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from zoo._nn.attention import key_mask
 from zoo._nn.caches import Caches
@@ -129,3 +130,18 @@ class Decoder(nn.Module):
         """Classifies tokens: (..., width) -> (..., classes)."""
         logits: jax.Array = self.score(states)
         return logits
+
+
+def token_logits(embed: nn.Embed, states: jax.Array) -> jax.Array:
+    """Returns the products of states with the embeddings of all tokens: (..., width) -> (..., count).
+
+    States of single tokens, (batch, width), are the right operand: XLA would transpose the embeddings there.
+    """
+    logits: jax.Array
+    if states.ndim != 2:
+        logits = embed.attend(states)
+        return logits
+    states, table = promote_dtype(states, embed.embedding, dtype=embed.dtype)
+    # Without the barriers XLA would exchange the operands again.
+    logits = jax.lax.optimization_barrier(table @ jax.lax.optimization_barrier(states.T)).T
+    return logits

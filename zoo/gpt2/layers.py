@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
-from zoo._nn.attention import attention, weights_dropout
-from zoo._nn.caches import Cache
+from zoo._nn.attention import weights_dropout
+from zoo._nn.caches import Cache, causal_attention
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 
@@ -81,15 +81,13 @@ class Attention(nn.Module):
         query, key, value = (part.reshape(split) for part in parts)
         if self.settings.scale_by_layer:
             query = query / (layer + 1)
-        made = Cache(key.swapaxes(1, 2), value.swapaxes(1, 2))
-        if cache is not None:
-            made = cache.written(made, context.column)
-        out = attention(
+        out, made = causal_attention(
             query,
-            made.keys.swapaxes(1, 2),
-            made.values.swapaxes(1, 2),
+            key,
+            value,
+            cache,
+            context.column,
             mask=context.mask,
-            is_causal=cache is None,
             scale=None if self.settings.scale_attention else 1.0,
             dropout=weights_dropout(self.attn_dropout, train=context.train),
         )

@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
 from zoo._nn.caches import Caches
+from zoo._nn.decoder import token_logits
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices
@@ -178,7 +179,7 @@ class GPT2(nn.Module):
         """
         x, made = self._states(input_ids, position_ids, Context(mask, last, train=False), caches)
         index = last if caches is None else 0
-        return self.wte.attend(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
+        return token_logits(self.wte, jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
 
     def _states(
         self,

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from converters.layers import Leaf, Row
-from zoo._nn.attention import attention, weights_dropout
-from zoo._nn.caches import Cache
+from zoo._nn.attention import weights_dropout
+from zoo._nn.caches import Cache, causal_attention
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.rope import Waves
@@ -131,15 +131,13 @@ class Attention(nn.Module):
         """(batch, length, width) -> the same shape, and the keys and values."""
         query, key, value = self._projected(x)
         query, key = (turn(each, *context.waves) for each in (query, key))
-        made = Cache(key.swapaxes(1, 2), value.swapaxes(1, 2))
-        if cache is not None:
-            made = cache.written(made, context.column)
-        out = attention(
+        out, made = causal_attention(
             query,
-            made.keys.swapaxes(1, 2),
-            made.values.swapaxes(1, 2),
+            key,
+            value,
+            cache,
+            context.column,
             mask=context.mask,
-            is_causal=cache is None,
             scale=1 / math.sqrt(self.settings.query_scalar),
             cap=self.settings.attention_cap,
             dropout=weights_dropout(self.attention_dropout, train=train),

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.caches import Caches
-from zoo._nn.decoder import Decoder
+from zoo._nn.decoder import Decoder, token_logits
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices, check_options
@@ -98,7 +98,7 @@ class Llama(Decoder):
 
     def _logits(self, states: jax.Array) -> jax.Array:
         """(..., width) -> (..., vocab_size)."""
-        logits: jax.Array = self.embed_tokens.attend(states) if self.tied else self.lm_head(states)
+        logits: jax.Array = token_logits(self.embed_tokens, states) if self.tied else self.lm_head(states)
         return logits if self.logits_cap is None else self.logits_cap * jnp.tanh(logits / self.logits_cap)
 
     def _contexts(
