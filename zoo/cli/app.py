@@ -32,7 +32,9 @@ VERBS = {
         "convert", "convert", "Convert a checkpoint of PyTorch, Orbax or NumPy to Flax weights, exactly."
     ),
     "port": Lazy("port", "port", "Write a torch module as Flax source, with its weights, proven equal."),
-    "export": Lazy("convert", "export", "Write a model's weights as a PyTorch state dict."),
+    "export": Lazy(
+        "convert", "export", "Write a model's weights as a PyTorch state dict, or the model as a program."
+    ),
     "verify": Lazy("convert", "verify", "Check a model's hash, parameters and outputs."),
     "train": Lazy(
         "train", "train", "Train a model by its recipe and measure it on the test set.", TrainingVerb

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import indent
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -31,7 +31,17 @@ FlaxFile = Annotated[
     Path, typer.Option("-o", "--out", metavar="OUT", help="The directory or .safetensors file to write.")
 ]
 TorchFile = Annotated[
-    Path, typer.Option("-o", "--out", metavar="OUT", help="The file to write, .pth or .safetensors.")
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="OUT",
+        help="The file to write, .pth or .safetensors, or a program's directory.",
+    ),
+]
+To = Annotated[
+    Literal["torch", "stablehlo"],
+    typer.Option(help="PyTorch's tensors, or a program that jax runs without this package."),
 ]
 Model = Annotated[
     str | None,
@@ -158,12 +168,22 @@ def export(
     set_: Set = None,
     names: Names = None,
     ignore: Ignore = None,
+    to: To = "torch",
     force: Force = False,
 ) -> None:
-    """Write a model's weights as a PyTorch state dict.
+    """Write a model's weights as a PyTorch state dict, or the model as a program.
 
-    This is the inverse of `zoo convert`, whose .safetensors file may be NAME, too.
+    The state dict is the inverse of `zoo convert`, whose .safetensors file may be NAME, too. A program is a
+    directory: StableHLO for any number of examples, its weights, and a program.json that says how to call it.
     """
+    if to == "stablehlo":
+        from zoo._saving.program import export_stablehlo
+
+        if like or layout or module or input_ or method or set_ or names or ignore:
+            raise typer.BadParameter("--to stablehlo takes NAME, -o and --force alone")
+        difference = export_stablehlo(name, out, overwrite=force)
+        typer.echo(f"zoo: its outputs are within {difference:.1e} of the model's", err=True)
+        return
     from zoo._saving.export import export as run
 
     run(
