@@ -4,7 +4,7 @@ import os
 import stat
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from converters.errors import CheckpointError
 from converters.io.memory import Memory, aligned_empty
+from converters.io.writing import CHUNK
 
 # Windows has O_BINARY, without which it translates the ends of lines, and no O_NONBLOCK.
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -130,8 +131,14 @@ def require_regular(mode: int) -> None:
         raise CheckpointError(f"is {kind}, expected a regular file")
 
 
-def aligned_read(path: str | os.PathLike[str]) -> np.ndarray:
+def aligned_read(
+    path: str | os.PathLike[str], follow: Callable[[memoryview], object] | None = None
+) -> np.ndarray:
     """The file's bytes, at a 64-byte boundary.
+
+    Args:
+        path: The file.
+        follow: Takes the bytes in pieces, in their order, as soon as they are read.
 
     Raises:
         CheckpointError: it is not a regular file, or cannot be read.
@@ -139,5 +146,10 @@ def aligned_read(path: str | os.PathLike[str]) -> np.ndarray:
     with named_errors(path):
         file = InputFile(path)
         buffer = aligned_empty(file.size)
-        file.read_into(0, buffer)
+        step = CHUNK if follow else max(file.size, 1)
+        for start in range(0, file.size, step):
+            part = buffer[start : start + step]
+            file.read_into(start, part)
+            if follow:
+                follow(part.data)
         return buffer

@@ -3,6 +3,7 @@
 from converters.linen.calls import LayerCalls
 from converters.linen.initial import initial_values
 from converters.linen.inspect import inspect_module
+from converters.linen.parameters import shapes_only
 from converters.linen.table import LAYERS
 
-__all__ = ["LAYERS", "LayerCalls", "initial_values", "inspect_module"]
+__all__ = ["LAYERS", "LayerCalls", "initial_values", "inspect_module", "shapes_only"]

@@ -20,6 +20,7 @@ from converters.errors import ConversionError
 from converters.inspection import Inspection, Lift, Path, Variable
 from converters.linen.calls import in_tree
 from converters.linen.flattened import Marks, find_flattened
+from converters.linen.parameters import shapes_only
 from converters.linen.table import rows
 
 
@@ -171,7 +172,7 @@ class _Run:
         def init(rngs: Any, inputs: Any, arrays: Any) -> Any:
             # Made in here, it needs no compiler.
             key = jax.random.key(0) if rngs is None else rngs
-            with nn.intercept_methods(intercept):
+            with nn.intercept_methods(intercept), shapes_only():
                 return self.module.init(key, *inputs, method=self.method, **arrays, **static)
 
         try:

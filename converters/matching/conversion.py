@@ -1,9 +1,11 @@
 """A state dict and a module that fit: which arrays it makes, and these one by one."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,9 @@ from converters.matching.arrays import cast_floats, contiguous, dtype_kind, nonf
 from converters.matching.fit import Fit
 from converters.matching.links import Link
 from converters.tensors import Tensors
+
+READERS = 2  # threads that read ahead
+_Checked: TypeAlias = tuple[tuple[np.ndarray, ...], dict[str, int]]  # tensors; bad values by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,19 +87,20 @@ class Conversion:
     def _final(self, dtype: Any) -> np.dtype[Any]:
         return self.dtype if self.dtype and dtype_kind(dtype) == "float" else np.dtype(dtype)
 
-    def arrays(self) -> Iterator[tuple[Path, np.ndarray]]:
+    def arrays(self, *, ahead: bool = False) -> Iterator[tuple[Path, np.ndarray]]:
         """Paths and arrays, one link at a time: only one link's tensors are in memory.
 
         The arrays may be views with the axes of a tensor in another order.
+
+        Args:
+            ahead: If true, threads read the tensors of the links that come next, which are in memory, too.
 
         Raises:
             ConversionError: at the end, naming every tensor that holds NaN or infinity.
         """
         bad: dict[str, int] = {}
-        for link in self.links:
-            tensors = tuple(self.source[name] for name in link.tensors)
-            if not self.allow_nonfinite:
-                bad |= {name: nonfinite(tensor) for name, tensor in zip(link.tensors, tensors, strict=True)}
+        for link, (tensors, found) in self._tensors(ahead=ahead):
+            bad |= found
             values = [*zip(link.arrays, _made(link, self._widened(link, tensors)), strict=True)]
             del tensors
             while values:
@@ -111,6 +117,30 @@ class Conversion:
         if lines:
             text = "the state dict holds NaN or infinity; allow_nonfinite=True lets them pass:"
             raise ConversionError("\n".join([text, *lines]))
+
+    def _tensors(self, *, ahead: bool) -> Iterator[tuple[Link, _Checked]]:
+        """Yields the links and their tensors."""
+        if not ahead:
+            yield from ((link, self._checked(link)) for link in self.links)
+            return
+        pending: deque[tuple[Link, Future[_Checked]]] = deque()
+        with ThreadPoolExecutor(READERS) as threads:
+            try:
+                for link in self.links:
+                    pending.append((link, threads.submit(self._checked, link)))
+                    if len(pending) > READERS:
+                        yield _read(*pending.popleft())
+                while pending:
+                    yield _read(*pending.popleft())
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def _checked(self, link: Link) -> _Checked:
+        """Reads a link's tensors, and counts the values that are NaN or infinite."""
+        tensors = tuple(self.source[name] for name in link.tensors)
+        if self.allow_nonfinite:
+            return tensors, {}
+        return tensors, {name: nonfinite(each) for name, each in zip(link.tensors, tensors, strict=True)}
 
     def _widened(self, link: Link, tensors: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         """Returns the tensors in the wider dtype of the arrays, if these are computed: sums of biases are."""
@@ -147,6 +177,11 @@ class Conversion:
         return cast(
             dict[str, Any], unflatten_dict({path: contiguous(array) for path, array in self.arrays()})
         )
+
+
+def _read(link: Link, checked: Future[_Checked]) -> tuple[Link, _Checked]:
+    """Returns what a thread has read, to which nothing else refers then."""
+    return link, checked.result()
 
 
 def _made(link: Link, tensors: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

@@ -1,13 +1,15 @@
 """Expected size and hash of a file; the hash may be unknown, or only a prefix."""
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from converters.io import CHUNK, InputFile, named_errors
+from converters.io import CHUNK, InputFile, aligned_read, named_errors
 from zoo._registry.entry import UNATTESTED, Weights
 
 SHA256, GIT = 64, 40  # hexadecimal digits
@@ -64,15 +66,42 @@ class Checksum:
         return found
 
 
+def read_hashed(
+    path: Path, checksum: Checksum, meanwhile: Callable[[], object] | None = None
+) -> tuple[np.ndarray, str]:
+    """Returns a file's bytes and their hash, of the checksum's kind.
+
+    Reading is faster than hashing, which another thread does, and ends later.
+
+    Args:
+        path: The file.
+        checksum: Its kind of hash counts.
+        meanwhile: Called between the end of reading and that of hashing.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    hasher = checksum.hasher()
+    with ThreadPoolExecutor(1) as thread:
+        content = aligned_read(path, lambda part: thread.submit(hasher.update, part))
+        if meanwhile:
+            meanwhile()
+    return content, str(hasher.hexdigest())
+
+
 def hash_file(file: InputFile, checksum: Checksum) -> str:
     """Returns a file's hash, of the checksum's kind; in pieces, since it may be larger than the memory."""
-    hasher, buffer = checksum.hasher(), np.empty(min(CHUNK, file.size), np.uint8)
-    for start in range(0, file.size, CHUNK):
-        part = buffer[: file.size - start]
-        file.read_into(start, part)
-        hasher.update(part.data)
-    found: str = hasher.hexdigest()
-    return found
+    hasher = checksum.hasher()
+    buffers = [np.empty(min(CHUNK, file.size), np.uint8) for _ in range(2)]
+    hashed: Future[None] | None = None
+    with ThreadPoolExecutor(1) as thread:
+        for start in range(0, file.size, CHUNK):
+            part = buffers[start // CHUNK % 2][: file.size - start]
+            file.read_into(start, part)
+            if hashed:
+                hashed.result()  # of the other buffer, into which the next piece is read
+            hashed = thread.submit(hasher.update, part.data)
+    return str(hasher.hexdigest())
 
 
 def checksum_of(path: Path) -> Checksum:

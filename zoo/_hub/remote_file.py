@@ -9,11 +9,10 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from converters.errors import CheckpointError
-from converters.io import aligned_read
 from zoo import _progress
 from zoo._errors import WeightsError
 from zoo._hub import cache, hash_records
-from zoo._hub.checksum import Checksum
+from zoo._hub.checksum import Checksum, read_hashed
 from zoo._hub.download import Request, download
 from zoo._hub.errors import NetworkError
 
@@ -62,8 +61,12 @@ class Source(Protocol):
         """Removes the file from the cache."""
 
 
-def read(source: Source) -> tuple[np.ndarray, Path]:
+def read(source: Source, meanwhile: Callable[[], object] | None = None) -> tuple[np.ndarray, Path]:
     """Reads and verifies the file's bytes, and returns them with their path; downloads a damaged file again.
+
+    Args:
+        source: The remote file.
+        meanwhile: Called while the bytes are hashed.
 
     Raises:
         WeightsError: the file cannot be downloaded, or does not match its checksum.
@@ -71,14 +74,15 @@ def read(source: Source) -> tuple[np.ndarray, Path]:
     problem = ""
     for _ in range(3):  # once more than needed, for what other processes do to the cache meanwhile
         path = source.cached() or _fetch(source, problem)
-        content = _content(path)
-        if content is None:
+        hashed = _content(path, source.checksum(), meanwhile)
+        if hashed is None:
             continue
-        found = source.checksum().problem_of(content)
+        content, digest = hashed
+        found = source.checksum().problem(digest, content.size)
         if not found:
             return content, path
         problem = f"{str(path)!r} {found}"
-        if _is_as_named(source, path, content):
+        if path.resolve().name == digest:  # the cache names a file by its hash: it is intact
             raise _manifest_differs(source, problem)
         _quarantine(source, problem)
     raise _hopeless(source, problem)
@@ -195,19 +199,16 @@ def _download(source: Source, *, resumable: bool) -> None:
         cache.quarantined(home).unlink(missing_ok=True)
 
 
-def _content(path: Path) -> np.ndarray | None:
-    """Reads the file's bytes; None if another process has removed it."""
+def _content(
+    path: Path, checksum: Checksum, meanwhile: Callable[[], object] | None
+) -> tuple[np.ndarray, str] | None:
+    """Reads and hashes the file's bytes; None if another process has removed it."""
     try:
-        return aligned_read(path)
+        return read_hashed(path, checksum, meanwhile)
     except CheckpointError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
         raise
-
-
-def _is_as_named(source: Source, path: Path, content: np.ndarray) -> bool:
-    """Returns whether the file is intact: the cache names it by its hash."""
-    return path.resolve().name == source.checksum().digest_of(content)
 
 
 def _quarantine(source: Source, problem: str) -> None:

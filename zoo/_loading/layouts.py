@@ -6,6 +6,7 @@ silently dropped.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ from zoo._errors import WeightsError
 from zoo._loading.heads import OtherHead, without_head
 from zoo._registry import families
 from zoo._registry.entry import Entry, Input
+from zoo._variables import init
+from zoo._variables.traced import is_pure, remembered
 
 _OTHER = "the other head"
 
@@ -107,7 +110,7 @@ def fitted(
         WeightsError: tensors that should be tied differ.
     """
     tensors, layouts = as_tensors(source), _layouts(entry)
-    inspection, unused = _inspected(module, entry.inputs), _unused(entry, head)
+    inspection, unused = inspected(module, entry.inputs), _unused(entry, head)
     if other:
         spare = sorted({*_spare(entry, other.whole, inspection, tensors, layouts.values())})
         unused = {**unused, **dict.fromkeys(spare, _OTHER)}
@@ -148,8 +151,17 @@ def _unused(entry: Entry, head: tuple[str, ...] = ()) -> Mapping[str, str]:
     return {**family.ignored, **(family.replaced_head if head else {})}
 
 
-def _inspected(module: nn.Module, inputs: Sequence[Input]) -> Inspection:
+@remembered
+def inspected(module: nn.Module, inputs: Sequence[Input]) -> Inspection:
+    """Returns the layers and arrays of a module."""
     return inspect_module(module, *(jax.ShapeDtypeStruct(each.shape, each.dtype) for each in inputs))
+
+
+def trace_ahead(entry: Entry, module: nn.Module, inputs: Sequence[Input]) -> None:
+    """Traces a module for the comparison with weights to come, if the trace is remembered until then."""
+    if is_pure(module):
+        with suppress(Exception):  # which come again where they are expected
+            (inspected if entry.layout else init.shapes)(module, inputs)
 
 
 def _spare(
@@ -162,9 +174,9 @@ def _spare(
     """Yields regular expressions for the tensors of the layers that only the whole module has."""
     present = {array.path for array in inspection.arrays}
     # Another head may take other inputs.
-    inspected = _inspected(whole, families.family(entry).inputs(whole, entry.inputs))
+    others = inspected(whole, families.family(entry).inputs(whole, entry.inputs))
     for layout in layouts:
-        found = best_fit(inspected, tensors, layout, (), (), ())
+        found = best_fit(others, tensors, layout, (), (), ())
         for link in found.links:
             if not any(array.path in present for array in link.arrays):
                 yield from (re.escape(name.removeprefix(found.prefix)) for name in link.tensors)

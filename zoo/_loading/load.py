@@ -167,7 +167,8 @@ def load_located(
     built, described = build(located.entry, module=module, dtype=dtype, config=config, others=KEYWORDS)
     heads.check_effect(located.entry, config)
     notes: tuple[str, ...] = ()
-    tensors = weights.read(located, access) if pretrained else None
+    ahead = partial(layouts.trace_ahead, located.entry, built, described.inputs)
+    tensors = weights.read(located, access, meanwhile=ahead) if pretrained else None
     if tensors is not None and module is None:
         located, notes = heads.as_in_file(located, tensors, chosen="head" in config)
         built, described = build(located.entry, dtype=dtype, config=config)
@@ -289,7 +290,9 @@ def _converted(conversion: Conversion, *, sliced: bool) -> Loaded:
     """Returns the arrays that a PyTorch file's tensors make, and notes."""
     if sliced:
         return lazy.converted(conversion), conversion.notes
-    return {"/".join(path): contiguous(array) for path, array in conversion.arrays()}, conversion.notes
+    return {
+        "/".join(path): contiguous(array) for path, array in conversion.arrays(ahead=True)
+    }, conversion.notes
 
 
 def _describe(

@@ -1,6 +1,6 @@
 """Weights of a model: finds their file and reads its arrays, once size and hash are right."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,9 @@ import numpy as np
 from converters.checkpoints import Checkpoint, read_buffer, read_checkpoint
 from converters.errors import CheckpointError
 from converters.formats import INDEX_SUFFIX, hashes_of, shards_of
-from converters.io import aligned_read
 from zoo._errors import WeightsError
 from zoo._hub import hash_records, remote_file
-from zoo._hub.checksum import Checksum
+from zoo._hub.checksum import Checksum, read_hashed
 from zoo._hub.hub_file import HubFile
 from zoo._hub.remote_file import Source
 from zoo._hub.url_file import UrlFile
@@ -63,11 +62,18 @@ def locate(located: Located) -> Path:
     return located.directory / file if located.directory else packaged.weights_path(file)
 
 
-def read(located: Located, access: Access = WHOLE) -> Checkpoint:
+def read(
+    located: Located, access: Access = WHOLE, meanwhile: Callable[[], object] | None = None
+) -> Checkpoint:
     """Opens the weights' file; its arrays have their names there.
 
     Unless they are read later, in slices, the very bytes that were hashed hold the arrays; those of a
     safetensors file are views of them.
+
+    Args:
+        located: The model.
+        access: Options.
+        meanwhile: Called while the bytes are hashed, if they are.
 
     Raises:
         WeightsError: there is no such file, its size or hash is wrong, or it is not a checkpoint.
@@ -78,7 +84,7 @@ def read(located: Located, access: Access = WHOLE) -> Checkpoint:
     try:
         if access.sliced or unattested or str(weights.file).endswith(INDEX_SUFFIX):
             return _in_files(located, access)
-        content, path = content_of(located)
+        content, path = content_of(located, meanwhile)
         file = Path(weights.file or str(weights.url).partition("?")[0]).name
         return read_buffer(path, content, name=file)
     except CheckpointError as error:
@@ -144,22 +150,24 @@ def shards(located: Located) -> list[HubFile]:
     ]
 
 
-def content_of(located: Located) -> tuple[np.ndarray, Path]:
+def content_of(located: Located, meanwhile: Callable[[], object] | None = None) -> tuple[np.ndarray, Path]:
     """Returns the file's bytes, checked, and where they were read."""
     elsewhere = source(located)
     if elsewhere is not None:
-        return _fetched(located, elsewhere)
-    path = locate(located)
-    content = aligned_read(path)
-    problem = Checksum.of(located.weights).problem_of(content)
+        return _fetched(located, elsewhere, meanwhile)
+    path, checksum = locate(located), Checksum.of(located.weights)
+    content, digest = read_hashed(path, checksum, meanwhile)
+    problem = checksum.problem(digest, content.size)
     if problem:
         raise WeightsError(f"{str(path)!r} {problem}; get it again.")
     return content, path
 
 
-def _fetched(located: Located, elsewhere: Source) -> tuple[np.ndarray, Path]:
+def _fetched(
+    located: Located, elsewhere: Source, meanwhile: Callable[[], object] | None = None
+) -> tuple[np.ndarray, Path]:
     with _named(located):
-        return remote_file.read(elsewhere)
+        return remote_file.read(elsewhere, meanwhile)
 
 
 def _ensured(located: Located, elsewhere: Source, *, verify: bool) -> tuple[Path, hash_records.Identity]:

@@ -11,18 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
 
+from converters.linen import shapes_only
 from zoo._registry.entry import Input
 from zoo._variables.casting import is_castable
 from zoo._variables.sharding import Placement, placed
+from zoo._variables.traced import remembered
 from zoo._variables.tree import flatten
 
 
 def shapes(module: nn.Module, inputs: Sequence[Input]) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns path -> shape and dtype of all arrays of the module; computes none of them."""
+    return dict(_shapes(module, inputs))
+
+
+@remembered
+def _shapes(module: nn.Module, inputs: Sequence[Input]) -> dict[str, jax.ShapeDtypeStruct]:
     paths: list[str] = []
 
     def init() -> list[jax.Array]:
-        flat = _init(module, inputs, jax.random.key(0))
+        with shapes_only():
+            flat = _init(module, inputs, jax.random.key(0))
         paths.extend(flat)  # in the order of the calls, which jax's own dictionaries lose
         return list(flat.values())
 
