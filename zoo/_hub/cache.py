@@ -31,6 +31,7 @@ from converters.io import exit_on_signals, sync_directory
 from zoo._errors import WeightsError
 from zoo._hub import retry
 from zoo._hub.checksum import Checksum
+from zoo._hub.place import root as root
 from zoo._hub.settings import COMMIT
 
 # What network file systems without locks say; there, several may fetch the same, which does no harm.
@@ -38,12 +39,6 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 WORTH = 1 << 20  # bytes; of smaller parts nothing is left
 LIFETIME = 7 * 24 * 3600  # seconds that a part waits for the download to go on
 LEFT = re.compile(r"\.([0-9a-f]{32})\.(lock|[0-9a-f]{8}\.part)")
-
-
-def root() -> Path:
-    """Returns the cache's directory."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("ZOO_CACHE") or Path(base, "flax-zoo")).expanduser()
 
 
 def ensure_directory(

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from zoo._hub import cache
+from zoo._hub.place import root
 
 MAX_BYTES = 2**30
 SHORTEST = 0.2  # seconds that a program takes to compile; others are not kept
@@ -41,7 +41,7 @@ def set_environment() -> None:
 
 
 def _default() -> Path:
-    return cache.root() / "compiled"
+    return root() / "compiled"
 
 
 def _settings(place: Path, max_bytes: int) -> dict[str, str | int | float]:

@@ -162,7 +162,7 @@ def record(
 
 def join(path: str, name: str) -> str:
     """Returns the path of a field."""
-    return ".".join(part for part in (path, name) if part)
+    return f"{path}.{name}" if path and name else path or name
 
 
 def suggest(name: str, names: Iterable[str]) -> str:

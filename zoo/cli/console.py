@@ -14,19 +14,19 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from glob import escape
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
-import numpy as np
 import typer
 
 from zoo._progress import is_terminal
-from zoo._registry.listing import list_models
 
 
 def complete_name(incomplete: str) -> list[str]:
     """Lists what a NAME may be that begins as typed: models, and directories of models."""
     from zoo._loading.repositories import holds_model  # with JAX, for which `zoo list` need not wait
+    from zoo._registry.listing import list_models
 
     parent = incomplete.rpartition("/")[0]
     found = [*list_models(f"{escape(incomplete)}*")]
@@ -170,7 +170,7 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Any:
 
 def _is_number(cell: Cell) -> bool:
     value = cell.value if isinstance(cell, Shown) else cell
-    return value is None or isinstance(value, int | float | np.number)
+    return value is None or isinstance(value, Real)
 
 
 def _shown(cell: Cell) -> str:
@@ -200,16 +200,16 @@ def _plain(cell: Cell) -> Any:
     match cell:
         case Shown():
             return _plain(cell.value)
-        case np.floating():  # float(x) of a float32 would show digits that it does not have
-            return _plain(float(str(cell)))
-        case np.integer():
-            return int(cell)
-        case float():
-            return cell if math.isfinite(cell) else None
-        case Mapping():
-            return {str(name): _plain(each) for name, each in cell.items()}
         case None | str() | bool() | int():
             return cell
+        case Integral():  # NumPy's numbers are of Python's abstract classes
+            return int(cell)
+        case float():
+            return float(cell) if math.isfinite(cell) else None
+        case Real():  # float(x) of a float32 would show digits that it does not have
+            return _plain(float(str(cell)))
+        case Mapping():
+            return {str(name): _plain(each) for name, each in cell.items()}
         case Sequence():
             return [_plain(each) for each in cell]
     return str(cell)

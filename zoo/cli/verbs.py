@@ -12,7 +12,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from converters.errors import ConverterError
-from converters.io import exceptions_from
 from zoo._errors import ZooError
 from zoo.cli.flags import in_flags
 from zoo.cli.refusals import drop_stdout, refusal
@@ -139,6 +138,8 @@ class Verbs(Group):
             return super().parse_args(ctx, sorted(args, key=lambda each: each != DEBUG))
 
     def invoke(self, ctx: Any) -> Any:
+        from converters.io import exceptions_from  # with NumPy, for which help need not wait
+
         # Ctrl-C is ignored in a shell's jobs in the background, and stays that.
         ours = [each for each in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(each) != signal.SIG_IGN]
         with _ending(debug=ctx.params["debug"]), exceptions_from(ours):
