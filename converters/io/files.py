@@ -48,7 +48,8 @@ def system_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 class InputFile:
     """A regular file, open for reads at positions until nobody refers to it any more.
 
-    Never mapped: a mapped file that another process truncates ends this process.
+    Never mapped: a mapped file that another process truncates ends this process, and what others write to it
+    after it was verified would be read. benchmarks/README.md says what it would gain.
 
     Attributes:
         memory: For what is read.
