@@ -3,6 +3,7 @@
 from . import albert as albert
 from . import alexnet as alexnet
 from . import autoencoder_kl as autoencoder_kl
+from . import bart as bart
 from . import bert as bert
 from . import clip as clip
 from . import cnn as cnn

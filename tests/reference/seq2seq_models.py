@@ -22,15 +22,32 @@ T5 = {
 }
 
 
-class Shared(nn.Module):
-    """An embedding whose vectors are another's."""
+BART = {
+    "vocab_size": 50,
+    "d_model": 24,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 3,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 40,
+    "decoder_ffn_dim": 32,
+    "max_position_embeddings": 20,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+}
 
-    def __init__(self, owner: nn.Embedding) -> None:
+
+class Shared(nn.Module):
+    """An embedding whose vectors are another's, by a factor."""
+
+    def __init__(self, owner: nn.Embedding, scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = scale
         self.owners = (owner,)  # in a tuple, so that it is no submodule
 
     def forward(self, ids: Tensor) -> Tensor:
-        return F.embedding(ids, self.owners[0].weight)
+        return F.embedding(ids, self.owners[0].weight) * self.scale
 
 
 def model(name: str, **options: Any) -> Any:
@@ -73,4 +90,21 @@ def t5(name: str = "T5ForConditionalGeneration", *, rate: float = 0.0, **options
     if name.endswith("ConditionalGeneration"):
         untied = options.get("tie_word_embeddings") is False
         made.lm_head = nn.Linear(T5["d_model"], 50, bias=False) if untied else Tied(made.shared)
+    return made
+
+
+def bart(name: str, *, rate: float = 0.0, **options: Any) -> nn.Module:
+    """A BART or a relative by its class's name; rows of padding have gradients, too."""
+    rates = ("dropout", "attention_dropout", "activation_dropout", "classifier_dropout")
+    made = model(name, **{**BART, **options}, **dict.fromkeys(rates, rate))
+    inner = getattr(made, "model", made)
+    for each in (inner.encoder, inner.decoder):
+        each.embed_tokens.padding_idx = None
+    if hasattr(inner, "shared"):
+        inner.shared.padding_idx = None
+        for each in (inner.encoder, inner.decoder):
+            scale = getattr(each.embed_tokens, "embed_scale", None)
+            each.embed_tokens = Shared(inner.shared, 1.0 if scale is None else scale)
+    if hasattr(made, "lm_head"):
+        made.lm_head = Tied(inner.shared if hasattr(inner, "shared") else inner.decoder.embed_tokens)
     return made

@@ -19,6 +19,7 @@ from zoo._loading.given import Given, model_of
 from zoo._model import Model, record_of
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
+from zoo._registry.family import Ends, is_named
 from zoo._variables.casting import check_width
 from zoo._variables.tree import flatten, unflatten
 
@@ -117,14 +118,14 @@ def _changed(name: str, place: Place, tensor: np.ndarray, wanted: Changes) -> np
     return tensor
 
 
-def _tied(entry: Entry, known: Collection[str]) -> dict[str, str]:
+def _tied(entry: Entry, known: Collection[str]) -> dict[str, Ends]:
     """Returns the family's tied tensors that a model does not have apart, each with the other one's end."""
     tied = families.family(entry).tied if entry.family else {}
-    apart = {end for end in tied if any(f".{name}".endswith(f".{end}") for name in known)}
+    apart = {end for end in tied if any(is_named(name, end) for name in known)}
     return {end: owner for end, owner in tied.items() if end not in apart}
 
 
-def _untied(name: str, tied: Mapping[str, str], whole: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _untied(name: str, tied: Mapping[str, Ends], whole: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the tensors without those that the model has once, under another name.
 
     Raises:
@@ -132,18 +133,18 @@ def _untied(name: str, tied: Mapping[str, str], whole: Mapping[str, np.ndarray])
     """
     kept = dict(whole)
     for end, owner in tied.items():
-        for each in [key for key in kept if f".{key}".endswith(f".{end}")]:
-            others = [key for key in kept if f".{key}".endswith(f".{owner}")]
+        for each in [key for key in kept if is_named(key, end)]:
+            others = [key for key in kept if is_named(key, owner)]
             if not others or not np.array_equal(kept[each], kept[others[0]]):
                 raise WeightsError(
-                    f"{name!r} trained {each} apart from {owner}; the zoo has models only in which they are "
-                    "one."
+                    f"{name!r} trained {each} apart from {owner}; the zoo has models only in which "
+                    "they are one."
                 )
             del kept[each]
     return kept
 
 
-def _check_heads(name: str, model: Model, tied: Mapping[str, str], wanted: Changes) -> None:
+def _check_heads(name: str, model: Model, tied: Mapping[str, Ends], wanted: Changes) -> None:
     """Checks that no embedding changes that is the head's matrix, too: PEFT trains it in one of its places.
 
     Raises:
@@ -154,7 +155,7 @@ def _check_heads(name: str, model: Model, tied: Mapping[str, str], wanted: Chang
         return
     for owner in tied.values():
         for each in wanted.factors:
-            if f".{each}".endswith(f".{owner}"):
+            if is_named(each, owner):
                 raise WeightsError(
                     f"{name!r} has low-rank matrices for {each} alone, which is the matrix of the head, too, "
                     "and not changed there: the model that was trained has no merged weights."

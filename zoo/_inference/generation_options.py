@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 import numpy as np
 
 from zoo._errors import ZooError
+from zoo._inference.prompts import written_tokens
 from zoo._loading import generation_config
 from zoo._model import Model
 
@@ -134,7 +135,7 @@ def settled(model: Model, options: Options) -> Settled:
     for name in ("bad_words_ids", "forced_decoder_ids"):
         found[name] = tuple(map(tuple, found[name]))
     made = cast(Settled, {name: found[name] for name in NEUTRAL})
-    _check_tokens(made, module.vocab_size)
+    _check_tokens(made, written_tokens(module))
     return made
 
 

@@ -34,6 +34,11 @@ class Prompts(NamedTuple):
         return found
 
 
+def written_tokens(module: Any) -> int:
+    """Returns the number of tokens that a model writes; one with an encoder may read others."""
+    return int(getattr(module, "decoder_vocab_size", module.vocab_size))
+
+
 def encodes(module: Any) -> bool:
     """Returns whether a model has an encoder, which reads the prompts, and begins texts of its own."""
     return hasattr(module, "context")
@@ -67,10 +72,14 @@ def prompts_of(
         return Prompts(*_checked(module, *_padded(input_ids, attention_mask, fill, left=True)))
     context = _context_of(model, input_ids, attention_mask, fill)
     count = len(jax.tree.leaves(context)[0])
-    begin: Ids = [[module.decoder_start_token_id]] * count
-    texts = _checked(
-        module, *_padded(begin if decoder_input_ids is None else decoder_input_ids, None, fill, left=True)
-    )
+    if decoder_input_ids is None:
+        if module.decoder_start_token_id is None:
+            raise ZooError(
+                "the model has no decoder_start_token_id: pass decoder_input_ids, such as the token of the "
+                "language to write."
+            )
+        decoder_input_ids = [[module.decoder_start_token_id]] * count
+    texts = _checked(module, *_padded(decoder_input_ids, None, fill, left=True))
     if len(texts[0]) != count:
         raise ZooError(f"{len(texts[0])} decoder_input_ids for {count} prompts; expected one for each.")
     return Prompts(*texts, context)
@@ -82,7 +91,7 @@ def _context_of(model: Model, given: Ids, attention_mask: ArrayLike | None, fill
     if features is not None and features.dtype.kind == "f" and attention_mask is None:
         return encoder_context(model, features)
     tokens, mask = _padded(given, attention_mask, fill, left=False)
-    check_ids(model.module, tokens, mask)
+    check_ids(model.module.vocab_size, tokens, mask)
     length, most = tokens.shape[1], model.module.max_length
     if length > most:
         raise ZooError(f"a prompt of {length} tokens; the model takes {most}: give a shorter one.")
@@ -126,7 +135,7 @@ def _padded(
 
 def _checked(module: Any, tokens: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the beginnings of texts, whole numbers of 32 bits, and their mask."""
-    check_ids(module, tokens, mask)
+    check_ids(written_tokens(module), tokens, mask)
     if not mask[:, -1].all():
         raise ZooError("a text ends in tokens that are masked; pad on the left, so that it can be continued.")
     if tokens.shape[1] >= module.max_length:
@@ -137,7 +146,7 @@ def _checked(module: Any, tokens: np.ndarray, mask: np.ndarray) -> tuple[np.ndar
     return tokens.astype(np.int32), mask
 
 
-def check_ids(module: Any, tokens: np.ndarray, mask: np.ndarray) -> None:
+def check_ids(count: int, tokens: np.ndarray, mask: np.ndarray) -> None:
     """Checks that tokens are the model's, and their mask is of their shape.
 
     Raises:
@@ -148,7 +157,5 @@ def check_ids(module: Any, tokens: np.ndarray, mask: np.ndarray) -> None:
             f"input_ids are {tokens.dtype} {tokens.shape}, attention_mask {mask.shape}; "
             "expected whole numbers of shape (batch, length), and a mask of the same shape."
         )
-    if tokens.min() < 0 or tokens.max() >= module.vocab_size:
-        raise ZooError(
-            f"tokens from {tokens.min()} to {tokens.max()}; the model has 0 to {module.vocab_size - 1}."
-        )
+    if tokens.min() < 0 or tokens.max() >= count:
+        raise ZooError(f"tokens from {tokens.min()} to {tokens.max()}; the model has 0 to {count - 1}.")

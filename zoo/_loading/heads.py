@@ -23,6 +23,7 @@ from zoo._loading.build import build
 from zoo._loading.located import Located
 from zoo._registry import families
 from zoo._registry.entry import Entry, FrozenMapping
+from zoo._registry.family import is_named
 from zoo._variables import init
 from zoo._variables.casting import Array
 
@@ -96,8 +97,7 @@ def untied(located: Located, tensors: Checkpoint) -> tuple[Located, tuple[str, .
         return located, ()
     for end, keywords in family.untied.items():
         own, other = (
-            next((name for name in tensors if f".{name}".endswith(f".{each}")), None)
-            for each in (end, family.tied[end])
+            next((name for name in tensors if is_named(name, each)), None) for each in (end, family.tied[end])
         )
         tied = own is None or other is None or tensors.are_equal(own, other)
         if not tied and not entry.config.items() >= keywords.items():

@@ -31,10 +31,13 @@ from zoo._errors import WeightsError
 from zoo._loading.heads import OtherHead, without_head
 from zoo._registry import families
 from zoo._registry.entry import Entry, Input
+from zoo._registry.family import Ends, is_named
 from zoo._variables import init
 from zoo._variables.traced import is_pure, remembered
 
 _OTHER = "the other head"
+# Arrays that files may lack: their initial values are the right ones, whatever the seed.
+CONSTANTS = r"constants/.*"
 
 
 class Leeway(NamedTuple):
@@ -75,11 +78,19 @@ NO_LEEWAY = Leeway()
 
 
 class Fitted(NamedTuple):
-    """A fit of tensors and a module, notes about it, and the names pairs and rules of the tensors' layout."""
+    """A fit of tensors and a module, and what is known about it.
+
+    Attributes:
+        fit: Which tensors make which arrays.
+        notes: Sentences about it.
+        names: Names pairs and rules of the tensors' layout.
+        lacking: Paths of constants that the tensors do not make.
+    """
 
     fit: Fit
     notes: tuple[str, ...]
     names: NamesAndRules
+    lacking: frozenset[str] = frozenset()
 
     @property
     def conversion(self) -> Conversion:
@@ -116,9 +127,10 @@ def fitted(
         unused = {**unused, **dict.fromkeys(spare, _OTHER)}
     others = other.shared if other else ()
     allowed = (*_tied_names(entry), *unused, *leeway.ignore)
+    missing = (*leeway.missing, CONSTANTS)
 
     def attempt(layout: str, more: NamesAndRules = ()) -> Fit:
-        return best_fit(inspection, tensors, [*layouts[layout], *more], (), allowed, leeway.missing)
+        return best_fit(inspection, tensors, [*layouts[layout], *more], (), allowed, missing)
 
     def without_other_head(layout: str) -> Fit:
         found = attempt(layout)
@@ -129,7 +141,9 @@ def fitted(
         raise conversion_error(fit, module, partial(attempt, layout))
     chosen = [f"its names are of the layout {layout!r}"] if entry.layout == families.ANY else []
     notes = (*chosen, *_left_out(entry, fit, unused), *notes_of(fit.tensors))
-    return Fitted(fit, notes, layouts[layout])
+    made = {str(array) for link in fit.links for array in link.arrays}
+    constants = {str(array) for array in inspection.arrays if re.fullmatch(CONSTANTS, str(array))}
+    return Fitted(fit, notes, layouts[layout], frozenset(constants - made))
 
 
 def _layouts(entry: Entry) -> Mapping[str, NamesAndRules]:
@@ -198,10 +212,10 @@ def _left_out(entry: Entry, fit: Fit, unused: Mapping[str, str]) -> Iterator[str
         yield f"left out {count}, {what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
 
 
-def _tied(name: str, fit: Fit, tied: Mapping[str, str]) -> str:
+def _tied(name: str, fit: Fit, tied: Mapping[str, Ends]) -> str:
     """The reason for a tensor that is another one once more; empty where there is no other."""
-    end = next((each for each in tied if name == each or name.endswith(f".{each}")), None)
-    owners = [other for other in fit.tensors if end and f".{other}".endswith(f".{tied[end]}")]
+    end = next((each for each in tied if is_named(name, each)), None)
+    owners = [other for other in fit.tensors if end and is_named(other, tied[end])]
     if not owners:
         return ""
     if not _equal(fit.tensors, name, owners[0]):

@@ -255,7 +255,8 @@ def _pretrained(
     if entry.layout:
         found = _completed(located, tensors)
         fitted = layouts.fitted(entry, found, module, head, other, leeway)
-        return _converted(fitted.conversion, sliced=access.sliced)
+        arrays, notes = _converted(fitted.conversion, sliced=access.sliced)
+        return arrays | init.constants(module, entry.inputs, fitted.lacking), notes
     arrays = dict[str, Any](tensors) if tensors.in_memory else lazy.pending(tensors)
     if not are_flax(arrays):
         raise WeightsError(
@@ -268,6 +269,8 @@ def _pretrained(
         arrays, shapes, notes = heads.drop_mismatched(arrays, shapes, head, other)
         arrays = stacking.stack_or_unstack(arrays, shapes)
         arrays, shapes = leeway.applied(arrays, shapes)
+        lacking = {path for path in shapes if path not in arrays and re.fullmatch(layouts.CONSTANTS, path)}
+        arrays |= init.constants(module, entry.inputs, lacking)
         check_fit(arrays, shapes, module)
     return dict(arrays), notes
 

@@ -22,7 +22,7 @@ from zoo._hub.checksum import checksum_of
 from zoo._loading import layouts
 from zoo._loading.build import build
 from zoo._loading.differing import differing
-from zoo._loading.layouts import NO_LEEWAY, Leeway
+from zoo._loading.layouts import CONSTANTS, NO_LEEWAY, Leeway
 from zoo._registry import families, manifest
 from zoo._registry.entry import UNATTESTED, Entry, FrozenMapping, Input
 from zoo._variables import init
@@ -30,7 +30,7 @@ from zoo._variables import init
 # Tensors of PyTorch's that are no parameters.
 BUFFERS = re.compile(
     r"(.*\.)?(running_mean|running_var|num_batches_tracked|position_ids|masked_bias"
-    r"|relative_position_index|relative_coords_table|attn_mask)"
+    r"|relative_position_index|relative_coords_table|attn_mask|final_logits_bias)"
 )
 # Layouts whose files hold each parameter once: there are too many models of them to try others, too.
 EXACT = re.compile("timm.*")
@@ -60,7 +60,8 @@ class Target:
         """The layout that leaves the fewest problems."""
         allowed = [*ignore, *self.allowed]
         names, fit = fewest_problems(
-            self.layouts, lambda names: best_fit(self.inspection, tensors, names, (), allowed, missing)
+            self.layouts,
+            lambda names: best_fit(self.inspection, tensors, names, (), allowed, [*missing, CONSTANTS]),
         )
         return fit, names
 

@@ -25,6 +25,7 @@ Read: TypeAlias = Callable[[str], bytes | None]  # a file's content; None where 
 
 WORDS, PAIRS, MERGES, SENTENCEPIECE = VOCABULARIES
 FOREIGN = ("spiece.model", "spm.model", "tokenizer.model")  # of families that the zoo does not have
+PAIR = "source.spm"  # of Marian
 FILES = (TOKENIZER, WORDS, f"{PAIRS} and {MERGES}", SENTENCEPIECE)
 OPTIONS = (TOKENIZER_CONFIG, *SPECIAL_TOKENS)  # fields of Options
 # Options of tokenizer_config.json -> those of the library's normalizer of BERT.
@@ -133,15 +134,26 @@ def _built(name: str, read: Read, options: Options) -> "Tokenizer":
     sentencepiece = read(SENTENCEPIECE)
     if sentencepiece is not None:
         kind = tokenizer_class(name, options.config, read)
+        if kind.lower().startswith("mbart"):  # whose texts have a language, too
+            raise _foreign(name, SENTENCEPIECE)
         return _unigram(read_pieces(sentencepiece), options, camembert=kind.lower().startswith("camembert"))
     for file in FOREIGN:
         if read(file) is not None:
-            raise ZooError(
-                f"{name!r} has its tokens in {file}, which takes the library sentencepiece; make {TOKENIZER} "
-                'of it once: python -c "import transformers; transformers.AutoTokenizer.from_pretrained('
-                "'DIRECTORY').save_pretrained('DIRECTORY')\"."
-            )
+            raise _foreign(name, file)
+    if read(PAIR) is not None:
+        raise ZooError(
+            f"{name!r} has its tokens in {PAIR} and another file for what it writes, a pair that the zoo "
+            "does not read; give it the token ids that transformers' MarianTokenizer makes."
+        )
     raise ZooError(f"{name!r} has no {' or '.join(FILES)} beside its weights; give it token ids.")
+
+
+def _foreign(name: str, file: str) -> ZooError:
+    return ZooError(
+        f"{name!r} has its tokens in {file}, which takes the library sentencepiece; make {TOKENIZER} "
+        'of it once: python -c "import transformers; transformers.AutoTokenizer.from_pretrained('
+        "'DIRECTORY').save_pretrained('DIRECTORY')\"."
+    )
 
 
 def _wordpiece(content: bytes, options: Options) -> "Tokenizer":

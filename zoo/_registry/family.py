@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 
@@ -21,6 +21,8 @@ FUNCTIONS = (
     "generate",
     "transcribe",
 )  # all other names are upper case
+# The end of a tensor's name; of several, any.
+Ends: TypeAlias = str | tuple[str, ...]
 TOKENS = (Input("input_ids", (1, 16), "int32"),)
 
 # transformers' names of activations -> the zoo's
@@ -91,6 +93,12 @@ class ConfigFields:
     write: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
+def is_named(name: str, ends: Ends) -> bool:
+    """Returns whether the name of a tensor is one of these, after a prefix or without."""
+    several = (ends,) if isinstance(ends, str) else ends
+    return f".{name}".endswith(tuple(f".{each}" for each in several))
+
+
 def _same_inputs(module: Any, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
     return inputs
 
@@ -121,7 +129,8 @@ class Family:
         torch_names: Layout -> names pairs and rules by which PyTorch files keep the family's tensors.
         ignored: Regular expression for tensors of files that the module lacks -> a noun for the note.
         replaced_head: The same for tensors that are left over only where `num_classes=` replaces the head.
-        tied: Tensor that some files keep twice -> the end of the other one's name, which has to be equal.
+        tied: Tensor that some files keep twice -> the end of the other one's name, which has to be equal; of
+            several ends, one is there.
         untied: Those of them that may differ -> keywords of `create` for files in which they do.
         head: The layers that give logits; `num_classes=` initializes them where the weights have others.
         neck: Layers before the head that only some files have; they may be initialized with it.
@@ -148,7 +157,7 @@ class Family:
     torch_names: Mapping[str, NamesAndRules] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     replaced_head: Mapping[str, str] = field(default_factory=dict)
-    tied: Mapping[str, str] = field(default_factory=dict)
+    tied: Mapping[str, Ends] = field(default_factory=dict)
     untied: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     head: tuple[str, ...] = ()
     neck: tuple[str, ...] = ()

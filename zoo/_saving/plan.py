@@ -149,7 +149,7 @@ def _of_folder(located: Located, config: Config, leeway: Leeway) -> Plan:
     name = located.entry.name
     if located.entry.layout is None:
         raise ZooError(f"{name!r} {FLAX}")
-    module, entry, (fit, notes, names) = pretrained_fit(located, config, leeway)
+    module, entry, (fit, notes, names, _) = pretrained_fit(located, config, leeway)
     conversion = _conversion(fit, notes, module, entry, None)
     golden = None if config or conversion.initial else companion(located, GOLDEN, MAX_GOLDEN)
     texts = text_files(located) if entry.has_text_files else {}

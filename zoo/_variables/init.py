@@ -59,6 +59,17 @@ def initialize(
     return dict(zip(leaves, init(jax.random.key(seed)), strict=True))
 
 
+def constants(
+    module: nn.Module, inputs: tuple[Input, ...], paths: AbstractSet[str]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Returns the initial values of arrays that are the same for each seed."""
+    if not paths:
+        return {}
+    others = shapes(module, inputs).keys() - paths
+    made = initialize(module, inputs, 0, None, None, others)
+    return {path: np.asarray(array) for path, array in made.items()}
+
+
 @lru_cache(maxsize=8)
 def _compiled_init(
     module: nn.Module,

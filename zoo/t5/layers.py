@@ -14,6 +14,7 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import ACTIVATIONS
 from zoo._nn.memory import Memory, for_blocks
 from zoo._nn.relative_buckets import Buckets
+from zoo._nn.seq2seq import finite
 
 
 class Settings(NamedTuple):
@@ -209,23 +210,15 @@ class Block(nn.Module):
         self, x: jax.Array, context: Context, cache: Cache | None, memory: Cache | None
     ) -> tuple[jax.Array, Cache]:
         x, made = self.layer[0](x, context, cache)
-        x = _finite(x)
+        x = finite(x)
         if self.is_decoder:
-            x = _finite(self.layer[1](x, context, memory))
-        return _finite(self.layer[-1](x, train=context.train)), made
+            x = finite(self.layer[1](x, context, memory))
+        return finite(self.layer[-1](x, train=context.train)), made
 
     def remembered(self, states: jax.Array) -> Cache:
         """(batch, length, width) states of the encoder -> their keys and values."""
         found: Cache = self.layer[1].EncDecAttention.projected(states)
         return found
-
-
-def _finite(x: jax.Array) -> jax.Array:
-    """Returns float16 states without infinities, which T5's are too large for."""
-    if x.dtype != jnp.float16:
-        return x
-    most = jnp.finfo(x.dtype).max - 1000
-    return jnp.clip(x, -most, most)
 
 
 class Stack(nn.Module):

@@ -21,9 +21,10 @@ from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
+from zoo._nn.seq2seq import DecoderLayer, EncoderLayer, Settings, Step
 from zoo._nn.tokens import like_ids, token_ids
 from zoo._registry.entry import Input
-from zoo.whisper.layers import DecoderLayer, EncoderLayer, Settings, Step, sinusoids
+from zoo.whisper.positions import sinusoids
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -184,7 +185,7 @@ class Whisper(nn.Module):
         if decoder_position_ids is not None:
             positions = token_ids(decoder_position_ids, self.max_length, name="decoder_position_ids")
         states = self.encoder(self._checked(input_features), train=train)
-        x, _ = self.decoder(ids, positions, Step(key_mask(mask), 0, states, train))
+        x, _ = self.decoder(ids, positions, Step(key_mask(mask), 0, states, None, train))
         if self.head == "lm":
             return TextOutput(logits=self.decoder.embed_tokens.attend(x))
         return TextOutput(last_hidden_state=x, encoder_last_hidden_state=states)
@@ -217,7 +218,7 @@ class Whisper(nn.Module):
         Returns:
             (batch, vocab_size) logits, and the caches with the tokens.
         """
-        step = Step(mask, last, None, train=False)
+        step = Step(mask, last, None, None, train=False)
         x, made = self.decoder(input_ids, position_ids, step, caches, context)
         index = last if caches is None else 0
         state = jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)
@@ -312,6 +313,7 @@ def create(
         attention_dropout=attention_dropout,
         activation_dropout=activation_dropout,
         dtype=None,
+        key_bias=False,
     )
     return Whisper(
         vocab_size=vocab_size,

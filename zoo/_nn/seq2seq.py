@@ -1,4 +1,4 @@
-"""The layers of Whisper; the attributes have the names of the Hub's files."""
+"""The layers of encoder-decoders whose files have the names of fairseq: BART and its relatives, Whisper."""
 
 from functools import partial
 from typing import NamedTuple
@@ -6,15 +6,12 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
 
 from zoo._nn.attention import attention, weights_dropout
 from zoo._nn.caches import Cache
 from zoo._nn.layers import ACTIVATIONS
-
-LONGEST = 10_000  # of the waves of `sinusoids`, over 2 pi
 
 
 class Settings(NamedTuple):
@@ -29,6 +26,8 @@ class Settings(NamedTuple):
         attention_dropout: Rate of the attention weights.
         activation_dropout: Rate after the activation.
         dtype: Dtype to compute in.
+        norm_first: If true, normalizes a part's input (pre-norm) instead of the sum after it (post-norm).
+        key_bias: If true, keys have a bias, though it would change no weight.
     """
 
     width: int
@@ -39,6 +38,8 @@ class Settings(NamedTuple):
     attention_dropout: float
     activation_dropout: float
     dtype: DTypeLike | None
+    norm_first: bool = True
+    key_bias: bool = True
 
     def norm(self) -> nn.LayerNorm:
         """Builds a layer norm."""
@@ -51,37 +52,31 @@ class Settings(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Arguments that are the same for every layer.
+    """Arguments that are the same for every layer of a decoder.
 
     Attributes:
         mask: True for tokens to attend to; broadcasts to (batch, heads, queries, keys).
         column: Column of the caches, if there are any, that the token goes to.
-        states: (batch, frames, width) of the encoder, where no cache has its keys and values.
+        states: (batch, length, width) of the encoder, where no cache has its keys and values.
+        states_mask: True for those to attend to; None for all.
         train: If true, dropout is applied.
     """
 
     mask: jax.Array | None
     column: jax.Array | int
     states: jax.Array | None
+    states_mask: jax.Array | None
     train: bool
 
 
-def sinusoids(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Returns (length, width) sines, then cosines, of ever longer waves: the encoder's positions at first."""
-    length, width = shape
-    rates = LONGEST ** -(np.arange(width // 2) / max(width // 2 - 1, 1))
-    angles = np.arange(length)[:, None] * rates
-    return jnp.asarray(np.concatenate([np.sin(angles), np.cos(angles)], axis=1), dtype)
-
-
 class Attention(nn.Module):
-    """Attention to the same sequence or another's; a bias of the keys would change no weight."""
+    """Attention to the same sequence or another's."""
 
     settings: Settings
 
     def setup(self) -> None:
         width = self.settings.width
-        self.k_proj = self.settings.dense(width, bias=False)
+        self.k_proj = self.settings.dense(width, bias=self.settings.key_bias)
         self.v_proj, self.q_proj, self.out_proj = (self.settings.dense(width) for _ in range(3))
         self.dropout = nn.Dropout(self.settings.attention_dropout)
 
@@ -99,7 +94,7 @@ class Attention(nn.Module):
         train: bool,
     ) -> jax.Array:
         """(batch, queries, width) and keys and values -> (batch, queries, width)."""
-        # The encoder's spectrogram may be of another dtype than the decoder's parameters.
+        # The encoder's input may be of another dtype than the decoder's parameters, as a spectrogram is.
         query, keys, values = promote_dtype(
             self._split(self.q_proj(x)), *(each.swapaxes(1, 2) for each in cache), dtype=self.settings.dtype
         )
@@ -118,59 +113,81 @@ class Attention(nn.Module):
         return x.reshape(*x.shape[:2], self.settings.heads, -1)
 
 
-class EncoderLayer(nn.Module):
-    """Pre-norm layer: attention, then two dense layers, each with a residual connection."""
+class Layer(nn.Module):
+    """What layers of both sides have: self-attention, two dense layers, and residual connections."""
 
     settings: Settings
 
     def setup(self) -> None:
         settings = self.settings
-        self.self_attn_layer_norm, self.final_layer_norm = settings.norm(), settings.norm()
         self.self_attn = Attention(settings)
+        self.self_attn_layer_norm, self.final_layer_norm = settings.norm(), settings.norm()
         self.fc1, self.fc2 = settings.dense(settings.feed_forward), settings.dense(settings.width)
         self.dropout = nn.Dropout(settings.dropout)
         self.activation_dropout = nn.Dropout(settings.activation_dropout)
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """(batch, length, width) -> the same shape."""
-        drop = partial(self.dropout, deterministic=not train)
-        normal = self.self_attn_layer_norm(x)
-        x = x + drop(self.self_attn(normal, self.self_attn.made(normal), train=train))
-        inner = ACTIVATIONS[self.settings.activation](self.fc1(self.final_layer_norm(x)))
-        out: jax.Array = x + drop(self.fc2(self.activation_dropout(inner, deterministic=not train)))
-        return out
+    def _before(self, norm: nn.LayerNorm, x: jax.Array) -> jax.Array:
+        """Returns the input of a part of the layer."""
+        normal: jax.Array = norm(x) if self.settings.norm_first else x
+        return normal
+
+    def _after(self, norm: nn.LayerNorm, x: jax.Array, out: jax.Array, *, train: bool) -> jax.Array:
+        """Adds the output of a part of the layer."""
+        total: jax.Array = x + self.dropout(out, deterministic=not train)
+        return total if self.settings.norm_first else norm(total)
+
+    def _dense(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Applies the two dense layers."""
+        normal = self._before(self.final_layer_norm, x)
+        inner = ACTIVATIONS[self.settings.activation](self.fc1(normal))
+        out = self.fc2(self.activation_dropout(inner, deterministic=not train))
+        return self._after(self.final_layer_norm, x, out, train=train)
 
 
-class DecoderLayer(nn.Module):
-    """Pre-norm layer: causal attention, attention to the encoder's states, then two dense layers."""
+class EncoderLayer(Layer):
+    """Attention, then two dense layers, each with a residual connection."""
 
-    settings: Settings
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool) -> jax.Array:
+        """(batch, length, width), and a mask that broadcasts to (batch, heads, length, length) -> x."""
+        normal = self._before(self.self_attn_layer_norm, x)
+        out = self.self_attn(normal, self.self_attn.made(normal), mask=mask, train=train)
+        x = self._after(self.self_attn_layer_norm, x, out, train=train)
+        return finite(self._dense(x, train=train))
+
+
+class DecoderLayer(Layer):
+    """Causal attention, attention to the encoder's states, then two dense layers."""
 
     def setup(self) -> None:
-        settings = self.settings
-        self.self_attn_layer_norm, self.encoder_attn_layer_norm = settings.norm(), settings.norm()
-        self.final_layer_norm = settings.norm()
-        self.self_attn, self.encoder_attn = Attention(settings), Attention(settings)
-        self.fc1, self.fc2 = settings.dense(settings.feed_forward), settings.dense(settings.width)
-        self.dropout = nn.Dropout(settings.dropout)
-        self.activation_dropout = nn.Dropout(settings.activation_dropout)
+        super().setup()
+        self.encoder_attn, self.encoder_attn_layer_norm = Attention(self.settings), self.settings.norm()
 
     def cross(self, states: jax.Array) -> Cache:
-        """Returns the keys and values of the encoder's (batch, frames, width) states."""
+        """Returns the keys and values of the encoder's (batch, length, width) states."""
         return self.encoder_attn.made(states)
 
     def __call__(
         self, x: jax.Array, step: Step, cache: Cache | None, cross: Cache | None
     ) -> tuple[jax.Array, Cache]:
         """(batch, length, width) -> the same shape, and the keys and values of the tokens so far."""
-        drop = partial(self.dropout, deterministic=not step.train)
-        normal = self.self_attn_layer_norm(x)
+        after = partial(self._after, train=step.train)
+        normal = self._before(self.self_attn_layer_norm, x)
         made = self.self_attn.made(normal)
         made = made if cache is None else cache.written(made, step.column)
-        x = x + drop(self.self_attn(normal, made, mask=step.mask, is_causal=cache is None, train=step.train))
+        out = self.self_attn(normal, made, mask=step.mask, is_causal=cache is None, train=step.train)
+        x = after(self.self_attn_layer_norm, x, out)
         if cross is None:
             assert step.states is not None  # the model gives either
             cross = self.cross(step.states)
-        x = x + drop(self.encoder_attn(self.encoder_attn_layer_norm(x), cross, train=step.train))
-        inner = ACTIVATIONS[self.settings.activation](self.fc1(self.final_layer_norm(x)))
-        return x + drop(self.fc2(self.activation_dropout(inner, deterministic=not step.train))), made
+        normal = self._before(self.encoder_attn_layer_norm, x)
+        out = self.encoder_attn(normal, cross, mask=step.states_mask, train=step.train)
+        x = after(self.encoder_attn_layer_norm, x, out)
+        return self._dense(x, train=step.train), made
+
+
+def finite(x: jax.Array) -> jax.Array:
+    """Returns float16 states without infinities, which those of some models are too large for."""
+    if x.dtype != jnp.float16:
+        return x
+    most = jnp.finfo(x.dtype).max - 1000
+    return jnp.clip(x, -most, most)
