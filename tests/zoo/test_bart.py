@@ -93,7 +93,7 @@ TEXTS = {
 @pytest.mark.parametrize(
     ("name", "options", "scan"),
     [
-        pytest.param(*case, id=name, marks=[slow] if index > 1 else [])
+        pytest.param(*case, id=name, marks=[slow] if index > 0 else [])
         for index, (name, case) in enumerate(TEXTS.items())
     ],
 )
