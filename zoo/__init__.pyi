@@ -51,11 +51,13 @@ from ._errors import PublishError as PublishError
 from ._errors import UnknownModelError as UnknownModelError
 from ._errors import WeightsError as WeightsError
 from ._errors import ZooError as ZooError
+from ._inference.answer import answer as answer
 from ._inference.chat import chat as chat
 from ._inference.chat import stream as stream
 from ._inference.classify import classify as classify
 from ._inference.compilation_cache import compilation_cache as compilation_cache
 from ._inference.embed import embed as embed
+from ._inference.entities import entities as entities
 from ._inference.features import feature_gradients as feature_gradients
 from ._inference.features import features as features
 from ._inference.fold_batch_norm import fold_batch_norm as fold_batch_norm

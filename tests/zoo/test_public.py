@@ -14,6 +14,7 @@ NAMES = [
     *("Entry", "Model", "info", "list_models", "load", "preprocess", "publish", "save", "tokenizer"),
     *("transcribe", "feature_gradients", "features", "graft", "from_nnx", "partition", "to_nnx"),
     *("predict", "classify", "embed", "generate", "stream", "chat", "apply_chat_template"),
+    *("entities", "answer"),
     *("fsdp", "tensor_parallel", "predict_all", "merge_adapter", "quantize"),
     *("BatchNorm", "convert", "to_torch", "verify", "write_golden"),
     *("compilation_cache", "compiler_options", "fold_batch_norm", "unfold_batch_norm"),

@@ -1,6 +1,6 @@
 """Vectors of texts, and of pictures where a model has both in one space."""
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from zoo._inference import text_batches, vectors
 from zoo._inference.predict import gathered
 from zoo._inference.purpose import makes_vectors, purpose
 from zoo._inference.subject import Subject, subject
-from zoo._inference.texts import PICTURES, checked_texts
+from zoo._inference.texts import PICTURES, checked_texts, known_count
 from zoo._loading.resolve import Name, resolve
 from zoo._loading.text_settings import text_settings
 from zoo._model import Model
@@ -79,10 +79,11 @@ def embeddings(
     begin = text_settings(of.located).prompt(prompt)
     model = of.load(**({} if pooling is None else {"head": "embedding", "pooling": pooling}))
     reader = text_batches.text_reader(of, model, batch_size)
-    total = len(texts) if isinstance(texts, Sized) and not isinstance(texts, str) else None
     given = (f"{begin}{text}" for text in checked_texts(of.entry, texts, pairs=False))
     rows = [
-        *text_batches.outputs(model, "embeddings", given, reader, label="embedding", total=total),
+        *text_batches.outputs(
+            model, "embeddings", given, reader, label="embedding", total=known_count(texts)
+        ),
     ]
     if not rows:
         return np.zeros((0, text_batches.width(model, "embeddings", reader)), np.float32)

@@ -1,6 +1,6 @@
 """Classes of pictures and texts, with probabilities."""
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from itertools import tee
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -11,7 +11,7 @@ from zoo._inference import picture_batches, text_batches
 from zoo._inference.purpose import classifies_texts, encodes_pictures, labels_pixels, purpose
 from zoo._inference.scores import scores
 from zoo._inference.subject import Subject, subject
-from zoo._inference.texts import checked_texts
+from zoo._inference.texts import checked_texts, known_count
 from zoo._loading.resolve import Name
 from zoo._model import Model
 from zoo._preprocessing.preprocess import preprocessor_of
@@ -129,12 +129,13 @@ def _of_texts(
 ) -> Iterator[tuple[Text, np.ndarray]]:
     if not classifies_texts(of.entry):
         raise ZooError(f"{of.entry.name!r} does not classify texts; {purpose(of.entry)}.")
-    total = len(inputs) if isinstance(inputs, Sized) and not isinstance(inputs, str) else None
     model = of.load()
     reader = text_batches.text_reader(of, model, batch_size)
     # The second is as far ahead as a window of texts.
     given, read = tee(checked_texts(of.entry, inputs))
-    logits = text_batches.outputs(model, "logits", read, reader, label="predicting", total=total)
+    logits = text_batches.outputs(
+        model, "logits", read, reader, label="predicting", total=known_count(inputs)
+    )
     yield from zip(given, logits, strict=True)
 
 

@@ -5,6 +5,7 @@ from inspect import signature
 from zoo._registry import families
 from zoo._registry.entry import Entry
 
+LABELS_SPANS, ANSWERS = "token_classification", "question_answering"
 # Head of a model of texts -> what one does with it.
 TEXTS = {
     "none": "it gives states of tokens; zoo.embed with pooling='mean' makes vectors of them",
@@ -14,8 +15,8 @@ TEXTS = {
     "replaced_tokens": "zoo.load gives the logits of each token's being replaced",
     "causal_lm": "zoo.load gives its logits of the next token",
     "next_sentence": "zoo.load gives its logits: whether the second text of a pair follows the first",
-    "token_classification": "it classifies tokens, and zoo.load gives their logits",
-    "question_answering": "it finds answers, and zoo.load gives the logits of their starts and ends",
+    LABELS_SPANS: "it labels spans of texts: zoo.entities",
+    ANSWERS: "it finds answers in texts: zoo.answer",
     "multiple_choice": "it chooses one of several texts, and zoo.load gives its logits",
     "embedding": "it makes vectors of texts: zoo.embed",
     "classification": "it classifies texts: zoo.predict",
@@ -67,6 +68,16 @@ def transcribes(entry: Entry) -> bool:
 def classifies_texts(entry: Entry) -> bool:
     """Returns whether `zoo.predict` takes texts for the model; of a module of your own nobody knows."""
     return entry.takes_tokens and (entry.family is None or _head(entry) == "classification")
+
+
+def labels_spans(entry: Entry) -> bool:
+    """Returns whether `zoo.entities` is for the model."""
+    return entry.takes_tokens and families.named(entry.family) is not None and _head(entry) == LABELS_SPANS
+
+
+def answers(entry: Entry) -> bool:
+    """Returns whether `zoo.answer` is for the model."""
+    return entry.takes_tokens and families.named(entry.family) is not None and _head(entry) == ANSWERS
 
 
 def compares(entry: Entry) -> bool:

@@ -19,9 +19,10 @@ from zoo._model import Model
 from zoo._preprocessing.text import Text, check_tokens, encoded, limit, padded, tokenizer_of
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 WINDOW = 4096  # texts that are read, and sorted, at a time
+AT_ONCE = 512  # texts that the tokenizer is given at a time
 TOKENS = {"cpu": 4096}  # most tokens of a batch, padding included, by JAX's backend
 MORE_TOKENS = 65536  # on all others, which are faster the more there is to do at once
 # A few texts have the same outputs together as alone, to the last bit, since no batch has fewer rows.
@@ -34,6 +35,11 @@ class Tokens(NamedTuple):
 
     ids: np.ndarray
     types: np.ndarray
+
+
+def tokens_of(encoding: "Encoding") -> Tokens:
+    """Returns the tokens that the tokenizer has made of a text."""
+    return Tokens(np.array(encoding.ids, np.int32), np.array(encoding.type_ids, np.int32))
 
 
 class TextReader(NamedTuple):
@@ -53,10 +59,7 @@ class TextReader(NamedTuple):
 
     def read(self, texts: Sequence[Text]) -> list[Tokens]:
         """Returns the tokens of each text."""
-        return [
-            Tokens(np.array(each.ids, np.int32), np.array(each.type_ids, np.int32))
-            for each in encoded(texts, self.tokenizer, self.longest)
-        ]
+        return [tokens_of(each) for each in encoded(texts, self.tokenizer, self.longest)]
 
     def inputs(self, texts: Sequence[Tokens], rows: int, columns: int) -> dict[str, np.ndarray]:
         """Returns the keywords of the model's call, with rows and columns filled up."""
@@ -106,12 +109,38 @@ def outputs(
         label: Text before the progress bar.
         total: Number of texts, if it is known; a few are done too soon for a bar.
     """
+    tokens = _read(texts, reader)
+    yield from token_outputs(model, (field,), tokens, reader, axes=2, label=label, total=total)
+
+
+def token_outputs(
+    model: Model,
+    fields: tuple[str, ...],
+    texts: Iterable[Tokens],
+    reader: TextReader,
+    *,
+    axes: int = 3,
+    label: str,
+    total: int | None,
+) -> Iterator[np.ndarray]:
+    """Yields fields of the model's output for the tokens of each text in turn, float32.
+
+    Args:
+        model: A model of texts.
+        fields: Names of the fields; several have one value for each token, and are stacked on a last axis.
+        texts: Tokens of texts; read a few thousand texts at a time.
+        reader: Says how they become the model's input.
+        axes: Number of axes of what is given: 3, (batch, length, size), where each token has values, padding
+            too; 2, (batch, size), where each text has them.
+        label, total: As for `outputs`.
+    """
     rest, done = iter(texts), 0
     few = total is not None and total <= FEWEST
+    computed = partial(_computed, model, fields, axes)
     with nullcontext() if few else _progress.steps_bar(label, total, transient=True) as show:
         while window := [*islice(rest, WINDOW)]:
             found: dict[int, np.ndarray] = {}
-            for places, values in ahead(partial(_computed, model, field), _batches(window, reader)):
+            for places, values in ahead(computed, _batches(window, reader)):
                 found.update(zip(places, values, strict=False))
                 if show:
                     show(done + len(found), "")
@@ -123,16 +152,19 @@ def width(model: Model, field: str, reader: TextReader) -> int:
     """Returns the size of a field of the model's output for one text."""
     example = Tokens(np.zeros(1, np.int32), np.zeros(1, np.int32))
     inputs = reader.inputs([example], FEWEST, min(COLUMNS, reader.longest))
-    return int(jax.eval_shape(partial(_field, field=field), model, inputs).shape[-1])
+    return int(jax.eval_shape(partial(_fields, fields=(field,), axes=2), model, inputs).shape[-1])
+
+
+def _read(texts: Iterable[Text], reader: TextReader) -> Iterator[Tokens]:
+    rest = iter(texts)
+    while some := [*islice(rest, AT_ONCE)]:
+        yield from reader.read(some)
 
 
 def _batches(
-    window: Sequence[Text], reader: TextReader
+    tokens: Sequence[Tokens], reader: TextReader
 ) -> Iterator[tuple[Sequence[int], dict[str, np.ndarray]]]:
     """Yields the places of texts in the window, the longest first, and the model's inputs for them."""
-    tokens = [
-        each for start in range(0, len(window), 512) for each in reader.read(window[start : start + 512])
-    ]
     order = sorted(range(len(tokens)), key=lambda place: -len(tokens[place].ids))
     start = 0
     while start < len(order):
@@ -171,15 +203,19 @@ def _most_tokens() -> int:
     return TOKENS.get(jax.default_backend(), MORE_TOKENS)
 
 
-def _computed(model: Model, field: str, inputs: dict[str, np.ndarray]) -> jax.Array:
-    made: jax.Array = _field(model, inputs, field=field)
+def _computed(model: Model, fields: tuple[str, ...], axes: int, inputs: dict[str, np.ndarray]) -> jax.Array:
+    made: jax.Array = _fields(model, inputs, fields=fields, axes=axes)
     return made
 
 
-@partial(jax.jit, static_argnames="field")
-def _field(model: Model, inputs: dict[str, jax.Array], *, field: str) -> Any:
+@partial(jax.jit, static_argnames=("fields", "axes"))
+def _fields(model: Model, inputs: dict[str, jax.Array], *, fields: tuple[str, ...], axes: int) -> Any:
     found = model(**inputs)
-    values: Any = getattr(found, field, found)
-    if values is None or not hasattr(values, "ndim") or values.ndim != 2:
-        raise ZooError(f"{model} gives no {field} of shape (batch, size).")
-    return values.astype(jnp.float32)
+    values = [getattr(found, field, found) for field in fields]
+    if len(values) > 1:
+        values = [jnp.stack(values, -1)]
+    value: Any = values[0]
+    if value is None or getattr(value, "ndim", None) != axes:
+        shape = "(batch, size)" if axes == 2 else "(batch, length, size)"
+        raise ZooError(f"{model} gives no {' and '.join(fields)} of shape {shape}.")
+    return value.astype(jnp.float32)

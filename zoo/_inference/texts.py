@@ -1,9 +1,9 @@
 """Texts as callers give them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from zoo._errors import ZooError
 from zoo._preprocessing.text import Text
@@ -12,6 +12,17 @@ from zoo._registry.entry import Entry
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
+def known_count(texts: Any) -> int | None:
+    """Returns the number of texts, if it is known before they are read."""
+    if isinstance(texts, str):
+        return 1
+    return len(texts) if isinstance(texts, Sized) else None
+
+
+@overload
+def checked_texts(entry: Entry, texts: Any, *, pairs: Literal[False]) -> Iterator[str]: ...
+@overload
+def checked_texts(entry: Entry, texts: Any, *, pairs: Literal[True] = True) -> Iterator[Text]: ...
 def checked_texts(entry: Entry, texts: Any, *, pairs: bool = True) -> Iterator[Text]:
     """Yields the texts, or pairs of them; one alone is the only one.
 

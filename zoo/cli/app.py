@@ -25,6 +25,8 @@ VERBS = {
     "sample": Lazy("models", "sample", "Draw new images, in one picture with a row for each class."),
     "predict": Lazy("predict", "predict", "Classify images or texts, and print the likeliest classes."),
     "classify": Lazy("classify", "classify", "Find which of your labels fit pictures."),
+    "entities": Lazy("spans", "entities", "Find named entities in texts, or other spans with labels."),
+    "answer": Lazy("spans", "answer", "Find the answers to questions in a text."),
     "generate": Lazy("generate", "generate", "Continue texts, and print them token by token."),
     "embed": Lazy("text", "embed", "Compute a vector for each text or picture."),
     "transcribe": Lazy("speech", "transcribe", "Write down speech of WAV files."),

@@ -23,6 +23,8 @@ PHRASES = {
     "zoo.embed": "`zoo embed`",
     "zoo.predict": "`zoo predict`",
     "zoo.classify": "`zoo classify`",
+    "zoo.entities": "`zoo entities`",
+    "zoo.answer": "`zoo answer`",
     "zoo.generate": "`zoo generate`",
     "zoo.vae.sample": "`zoo sample`",
     "zoo.list_models()": "`zoo list`",

@@ -251,7 +251,7 @@ def test_help_names_everything_alike_and_cuts_nothing(name, run, monkeypatch):
             )
     monkeypatch.setenv("COLUMNS", "60")
     shown = run(*name.split()[1:], "-h").stdout
-    assert "..." not in re.sub(r"(NAME|INPUT|TEXT|SPEECH)\.\.\.", "", shown)
+    assert "..." not in re.sub(r"(NAME|INPUT|TEXT|QUESTION|SPEECH)\.\.\.", "", shown)
     assert not re.search(r"<\w|{\w", shown)  # 0<=x<=1 is a range, {} the place of a label
 
 
