@@ -63,6 +63,14 @@ def test_every_guide_is_in_the_contents():
     stems = {path.stem for path in guides.DOCS.glob("*.md")}
     assert stems - {"coming_from"} <= contents  # which has a short title there
     assert "<coming_from>" in contents
+    assert {f"notebook_{path.stem}" for path in guides.NOTEBOOKS.glob("*.ipynb")} <= contents
+
+
+def test_a_notebook_is_a_page_of_its_texts_and_code_with_the_file_to_download():
+    text = guides.pages()["notebook_quickstart.md"]
+    assert text.startswith("# Quickstart\n\n{download}`quickstart.ipynb`")
+    assert '```python\ncnn = zoo.load("cnn_mnist", pretrained=True)\n' in text
+    assert "[finetune on your own classes](notebook_finetune.md)" in text
 
 
 def test_certificates_have_the_largest_difference_of_each_case():
