@@ -14,6 +14,8 @@ import pytest
 pytestmark = pytest.mark.costly
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
+LONG = {"finetune"}  # docs/finetune.md calls the same functions in every run
+TO_RUN = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS]
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,7 @@ def _draw_without_a_screen():
     plt.switch_backend(backend)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TO_RUN, ids=lambda path: path.stem)
 def test_its_cells_run_from_top_to_bottom(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
