@@ -102,6 +102,7 @@ CASES = {
         ),
         [images(2, 40, 57, 3)],
         layout="timm_convolutions",
+        slow=True,
     ),
     "convnext, timm, overlapping, hidden": Case(
         "convnext",

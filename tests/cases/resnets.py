@@ -39,6 +39,7 @@ CASES = {
         lambda: published.timm_model("resnet18d", layers=(1, 1, 1, 1), in_chans=1, num_classes=0),
         [images(2, 42, 70, 1)],
         layout="timm",
+        slow=True,
     ),
     "resnet14t": Case(
         "resnet",
@@ -46,6 +47,7 @@ CASES = {
         lambda: published.timm_model("resnet14t"),
         [images(2, 42, 70, 3)],
         layout="timm",
+        slow=True,
     ),
     "resnet10, of the Hub": Case(
         "resnet",
@@ -53,6 +55,7 @@ CASES = {
         lambda: published.transformers_resnet("basic", (1, 1, 1, 1), channels=8, classes=7),
         [images(2, 40, 72, 3)],
         layout="transformers",
+        slow=True,
     ),
     "resnet14, of the Hub, features": Case(
         "resnet",
@@ -60,6 +63,7 @@ CASES = {
         lambda: published.transformers_resnet("bottleneck", (1, 1, 1, 1), channels=8),
         [images(2, 40, 72, 3)],
         layout="transformers_model",
+        slow=True,
     ),
     "resnet, of the Hub, uneven": Case(
         "resnet",

@@ -73,6 +73,7 @@ CASES = {
         ),
         BOTH,
         layout="transformers",
+        slow=True,
     ),
 }
 DROPOUT_CASES = {

@@ -96,6 +96,7 @@ CASES = {
         ),
         PAIRS,
         layout="transformers_model",
+        slow=True,
     ),
     "bert": Case("bert", {**BERT, **NOTHING}, text_models.bert, PAIRS, layout="transformers_model"),
     "bert, masked": Case(
@@ -104,6 +105,7 @@ CASES = {
         lambda: text_models.bert("BertForMaskedLM", hidden_act="relu"),
         TOKENS,
         layout="transformers",
+        slow=True,
     ),
     "bert, classifier": Case(
         "bert",
@@ -111,6 +113,7 @@ CASES = {
         lambda: text_models.bert("BertForSequenceClassification", num_labels=3),
         TOKENS,
         layout="transformers",
+        slow=True,
     ),
     "roberta": Case(
         "bert",
@@ -125,6 +128,7 @@ CASES = {
         lambda: text_models.bert("RobertaForMaskedLM", type_vocab_size=1, layer_norm_eps=1e-5),
         TOKENS,
         layout="roberta",
+        slow=True,
     ),
     "roberta, classifier": Case(
         "bert",
@@ -132,6 +136,7 @@ CASES = {
         lambda: text_models.bert("RobertaForSequenceClassification", type_vocab_size=1, layer_norm_eps=1e-5),
         TOKENS,
         layout="roberta",
+        slow=True,
     ),
     "distilbert": Case(
         "bert",
@@ -146,6 +151,7 @@ CASES = {
         lambda: text_models.distilbert("DistilBertForMaskedLM"),
         TOKENS,
         layout="distilbert",
+        slow=True,
     ),
     "distilbert, classifier": Case(
         "bert",
@@ -153,6 +159,7 @@ CASES = {
         lambda: text_models.distilbert("DistilBertForSequenceClassification"),
         TOKENS,
         layout="distilbert",
+        slow=True,
     ),
     "electra, discriminator": relative(
         "ElectraForPreTraining",
@@ -320,6 +327,7 @@ def head(
         partial(make, name, rate=0.2, **more, **options),
         inputs,
         layout=layout,
+        slow=name.startswith(("Roberta", "DistilBert")),  # whose heads are BERT's but for their names
     )
 
 

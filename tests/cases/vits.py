@@ -23,6 +23,7 @@ CASES = {
         lambda: published.timm_vit(img_size=(24, 40), num_classes=0, in_chans=1, qkv_bias=False),
         [images(3, 24, 40, 1)],
         layout="timm",
+        slow=True,
     ),
     "deit": Case(
         "vit",
@@ -37,6 +38,7 @@ CASES = {
         lambda: published.timm_vit(distilled=True, img_size=(24, 40), num_classes=0),
         [images(3, 24, 40, 3)],
         layout="timm",
+        slow=True,
     ),
     "dinov2": Case(
         "vit",
@@ -86,6 +88,7 @@ CASES = {
         ),
         [images(3, 24, 40, 3)],
         layout="timm",
+        slow=True,
     ),
     "siglip, timm": Case(
         "vit",
@@ -151,6 +154,7 @@ CASES = {
         lambda: published.torchvision_vit(image_size=32, num_classes=5, representation_size=7),
         [images(3, 32, 32, 3)],
         layout="torchvision",
+        slow=True,
     ),
     "vit, of the Hub": Case(
         "vit",
@@ -167,6 +171,7 @@ CASES = {
         lambda: published.transformers_vit("ViTModel", image_size=(24, 40)),
         [images(3, 24, 40, 3)],
         layout="transformers5_model",
+        slow=True,
     ),
     "deit, of the Hub": Case(
         "vit",
@@ -176,6 +181,7 @@ CASES = {
         ),
         [images(3, 24, 40, 3)],
         layout="transformers5_deit",
+        slow=True,
     ),
     "vit, of the Hub, masked images": Case(
         "vit",
@@ -208,6 +214,7 @@ CASES = {
         ),
         [images(2, 32, 32, 3)],
         layout="transformers5_dinov2_classifier",
+        slow=True,
     ),
     "dinov2, of the Hub, registers, maps": Case(
         "vit",
@@ -244,6 +251,7 @@ CASES = {
         lambda: published.transformers_vit("Dinov2Model", image_size=32),
         [images(3, 32, 32, 3)],
         layout="transformers5_dinov2",
+        slow=True,
     ),
 }
 DROPOUT_CASES = {

@@ -115,6 +115,20 @@ def test_padding_does_not_matter() -> None:
     assert not np.allclose(found[:, :2], model(*padded)[:, :2], rtol=1e-3)
 
 
+@pytest.mark.parametrize("scan", [False, True])
+def test_generated_tokens_are_those_of_whole_calls(scan: bool) -> None:
+    module = create(**SMALL, scan=scan, norm_first=True, max_length=21, decoder_start_token_id=1)
+    sources, mask = np.array([[3, 4, 5, 0, 0], [6, 7, 8, 9, 10]]), np.array([[1, 1, 1, 0, 0], [1] * 5])
+    targets = np.ones((2, 21), int)
+    model = zoo.Model(module, jax.jit(module.init)(jax.random.key(0), sources, targets))
+    whole = jax.jit(lambda targets: model(sources, targets, mask))
+    for column in range(20):
+        targets[:, column + 1] = whole(targets)[:, column].argmax(-1)
+    found = zoo.generate(model, [[3, 4, 5], [6, 7, 8, 9, 10]], max_new_tokens=20)
+    np.testing.assert_array_equal(found, targets)
+    assert scan or len(np.unique(targets)) == 8
+
+
 def test_training_drops_and_evaluation_does_not() -> None:
     model = small()
     texts = np.arange(6)[None], np.arange(5)[None]

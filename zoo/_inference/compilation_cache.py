@@ -32,7 +32,12 @@ def compilation_cache(directory: str | os.PathLike[str] | None = None, *, max_by
 
 
 def set_environment() -> None:
-    """Sets the variables by which JAX does so when it is imported, if the zoo's cache can be written to."""
+    """Sets the variables by which JAX does so when it is imported, if the zoo's cache can be written to.
+
+    A directory of the user's own keeps its limits: JAX cannot bound one that was filled without bounds.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
     place = _default()
     existing = next(each for each in (place, *place.parents) if each.exists())
     if existing.is_dir() and os.access(existing, os.W_OK):

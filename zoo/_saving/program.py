@@ -20,7 +20,7 @@ from zoo._loading.given import Given, model_of
 from zoo._model import Model, record_of
 from zoo._registry import families
 from zoo._registry.entry import Input, fields_of
-from zoo._saving.save import GOLDEN, check_target
+from zoo._saving.save import GOLDEN, check_target, move
 from zoo._variables.tree import flatten, unflatten
 
 PROGRAM, DESCRIPTION = "program.stablehlo", "program.json"
@@ -219,14 +219,13 @@ def _description(
 
 
 def _write(target: Path, put: Callable[[Path], None]) -> None:
-    """Makes the directory, which appears whole or not at all."""
-    stage = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    """Makes the directory, or replaces a program's files in it once all are complete."""
+    new = not target.exists()
+    stage = (target.parent if new else target) / f".{secrets.token_hex(8)}.tmp"
     try:
         stage.mkdir(parents=True)
         put(stage)
-        if target.exists():
-            shutil.rmtree(target)
-        stage.rename(target)
+        move(stage, target, new=new, last=DESCRIPTION)
     except OSError as error:
         raise WeightsError(f"{str(target)!r} cannot be written: {error.strerror or error}") from error
     finally:

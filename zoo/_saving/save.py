@@ -182,7 +182,7 @@ def write(
                     _complete(stage, entry)
                 else:
                     (stage / CONFIG).write_bytes(config)
-                _move(stage, target, new=new)
+                move(stage, target, new=new, last=CONFIG)
             processes.barrier("the model is saved")
         finally:
             if processes.is_primary:
@@ -218,14 +218,21 @@ def check_target(target: Path, *, overwrite: bool, also: Sequence[str] = ()) -> 
         )
 
 
-def _move(stage: Path, target: Path, *, new: bool) -> None:
-    """Gives the files their place; config.json last, which names the weights."""
+def move(stage: Path, target: Path, *, new: bool, last: str) -> None:
+    """Gives the files of a complete directory their place.
+
+    Args:
+        stage: The complete directory; beside the target if that is new, else in it.
+        target: Where they go; files that are none of a model's stay there.
+        new: If true, the target does not exist.
+        last: File that names the others, and is replaced after them.
+    """
     if new:
         stage.rename(target)
         return
     for name in COMPUTED:
         (target / name).unlink(missing_ok=True)
-    names = sorted(os.listdir(stage), key=lambda name: name == CONFIG)
+    names = sorted(os.listdir(stage), key=lambda name: name == last)
     for name in names:
         os.replace(stage / name, target / name)
     clear(target, names)

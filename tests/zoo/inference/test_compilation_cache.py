@@ -45,3 +45,10 @@ def test_a_cache_that_may_only_be_read_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     compilation_cache.set_environment()
     assert list(os.environ) == ["ZOO_CACHE"]
+
+
+def test_a_directory_of_the_users_own_keeps_its_limits(tmp_path, monkeypatch):
+    own = {"ZOO_CACHE": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own")}
+    monkeypatch.setattr(os, "environ", dict(own))
+    compilation_cache.set_environment()
+    assert os.environ == own

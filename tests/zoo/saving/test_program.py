@@ -42,6 +42,10 @@ def test_a_program_runs_where_the_zoo_cannot_be_imported(tmp_path):
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
     with pytest.raises(zoo.ZooError, match=r"has model\.safetensors"):
         export_stablehlo("mlp_mnist", directory)
+    mine = directory / "images.npy"
+    export_stablehlo("mlp_mnist", directory, weights="inside", overwrite=True)
+    assert mine.exists()
+    assert not (directory / "model.safetensors").exists()
 
 
 def test_texts_may_have_any_length_and_weights_be_inside(tmp_path):
