@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.costly
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
-LONG = {"finetune"}  # docs/finetune.md calls the same functions in every run
+LONG = {"finetune", "generate", "port"}  # the guides call the same functions in every run
 TO_RUN = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS]
 
 

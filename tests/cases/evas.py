@@ -113,6 +113,7 @@ CASES = {
         lambda: timm_aimv2(img_size=(24, 40), num_classes=5),
         [images(3, 24, 40, 3)],
         layout="timm_vit",
+        slow=True,
     ),
     "perception encoder for language": _case(
         {
@@ -234,6 +235,7 @@ CASES = {
         {**_NAVER, "rotary": "mixed", "rotary_base": 10.0},
         {**_TIMM_NAVER, "rope_type": "mixed", "rope_temperature": 10.0},
         "timm_biased_keys",
+        slow=True,
     ),
     "rope, mixed, positions": _case(
         {**_NAVER, "rotary": "mixed", "rotary_base": 10.0, "positions": True, "class_position": False},

@@ -56,6 +56,7 @@ CASES = {
         [texts(9, 4, 7), PICTURES],
         layout="transformers",
         pairwise=2,
+        slow=True,
     ),
 }
 HEAD_CASES = {

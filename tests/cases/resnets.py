@@ -24,6 +24,7 @@ CASES = {
         lambda: published.torchvision_resnet(layers=[1, 1, 1, 1], num_classes=5, groups=4, width_per_group=8),
         [images(2, 40, 72, 3)],
         layout="torchvision",
+        slow=True,
     ),
     "resnet18, small images": Case(
         "resnet",
@@ -113,6 +114,7 @@ CASES = {
         ),
         [images(2, 64, 96, 3)],
         layout="timm",
+        slow=True,
     ),
     "resnet, efficient attention, blurred": Case(
         "resnet",

@@ -45,6 +45,7 @@ CASES = {
         lambda: seq2seq_models.t5("UMT5EncoderModel", num_layers=2),
         SOURCE,
         layout="transformers",
+        slow=True,
     ),
     "bart": Case(
         "bart",

@@ -41,5 +41,6 @@ CASES = {
         [images(3, 6, 5, 3), labels(3)],
         noise,
         rngs=NOISE,
+        slow=True,
     ),
 }

@@ -22,6 +22,7 @@ CASES = {
         lambda: published.torchvision_swin(version=2, num_classes=5),
         [images(2, 28, 44, 3)],
         layout="torchvision",
+        slow=True,
     ),
     "swin, timm, windows of the image's size": Case(
         "swin",

@@ -72,6 +72,7 @@ CASES = {
         lambda: transformer(norm_first=True, activation="gelu"),
         TEXTS,
         layout="torch",
+        slow=True,
     ),
     "gpt2": Case(
         "gpt2",
@@ -121,6 +122,7 @@ CASES = {
         lambda: text_models.bert("RobertaModel", type_vocab_size=1, layer_norm_eps=1e-5),
         TOKENS,
         layout="roberta_model",
+        slow=True,
     ),
     "roberta, masked": Case(
         "bert",
@@ -272,6 +274,7 @@ DROPOUT_CASES = {
             partial(make, name, rate=0.2, **options),
             TOKENS,
             layout=kind,
+            slow=kind != "transformers",
         )
         for kind, make, own, options, names in (
             ("transformers", text_models.bert, {}, {}, ("BertForMaskedLM", "BertForSequenceClassification")),

@@ -31,6 +31,7 @@ CASES = {
         lambda: published.timm_vit(distilled=True, img_size=(24, 40), num_classes=5),
         [images(3, 24, 40, 3)],
         layout="timm",
+        slow=True,
     ),
     "deit, features": Case(
         "vit",
@@ -46,6 +47,7 @@ CASES = {
         lambda: published.timm_vit(img_size=(24, 40), num_classes=0, init_values=1e-5),
         [images(3, 24, 40, 3)],
         layout="timm",
+        slow=True,
     ),
     "vit, timm, registers without places, layer scale, of the mean": Case(
         "vit",
@@ -105,6 +107,7 @@ CASES = {
         ),
         [images(3, 24, 40, 3)],
         layout="timm",
+        slow=True,
     ),
     "siglip of the mean, timm": Case(
         "vit",
@@ -164,6 +167,7 @@ CASES = {
         ),
         [images(3, 24, 40, 3)],
         layout="transformers5",
+        slow=True,
     ),
     "vit, of the Hub, features": Case(
         "vit",
@@ -196,6 +200,7 @@ CASES = {
         lambda: published.transformers_vit("ViTForMaskedImageModeling", image_size=32, encoder_stride=4),
         [images(2, 32, 32, 3)],
         layout="transformers5",
+        slow=True,
     ),
     "dinov2, of the Hub, gates": Case(
         "vit",

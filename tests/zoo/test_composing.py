@@ -12,7 +12,7 @@ from zoo._registry import families
 pytestmark = pytest.mark.costly
 
 # Between them, all that the modules are made of; the others follow in `make test-all`.
-FIRST = ("mlp", "cnn", "vae", "resnet", "vit", "bert", "gpt2", "transformer")
+FIRST = ("mlp", "cnn", "vae", "resnet", "vit", "gpt2")
 
 
 class Outer(nn.Module):

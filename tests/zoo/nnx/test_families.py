@@ -24,6 +24,7 @@ pytestmark = pytest.mark.costly
 Flat = Mapping[str, Any]
 # Between them, all that the modules are made of; the others are computed by `make test-all`.
 COMPUTED = ("mlp", "cnn", "vae", "resnet", "bert", "gpt2")
+TRACED = (*COMPUTED, "efficientnet", "swin", "vit", "eva", "clip", "t5", "llama", "whisper", "autoencoder_kl")
 # NNX's layers add axes by reshaping where linen's broadcast.
 IGNORED = ("broadcast_in_dim", "reshape", "squeeze", "convert_element_type", "random_", "stop_")
 
@@ -39,7 +40,9 @@ def operations(program: Any) -> Counter[str]:
     return Counter({name: found[name] for name in found if not name.startswith(IGNORED)})
 
 
-@pytest.mark.parametrize("family", ONE_OF_EACH)
+@pytest.mark.parametrize(
+    "family", [pytest.param(each, marks=[pytest.mark.slow] * (each not in TRACED)) for each in ONE_OF_EACH]
+)
 def test_every_family_in_training_is_traced_to_the_operations_of_linen(family):
     case = CASES[ONE_OF_EACH[family]]
     module = families.named(case.family).create(**case.config)
