@@ -1,14 +1,9 @@
 import os
-import shutil
 import signal
-import tempfile
 
 # Most programs here run once: compiling them well takes longer than running them. What users run, CI's second
 # run tests, with 0. Before JAX is imported, which reads it; processes that tests start inherit it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# What one test has compiled, the next ones find, and the processes that they start; each worker has its own.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 # Workers and PyTorch's threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -30,7 +25,3 @@ def pytest_collection_modifyitems(items):
     """Puts files with long tests first: with `--dist loadfile`, no worker is left with one in the end."""
     long = {item.path for item in items if item.get_closest_marker("costly")}
     items.sort(key=lambda item: item.path not in long)
-
-
-def pytest_unconfigure():
-    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"])

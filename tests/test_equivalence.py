@@ -2,7 +2,7 @@
 
 import copy
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -28,6 +28,7 @@ from tests.equivalence import (
     run_torch,
     state_dict,
 )
+from tests.support import compilation
 
 pytestmark = pytest.mark.costly
 
@@ -46,6 +47,13 @@ IN_FLOAT32 = (
     "t5",
     "whisper",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Without dropout and batch norm, a model in training is the same program."""
+    with compilation.kept(tmp_path_factory.mktemp("compiled")):
+        yield
 
 
 def prepare(case: Case) -> SimpleNamespace:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import compilation
 from tests.zoo.training import tiny
 from zoo.training import Dataset, Recipe
 
@@ -35,3 +36,10 @@ def recipe() -> Recipe:
         flip=0.5,
         label_smoothing=0.1,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once(tmp_path_factory):
+    """A module's runs are mostly the same program, which each run would compile for itself."""
+    with compilation.kept(tmp_path_factory.mktemp("compiled")):
+        yield
