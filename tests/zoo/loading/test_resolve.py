@@ -61,13 +61,14 @@ def config_requests(hub) -> int:
 
 def test_embedding_resolves_its_repository_once(hub, repository, calls):
     zoo.embed(NAME, ["w5 w6"])
-    assert (calls["flat"], calls["init"], config_requests(hub)) == (1, 1, 1)
+    assert (calls["flat"], config_requests(hub)) == (1, 1)
+    assert calls["init"] <= 1  # none where another test has traced the same module
     # Config, modules, pooling, transformer, weights and tokenizer; two that it lacks are asked for once each.
     assert sum("/someone/bert/" in asked.path for asked in hub.asked) <= 19
     hub.asked.clear()
     calls.clear()
     zoo.embed(NAME, ["w5 w6"])
-    assert (calls["flat"], calls["init"], len(hub.asked)) == (1, 1, 1)
+    assert (calls["flat"], calls["init"], len(hub.asked)) == (1, 0, 1)
 
 
 def test_all_files_are_of_one_commit_although_the_branch_moves(hub, repository, tmp_path, monkeypatch):
@@ -88,14 +89,15 @@ def test_all_files_are_of_one_commit_although_the_branch_moves(hub, repository, 
     assert not np.array_equal(vectors, zoo.embed(NAME, ["w5 w6"]))
 
 
-def test_a_load_traces_its_module_once(tmp_path, calls):
+def test_a_module_is_traced_once(tmp_path, calls):
     directory = write(tmp_path / "gpt2", GPT2, state_dict(randomise(text_models.gpt2()).float()))
     model = zoo.load(directory, pretrained=True)
-    assert (calls["flat"], calls["init"]) == (1, 1)
+    assert calls["flat"] == 1
+    assert calls["init"] <= 1  # none where another test has traced the same module
     assert model.entry == zoo.info(directory)
     calls.clear()
-    zoo.load("mlp_mnist", pretrained=True)
-    assert calls["init"] == 1
+    zoo.load(directory, pretrained=True)
+    assert calls["init"] == 0
 
 
 def test_parameters_are_counted_only_where_they_are_asked_for(tmp_path, calls):
