@@ -86,7 +86,7 @@ def run_flax(
 def flax_step(
     module: nn.Module, inputs: Sequence[np.ndarray], *, mutable: Sequence[str] = (), **kwargs: Any
 ) -> Callable[..., tuple[tuple[np.ndarray, ...], Any, list[np.ndarray], Any]]:
-    """What `run_flax` does for inputs like these, as a function of variables, inputs and cotangents."""
+    """Returns `run_flax` for inputs like these, as a function of variables, inputs and cotangents."""
     floats = [index for index, x in enumerate(inputs) if np.issubdtype(x.dtype, np.floating)]
 
     # One program compiles sooner than its operations do one by one.

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
@@ -21,6 +20,7 @@ from zoo._nn.caches import Cache, Caches, causal_attention
 from zoo._nn.decoder import Decoder, token_logits
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.options import check_choices
+from zoo._nn.tokens import stop_ids
 from zoo._registry.family import ConfigFields
 
 __all__ = ["OPT", "create", "generate"]
@@ -305,6 +305,6 @@ def create(
         head=head,
         num_classes=num_classes,
         pad_token_id=pad_token_id,
-        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        eos_token_id=stop_ids(eos_token_id),
         dtype=dtype,
     )

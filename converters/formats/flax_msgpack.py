@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from flax import serialization
+from flax.traverse_util import unflatten_dict
 from numpy.typing import ArrayLike
 
 from converters.errors import CheckpointError
@@ -64,28 +65,21 @@ def open_msgpack(file: InputFile, key: str | None) -> Opened:
 
 
 def write(path: Path, arrays: Mapping[str, ArrayLike], *, overwrite: bool = False) -> None:
-    """Writes arrays by path as a tree, as flax.serialization does."""
-    content = serialization.msgpack_serialize(nested(arrays))
-    with atomic_write(path, overwrite=overwrite, size=len(content)) as file:
-        file.write(content)
-
-
-def nested(arrays: Mapping[str, ArrayLike]) -> dict[str, Any]:
-    """Returns the tree of arrays that are named by paths.
+    """Writes arrays by path as a tree, as flax.serialization does.
 
     Raises:
         CheckpointError: a name is that of an array and of what holds some.
     """
-    tree: dict[str, Any] = {}
-    for name in arrays:
-        *parents, last = name.split("/")
-        inner = tree
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        if not isinstance(inner, dict) or last in inner:
-            raise CheckpointError(f"{name!r} is in a tree with an array in its place")
-        inner[last] = np.asarray(arrays[name])
-    return tree
+    paths = {tuple(name.split("/")): name for name in arrays}
+    both = next(
+        (name for path, name in paths.items() for end in range(1, len(path)) if path[:end] in paths), None
+    )
+    if both is not None:
+        raise CheckpointError(f"{both!r} is in a tree with an array in its place")
+    tree = unflatten_dict({path: np.asarray(arrays[name]) for path, name in paths.items()})
+    content = serialization.msgpack_serialize(tree)
+    with atomic_write(path, overwrite=overwrite, size=len(content)) as file:
+        file.write(content)
 
 
 def _leaves(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -32,7 +32,7 @@ class Tensor(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a file says of itself.
+    """Metadata and tensors of a file, without its numbers.
 
     Attributes:
         metadata: Its keys and their values; arrays, such as a tokenizer's words, are left out.
@@ -107,7 +107,7 @@ class _Reader:
 
 
 def read_header(file: InputFile) -> Header:
-    """Reads what a file says of itself; of its tensors, no number.
+    """Reads the metadata and the tensors of a file, but no number of theirs.
 
     Raises:
         CheckpointError: it is damaged, or has types of elements that this version does not read.

@@ -20,7 +20,7 @@ from converters.formats.stored import Opened, Stored
 from converters.formats.tensor_names import MAX_TENSORS, check_names
 from converters.io.atomic import atomic_write
 from converters.io.dtypes import BY_NUMPY, check_bools, check_shape
-from converters.io.files import InputFile
+from converters.io.files import InputFile, InputStream
 
 SUFFIX = ".npy"
 MAX_HEADER = 10_000  # NumPy's own limit for what literal_eval reads
@@ -30,8 +30,7 @@ BROKEN = (
     zlib.error,
     ValueError,
     EOFError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # of zipfile: encrypted, or compressed by a method that it does not know
     SyntaxError,
 )
 
@@ -51,7 +50,7 @@ def open_archive(file: InputFile, key: str | None) -> Opened:
         CheckpointError: it is damaged, or holds something else than arrays of numbers.
     """
     try:
-        archive = zipfile.ZipFile(_Reader(file))
+        archive = zipfile.ZipFile(InputStream(file))
         members = archive.infolist()
         if len(members) > MAX_TENSORS:
             raise CheckpointError(f"has {len(members):,} members, the limit is {MAX_TENSORS:,}")
@@ -147,31 +146,3 @@ def _read(
     flat = np.frombuffer(content, dtype, offset=start)
     array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
     return check_bools(_name(member), np.array(array, dtype.newbyteorder("="), order="C"))
-
-
-class _Reader(io.RawIOBase):
-    """A file that is read at positions, as zipfile reads."""
-
-    def __init__(self, file: InputFile) -> None:
-        self._file, self._at = file, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
-        self._at = max(start + offset, 0)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        rest = max(self._file.size - self._at, 0)
-        count = rest if size < 0 else min(size, rest)
-        content = self._file.read(self._at, count)
-        self._at += count
-        return content

@@ -9,34 +9,15 @@ from converters.errors import CheckpointError
 from converters.formats.pickle_reader import read_pickle
 from converters.formats.torch_pickle import RESAVE, Storage
 from converters.formats.torch_storages import Place, Storages
-from converters.io.files import BufferFile, InputFile
+from converters.io.files import BufferFile, InputFile, InputStream
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 
 
-class _Stream(io.RawIOBase):
-    """A file from its beginning on, for whoever wants to read one after another."""
-
-    def __init__(self, file: InputFile) -> None:
-        self._file, self._position = file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        count = min(len(buffer), self._file.size - self._position)
-        self._file.read_into(self._position, np.frombuffer(buffer, np.uint8)[:count])
-        self._position += count
-        return count
-
-
 def open_legacy(file: InputFile, *, is_nested: bool = False) -> tuple[Any, Storages]:
     """Reads the fourth pickle: its value, and the storages that its tensors refer to."""
-    stream = io.BufferedReader(_Stream(file), 1 << 16)
+    stream = io.BufferedReader(InputStream(file), 1 << 16)
     # A file within a file holds no third one: hostile ones would nest without end.
     magic, _ = read_pickle(stream, file.size, None if is_nested else _storage)
     if isinstance(magic, dict) and stream.tell() == file.size:

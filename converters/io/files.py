@@ -6,8 +6,9 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import FileIO
+from io import SEEK_CUR, SEEK_END, SEEK_SET, FileIO, RawIOBase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def system_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Puts the file\'s name before the message of the system\'s errors inside, and of no others."""
+    """Puts the file's name before the message of the system's errors inside, and of no others."""
     try:
         yield
     except OSError as error:
@@ -123,6 +124,30 @@ class BufferFile(InputFile):
         if part.size < buffer.size:
             raise CheckpointError("is cut off; download it again")
         buffer[...] = part
+
+
+class InputStream(RawIOBase):
+    """A file from its beginning on, for libraries that read one piece after another."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        start = {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._file.size}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(min(len(buffer), self._file.size - self._position), 0)
+        self._file.read_into(self._position, np.frombuffer(buffer, np.uint8)[:count])
+        self._position += count
+        return count
 
 
 def require_regular(mode: int) -> None:

@@ -12,7 +12,7 @@ BYTES_OF_A_PARAMETER = 4  # in float32, as nearly all files are
 
 @dataclass(frozen=True)
 class Row:
-    """What the table shows of an entry.
+    """A row of the table of models.
 
     Attributes:
         name: Name that it is loaded by.
@@ -24,7 +24,7 @@ class Row:
         top1: Top-1 accuracy in percent on ImageNet's validation images; None where nobody has published it.
         scores: All scores, in words.
         input: The first input's height and width, or what it is.
-        preprocess: What happens to pictures, in a few words.
+        preprocess: Preprocessing of pictures, in a few words.
         license: License of the weights.
         place: Where the weights are.
     """

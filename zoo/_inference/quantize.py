@@ -30,8 +30,8 @@ def quantize(
     Args:
         model: A model, or a name, as for `load`, whose weights are then loaded.
         bits: Bits of each number.
-        group: Of four bits, how many inputs of a kernel's column share a step: even, at least 16. A kernel
-            that it does not divide has smaller groups, or eight bits.
+        group: Number of inputs of a kernel's column that share a step, if there are four bits: even, at least
+            16. A kernel that it does not divide has smaller groups, or eight bits.
         embeddings: If true, tables of embeddings become small, too; by default if there are eight bits.
 
     Examples:

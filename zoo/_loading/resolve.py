@@ -62,10 +62,8 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
     if isinstance(name, os.PathLike) or _is_path(name):
         directory = Path(name)
         if not os.path.isdir(directory):  # False, too, for names that no file can have
-            if os.path.isfile(directory) and directory.suffix == gguf.SUFFIX:
-                return repositories.lone_gguf(os.fspath(name), directory, token, head)
             if os.path.isfile(directory):
-                raise UnknownModelError(f"{os.fspath(name)!r} {lone_file.advice(directory)}")
+                return _file(os.fspath(name), directory, token, head)
             raise UnknownModelError(
                 f"there is no directory {os.fspath(name)!r}{repositories.advice(str(name))}."
             )
@@ -79,12 +77,21 @@ def resolve(name: Name, revision: str | None = None, token: Token = None, head: 
         return Located(entry=models[name], token=token)
     if repositories.holds_model(directory):
         return repositories.local(name, directory, token, head)
-    if os.path.isfile(directory) and directory.suffix == gguf.SUFFIX:
-        return repositories.lone_gguf(name, directory, token, head)
     if os.path.isfile(directory):
-        raise UnknownModelError(f"{name!r} {lone_file.advice(directory)}")
+        return _file(name, directory, token, head)
     repositories.check_finished(name, directory)
     raise UnknownModelError(f"no model named {name!r}{_advice(name, models)}")
+
+
+def _file(name: str, path: Path, token: Token, head: str | None) -> Located:
+    """Returns the model of a file that says itself what it is of.
+
+    Raises:
+        UnknownModelError: it does not.
+    """
+    if path.suffix == gguf.SUFFIX:
+        return repositories.lone_gguf(name, path, token, head)
+    raise UnknownModelError(f"{name!r} {lone_file.advice(path)}")
 
 
 def counted(located: Located, shapes: Mapping[str, Any] | None = None) -> Located:

@@ -114,7 +114,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """What layers of both sides have: self-attention, two dense layers, and residual connections."""
+    """A layer of either side: self-attention, two dense layers, and residual connections."""
 
     settings: Settings
 

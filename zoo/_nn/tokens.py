@@ -1,5 +1,7 @@
 """Checks of what models of text are called with; under jit they look at shapes and dtypes alone."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,11 @@ def token_ids(ids: ArrayLike, count: int, *, name: str = "input_ids", axes: int 
     advice = "A tokenizer of another model, or with tokens of its own, gives such ids."
     check_range(concrete, count, name, f"the model has embeddings for 0 to {count - 1}. {advice}")
     return array
+
+
+def stop_ids(ids: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Returns the ids of the tokens that end a text, of which a configuration says one, several or none."""
+    return tuple(int(each) for each in np.atleast_1d([] if ids is None else ids))
 
 
 def _check_kind(array: jax.Array, axes: int, name: str) -> None:

@@ -24,7 +24,7 @@ def put(path: Path, arrays: Mapping[str, Any], format: str, processes: ProcessGr
     """Writes arrays by path: one file, or several with an index where they are spread over devices.
 
     Args:
-        path: Of the file in safetensors, beside which others go.
+        path: Path of the file in safetensors, beside which others go.
         arrays: The arrays.
         format: One of `FILES`.
         processes: The processes that do so together.

@@ -24,7 +24,7 @@ class Precision(NamedTuple):
 
     Attributes:
         bits: Bits of a number: 8 or 4.
-        group: Of four bits, how many numbers share a step.
+        group: Number of neighbors that share a step, if there are four bits.
         embeddings: If true, tables of embeddings become small as kernels do.
     """
 

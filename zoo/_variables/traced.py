@@ -1,4 +1,4 @@
-"""What traces of modules tell, remembered in the process for the zoo's own modules.
+"""Traces of modules, remembered in the process for the zoo's own ones.
 
 A module of the zoo is what its fields say, and fields compare by value, so that equal modules have equal
 traces. A user's module may depend on more than that, such as a global variable, and is traced each time.

@@ -68,7 +68,7 @@ class Sinusoids(nn.Module):
 
 
 class Side(nn.Module):
-    """What an encoder and a decoder have in common: embeddings, layers, and norms around them."""
+    """Embeddings, layers and norms around them, as the encoder and the decoder both have them."""
 
     embeddings: Embeddings
     series: LayerStack

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from zoo._nn.seq2seq_attributes import KEYWORDS
 from zoo._registry.entry import Input
 from zoo._registry.family import ConfigFields
 
@@ -21,28 +22,7 @@ TIED = {
 UNTIED = {"lm_head.weight": {"tied": False}}
 
 _INPUTS = (Input("input_ids", (1, 16), "int32"),)
-_KEYWORDS = {
-    "vocab_size": "vocab_size",
-    "max_position_embeddings": "max_length",
-    "d_model": "width",
-    "hidden_size": "width",
-    "encoder_layers": "encoder_layers",
-    "num_hidden_layers": "encoder_layers",
-    "decoder_layers": "decoder_layers",
-    "encoder_attention_heads": "encoder_heads",
-    "num_attention_heads": "encoder_heads",
-    "decoder_attention_heads": "decoder_heads",
-    "encoder_ffn_dim": "encoder_feed_forward",
-    "decoder_ffn_dim": "decoder_feed_forward",
-    "activation_function": "activation",
-    "dropout": "dropout",
-    "attention_dropout": "attention_dropout",
-    "activation_dropout": "activation_dropout",
-    "scale_embedding": "scale_embedding",
-    "pad_token_id": "pad_token_id",
-    "eos_token_id": "eos_token_id",
-    "decoder_start_token_id": "decoder_start_token_id",
-}
+_KEYWORDS = {**KEYWORDS, "max_position_embeddings": "max_length", "scale_embedding": "scale_embedding"}
 _MARIAN = {
     "decoder_vocab_size": "decoder_vocab_size",
     "share_encoder_decoder_embeddings": "shared",

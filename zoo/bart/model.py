@@ -9,26 +9,27 @@ attributes have the names of the Hub's files.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
 from zoo._nn.caches import Caches
+from zoo._nn.decoder import token_logits
+from zoo._nn.encoder_decoder import EncoderDecoder
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.memory import Memory, target_ids
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.seq2seq import Settings, Step
-from zoo._nn.tokens import check_length, last_columns, like_ids, token_ids
+from zoo._nn.tokens import check_length, last_columns, like_ids, stop_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.bart.layers import INIT, ClassificationHead, Decoder, Embeddings, Encoder
+from zoo.bart.variants import VARIANTS
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
 TENSOR_PARALLEL = {
@@ -49,36 +50,7 @@ TASKS = {
 HEADS = ("encoder", "none", *TASKS)
 
 
-class Variant(NamedTuple):
-    """What tells the architectures apart.
-
-    Attributes:
-        offset: Number of learned positions before the first token's.
-        sinusoidal: If true, positions are computed, not learned.
-        norm_first: If true, layers begin with norms, and one closes them.
-        normed: What the norm of the embeddings is of, of the encoder and the decoder; see `Embeddings`.
-        shift: Where a decoder without texts of its own has the encoder's, the token that comes first:
-            "start" for decoder_start_token_id, "last" for the text's last, its language; "" for none.
-    """
-
-    offset: int = 0
-    sinusoidal: bool = False
-    norm_first: bool = False
-    normed: tuple[str, str] = ("", "")
-    shift: str = ""
-
-
-VARIANTS = {
-    "bart": Variant(offset=2, normed=("sum", "sum"), shift="start"),
-    "mbart": Variant(offset=2, norm_first=True, normed=("sum", "sum"), shift="last"),
-    "marian": Variant(sinusoidal=True),
-    "pegasus": Variant(sinusoidal=True, norm_first=True),
-    "blenderbot": Variant(norm_first=True),
-    "blenderbot-small": Variant(normed=("sum", "tokens")),
-}
-
-
-class Bart(nn.Module):
+class Bart(EncoderDecoder):
     """Token embeddings, an encoder, and, but for the head "encoder", a decoder and one of HEADS."""
 
     vocab_size: int
@@ -149,14 +121,14 @@ class Bart(nn.Module):
         mask = key_mask(like_ids(attention_mask, ids, "attention_mask"))
         check_length(ids.shape[1], self.max_length)
         if self.head == "encoder":
-            return TextOutput(last_hidden_state=self.encoder(self._shared, ids, mask, train=train))
+            return TextOutput(last_hidden_state=self._encoded(ids, mask, train=train))
         if decoder_input_ids is None and self.shift:
             decoder_input_ids = self._shifted(ids, mask)
         target, target_mask = target_ids(
             decoder_input_ids, decoder_attention_mask, ids, self.decoder_vocab_size
         )
         check_length(target.shape[1], self.max_length)
-        states = self.encoder(self._shared, ids, mask, train=train)
+        states = self._encoded(ids, mask, train=train)
         step = Step(key_mask(target_mask), 0, states, mask, train)
         x, _ = self.decoder(self._shared, target, jnp.arange(target.shape[1])[None], step)
         if self.head == "lm":
@@ -187,44 +159,27 @@ class Bart(nn.Module):
             begin = jnp.take_along_axis(ids, last[:, None], 1)
         return jnp.concatenate([begin, ids[:, :-1]], 1)
 
-    def _logits(self, x: jax.Array) -> jax.Array:
-        embedding = self.shared if self.shared_embeddings else self.decoder.embed_tokens
-        logits: jax.Array = embedding.attend(x) if self.tied else self.lm_head(x)
-        return logits + self.final_logits_bias.value[0].astype(logits.dtype)
+    def _encoded(self, inputs: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        states: jax.Array = self.encoder(self._shared, inputs, mask, train=train)
+        return states
 
-    def context(self, input_ids: jax.Array, attention_mask: jax.Array | None = None) -> Memory:
-        """Runs the encoder, for generation: (batch, length) token ids and mask -> what `extend` reads."""
-        mask = key_mask(attention_mask)
-        return self.decoder.memory(
-            self.encoder(self._shared, jnp.asarray(input_ids), mask, train=False), mask
-        )
-
-    def extend(
+    def _decoded(
         self,
-        input_ids: jax.Array,
-        position_ids: jax.Array,
+        ids: jax.Array,
+        positions: jax.Array,
         mask: jax.Array,
         caches: Caches | None,
-        last: jax.Array,
-        context: Memory,
+        column: jax.Array,
+        memory: Memory,
     ) -> tuple[jax.Array, Caches]:
-        """Runs the decoder on its texts so far, or on one more token of each, and fills the caches.
+        step = Step(mask, column, None, memory.mask, train=False)
+        found: tuple[jax.Array, Caches] = self.decoder(self._shared, ids, positions, step, caches, memory)
+        return found
 
-        Args:
-            input_ids: (batch, length), or (batch, 1) with caches.
-            position_ids: The same shape.
-            mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each layer; with scan a single one, whose first axis is the layers.
-            last: Index of the last token, whose logits are returned, and its column in the caches.
-            context: Result of `context`.
-
-        Returns:
-            (batch, decoder_vocab_size) logits, and the caches with the tokens.
-        """
-        step = Step(mask, last, None, context.mask, train=False)
-        x, made = self.decoder(self._shared, input_ids, position_ids, step, caches, context)
-        index = last if caches is None else 0
-        return self._logits(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
+    def _logits(self, states: jax.Array) -> jax.Array:
+        embedding = self.shared if self.shared_embeddings else self.decoder.embed_tokens
+        logits: jax.Array = token_logits(embedding, states) if self.tied else self.lm_head(states)
+        return logits + self.final_logits_bias.value[0].astype(logits.dtype)
 
 
 def inputs(module: Bart, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
@@ -352,7 +307,7 @@ def create(
         num_classes=num_classes,
         classifier_dropout=classifier_dropout,
         pad_token_id=pad_token_id,
-        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        eos_token_id=stop_ids(eos_token_id),
         decoder_start_token_id=decoder_start_token_id,
         dtype=dtype,
     )

@@ -12,7 +12,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
@@ -24,7 +23,7 @@ from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.text_pooling import Vectors
-from zoo._nn.tokens import check_length, flattened, last_columns, like_ids, token_ids
+from zoo._nn.tokens import check_length, flattened, last_columns, like_ids, stop_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.gpt2.layers import Block, Context, Settings, Summary
 
@@ -297,7 +296,7 @@ def create(
         num_classes=num_classes,
         vectors=Vectors.of(pooling, projections, normalize=normalize),
         pad_token_id=pad_token_id,
-        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        eos_token_id=stop_ids(eos_token_id),
         classifier_dropout=classifier_dropout,
         summary_dropout=summary_dropout,
         dtype=dtype,

@@ -7,15 +7,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._nn.caches import Caches
-from zoo._nn.decoder import Decoder
+from zoo._nn.decoder import Decoder, token_logits
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices, check_options
 from zoo._nn.rope import Rope, parsed
+from zoo._nn.tokens import stop_ids
 from zoo.gpt_neox.layers import Block, Context, Settings, slopes
 
 TENSOR_PARALLEL = {
@@ -64,7 +64,7 @@ class GPTNeoX(Decoder):
         self.dropout = nn.Dropout(self.classifier_dropout)
 
     def _logits(self, states: jax.Array) -> jax.Array:
-        logits: jax.Array = self.embed_in.attend(states) if self.tied else self.embed_out(states)
+        logits: jax.Array = token_logits(self.embed_in, states) if self.tied else self.embed_out(states)
         return logits
 
     def _classes(self, states: jax.Array) -> jax.Array:
@@ -225,7 +225,7 @@ def create(
         head=head,
         num_classes=num_classes,
         pad_token_id=pad_token_id,
-        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        eos_token_id=stop_ids(eos_token_id),
         classifier_dropout=classifier_dropout,
         dtype=dtype,
     )

@@ -18,6 +18,7 @@ from zoo._nn.layers import check_activation
 from zoo._nn.options import check_choices, check_options
 from zoo._nn.rope import Rope, parsed
 from zoo._nn.text_pooling import Vectors
+from zoo._nn.tokens import stop_ids
 from zoo.llama.layers import NORMALIZATIONS, NORMS, QK_NORMS, Block, Context, Experts, Settings
 
 # Which axes of an array are spread over devices; see zoo.tensor_parallel.
@@ -347,7 +348,7 @@ def create(
         num_classes=num_classes,
         vectors=Vectors.of(pooling, projections, normalize=normalize),
         pad_token_id=pad_token_id,
-        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        eos_token_id=stop_ids(eos_token_id),
         classifier_dropout=classifier_dropout,
         dtype=dtype,
     )

@@ -10,19 +10,19 @@ from dataclasses import replace
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._nn.attention import key_mask
 from zoo._nn.caches import Caches
+from zoo._nn.decoder import token_logits
+from zoo._nn.encoder_decoder import EncoderDecoder
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.memory import Memory, target_ids
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.relative_buckets import checked_buckets
-from zoo._nn.tokens import like_ids, token_ids
+from zoo._nn.tokens import like_ids, stop_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.t5.layers import Settings, Stack
 
@@ -38,7 +38,7 @@ HEADS = ("encoder", "none", *TASKS)
 GATED = "gated_"
 
 
-class T5(nn.Module):
+class T5(EncoderDecoder):
     """Token embeddings, an encoder, and, but for the head "encoder", a decoder and one of HEADS."""
 
     vocab_size: int
@@ -88,50 +88,37 @@ class T5(nn.Module):
         ids = token_ids(input_ids, self.vocab_size)
         mask = key_mask(like_ids(attention_mask, ids, "attention_mask"))
         if self.head == "encoder":
-            return TextOutput(last_hidden_state=self.encoder(self.shared(ids), mask, train=train)[0])
+            return TextOutput(last_hidden_state=self._encoded(ids, mask, train=train))
         target, target_mask = target_ids(decoder_input_ids, decoder_attention_mask, ids, self.vocab_size)
-        states, _ = self.encoder(self.shared(ids), mask, train=train)
+        states = self._encoded(ids, mask, train=train)
         x, _ = self.decoder(
             self.shared(target), key_mask(target_mask), states=states, states_mask=mask, train=train
         )
         return TextOutput(logits=self._logits(x)) if self.head == "lm" else TextOutput(last_hidden_state=x)
 
-    def _logits(self, x: jax.Array) -> jax.Array:
-        x = x * self.settings.width**-0.5 if self.scale_head else x
-        logits: jax.Array = self.shared.attend(x) if self.tied else self.lm_head(x)
-        return logits
+    def _encoded(self, inputs: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        states: jax.Array = self.encoder(self.shared(inputs), mask, train=train)[0]
+        return states
 
-    def context(self, input_ids: jax.Array, attention_mask: jax.Array | None = None) -> Memory:
-        """Runs the encoder, for generation: (batch, length) token ids and mask -> what `extend` reads."""
-        mask = key_mask(attention_mask)
-        states, _ = self.encoder(self.shared(jnp.asarray(input_ids)), mask)
-        return self.decoder.memory(states, mask)
-
-    def extend(
+    def _decoded(
         self,
-        input_ids: jax.Array,
-        position_ids: jax.Array,
+        ids: jax.Array,
+        positions: jax.Array,
         mask: jax.Array,
         caches: Caches | None,
-        last: jax.Array,
-        context: Memory,
+        column: jax.Array,
+        memory: Memory,
     ) -> tuple[jax.Array, Caches]:
-        """Runs the decoder on its texts so far, or on one more token of each, and fills the caches.
+        # Positions are relative, by the columns.
+        found: tuple[jax.Array, Caches] = self.decoder(
+            self.shared(ids), mask, memory=memory, caches=caches, column=column
+        )
+        return found
 
-        Args:
-            input_ids: (batch, length), or (batch, 1) with caches.
-            position_ids: Not read: positions are relative, by the columns.
-            mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each block; with scan a single one, whose first axis is the blocks.
-            last: Index of the last token, whose logits are returned, and its column in the caches.
-            context: Result of `context`.
-
-        Returns:
-            (batch, vocab_size) logits, and the caches with the tokens.
-        """
-        x, made = self.decoder(self.shared(input_ids), mask, memory=context, caches=caches, column=last)
-        index = last if caches is None else 0
-        return self._logits(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
+    def _logits(self, states: jax.Array) -> jax.Array:
+        x = states * self.settings.width**-0.5 if self.scale_head else states
+        logits: jax.Array = token_logits(self.shared, x) if self.tied else self.lm_head(x)
+        return logits
 
 
 def inputs(module: T5, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
@@ -226,7 +213,7 @@ def create(
         tied=tied,
         scale_head=tied if scale_head is None else scale_head,
         pad_token_id=pad_token_id,
-        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        eos_token_id=stop_ids(eos_token_id),
         decoder_start_token_id=decoder_start_token_id,
         dtype=dtype,
     )

@@ -19,7 +19,7 @@ Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform())
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
 
 
-def positions(length: int, width: int) -> np.ndarray:
+def sinusoids(length: int, width: int) -> np.ndarray:
     """(length, width) sines, and cosines in the odd columns, of ever longer waves (section 3.5)."""
     angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, width, 2) / width)
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, width)

@@ -1,6 +1,7 @@
 """The original Transformer and its factory."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -12,15 +13,16 @@ from jax.typing import ArrayLike, DTypeLike
 from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
 from zoo._nn.caches import Caches
+from zoo._nn.encoder_decoder import EncoderDecoder
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
 from zoo._nn.memory import Memory
 from zoo._nn.seq2seq import Step
-from zoo._nn.tokens import like_ids, token_ids
-from zoo.transformer.layers import Dense, Sizes, Stack, positions
+from zoo._nn.tokens import like_ids, stop_ids, token_ids
+from zoo.transformer.layers import Dense, Sizes, Stack, sinusoids
 
 
-class Transformer(nn.Module):
+class Transformer(EncoderDecoder):
     """Predicts the next token of the target from the source and the target so far."""
 
     source_vocab_size: int
@@ -61,9 +63,9 @@ class Transformer(nn.Module):
         out: jax.Array = self.drop(x + jnp.asarray(waves, x.dtype), deterministic=not train)
         return out
 
-    def _encoded(self, ids: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
-        waves = positions(ids.shape[1], self.sizes.width)
-        x = self._embed(self.src_tok_emb, ids, waves, train=train)
+    def _encoded(self, inputs: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        waves = sinusoids(inputs.shape[1], self.sizes.width)
+        x = self._embed(self.src_tok_emb, inputs, waves, train=train)
         states: jax.Array = self.encoder(x, Step(mask, 0, None, None, train))[0]
         return states
 
@@ -93,44 +95,30 @@ class Transformer(nn.Module):
         visible = key_mask(like_ids(source_mask, source_ids, "source_mask", of="source_ids"))
         target_mask = like_ids(target_mask, target_ids, "target_mask", of="target_ids")
         states = self._encoded(source_ids, visible, train=train)
-        waves = positions(target_ids.shape[1], self.sizes.width)
+        waves = sinusoids(target_ids.shape[1], self.sizes.width)
         target = self._embed(self.tgt_tok_emb, target_ids, waves, train=train)
         x, _ = self.decoder(target, Step(key_mask(target_mask), 0, states, visible, train))
-        logits: jax.Array = self.generator(x)
-        return logits
+        return self._logits(x)
 
-    def context(self, input_ids: jax.Array, attention_mask: jax.Array | None = None) -> Memory:
-        """Runs the encoder, for generation: (batch, length) token ids and mask -> what `extend` reads."""
-        mask = key_mask(attention_mask)
-        return self.decoder.memory(self._encoded(jnp.asarray(input_ids), mask, train=False), mask)
-
-    def extend(
+    def _decoded(
         self,
-        input_ids: jax.Array,
-        position_ids: jax.Array,
+        ids: jax.Array,
+        positions: jax.Array,
         mask: jax.Array,
         caches: Caches | None,
-        last: jax.Array,
-        context: Memory,
+        column: jax.Array,
+        memory: Memory,
     ) -> tuple[jax.Array, Caches]:
-        """Runs the decoder on its texts so far, or on one more token of each, and fills the caches.
+        waves = jnp.asarray(sinusoids(self.max_length, self.sizes.width))[positions]
+        x = self._embed(self.tgt_tok_emb, ids, waves, train=False)
+        found: tuple[jax.Array, Caches] = self.decoder(
+            x, Step(mask, column, None, memory.mask, train=False), caches, memory
+        )
+        return found
 
-        Args:
-            input_ids: (batch, length), or (batch, 1) with caches.
-            position_ids: The same shape.
-            mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each layer; with scan a single one, whose first axis is the layers.
-            last: Index of the last token, whose logits are returned, and its column in the caches.
-            context: Result of `context`.
-
-        Returns:
-            (batch, target_vocab_size) logits, and the caches with the tokens.
-        """
-        waves = jnp.asarray(positions(self.max_length, self.sizes.width))[position_ids]
-        x = self._embed(self.tgt_tok_emb, input_ids, waves, train=False)
-        x, made = self.decoder(x, Step(mask, last, None, context.mask, train=False), caches, context)
-        index = last if caches is None else 0
-        return self.generator(jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)), made
+    def _logits(self, states: jax.Array) -> jax.Array:
+        logits: jax.Array = self.generator(states)
+        return logits
 
 
 def create(
@@ -147,7 +135,7 @@ def create(
     dropout: float = 0.1,
     max_length: int = 512,
     decoder_start_token_id: int | None = None,
-    eos_token_id: int | None = None,
+    eos_token_id: int | Sequence[int] | None = None,
     pad_token_id: int | None = None,
     scan: bool = False,
     remat: bool = False,
@@ -168,7 +156,7 @@ def create(
         dropout: Rate of all dropout, that of attention weights included.
         max_length: Longest text of `generate`, in tokens; the model itself takes any.
         decoder_start_token_id: Id that the texts of `generate` begin with; if None, they are passed.
-        eos_token_id: Id of the token that ends a text, which `generate` then stops at.
+        eos_token_id: Ids of the tokens that end a text, which `generate` then stops at.
         pad_token_id: Id of the padding token, if there is any.
         scan: If true, runs the layers in a loop over stacked arrays: deep models compile sooner.
         remat: If true, recomputes a layer's activations for gradients instead of keeping them: less memory.
@@ -194,7 +182,7 @@ def create(
         ),
         max_length=max_length,
         decoder_start_token_id=decoder_start_token_id,
-        eos_token_id=() if eos_token_id is None else (eos_token_id,),
+        eos_token_id=stop_ids(eos_token_id),
         pad_token_id=pad_token_id,
         dtype=dtype,
     )

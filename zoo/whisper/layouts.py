@@ -1,5 +1,6 @@
 """Names of tensors and options in the Hub's files of Whisper."""
 
+from zoo._nn.seq2seq_attributes import KEYWORDS
 from zoo._registry.entry import Input
 from zoo._registry.family import ConfigFields
 
@@ -12,27 +13,10 @@ _INPUTS = (Input("input_features", (1, 3000, 80), "float32"), Input("decoder_inp
 CONFIG_FIELDS = {
     "whisper": ConfigFields(
         keywords={
-            "vocab_size": "vocab_size",
+            **KEYWORDS,
             "num_mel_bins": "mel_bins",
             "max_source_positions": "source_length",
             "max_target_positions": "max_length",
-            "d_model": "width",
-            "hidden_size": "width",
-            "encoder_layers": "encoder_layers",
-            "num_hidden_layers": "encoder_layers",
-            "decoder_layers": "decoder_layers",
-            "encoder_attention_heads": "encoder_heads",
-            "num_attention_heads": "encoder_heads",
-            "decoder_attention_heads": "decoder_heads",
-            "encoder_ffn_dim": "encoder_feed_forward",
-            "decoder_ffn_dim": "decoder_feed_forward",
-            "activation_function": "activation",
-            "dropout": "dropout",
-            "attention_dropout": "attention_dropout",
-            "activation_dropout": "activation_dropout",
-            "pad_token_id": "pad_token_id",
-            "eos_token_id": "eos_token_id",
-            "decoder_start_token_id": "decoder_start_token_id",
         },
         heads={
             "WhisperModel": {"head": "none"},

@@ -6,23 +6,24 @@ Radford et al., https://arxiv.org/abs/2212.04356; the attributes have the names 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from zoo._errors import ZooError
 from zoo._nn.attention import key_mask
-from zoo._nn.caches import Cache, Caches
+from zoo._nn.caches import Caches
+from zoo._nn.decoder import token_logits
+from zoo._nn.encoder_decoder import EncoderDecoder
 from zoo._nn.layer_stack import LayerStack
 from zoo._nn.layers import check_activation
+from zoo._nn.memory import Memory, for_blocks
 from zoo._nn.options import check_choices
 from zoo._nn.outputs import TextOutput
 from zoo._nn.seq2seq import DecoderLayer, EncoderLayer, Settings, Step
-from zoo._nn.tokens import like_ids, token_ids
+from zoo._nn.tokens import like_ids, stop_ids, token_ids
 from zoo._registry.entry import Input
 from zoo.whisper.positions import sinusoids
 
@@ -84,14 +85,9 @@ class Decoder(nn.Module):
         self.layer_norm = settings.norm()
         self.dropout = nn.Dropout(settings.dropout)
 
-    def context(self, states: jax.Array) -> Caches:
-        """Returns the keys and values that each layer makes of the encoder's states, the batch first.
-
-        With scan they are one, (batch, layers, heads, frames, head_dim).
-        """
-        each = [None] * self.series.depth if not self.series.scan else None
-        _, made = self.series.scan_with(self.layers, lambda layer, x, _: (x, layer.cross(x)), states, each)
-        return self._batch_first(made)
+    def memory(self, states: jax.Array, mask: jax.Array | None) -> Memory:
+        """(batch, length, width) states of the encoder -> what the layers read of them."""
+        return Memory.of(self.series, self.layers, DecoderLayer.cross, states, mask)
 
     def __call__(
         self,
@@ -99,27 +95,17 @@ class Decoder(nn.Module):
         positions: jax.Array,
         step: Step,
         caches: Caches | None = None,
-        context: Caches | None = None,
+        memory: Memory | None = None,
     ) -> tuple[jax.Array, Caches]:
         """(batch, length) ids -> (batch, length, width), and the caches with these tokens."""
         x = self.embed_tokens(ids) + self.embed_positions(positions)
         x = self.dropout(x, deterministic=not step.train)
-        each: Any = (caches, context if context is None else self._batch_first(context))
-        if not self.series.scan:
-            each = [tuple(part and part[layer] for part in each) for layer in range(self.series.depth)]
-        x, made = self.series.scan_with(
-            self.layers, lambda layer, x, own: layer(x, step, own[0], own[1]), x, each
-        )
+        each = for_blocks(self.series, caches, memory and memory.by_block(self.series))
+        x, made = self.series.scan_with(self.layers, lambda layer, x, own: layer(x, step, *own), x, each)
         return self.layer_norm(x), made
 
-    def _batch_first(self, made: Caches) -> Caches:
-        """Exchanges the axes of the layers and of the batch, where one array has the layers."""
-        if not isinstance(made, Cache):
-            return made
-        return Cache(*(each.swapaxes(0, 1) for each in made))
 
-
-class Whisper(nn.Module):
+class Whisper(EncoderDecoder):
     """Encoder of a spectrogram, decoder of tokens, and one of HEADS; that of "lm" is the token embedding."""
 
     vocab_size: int
@@ -184,45 +170,31 @@ class Whisper(nn.Module):
         positions = jnp.arange(length)[None]
         if decoder_position_ids is not None:
             positions = token_ids(decoder_position_ids, self.max_length, name="decoder_position_ids")
-        states = self.encoder(self._checked(input_features), train=train)
+        states = self._encoded(input_features, None, train=train)
         x, _ = self.decoder(ids, positions, Step(key_mask(mask), 0, states, None, train))
         if self.head == "lm":
-            return TextOutput(logits=self.decoder.embed_tokens.attend(x))
+            return TextOutput(logits=self._logits(x))
         return TextOutput(last_hidden_state=x, encoder_last_hidden_state=states)
 
-    def context(self, input_features: jax.Array) -> Caches:
-        """Encodes spectrograms for `extend`: the keys and values of each decoder layer, the batch first."""
-        made: Caches = self.decoder.context(self.encoder(self._checked(input_features), train=False))
-        return made
+    def _encoded(self, inputs: jax.Array, mask: jax.Array | None, *, train: bool) -> jax.Array:
+        states: jax.Array = self.encoder(self._checked(inputs), train=train)
+        return states
 
-    def extend(
+    def _decoded(
         self,
-        input_ids: jax.Array,
-        position_ids: jax.Array,
+        ids: jax.Array,
+        positions: jax.Array,
         mask: jax.Array,
         caches: Caches | None,
-        last: jax.Array,
-        *,
-        context: Caches,
+        column: jax.Array,
+        memory: Memory,
     ) -> tuple[jax.Array, Caches]:
-        """Runs texts from their beginning, or one more token of each, and fills the caches, for generation.
+        step = Step(mask, column, None, None, train=False)  # a spectrogram has no padding to mask
+        found: tuple[jax.Array, Caches] = self.decoder(ids, positions, step, caches, memory)
+        return found
 
-        Args:
-            input_ids: (batch, length), or (batch, 1) with caches.
-            position_ids: The same shape.
-            mask: (batch, 1, 1, length), or of the caches' length.
-            caches: One for each layer; with scan a single one, whose first axis is the layers.
-            last: Index of the last token, whose logits are returned, and its column in the caches.
-            context: Result of the method `context`.
-
-        Returns:
-            (batch, vocab_size) logits, and the caches with the tokens.
-        """
-        step = Step(mask, last, None, None, train=False)
-        x, made = self.decoder(input_ids, position_ids, step, caches, context)
-        index = last if caches is None else 0
-        state = jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False)
-        return self.decoder.embed_tokens.attend(state), made
+    def _logits(self, states: jax.Array) -> jax.Array:
+        return token_logits(self.decoder.embed_tokens, states)
 
     def _checked(self, features: jax.Array) -> jax.Array:
         """Returns the spectrograms as an array of the shape that the model takes."""
@@ -326,7 +298,7 @@ def create(
         decoder_settings=settings(heads=decoder_heads, feed_forward=decoder_feed_forward),
         head=head,
         pad_token_id=pad_token_id,
-        eos_token_id=tuple(int(each) for each in np.atleast_1d([] if eos_token_id is None else eos_token_id)),
+        eos_token_id=stop_ids(eos_token_id),
         decoder_start_token_id=decoder_start_token_id,
         dtype=dtype,
     )
