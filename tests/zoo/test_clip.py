@@ -110,8 +110,9 @@ def test_entries_have_the_parameters_and_tensors_of_transformers(name):
     tensors = {
         name: np.broadcast_to(np.float32(0), tuple(each.shape)) for name, each in twin.state_dict().items()
     }
-    fit, notes, _ = layouts.fitted(entry, tensors, build(entry)[0])
+    fit, notes, _, lacking = layouts.fitted(entry, tensors, build(entry)[0])
     assert not notes
+    assert not lacking
     arrays = [array for link in fit.links for array in link.arrays]
     assert sum(int(np.prod(array.shape)) for array in arrays) == entry.num_params
 

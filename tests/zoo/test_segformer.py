@@ -26,8 +26,9 @@ def test_the_entry_has_the_parameters_and_tensors_of_transformers():
         for name, each in twin.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    fit, notes, _ = layouts.fitted(replace(entry, layout="transformers5"), tensors, build(entry)[0])
+    fit, notes, _, lacking = layouts.fitted(replace(entry, layout="transformers5"), tensors, build(entry)[0])
     assert not notes
+    assert not lacking
     params = [array for link in fit.links for array in link.arrays if array.path[0] == "params"]
     assert sum(int(np.prod(array.shape)) for array in params) == entry.num_params
 

@@ -102,7 +102,7 @@ def perceptual():
     files["alexnet"]["classifier.6.bias"] = np.zeros(1000, np.float32)
     files["lpips_alex"] = heads
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "read", lambda located, access=None: files[located.entry.name])
+        patch.setattr(weights, "read", lambda located, *_, **__: files[located.entry.name])
         return zoo.load("lpips_alex", pretrained=True), twin
 
 

@@ -129,7 +129,10 @@ def test_what_transformers_lacks_is_refused(name, message, tmp_path):
     with pytest.raises(zoo.ZooError, match=message):
         zoo.save(zoo.load(name), tmp_path / "it", format="transformers")
     assert not (tmp_path / "it").exists()
-    with pytest.raises(zoo.ZooError, match="format='onnx'; expected one of zoo, transformers"):
+    with pytest.raises(
+        zoo.ZooError,
+        match="format='onnx'; expected one of zoo, safetensors, msgpack, npz, orbax, transformers",
+    ):
         zoo.save(zoo.load("mlp_mnist"), tmp_path / "it", format="onnx")
 
 
