@@ -16,6 +16,7 @@ CASES = [  # size, strides, padding, dilation
     ((3, 5), (2, 1), "SAME", (1, 1)),
     ((5, 5), (2, 2), [(0, 3), (2, 1)], (1, 2)),
     ((2, 2), (1, 3), "VALID", (2, 2)),
+    ((3, 3), (2, 3), [(-1, 2), (4, -2)], (2, 1)),
 ]
 
 
@@ -44,6 +45,29 @@ def test_outputs_and_gradients_are_xlas(size, strides, padding, dilation):
         )
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert difference(ours, theirs) < 1e-13
+
+
+def test_kernels_in_a_batch_and_second_derivatives_are_xlas():
+    images, kernels = RNG.normal(size=(2, 6, 6, 3)), RNG.normal(size=(2, 3, 3, 1, 3))
+    given = options((2, 1), "SAME", (1, 1), 3)
+
+    def curvature(call, kernel):
+        slope = jax.grad(lambda kernel: (call(images, kernel, **given) ** 3).sum())
+        return jax.jvp(slope, (kernel,), (kernel[::-1],))[1]
+
+    with jax.enable_x64(True):
+        ours, theirs = (
+            jax.jit(jax.vmap(lambda kernel, call=call: curvature(call, kernel)))(kernels)
+            for call in (convolution, jax.lax.conv_general_dilated)
+        )
+    assert difference(ours, theirs) < 1e-13
+
+
+def test_forward_mode_is_refused():
+    images, kernel = RNG.normal(size=(1, 6, 6, 4)), RNG.normal(size=(3, 3, 1, 4))
+    given = options((1, 1), "SAME", (1, 1), 4)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda kernel: convolution(images, kernel, **given), (kernel,), (kernel,))
 
 
 def test_bfloat16_is_summed_in_float32():
