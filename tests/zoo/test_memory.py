@@ -36,7 +36,7 @@ def test_a_checkpoint_in_three_files_is_in_memory_once(tmp_path, devices):
     tensors = converters.to_torch(variables, module, tokens, names=names)
     directory = write(tmp_path / "gpt2", config, tensors, shards=3)
     run = [sys.executable, "-c", LOAD, str(directory)]
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)}
     said = subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout
     size, peak = map(int, said.split())
     assert size == 124_439_808 * 4

@@ -468,5 +468,5 @@ else:
 
 
 def test_arrays_go_where_sharding_says(saved):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4"}
     subprocess.run([sys.executable, "-c", SHARDED, str(saved["mlp_mnist"])], env=environment, check=True)

@@ -179,7 +179,7 @@ np.testing.assert_allclose(given, zoo.load("cnn_mnist", pretrained=True)(x), rto
 
 
 def test_an_abstract_module_is_filled_with_arrays_spread_over_eight_devices():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"}
     run = partial(subprocess.run, env={**os.environ, **flags}, cwd=Path(__file__).parents[3])
     run([sys.executable, "-c", SPREAD], check=True)
 

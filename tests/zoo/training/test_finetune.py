@@ -271,6 +271,7 @@ def accuracies(run: Path) -> list[float]:
     return [row["validation_accuracy"] for row in rows if "epoch" in row and "validation_accuracy" in row]
 
 
+@pytest.mark.slow  # test_run.py kills the same loop
 def test_a_killed_run_is_resumed_to_the_same_arrays(pictures, tmp_path):
     settings = [f"--set={name}={value}" for name, value in {"epochs": 3, "batch_size": 16}.items()]
     command = [

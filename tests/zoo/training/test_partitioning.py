@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.support.selection import selected, slow_but
 from tests.zoo.training import on_eight_devices
 from zoo.training import TrainingError
 from zoo.training.partitioning import make_partitioner
@@ -20,16 +21,15 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, dict[str, float]]:
+def found(request: pytest.FixtureRequest) -> dict[str, dict[str, float]]:
     command = [sys.executable, "-W", "error", "-m", "tests.zoo.training.on_eight_devices"]
-    # What runs once is compiled in half the time without optimisation.
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    eight = os.environ | {"XLA_FLAGS": flags}
+    command += selected(request, "family")
+    eight = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
     done = subprocess.run(command, cwd=ROOT, env=eight, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("family", on_eight_devices.CASES)
+@pytest.mark.parametrize("family", slow_but(("mlp", "resnet", "gpt2"), on_eight_devices.CASES))
 def test_five_updates_on_a_mesh_end_as_on_one_device(family, found):
     print(f"{family}: {found[family]}")
     assert found[family].pop("learnt") > 1e-3

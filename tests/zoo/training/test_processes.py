@@ -96,6 +96,7 @@ def arrays(directory: Path) -> dict[str, np.ndarray]:
     return load_file(directory / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_of_which_one_is_killed_is_resumed_to_the_same_arrays(tmp_path):
     run = Run(tmp_path)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -2,8 +2,7 @@
 
 Run in a process of its own, since the number of devices is fixed when jax starts:
 
-    XLA_FLAGS=--xla_force_host_platform_device_count=8 \
-        python -m tests.zoo.variables.on_devices DIRECTORY [FAMILY ...]
+    JAX_NUM_CPU_DEVICES=8 python -m tests.zoo.variables.on_devices DIRECTORY [FAMILY ...]
 """
 
 import json

@@ -1,6 +1,6 @@
 """One of two processes with four virtual devices each: loads a model spread over all eight, and saves it.
 
-XLA_FLAGS=--xla_force_host_platform_device_count=4 \
+JAX_NUM_CPU_DEVICES=4 \
     python -m tests.zoo.variables.on_processes PROCESS PORT FROM TO
 """
 

@@ -19,6 +19,7 @@ import zoo
 from tests.cases import CASES
 from tests.equivalence import randomise, state_dict
 from tests.reference import text_models
+from tests.support.selection import slow_but
 from zoo import gpt2
 from zoo._registry import families
 from zoo._saving.export import export
@@ -37,8 +38,6 @@ DROPS = {
 RATES = {"dropout": 0.5}
 RNGS = {"dropout": jax.random.key(5)}
 TOLERANCE = 1e-12  # of the largest number
-# What runs once is compiled in half the time without optimisation.
-quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 GPT2 = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **text_models.GPT2, "n_positions": 300}
 
 
@@ -83,7 +82,7 @@ def back(model: zoo.Model, variables: Any, found: Pair) -> dict[str, np.ndarray]
 def outputs_and_gradients(model: zoo.Model, found: Pair, **kwargs: Any) -> tuple[Any, dict[str, np.ndarray]]:
     """The gradients, by PyTorch's names, are of all outputs' squares."""
 
-    @quick
+    @jax.jit
     def run(variables: Any) -> Any:
         def loss(variables: Any) -> Any:
             leaves = jax.tree.leaves(model.replace(variables=variables)(*found.inputs, **kwargs))
@@ -106,7 +105,7 @@ def check_close(ours: Any, theirs: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", slow_but(("gpt2", "vit, of the Hub"), FAMILIES))
 def test_outputs_and_gradients_are_those_of_the_model_without(name):
     found = pair(name)
     theirs = outputs_and_gradients(found.plain, found)
@@ -119,7 +118,7 @@ def test_outputs_and_gradients_are_those_of_the_model_without(name):
 def test_every_block_of_a_loop_drops_its_own_units(name):
     found = pair(name, scan=True, **RATES)
 
-    @quick
+    @jax.jit
     def run(model: zoo.Model, rngs: Any) -> Any:
         return zoo.features(model, *found.inputs, layers=[DROPS[name]], train=True, rngs=rngs)
 
@@ -174,7 +173,7 @@ def test_bfloat16_is_for_computing_only(options):
         for model in (pair("gpt2").plain, found.other)
     )
     exact, rounded = (
-        np.asarray(quick(lambda model: model(*found.inputs).logits)(model)) for model in (plain, other)
+        np.asarray(jax.jit(lambda model: model(*found.inputs).logits)(model)) for model in (plain, other)
     )
     assert (exact.dtype, rounded.dtype) == (np.float32, jnp.bfloat16)
     assert 1e-4 < np.abs(exact - rounded.astype(np.float32)).max() / np.abs(exact).max() < 0.05
@@ -227,7 +226,7 @@ def test_what_the_blocks_give_is_stacked_and_so_are_gradients_there():
 
     layers = ["encoder/layer", "encoder/layer(_.)?/output/dense", "cls"]
 
-    @quick
+    @jax.jit
     def run(model: zoo.Model) -> Any:
         return zoo.feature_gradients(model, objective, *found.inputs, layers=layers)
 
