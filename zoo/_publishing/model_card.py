@@ -87,13 +87,15 @@ def _task(entry: Entry, model: Model) -> str | None:
     if entry.family is None:
         return None
     family = families.family(entry)
+    keywords = inspect.signature(family.create).parameters
     if family.sample:
         return "unconditional-image-generation"
     if entry.takes_tokens or family.tasks:
-        keyword = inspect.signature(family.create).parameters.get("head")
-        if keyword is None:
+        if "head" not in keywords:
             return None
-        return family.tasks.get(entry.config.get("head", keyword.default), "feature-extraction")
+        return family.tasks.get(entry.config.get("head", keywords["head"].default), "feature-extraction")
+    if "num_classes" not in keywords:  # as of autoencoders
+        return None
     classes = getattr(model.module, "num_classes", 1)
     return "image-classification" if classes else "image-feature-extraction"
 

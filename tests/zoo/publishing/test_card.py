@@ -115,6 +115,8 @@ def test_a_module_of_ones_own_promises_nothing(card):
 TASKS = {
     "gpt_shakespeare": "text-generation",
     "resnet18": "image-classification",
+    "sd-vae-ft-mse": None,
+    "lpips_alex": None,
     "dinov2_small": "image-feature-extraction",
     "bert-base-uncased": "fill-mask",
     "all-minilm-l6-v2": "sentence-similarity",
