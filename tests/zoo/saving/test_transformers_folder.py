@@ -56,6 +56,14 @@ MODELS: dict[str, dict[str, Any]] = {
     "SegformerForSemanticSegmentation": SEGFORMER,
     "SegformerForImageClassification": SEGFORMER,
     "GPT2LMHeadModel": {"n_embd": 24, "n_layer": 1, "n_head": 3, "vocab_size": 50, "n_positions": 40},
+    "GPTJForCausalLM": {
+        "n_embd": 24,
+        "n_layer": 1,
+        "n_head": 3,
+        "vocab_size": 50,
+        "n_positions": 40,
+        "rotary_dim": 4,
+    },
 }
 
 
