@@ -51,7 +51,7 @@ WRITERS = {"state": write_orbax, "state.msgpack": write_msgpack, "state.npz": wr
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_training_state_becomes_the_model_that_it_is_of(name, model, tmp_path):
     moments = {"mu": {"conv1": {"kernel": np.ones((3, 3, 3, 16), np.float32)}}}
-    WRITERS[name](tmp_path / name, {"step": np.int32(7), "opt_state": moments, **model.variables})
+    WRITERS[name](tmp_path / name, {"step": np.array(7, np.int32), "opt_state": moments, **model.variables})
     found = zoo.convert(tmp_path / name)
     assert equal(found.variables, model.variables)
     assert found.entry.name == "resnet20_cifar10"

@@ -155,7 +155,7 @@ def test_a_misspelt_keyword_may_be_loads_own(module):
         (3, "found int, expected a name, such as 'resnet18', or the path of a directory."),
         (
             __file__,
-            "test_load.py' is a file, and a model is a directory of weights and config.json; .zoo conv",
+            "test_names.py' is a file, and a model is a directory of weights and config.json; .zoo conv",
         ),
     ],
 )
