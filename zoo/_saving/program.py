@@ -176,7 +176,8 @@ def _compared(
     call: Callable[..., Any], model: Model, inputs: Sequence[Input]
 ) -> tuple[float, dict[str, np.ndarray]]:
     """Returns the largest difference from the model's own outputs, and those of the last examples."""
-    run, largest, golden = _function(model, inputs), 0.0, dict[str, np.ndarray]()
+    # Compiled, as users run it: operations one by one round otherwise.
+    run, largest, golden = jax.jit(_function(model, inputs)), 0.0, dict[str, np.ndarray]()
     arrays = flatten(model.variables)
     for count in BATCHES:
         examples = _examples(model, inputs, count)
