@@ -1,5 +1,7 @@
 """Depthwise convolutions as sums of shifted images, against XLA's own."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -63,11 +65,17 @@ def test_kernels_in_a_batch_and_second_derivatives_are_xlas():
     assert difference(ours, theirs) < 1e-13
 
 
-def test_forward_mode_is_refused():
-    images, kernel = RNG.normal(size=(1, 6, 6, 4)), RNG.normal(size=(3, 3, 1, 4))
-    given = options((1, 1), "SAME", (1, 1), 4)
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(lambda kernel: convolution(images, kernel, **given), (kernel,), (kernel,))
+def test_tangents_are_xlas():
+    images, kernel = RNG.normal(size=(2, 7, 6, 4)), RNG.normal(size=(3, 3, 1, 4))
+    given = options((2, 1), [(3, -1), (0, 2)], (1, 2), 4)
+    with jax.enable_x64(True):
+        for argument in (0, 1, (0, 1)):
+            ours, theirs = (
+                jax.jacfwd(partial(call, **given), argument)(images, kernel)
+                for call in (convolution, jax.lax.conv_general_dilated)
+            )
+            for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+                assert difference(one, other) < 1e-13
 
 
 def test_bfloat16_is_summed_in_float32():
